@@ -1,0 +1,23 @@
+//! JSON and protobuf wire format, translated directly by descriptors.
+//!
+//! The ground that the gateway stands on, usable alone: it knows no socket, no runtime and no server.
+//!
+//! ```text
+//! status       google.rpc codes and Status, HTTP ↔ code, grpc-message percent coding
+//! invalid      why an input cannot be translated: what, where, the way out
+//! schema       raw descriptors → flat tables, features resolved
+//! template     the google.api.http path grammar
+//! router       (method, path) → (&T, captures)
+//! plan         what a route binds and prints, resolved at load
+//! json         the JSON scanner and printer
+//! well_known   Timestamp, Duration, FieldMask, Struct, Any, wrappers
+//! to_wire      (plan, body, captures, query) → message bytes
+//! to_json      message bytes → JSON
+//! frame        the gRPC length prefix, grpc-timeout
+//! ```
+//! A module uses only modules above it.
+
+pub mod invalid;
+pub mod plan;
+pub mod schema;
+pub mod status;

@@ -1,0 +1,87 @@
+//! What a route binds and prints, resolved at load: the translators follow slots, never names.
+
+use crate::schema::MessageId;
+
+/// What becomes of a REST request (or a JSON message) on its way into the request message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindPlan {
+    /// The RPC's request type.
+    pub input: MessageId,
+    /// Where the body goes.
+    pub body: Body,
+    /// Where each variable of the template goes, in the order of its captures.
+    pub captures: Box<[Binding]>,
+    /// Query parameters bind to fields (they do unless the body is the whole message).
+    pub query: bool,
+    /// What an unknown JSON field or query key gets.
+    pub unknown: Unknown,
+}
+
+/// Where a request body goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// The rule has none: a body that is not empty is refused.
+    None,
+    /// `body: "*"`, and every JSON message of the RPC dialects.
+    Whole,
+    /// `body: "field"`: the slot of a top-level field.
+    Field(u16),
+}
+
+/// One template variable and the field it sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binding {
+    /// Slots from the request message downwards.
+    pub path: Box<[u16]>,
+    /// The variable spans segments (`{name=shelves/*}` or `**`): `%2F` stays as it is.
+    pub multi: bool,
+}
+
+/// What an unknown name gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unknown {
+    /// A refusal naming it.
+    #[default]
+    Refuse,
+    /// It is read over.
+    Ignore,
+}
+
+/// What is printed of a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutPlan {
+    /// The RPC's reply type.
+    pub output: MessageId,
+    /// `response_body: "field"`: the slot of the one field that is printed.
+    pub field: Option<u16>,
+    /// How it is printed.
+    pub options: OutOptions,
+}
+
+/// How JSON is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutOptions {
+    /// Absent fields without presence print as their defaults.
+    pub emit_defaults: bool,
+    /// Enums print as numbers.
+    pub enums_as_numbers: bool,
+    /// Names print as in the .proto.
+    pub proto_names: bool,
+    /// 64-bit integers print as numbers; one beyond 2^53 is refused.
+    pub int64_as_numbers: bool,
+}
+
+/// What one translation may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Nesting of messages, lists and JSON values.
+    pub depth: u16,
+    /// Bytes of output.
+    pub output: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { depth: 100, output: 4 << 20 }
+    }
+}

@@ -1,0 +1,190 @@
+//! What can go wrong with a call, and THE table: kind → HTTP status, gRPC code, reason.
+//!
+//! Envelopes turn an [`Error`] into a response; nothing else does. Texts are fixed: addresses and I/O errors go to
+//! the log under the request id, never to a client.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::HeaderValue;
+use transom_transcode::invalid::{Invalid, Kind};
+use transom_transcode::status::{Code, Status};
+
+/// Why a call was not answered by its upstream, or what the upstream answered instead of a reply.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Error {
+    /// No route has this path.
+    NoRoute,
+    /// Routes have this path, under other methods.
+    MethodNotAllowed {
+        /// The `Allow` header.
+        allow: HeaderValue,
+    },
+    /// The request breaks a rule: JSON, depth, query, path, frame.
+    BadRequest {
+        /// The field's path; empty where the whole request is meant.
+        field: String,
+        /// What is wrong, and the way out.
+        message: Cow<'static, str>,
+    },
+    /// The request's content type is none that the route takes.
+    UnsupportedMedia {
+        /// What is taken.
+        message: Cow<'static, str>,
+    },
+    /// The request is larger than its limit.
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The reply is larger than its limit.
+    ResponseTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The gateway or the upstream's queue is full.
+    Overloaded {
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// The gateway is about to stop.
+    Draining,
+    /// The upstream has no usable endpoint.
+    NoEndpoint,
+    /// No connection could be made, or the endpoint refused the stream before it was seen.
+    ConnectFailed,
+    /// The connection or the stream broke after the request may have been seen.
+    UpstreamReset,
+    /// The upstream broke HTTP/2, gRPC or its own schema.
+    UpstreamProtocol,
+    /// The call's deadline passed.
+    Deadline,
+    /// The client left.
+    ClientGone,
+    /// The upstream's own status, not OK.
+    Upstream(Box<Status>),
+    /// A fault of the gateway's own.
+    Internal,
+}
+
+impl Error {
+    /// A [`Error::BadRequest`] without a field.
+    pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::BadRequest { field: String::new(), message: message.into() }
+    }
+
+    /// The HTTP status of a REST answer.
+    pub fn http(&self) -> StatusCode {
+        let status = match self {
+            Self::NoRoute => 404,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::BadRequest { .. } => 400,
+            Self::UnsupportedMedia { .. } => 415,
+            Self::TooLarge { .. } => 413,
+            Self::Overloaded { .. } | Self::Draining | Self::NoEndpoint => 503,
+            Self::ResponseTooLarge { .. } | Self::ConnectFailed | Self::UpstreamReset | Self::UpstreamProtocol => 502,
+            Self::Deadline => 504,
+            Self::ClientGone => 499,
+            Self::Upstream(status) => status.code.http(),
+            Self::Internal => 500,
+        };
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The gRPC code in the RPC envelopes. In REST JSON [`Error::NoRoute`] is `NOT_FOUND` instead.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NoRoute | Self::MethodNotAllowed { .. } => Code::Unimplemented,
+            Self::BadRequest { .. } | Self::UnsupportedMedia { .. } => Code::InvalidArgument,
+            Self::TooLarge { .. } | Self::ResponseTooLarge { .. } => Code::ResourceExhausted,
+            Self::Overloaded { .. } | Self::Draining | Self::NoEndpoint | Self::ConnectFailed | Self::UpstreamReset => {
+                Code::Unavailable
+            }
+            Self::UpstreamProtocol | Self::Internal => Code::Internal,
+            Self::Deadline => Code::DeadlineExceeded,
+            Self::ClientGone => Code::Cancelled,
+            Self::Upstream(status) => status.code,
+        }
+    }
+
+    /// The `reason` of the `ErrorInfo`; the upstream's own errors have none of ours.
+    pub fn reason(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoRoute => "NO_ROUTE",
+            Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
+            Self::BadRequest { .. } => "BAD_REQUEST",
+            Self::UnsupportedMedia { .. } => "UNSUPPORTED_MEDIA_TYPE",
+            Self::TooLarge { .. } => "TOO_LARGE",
+            Self::ResponseTooLarge { .. } => "RESPONSE_TOO_LARGE",
+            Self::Overloaded { .. } => "OVERLOADED",
+            Self::Draining => "DRAINING",
+            Self::NoEndpoint => "NO_ENDPOINT",
+            Self::ConnectFailed => "CONNECT_FAILED",
+            Self::UpstreamReset => "UPSTREAM_RESET",
+            Self::UpstreamProtocol => "UPSTREAM_PROTOCOL",
+            Self::Deadline => "DEADLINE",
+            Self::ClientGone => "CLIENT_GONE",
+            Self::Internal => "INTERNAL",
+            Self::Upstream(_) => return None,
+        })
+    }
+
+    /// The text for the client.
+    pub fn message(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::NoRoute => "no route has this path",
+            Self::MethodNotAllowed { .. } => "the path exists, but not for this method; see the Allow header",
+            Self::BadRequest { field, message } if field.is_empty() => message,
+            Self::BadRequest { field, message } => return Cow::Owned(format!("{field}: {message}")),
+            Self::UnsupportedMedia { message } => message,
+            Self::TooLarge { limit } => {
+                return Cow::Owned(format!("the request is larger than the limit of {limit} bytes"));
+            }
+            Self::ResponseTooLarge { limit } => {
+                return Cow::Owned(format!("the reply is larger than the limit of {limit} bytes"));
+            }
+            Self::Overloaded { .. } => "too many calls are in flight; try again later",
+            Self::Draining => "the gateway is about to stop; connect again",
+            Self::NoEndpoint => "the service has no usable endpoint",
+            Self::ConnectFailed => "the service could not be reached",
+            Self::UpstreamReset => "the service broke off the call",
+            Self::UpstreamProtocol => "the service's answer could not be understood",
+            Self::Deadline => "the call's deadline has passed",
+            Self::ClientGone => "the client left",
+            Self::Upstream(status) => &status.message,
+            Self::Internal => "the gateway failed on this call",
+        })
+    }
+
+    /// What `Retry-After` says, where a retry may help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::Draining => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// The refusal of a request that could not be translated.
+    pub fn request(invalid: Invalid, limit: usize) -> Self {
+        match invalid.kind {
+            Kind::TooLarge => Self::TooLarge { limit },
+            Kind::Malformed | Kind::TooDeep | Kind::TooMuchWork => {
+                let message = match invalid.offset {
+                    Some(offset) => Cow::Owned(format!("{} (at byte {offset})", invalid.message)),
+                    None => invalid.message,
+                };
+                Self::BadRequest { field: invalid.field, message }
+            }
+        }
+    }
+
+    /// The fault of a reply that could not be translated.
+    pub fn reply(invalid: &Invalid, limit: usize) -> Self {
+        match invalid.kind {
+            Kind::TooLarge | Kind::TooMuchWork => Self::ResponseTooLarge { limit },
+            Kind::Malformed | Kind::TooDeep => Self::UpstreamProtocol,
+        }
+    }
+}

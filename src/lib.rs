@@ -1,0 +1,14 @@
+//! Transom: a gRPC-first API gateway.
+//!
+//! # The request line
+//!
+//! ```text
+//! detect → route → translate in → send → translate back → finish
+//! ```
+//!
+//! # The map
+//!
+//! A module uses only modules above it; a test holds that.
+
+pub mod config;
+pub mod error;
