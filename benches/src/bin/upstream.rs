@@ -1,0 +1,64 @@
+//! The upstream of the comparison: a gRPC server of one thread that answers three RPCs with canned replies.
+//!
+//! `upstream ADDRESS DESCRIPTORS REPLIES`. It costs as little as it can, so that the gateway in front is what is measured.
+
+use std::io;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tokio::net::{TcpListener, TcpStream};
+use transom_benches::{CALLS, Canned, canned};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [address, descriptors, replies] = arguments.as_slice() else {
+        return Err(io::Error::other("usage: upstream ADDRESS DESCRIPTORS REPLIES"));
+    };
+    let replies = canned(&PathBuf::from(descriptors), &PathBuf::from(replies), &CALLS)?;
+    let replies: &'static [Canned] = replies.leak();
+    let listener = TcpListener::bind(address).await?;
+    loop {
+        let (socket, _) = listener.accept().await?;
+        socket.set_nodelay(true)?;
+        tokio::spawn(serve(socket, replies));
+    }
+}
+
+async fn serve(socket: TcpStream, replies: &'static [Canned]) {
+    let handshake = h2::server::Builder::new()
+        .max_concurrent_streams(1_000)
+        .initial_connection_window_size(1 << 24)
+        .initial_window_size(1 << 20)
+        .handshake(socket)
+        .await;
+    let Ok(mut connection) = handshake else { return };
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        tokio::spawn(answer(request, respond, replies));
+    }
+}
+
+async fn answer(request: Request<h2::RecvStream>, mut respond: SendResponse<Bytes>, replies: &'static [Canned]) {
+    let (head, mut body) = request.into_parts();
+    while let Some(Ok(chunk)) = body.data().await {
+        let _ = body.flow_control().release_capacity(chunk.len());
+    }
+    let mut response = Response::new(());
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    let mut trailers = HeaderMap::with_capacity(1);
+    let Some(reply) = replies.iter().find(|reply| reply.path == head.uri.path()) else {
+        response.headers_mut().insert("grpc-status", HeaderValue::from_static("12"));
+        let _ = respond.send_response(response, true);
+        return;
+    };
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    if let Ok(mut stream) = respond.send_response(response, false) {
+        let _ = stream.send_data(reply.frame.clone(), false);
+        let _ = stream.send_trailers(trailers);
+    }
+}
