@@ -1,0 +1,210 @@
+//! The one response body: what the server sends to the client, whole or as it comes.
+//!
+//! It carries the call's [`Guard`], which learns of the last byte, or of the drop when the client left before it.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use transom_transcode::status::Code;
+
+/// A response body.
+pub struct Body {
+    content: Content,
+    guard: Option<Box<dyn Guard>>,
+}
+
+/// Where the bytes come from.
+enum Content {
+    Empty,
+    Full(Bytes),
+    Streamed(Pin<Box<dyn Streamed>>),
+}
+
+/// A body that is made while it is sent: opaque gRPC frames, translated messages, a built-in endpoint's.
+pub trait Streamed: Send {
+    /// The next frame, as [`http_body::Body::poll_frame`]; an error breaks the answer off, so that no client takes it
+    /// for whole.
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>>;
+
+    /// The call's outcome, asked for once the last frame or the error has been given.
+    fn code(&self) -> Code;
+
+    /// What is known of the length before it is sent.
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+/// Learns how a body ended. Dropped without [`Guard::ended`], it knows that the client left.
+pub trait Guard: Send {
+    /// So many bytes more have been handed to the connection.
+    fn sent(&mut self, bytes: usize);
+
+    /// The last byte has been handed over, or the answer was broken off; `code` is the outcome of a streamed body.
+    fn ended(&mut self, code: Option<Code>);
+}
+
+/// The answer is broken off: the connection (HTTP/1.1) or the stream (HTTP/2) ends in an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer was broken off")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl Body {
+    /// No bytes.
+    pub fn empty() -> Self {
+        Self { content: Content::Empty, guard: None }
+    }
+
+    /// All bytes at once; the server knows the length and writes them with the head.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { content: if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) }, guard: None }
+    }
+
+    /// Bytes as they come.
+    pub fn streamed(source: impl Streamed + 'static) -> Self {
+        Self { content: Content::Streamed(Box::pin(source)), guard: None }
+    }
+
+    /// The body of a built-in endpoint.
+    pub fn boxed<B>(body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+    {
+        Self::streamed(Foreign { body: Box::pin(body), code: Code::Ok })
+    }
+
+    /// The same body, watched.
+    #[must_use]
+    pub fn guarded(mut self, guard: Box<dyn Guard>) -> Self {
+        self.guard = Some(guard);
+        self
+    }
+
+    fn end(&mut self, code: Option<Code>) {
+        if let Some(mut guard) = self.guard.take() {
+            guard.ended(code);
+        }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = self.get_mut();
+        match &mut this.content {
+            Content::Empty => {
+                this.end(None);
+                Poll::Ready(None)
+            }
+            Content::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.content = Content::Empty;
+                if let Some(guard) = &mut this.guard {
+                    guard.sent(bytes.len());
+                }
+                this.end(None);
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Content::Streamed(source) => {
+                // A panic while translating costs this answer, not the others on its connection.
+                let polled = catch_unwind(AssertUnwindSafe(|| source.as_mut().poll_frame(cx)));
+                let (frame, code) = match polled {
+                    Ok(Poll::Pending) => return Poll::Pending,
+                    Ok(Poll::Ready(Some(Ok(frame)))) => {
+                        if let (Some(guard), Some(data)) = (&mut this.guard, frame.data_ref()) {
+                            guard.sent(data.len());
+                        }
+                        // Nothing follows trailers, and a server need not ask again.
+                        let last = frame.is_trailers();
+                        let code = last.then(|| source.code());
+                        if last {
+                            this.end(code);
+                        }
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                    Ok(Poll::Ready(end)) => (end, source.code()),
+                    Err(_) => (Some(Err(Broken)), Code::Internal),
+                };
+                this.content = Content::Empty;
+                this.end(Some(code));
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.content, Content::Empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Streamed(source) => source.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // A server that knows the length of an empty body never asks for it.
+        if matches!(self.content, Content::Empty) {
+            self.end(None);
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let content = match &self.content {
+            Content::Empty => "Empty",
+            Content::Full(_) => "Full",
+            Content::Streamed(_) => "Streamed",
+        };
+        f.debug_struct("Body").field("content", &content).field("guarded", &self.guard.is_some()).finish()
+    }
+}
+
+/// A body of another library: axum's or tonic's.
+struct Foreign<B> {
+    body: Pin<Box<B>>,
+    code: Code,
+}
+
+impl<B> Streamed for Foreign<B>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+{
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.body.as_mut().poll_frame(cx).map(|frame| {
+            frame.map(|frame| {
+                frame.map_err(|_| {
+                    self.code = Code::Internal;
+                    Broken
+                })
+            })
+        })
+    }
+
+    fn code(&self) -> Code {
+        self.code
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
