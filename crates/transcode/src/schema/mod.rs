@@ -2,7 +2,22 @@
 //!
 //! Compiled once from raw descriptor bytes; the hot path follows indices and never looks a name up twice.
 
+mod builder;
+mod compile;
+mod default;
+mod descriptor;
+mod features;
+mod field;
+mod index;
+mod names;
+mod problem;
+mod service;
+mod well_known;
+
 use hashbrown::HashMap;
+
+pub use builder::Builder;
+pub use problem::Problem;
 
 /// Everything that the loaded descriptor sets declare.
 #[derive(Debug, Default)]
@@ -82,7 +97,8 @@ pub struct Field {
     pub json_key: Box<[u8]>,
     /// `"proto_name":`, ready to print.
     pub proto_key: Box<[u8]>,
-    /// The declared default of a proto2 or editions field, in its canonical wire value (no tag); empty for none.
+    /// The declared default of a proto2 or editions field as its canonical wire value: without the tag, strings and
+    /// bytes with their length; empty for none.
     pub default: Box<[u8]>,
 }
 
@@ -243,6 +259,11 @@ pub struct HttpRule {
 }
 
 impl Schema {
+    /// An empty builder; the well-known types of google/protobuf need not be added.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
     /// The message of an index.
     #[inline]
     pub fn message(&self, id: MessageId) -> &Message {
@@ -322,3 +343,6 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+//! Files → tables, in four passes: declare every name, compile fields, index messages, compile services.
+//!
+//! Each pass goes on after a problem, so that one run says all of them; the tables are used only if there was none.
+
+use hashbrown::HashMap;
+
+use super::builder::Source;
+use super::descriptor::{EnumOptions, EnumType, FieldType, File, FileOptions, MessageOptions, MessageType};
+use super::features::Features;
+use super::names::Names;
+use super::{Enum, EnumId, Field, Message, MessageId, Problem, Schema, Service, Symbol, WellKnown};
+use super::{field, index, service, well_known};
+
+/// Slots are `u16`, and the largest two values are not slots.
+const MAX_FIELDS: usize = 65_534;
+
+/// Compiles the files into one schema.
+pub(super) fn compile(files: &[Source]) -> Result<Schema, Vec<Problem>> {
+    let mut pass = Pass::default();
+    for source in files {
+        pass.declare_file(&source.file);
+    }
+    pass.compile_fields();
+    pass.compile_extensions();
+    pass.index_messages();
+    pass.compile_services(files);
+    if pass.problems.is_empty() { Ok(pass.schema) } else { Err(pass.problems) }
+}
+
+/// The tables in the making.
+#[derive(Default)]
+struct Pass<'a> {
+    schema: Schema,
+    /// Beside [`Schema::messages`].
+    declared: Vec<Declared<'a>>,
+    extensions: Vec<Extension<'a>>,
+    problems: Vec<Problem>,
+}
+
+/// A message whose fields are still to be compiled.
+struct Declared<'a> {
+    file: &'a File,
+    proto: &'a MessageType,
+    features: Features,
+    fields: Vec<Field>,
+}
+
+/// An extension, its type name still relative to where it is declared.
+struct Extension<'a> {
+    file: &'a File,
+    scope: String,
+    proto: &'a FieldType,
+    features: Features,
+}
+
+impl<'a> Pass<'a> {
+    fn declare_file(&mut self, file: &'a File) {
+        let mut problem = |message| self.problems.push(Problem::new(&file.name, "", message));
+        let options: FileOptions = match decode(&file.options) {
+            Ok(options) => options,
+            Err(why) => return problem(why),
+        };
+        let features = match Features::of_file(&file.syntax, file.edition) {
+            Ok(features) => features.with(options.features),
+            Err(why) => return problem(why),
+        };
+        if !file.package.is_empty() && !file.package.split('.').all(is_identifier) {
+            return problem(format!("{:?} is not a package name", file.package));
+        }
+        for proto in &file.messages {
+            self.declare_message(file, &file.package, proto, features);
+        }
+        for proto in &file.enums {
+            self.declare_enum(file, &file.package, proto, features);
+        }
+        self.declare_extensions(file, &file.package, &file.extensions, features);
+        for (proto, index) in file.services.iter().zip(self.schema.services.len()..) {
+            let name = join(&file.package, &proto.name);
+            self.declare(file, &name, &proto.name, Symbol::Service(index as u32));
+            self.schema.services.push(Service { name: name.into(), file: (*file.name).into(), methods: vec![] });
+        }
+    }
+
+    fn declare_message(&mut self, file: &'a File, scope: &str, proto: &'a MessageType, features: Features) {
+        let name = join(scope, &proto.name);
+        let options: MessageOptions = self.options(file, &name, &proto.options);
+        let features = features.with(options.features);
+        let id = MessageId(self.schema.messages.len() as u32);
+        self.declare(file, &name, &proto.name, Symbol::Message(id));
+        self.schema.messages.push(Message {
+            name: name.as_str().into(),
+            fields: Box::default(),
+            oneofs: Box::default(),
+            well_known: WellKnown::No,
+            map_entry: options.map_entry,
+            has_required: false,
+            dense: Box::default(),
+            sparse: Box::default(),
+            by_name: HashMap::default(),
+        });
+        self.declared.push(Declared { file, proto, features, fields: Vec::new() });
+        for nested in &proto.messages {
+            self.declare_message(file, &name, nested, features);
+        }
+        for nested in &proto.enums {
+            self.declare_enum(file, &name, nested, features);
+        }
+        self.declare_extensions(file, &name, &proto.extensions, features);
+    }
+
+    fn declare_extensions(&mut self, file: &'a File, scope: &str, protos: &'a [FieldType], features: Features) {
+        let scope = scope.to_owned();
+        self.extensions.extend(protos.iter().map(|proto| Extension { file, scope: scope.clone(), proto, features }));
+    }
+
+    fn declare_enum(&mut self, file: &'a File, scope: &str, proto: &'a EnumType, features: Features) {
+        let name = join(scope, &proto.name);
+        let options: EnumOptions = self.options(file, &name, &proto.options);
+        let closed = features.with(options.features).closed;
+        let id = EnumId(self.schema.enums.len() as u32);
+        self.declare(file, &name, &proto.name, Symbol::Enum(id));
+        match proto.values.first() {
+            None => self.problem(file, &name, "an enum needs at least one value"),
+            Some(first) if !closed && first.number != 0 => {
+                self.problem(file, &name, "the first value of an open enum must be 0");
+            }
+            Some(_) => {}
+        }
+        let mut by_number: Vec<(i32, u32)> = proto.values.iter().map(|value| value.number).zip(0..).collect();
+        by_number.sort_unstable();
+        by_number.dedup_by_key(|entry| entry.0);
+        let mut by_name = HashMap::default();
+        for value in &proto.values {
+            if !is_identifier(&value.name) {
+                self.problem(file, &name, &format!("{:?} is not a name", value.name));
+            }
+            if by_name.insert(value.name.as_str().into(), value.number).is_some() {
+                self.problem(file, &name, &format!("the value {} is declared twice", value.name));
+            }
+        }
+        self.schema.enums.push(Enum {
+            null_value: name == "google.protobuf.NullValue",
+            name: name.into(),
+            values: proto.values.iter().map(|value| (value.name.as_str().into(), value.number)).collect(),
+            closed,
+            by_number: by_number.into(),
+            by_name,
+        });
+    }
+
+    /// Enters a full name; its last part must be an identifier, and the name new.
+    fn declare(&mut self, file: &File, name: &str, simple: &str, symbol: Symbol) {
+        if !is_identifier(simple) {
+            self.problem(file, name, &format!("{simple:?} is not a name"));
+        }
+        if self.schema.names.insert(name.into(), symbol).is_some() {
+            self.problem(file, name, "this name is declared twice");
+        }
+    }
+
+    fn compile_fields(&mut self) {
+        for at in 0..self.declared.len() {
+            let Declared { file, proto, features, .. } = self.declared[at];
+            let scope = self.schema.messages[at].name.clone();
+            if proto.fields.len() > MAX_FIELDS {
+                self.problem(file, &scope, &format!("a message may have at most {MAX_FIELDS} fields"));
+                continue;
+            }
+            let (oneofs, places) = match field::oneofs(proto) {
+                Ok(oneofs) => oneofs,
+                Err(why) => {
+                    self.problem(file, &scope, &why);
+                    continue;
+                }
+            };
+            let in_entry = self.schema.messages[at].map_entry;
+            let names = Names { schema: &self.schema, scope: &scope };
+            let mut fields = Vec::with_capacity(proto.fields.len());
+            let mut problems = Vec::new();
+            for field in &proto.fields {
+                match field::compile(&names, in_entry, &places, field, features) {
+                    Ok(field) => fields.push(field),
+                    Err(why) => problems.push(Problem::new(&file.name, join(&scope, &field.name), why)),
+                }
+            }
+            if in_entry {
+                fields.sort_by_key(|field| field.number);
+            }
+            self.problems.append(&mut problems);
+            self.schema.messages[at].oneofs = oneofs;
+            self.declared[at].fields = fields;
+        }
+    }
+
+    /// Extensions become fields of their extendee, named as ProtoJSON names them: `[pkg.ext]`.
+    fn compile_extensions(&mut self) {
+        for Extension { file, scope, proto, features } in std::mem::take(&mut self.extensions) {
+            if proto.extendee.starts_with(".google.protobuf.") {
+                continue; // custom options: they describe schemas and never travel
+            }
+            let name = join(&scope, &proto.name);
+            let names = Names { schema: &self.schema, scope: &scope };
+            match field::compile_extension(&names, &name, proto, features) {
+                Ok((extendee, field)) => {
+                    let fields = &mut self.declared[extendee.0 as usize].fields;
+                    if fields.len() < MAX_FIELDS {
+                        fields.push(field);
+                    } else {
+                        self.problem(file, &name, &format!("a message may have at most {MAX_FIELDS} fields"));
+                    }
+                }
+                Err(why) => self.problem(file, &name, &why),
+            }
+        }
+    }
+
+    fn index_messages(&mut self) {
+        for at in 0..self.declared.len() {
+            let Declared { file, features, ref mut fields, .. } = self.declared[at];
+            let fields = std::mem::take(fields);
+            let message = &mut self.schema.messages[at];
+            message.fields = fields.into();
+            let problems = index::build(message, features.json);
+            let name = message.name.clone();
+            for why in problems {
+                self.problem(file, &name, &why);
+            }
+        }
+        for at in 0..self.declared.len() {
+            let Declared { file, proto, .. } = self.declared[at];
+            let name = self.schema.messages[at].name.clone();
+            if self.schema.messages[at].fields.len() < proto.fields.len() {
+                continue; // a field has its own problem already
+            }
+            match well_known::kind(&self.schema, &self.schema.messages[at]) {
+                Ok(kind) => self.schema.messages[at].well_known = kind,
+                Err(why) => self.problem(file, &name, &why),
+            }
+            for why in index::check_maps(&self.schema, &self.schema.messages[at]) {
+                self.problem(file, &name, &why);
+            }
+        }
+    }
+
+    fn compile_services(&mut self, files: &[Source]) {
+        let protos = files.iter().flat_map(|source| source.file.services.iter().map(|service| (&source.file, service)));
+        let mut compiled = Vec::new();
+        for (file, proto) in protos {
+            let name = join(&file.package, &proto.name);
+            let Some(Symbol::Service(index)) = self.schema.symbol(&name) else { continue };
+            let (methods, problems) = service::compile(&self.schema, &name, &file.name, proto);
+            self.problems.extend(problems);
+            compiled.push((index as usize, methods));
+        }
+        for (index, methods) in compiled {
+            self.schema.services[index].methods = methods;
+        }
+    }
+
+    fn options<T: prost::Message + Default>(&mut self, file: &File, symbol: &str, options: &[Vec<u8>]) -> T {
+        decode(options).unwrap_or_else(|why| {
+            self.problem(file, symbol, &why);
+            T::default()
+        })
+    }
+
+    fn problem(&mut self, file: &File, symbol: &str, message: &str) {
+        self.problems.push(Problem::new(&file.name, symbol, message));
+    }
+}
+
+/// Decodes options from the raw bytes of all their occurrences: concatenated they are merged.
+pub(super) fn decode<T: prost::Message + Default>(options: &[Vec<u8>]) -> Result<T, String> {
+    T::decode(options.concat().as_slice()).map_err(|error| format!("its options cannot be read: {error}"))
+}
+
+/// `scope.name`, or `name` at the top.
+pub(super) fn join(scope: &str, name: &str) -> String {
+    if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") }
+}
+
+/// A letter or `_`, then letters, digits or `_`.
+pub(super) fn is_identifier(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
