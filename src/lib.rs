@@ -11,5 +11,6 @@
 //! A module uses only modules above it; a test holds that.
 
 pub mod config;
+pub mod telemetry;
 pub mod error;
 pub mod body;

@@ -1,0 +1,146 @@
+//! How a line is written. By hand: a serializer would cost more than the rest of the call's bookkeeping.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Entry;
+
+/// Text of a client is cut to this many bytes.
+const LONGEST_TEXT: usize = 1024;
+
+/// The time as text: the date is formatted once a second, each call writes six digits.
+#[derive(Debug)]
+pub(super) struct Clock {
+    second: u64,
+    /// `2026-11-22T00:48:15.000000Z`
+    text: [u8; 27],
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Self { second: u64::MAX, text: *b"1970-01-01T00:00:00.000000Z" }
+    }
+
+    /// RFC 3339 in UTC, with microseconds.
+    pub(super) fn at(&mut self, now: SystemTime) -> &str {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if since.as_secs() != self.second {
+            self.second = since.as_secs();
+            let second = i64::try_from(self.second).unwrap_or_default();
+            let date = jiff::Timestamp::from_second(second).unwrap_or_default().to_string();
+            if let Some(date) = date.as_bytes().get(..19) {
+                self.text[..19].copy_from_slice(date);
+            }
+        }
+        let mut micros = since.subsec_micros();
+        for place in self.text[20..26].iter_mut().rev() {
+            *place = b'0' + (micros % 10) as u8;
+            micros /= 10;
+        }
+        std::str::from_utf8(&self.text).unwrap_or_default()
+    }
+}
+
+/// One JSON object and a line feed.
+pub(super) fn json(out: &mut Vec<u8>, time: &str, entry: &Entry<'_>) {
+    out.extend_from_slice(b"{\"time\":\"");
+    out.extend_from_slice(time.as_bytes());
+    out.extend_from_slice(b"\",\"log\":\"access\"");
+    string(out, "request_id", entry.request_id);
+    out.extend_from_slice(b",\"client\":\"");
+    address(out, entry.client);
+    out.push(b'"');
+    string(out, "method", entry.method);
+    string(out, "path", without_query(entry.path));
+    string(out, "route", entry.route);
+    string(out, "rpc", entry.rpc);
+    string(out, "dialect", entry.dialect.name());
+    number(out, "status", u64::from(entry.status));
+    string(out, "code", entry.code.name());
+    number(out, "duration_us", u64::try_from(entry.elapsed.as_micros()).unwrap_or(u64::MAX));
+    number(out, "bytes_in", entry.bytes_in);
+    number(out, "bytes_out", entry.bytes_out);
+    for (key, value) in [("endpoint", entry.endpoint), ("reason", entry.reason), ("cause", entry.cause)] {
+        if let Some(value) = value {
+            string(out, key, value);
+        }
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// `00:48:15.123 GET /v1/books/7 200 OK 1.2ms library.v1.Library/GetBook 127.0.0.1:50051 01h…`
+pub(super) fn text(out: &mut Vec<u8>, time: &str, entry: &Entry<'_>) {
+    out.extend_from_slice(time.get(11..23).unwrap_or(time).as_bytes());
+    for part in [entry.method, without_query(entry.path)] {
+        out.push(b' ');
+        escaped(out, part);
+    }
+    // Writing to a Vec cannot fail.
+    let _ = write!(out, " {} {} {:.1?}", entry.status, entry.code.name(), entry.elapsed);
+    for part in [Some(entry.rpc), entry.endpoint, entry.reason, entry.cause, Some(entry.request_id)] {
+        if let Some(part) = part.filter(|part| !part.is_empty()) {
+            out.push(b' ');
+            escaped(out, part);
+        }
+    }
+    out.push(b'\n');
+}
+
+fn without_query(path: &str) -> &str {
+    path.split_once('?').map_or(path, |(path, _)| path)
+}
+
+fn string(out: &mut Vec<u8>, key: &str, value: &str) {
+    name(out, key);
+    out.push(b'"');
+    escaped(out, value);
+    out.push(b'"');
+}
+
+fn number(out: &mut Vec<u8>, key: &str, value: u64) {
+    name(out, key);
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn name(out: &mut Vec<u8>, key: &str) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+}
+
+fn address(out: &mut Vec<u8>, address: IpAddr) {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            for (at, octet) in v4.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        IpAddr::V6(v6) => {
+            let _ = write!(out, "{v6}");
+        }
+    }
+}
+
+/// JSON's escapes, and with them no line feed and no terminal sequence gets through, C1 controls included.
+fn escaped(out: &mut Vec<u8>, value: &str) {
+    let value = &value[..value.floor_char_boundary(LONGEST_TEXT)];
+    let plain = |byte: &u8| (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\';
+    if value.as_bytes().iter().all(plain) {
+        out.extend_from_slice(value.as_bytes());
+        return;
+    }
+    for character in value.chars() {
+        match character {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            control if control.is_control() => {
+                let _ = write!(out, "\\u{:04x}", u32::from(control));
+            }
+            other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The access log: one line per call, formatted on the worker, written by one thread.
+//!
+//! A worker never waits for the log. It formats into its own buffer; a full buffer goes to the writer's bounded queue,
+//! and what finds the queue full is dropped and counted. A buffer that is not full is fetched after half a second.
+
+mod line;
+mod writer;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use transom_transcode::status::Code;
+
+use super::dialect::Dialect;
+use line::Clock;
+use writer::{Batch, Queue};
+
+pub use writer::AccessLog;
+
+/// A buffer of this size goes to the writer.
+const FULL: usize = 16 * 1024;
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object: for machines.
+    Json,
+    /// A short readable line: for a terminal.
+    Text,
+}
+
+/// What a line says about one call.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The call's id.
+    pub request_id: &'a str,
+    /// The client's address, as `trusted_proxies` lets it be known.
+    pub client: IpAddr,
+    /// The HTTP method.
+    pub method: &'a str,
+    /// The path; a query, which may hold tokens, is cut off.
+    pub path: &'a str,
+    /// The route's template; empty where none was found.
+    pub route: &'a str,
+    /// `pkg.Service/Method`; empty where none was found.
+    pub rpc: &'a str,
+    /// What the client speaks.
+    pub dialect: Dialect,
+    /// The HTTP status.
+    pub status: u16,
+    /// The gRPC code.
+    pub code: Code,
+    /// From the head to the last byte of the answer.
+    pub elapsed: Duration,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// The upstream's endpoint that answered, or was tried last.
+    pub endpoint: Option<&'a str>,
+    /// The reason of an error of our own.
+    pub reason: Option<&'a str>,
+    /// What lies behind it: for this log alone, never for clients.
+    pub cause: Option<&'a str>,
+}
+
+/// One worker's part of the log.
+#[derive(Debug)]
+pub struct LogBuffer {
+    format: Format,
+    clock: Mutex<Clock>,
+    batch: Arc<Mutex<Batch>>,
+    queue: Arc<Queue>,
+}
+
+impl LogBuffer {
+    /// Logs one call.
+    pub fn write(&self, entry: &Entry<'_>) {
+        let now = SystemTime::now();
+        // Only the writer takes this lock besides, twice a second.
+        let mut batch = self.batch.lock();
+        let mut clock = self.clock.lock();
+        match self.format {
+            Format::Json => line::json(&mut batch.bytes, clock.at(now), entry),
+            Format::Text => line::text(&mut batch.bytes, clock.at(now), entry),
+        }
+        batch.lines += 1;
+        if batch.bytes.len() >= FULL {
+            self.queue.push(std::mem::take(&mut *batch));
+            batch.bytes.reserve(FULL + FULL / 4);
+        }
+    }
+}
+
+impl Drop for LogBuffer {
+    fn drop(&mut self) {
+        self.queue.push(std::mem::take(&mut *self.batch.lock()));
+    }
+}
+
+#[cfg(test)]
+mod tests;

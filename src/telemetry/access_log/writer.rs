@@ -1,0 +1,142 @@
+//! The thread that writes the log, and the bounded queue in front of it.
+
+use std::collections::VecDeque;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::line::Clock;
+use super::{Format, LogBuffer};
+
+/// A buffer that is not full waits at most this long.
+const TICK: Duration = Duration::from_millis(500);
+/// Full buffers that wait for the writer: about a megabyte.
+const LONGEST_QUEUE: usize = 64;
+/// A flush gives up on a writer that is stuck.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The log of the process. Dropping it writes what is left.
+#[derive(Debug)]
+pub struct AccessLog {
+    format: Format,
+    queue: Arc<Queue>,
+}
+
+impl AccessLog {
+    /// To stderr: text on a terminal, else JSON. `lost` counts lines that were dropped.
+    pub fn stderr(lost: Arc<AtomicU64>) -> std::io::Result<Self> {
+        let format = if std::io::stderr().is_terminal() { Format::Text } else { Format::Json };
+        Self::to(std::io::stderr(), format, lost)
+    }
+
+    /// To anything that takes bytes.
+    pub fn to(out: impl Write + Send + 'static, format: Format, lost: Arc<AtomicU64>) -> std::io::Result<Self> {
+        let queue = Arc::new(Queue { state: Mutex::default(), wake: Condvar::new(), idle: Condvar::new(), lost });
+        let of_writer = queue.clone();
+        std::thread::Builder::new().name("transom-log".to_owned()).spawn(move || of_writer.write_to(out))?;
+        Ok(Self { format, queue })
+    }
+
+    /// A worker's part of it.
+    pub fn buffer(&self) -> LogBuffer {
+        let batch = Arc::new(Mutex::new(Batch::default()));
+        self.queue.state.lock().buffers.push(Arc::downgrade(&batch));
+        LogBuffer { format: self.format, clock: Mutex::new(Clock::new()), batch, queue: self.queue.clone() }
+    }
+
+    /// Waits until all lines up to here are written, two seconds at most.
+    pub fn flush(&self) {
+        let mut state = self.queue.state.lock();
+        let flush = state.flushes_wanted + 1;
+        state.flushes_wanted = flush;
+        self.queue.wake.notify_one();
+        self.queue.idle.wait_while_for(&mut state, |state| state.flushes_done < flush, FLUSH_TIMEOUT);
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.queue.state.lock().closed = true;
+        self.queue.wake.notify_one();
+    }
+}
+
+/// Lines that travel together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) bytes: Vec<u8>,
+    pub(super) lines: u64,
+}
+
+/// What workers and the writer share.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    wake: Condvar,
+    idle: Condvar,
+    lost: Arc<AtomicU64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    full: VecDeque<Batch>,
+    buffers: Vec<Weak<Mutex<Batch>>>,
+    flushes_wanted: u64,
+    flushes_done: u64,
+    closed: bool,
+}
+
+impl Queue {
+    /// Takes a full buffer, or counts its lines as lost.
+    pub(super) fn push(&self, mut batch: Batch) {
+        let mut state = self.state.lock();
+        if state.full.len() < LONGEST_QUEUE {
+            state.full.push_back(batch);
+            self.wake.notify_one();
+        } else {
+            self.lost.fetch_add(batch.lines, Ordering::Relaxed);
+            batch.lines = 0;
+        }
+    }
+
+    fn write_to(&self, mut out: impl Write) {
+        let mut fetched = Instant::now();
+        loop {
+            let mut state = self.state.lock();
+            let rests =
+                |state: &State| state.full.is_empty() && !state.closed && state.flushes_wanted == state.flushes_done;
+            if rests(&state) {
+                self.wake.wait_for(&mut state, TICK);
+            }
+            let closed = state.closed;
+            let flush = state.flushes_wanted;
+            let mut batches = std::mem::take(&mut state.full);
+            // Workers lock their buffer first and the queue second; so the queue is let go of before a buffer is locked.
+            let fetch = closed || flush != state.flushes_done || fetched.elapsed() >= TICK;
+            let buffers = if fetch { state.buffers.clone() } else { Vec::new() };
+            state.buffers.retain(|buffer| buffer.strong_count() > 0);
+            if fetch {
+                fetched = Instant::now();
+            }
+            drop(state);
+
+            batches.extend(buffers.iter().filter_map(Weak::upgrade).map(|buffer| std::mem::take(&mut *buffer.lock())));
+            for mut batch in batches {
+                if out.write_all(&batch.bytes).is_err() {
+                    self.lost.fetch_add(batch.lines, Ordering::Relaxed);
+                }
+                batch.lines = 0;
+            }
+            let _ = out.flush();
+
+            self.state.lock().flushes_done = flush;
+            self.idle.notify_all();
+            if closed {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The dialect of a call, as metrics and logs name it.
+
+/// What the client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Dialect {
+    /// JSON by `google.api.http` rules.
+    Rest,
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// Plain HTTP: the built-in endpoints.
+    Http,
+}
+
+impl Dialect {
+    /// Every dialect, by index.
+    pub const ALL: [Self; 3] = [Self::Rest, Self::Grpc, Self::Http];
+
+    /// Its name in labels and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Grpc => "grpc",
+            Self::Http => "http",
+        }
+    }
+}

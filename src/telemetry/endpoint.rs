@@ -1,0 +1,109 @@
+//! What an upstream's endpoint counts: calls by outcome, calls in flight, connections.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::shard::{Gauge, Sharded};
+
+/// How one try at an endpoint ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Outcome {
+    /// With `grpc-status: 0`.
+    Ok,
+    /// With another status, which is the service's own business.
+    Status,
+    /// No connection came about.
+    ConnectFailed,
+    /// The endpoint refused the stream before it looked at it.
+    Refused,
+    /// The stream or its connection broke.
+    Reset,
+    /// The answer broke HTTP/2 or gRPC, or was too large.
+    Protocol,
+    /// The deadline passed first.
+    Deadline,
+    /// The client left first.
+    Cancelled,
+}
+
+impl Outcome {
+    /// Every outcome, by index.
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Status,
+        Self::ConnectFailed,
+        Self::Refused,
+        Self::Reset,
+        Self::Protocol,
+        Self::Deadline,
+        Self::Cancelled,
+    ];
+
+    /// Its name in labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Status => "status",
+            Self::ConnectFailed => "connect_failed",
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Protocol => "protocol",
+            Self::Deadline => "deadline",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// The handle that an endpoint holds. Cheap to clone; the series ends when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct EndpointMetrics(pub(super) Arc<Series>);
+
+impl EndpointMetrics {
+    /// Counts one finished try.
+    #[inline]
+    pub fn record(&self, outcome: Outcome) {
+        self.0.outcomes.here()[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tries counted with this outcome.
+    pub fn calls(&self, outcome: Outcome) -> u64 {
+        self.0.calls(outcome)
+    }
+
+    /// Open connections.
+    pub fn connections(&self) -> &Gauge {
+        &self.0.connections
+    }
+
+    /// Calls in flight.
+    pub fn in_flight(&self) -> &Gauge {
+        &self.0.in_flight
+    }
+}
+
+/// The labels of an endpoint's series.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Labels {
+    pub(super) upstream: Box<str>,
+    pub(super) endpoint: Box<str>,
+}
+
+/// An endpoint's counters.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) labels: Labels,
+    outcomes: Sharded<[AtomicU64; Outcome::ALL.len()]>,
+    pub(super) connections: Gauge,
+    pub(super) in_flight: Gauge,
+}
+
+impl Series {
+    pub(super) fn new(labels: Labels) -> Self {
+        Self { labels, outcomes: Sharded::new(), connections: Gauge::new(), in_flight: Gauge::new() }
+    }
+
+    pub(super) fn calls(&self, outcome: Outcome) -> u64 {
+        self.outcomes.all().map(|cells| cells[outcome as usize].load(Ordering::Relaxed)).sum()
+    }
+}

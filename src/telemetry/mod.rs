@@ -1,0 +1,20 @@
+//! What the gateway says about its calls: counters, one log line each, request ids.
+//!
+//! Everything a call touches here is a handle that was made at load. Recording a call looks nothing up by name,
+//! takes no lock that another thread wants, and does no I/O.
+
+pub mod access_log;
+mod dialect;
+mod endpoint;
+mod metrics;
+mod request_id;
+mod route;
+mod shard;
+
+pub use access_log::{AccessLog, Entry, Format, LogBuffer};
+pub use dialect::Dialect;
+pub use endpoint::{EndpointMetrics, Outcome};
+pub use metrics::{CONTENT_TYPE, Metrics, Protocol};
+pub use request_id::{HEADER as REQUEST_ID, RequestId, RequestIds};
+pub use route::RouteMetrics;
+pub use shard::{Gauge, enter_shard};

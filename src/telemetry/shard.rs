@@ -1,0 +1,99 @@
+//! Counters without contention: each worker adds to its own shard, and a scrape sums them.
+//!
+//! One cell that all cores add to costs a cache miss per core and call (50–100 ns each on a busy machine), and a call
+//! touches about eight. A shard's cells stay in its core's cache: an uncontended relaxed add is about 5 ns.
+
+use std::cell::Cell;
+use std::num::NonZero;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Shards beyond this many would cost more memory than contention costs time.
+const MOST_SHARDS: usize = 64;
+
+thread_local! {
+    static SHARD: Cell<usize> = const { Cell::new(0) };
+}
+
+/// From here on this thread counts in the shard of worker `worker`; other threads count in the first.
+pub fn enter_shard(worker: usize) {
+    SHARD.set(worker);
+}
+
+/// A `T` per worker, made when that worker first touches it.
+#[derive(Debug)]
+pub(super) struct Sharded<T> {
+    shards: Box<[OnceLock<Box<T>>]>,
+}
+
+impl<T: Default> Sharded<T> {
+    /// One place per core.
+    pub(super) fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_SHARDS);
+        Self { shards: (0..cores).map(|_| OnceLock::new()).collect() }
+    }
+
+    /// This thread's own.
+    #[inline]
+    pub(super) fn here(&self) -> &T {
+        self.shards[SHARD.get() % self.shards.len()].get_or_init(Box::default)
+    }
+
+    /// All that were touched.
+    pub(super) fn all(&self) -> impl Iterator<Item = &T> {
+        self.shards.iter().filter_map(|shard| shard.get().map(Box::as_ref))
+    }
+}
+
+/// A number that goes up and down; whoever adds need not be the one that subtracts.
+#[derive(Debug)]
+pub struct Gauge {
+    shards: Sharded<AtomicI64>,
+}
+
+impl Gauge {
+    pub(super) fn new() -> Self {
+        Self { shards: Sharded::new() }
+    }
+
+    /// One more.
+    #[inline]
+    pub fn inc(&self) {
+        self.shards.here().fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    #[inline]
+    pub fn dec(&self) {
+        self.shards.here().fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The sum over all workers. Not a snapshot: it is what each shard held when it was read.
+    pub fn value(&self) -> i64 {
+        self.shards.all().map(|shard| shard.load(Ordering::Relaxed)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Gauge, enter_shard};
+
+    #[test]
+    fn a_gauge_sums_over_workers() {
+        let gauge = Arc::new(Gauge::new());
+        let threads: Vec<_> = (0..4)
+            .map(|worker| {
+                let gauge = gauge.clone();
+                std::thread::spawn(move || {
+                    enter_shard(worker);
+                    (0..1000).for_each(|_| gauge.inc());
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        gauge.dec();
+        assert_eq!(gauge.value(), 3999);
+    }
+}
