@@ -14,3 +14,5 @@ pub mod config;
 pub mod telemetry;
 pub mod error;
 pub mod body;
+#[cfg(feature = "demo")]
+pub mod demo;
