@@ -2,22 +2,27 @@
 
 use std::net::SocketAddr;
 
-/// The admin port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admin {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// What a caller from elsewhere than loopback must present as `Authorization: Bearer`; none: loopback only.
-    pub token: Option<String>,
+use super::kind::{Kind as _, secret, socket};
+use super::read::{choice, section};
+
+section! {
+    /// The admin port.
+    pub struct Admin {
+        /// Where it listens.
+        listen: SocketAddr = socket().or("127.0.0.1:9090"),
+        /// What a caller from elsewhere than loopback must present as `Authorization: Bearer`; none: loopback only.
+        token: Option<String> = secret("a secret").optional(),
+    }
 }
 
-/// A built-in endpoint that may answer on `listen`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PublicEndpoint {
-    /// `/health`, `/livez`, `/readyz` and `grpc.health.v1.Health`.
-    Health,
-    /// `/health/detailed`.
-    HealthDetailed,
-    /// `/metrics`.
-    Metrics,
+choice! {
+    /// A built-in endpoint that may answer on `listen`.
+    pub enum PublicEndpoint {
+        /// `/health`, `/livez`, `/readyz` and `grpc.health.v1.Health`.
+        Health = "health",
+        /// `/health/detailed`.
+        HealthDetailed = "health_detailed",
+        /// `/metrics`.
+        Metrics = "metrics",
+    }
 }

@@ -2,44 +2,73 @@
 
 use std::time::Duration;
 
-/// The policy of a method; an absent key falls back to the less specific entry, then to the default.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Method {
-    /// The call's deadline; by default the upstream's.
-    pub timeout: Option<Duration>,
+use super::kind::{self, Kind as _, choice, duration, flag, size};
+use super::read::{choice, section};
+use super::upstream::{is_full_name, is_identifier};
+use super::{HOUR, MILLISECOND};
+
+/// Bytes that a request body may have at most, by any limit.
+const LARGEST: usize = 1 << 31;
+
+section! {
+    /// The policy of a method; an absent key falls back to the less specific entry, then to the default.
+    pub struct Method {
+        /// The call's deadline; by default the upstream's.
+        timeout: Option<Duration> = duration(MILLISECOND..=24 * HOUR).optional(),
+        /// What an unknown JSON field or query key gets; by default `refuse`.
+        unknown_fields: Option<UnknownFields> = choice().optional(),
+        /// How replies print.
+        output: Output = kind::section().or("{}"),
+        /// Bounds of one request.
+        limits: MethodLimits = kind::section().or("{}"),
+    }
+    absent: "auth", "bind", "cache", "rate_limits", "retry"
+}
+
+choice! {
     /// What an unknown JSON field or query key gets.
-    pub unknown_fields: Option<UnknownFields>,
-    /// How replies print.
-    pub output: Output,
+    pub enum UnknownFields {
+        /// 400, naming it.
+        Refuse = "refuse",
+        /// It is read over.
+        Ignore = "ignore",
+    }
+}
+
+section! {
+    /// How JSON prints; each key is `false` by default.
+    pub struct Output {
+        /// Absent fields print as their defaults.
+        emit_defaults: Option<bool> = flag().optional(),
+        /// Enums print as numbers.
+        enums_as_numbers: Option<bool> = flag().optional(),
+        /// Names print as in the .proto.
+        proto_names: Option<bool> = flag().optional(),
+        /// 64-bit integers print as numbers (an error beyond 2^53).
+        int64_as_numbers: Option<bool> = flag().optional(),
+    }
+}
+
+section! {
     /// Bounds of one request.
-    pub limits: MethodLimits,
+    pub struct MethodLimits {
+        /// Bytes of a REST request body; by default the upstream's `limits.send`.
+        body: Option<usize> = size(1..=LARGEST).optional(),
+    }
 }
 
-/// What an unknown JSON field or query key gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnknownFields {
-    /// 400, naming it.
-    Refuse,
-    /// It is read over.
-    Ignore,
-}
-
-/// How JSON prints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Output {
-    /// Absent fields print as their defaults.
-    pub emit_defaults: Option<bool>,
-    /// Enums print as numbers.
-    pub enums_as_numbers: Option<bool>,
-    /// Names print as in the .proto.
-    pub proto_names: Option<bool>,
-    /// 64-bit integers print as numbers (an error beyond 2^53).
-    pub int64_as_numbers: Option<bool>,
-}
-
-/// Bounds of one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MethodLimits {
-    /// Bytes of a REST request body; by default the upstream's `limits.send`.
-    pub body: Option<usize>,
+/// `pkg.Service/Method` or `pkg.Service/*`.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    match name.split_once('/') {
+        Some((service, "*")) if is_full_name(service) => Ok(()),
+        Some((service, method)) if is_full_name(service) && is_identifier(method) => Ok(()),
+        Some(("", rest)) => Err(format!("starts with a slash; write `{}`", rest.escape_default())),
+        None if is_full_name(name) => match name.rsplit_once('.') {
+            Some((service, method)) => {
+                Err(format!("names no method; write `{name}/*` for a service or `{service}/{method}` for a method"))
+            }
+            None => Err(format!("names no method; write `{name}/*`")),
+        },
+        _ => Err("is not a method; write `pkg.Service/Method` or `pkg.Service/*`".to_owned()),
+    }
 }

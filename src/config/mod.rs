@@ -1,40 +1,107 @@
 //! What the user wrote: plain data, one file per section. No I/O happens here.
+//!
+//! [`parse`] reads a `transom.yaml` and tells every problem of it at once, each with its line, its place in the document
+//! and what to write instead. Each key is declared once, in its section's struct: that declaration is how it is read,
+//! what [`reference()`] says of it and what [`json_schema`] allows.
 
 mod admin;
+mod check;
+mod describe;
+mod kind;
 mod method;
+mod problem;
+mod read;
 mod schema;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod units;
 mod upstream;
+mod vars;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 pub use admin::{Admin, PublicEndpoint};
+pub use describe::{json_schema, reference};
 pub use method::{Method, MethodLimits, Output, UnknownFields};
+pub use problem::{Problem, Problems};
 pub use schema::{Expose, Schema};
+pub use source::Source;
+pub use tree::MAX_TEXT;
 pub use upstream::{Balance, Endpoint, HealthCheck, Upstream, UpstreamLimits};
+pub use vars::Lookup;
 
-/// One `transom.yaml`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Config {
-    /// Every protocol on this one port.
-    pub listen: SocketAddr,
-    /// Worker threads: `cores` (what the cgroup allows) or a number.
-    pub workers: Workers,
-    /// The admin port.
-    pub admin: Admin,
-    /// Which built-in endpoints answer on `listen` too.
-    pub public_endpoints: Vec<PublicEndpoint>,
-    /// Networks whose `X-Forwarded-For` is believed: the rightmost address outside them is the client.
-    pub trusted_proxies: Vec<Network>,
-    /// How long calls in flight may take to end after SIGTERM.
-    pub drain_timeout: Duration,
-    /// Where schemas come from.
-    pub schema: Schema,
-    /// The services behind the gateway, by name.
-    pub upstreams: BTreeMap<String, Upstream>,
-    /// Policies by `pkg.Service/Method` or `pkg.Service/*`; the most specific wins, key by key.
-    pub methods: BTreeMap<String, Method>,
+use kind::{Kind as _, checked, choice, count, duration, either, list, map, network, socket};
+use read::{Reader, section};
+
+/// A millisecond.
+const MILLISECOND: Duration = Duration::from_millis(1);
+/// An hour.
+const HOUR: Duration = Duration::from_secs(3600);
+
+section! {
+    /// One `transom.yaml`.
+    pub struct Config {
+        /// Every protocol on this one port.
+        listen: SocketAddr = socket().or("0.0.0.0:3000"),
+        /// Worker threads: `cores` (what the cgroup allows) or a number.
+        workers: Workers = either(checked("`cores`", cores), counted()).or("cores"),
+        /// The gateway's own state and metrics.
+        admin: Admin = kind::section().or("{}"),
+        /// Which built-in endpoints answer on `listen` too.
+        public_endpoints: Vec<PublicEndpoint> = list(choice()).or("health"),
+        /// Networks whose `X-Forwarded-For` is believed: the rightmost address outside them is the client.
+        trusted_proxies: Vec<Network> = list(network()).or("[]"),
+        /// How long calls in flight may take to end after SIGTERM.
+        drain_timeout: Duration = duration(Duration::ZERO..=HOUR).or("30s"),
+        /// Where schemas come from.
+        schema: Schema = kind::section().or("{}"),
+        /// The services behind the gateway, by name.
+        upstreams: BTreeMap<String, Upstream> = map("a name", upstream::check_name, kind::section()).required(),
+        /// Policies by `pkg.Service/Method` or `pkg.Service/*`; the most specific wins, key by key.
+        methods: BTreeMap<String, Method> =
+            map("`pkg.Service/Method` or `pkg.Service/*`", method::check_name, kind::section()).or("{}"),
+    }
+    beside {
+        /// The text that it was read from.
+        source: Source,
+    }
+    absent: "auth", "burst_guard", "environment", "hosts", "rate_limits", "redis", "routes", "tls"
+}
+
+impl Config {
+    /// Relative paths start at this folder from now on.
+    #[must_use]
+    pub fn relative_to(mut self, folder: &Path) -> Self {
+        for path in self.schema.protos.iter_mut().chain(&mut self.schema.descriptor_sets) {
+            *path = folder.join(&*path);
+        }
+        self
+    }
+}
+
+/// Reads a `transom.yaml`; `lookup` gives environment variables.
+///
+/// # Errors
+/// Every problem of the text.
+pub fn parse(text: &str, lookup: Lookup<'_>) -> Result<Config, Problems> {
+    let mut problems = Problems::default();
+    let Some(root) = tree::parse(text, lookup, &mut problems) else { return Err(problems.sorted()) };
+    let mut reader = Reader::new(problems);
+    let config = reader.read(&kind::section::<Config>(), &root);
+    if let Some(config) = &config {
+        check::check(config, &mut reader);
+    }
+    match config {
+        Some(config) if reader.problems.is_empty() => {
+            Ok(Config { source: Source::new(text, &reader.secrets, reader.lines), ..config })
+        }
+        _ => Err(reader.problems.sorted()),
+    }
 }
 
 /// How many workers run.
@@ -46,6 +113,15 @@ pub enum Workers {
     Count(usize),
 }
 
+fn cores(text: &str) -> Result<Workers, String> {
+    if text == "cores" { Ok(Workers::Cores) } else { Err(String::new()) }
+}
+
+fn counted() -> kind::Single<Workers> {
+    const MOST: usize = 256;
+    count(1..=MOST).map(Workers::Count)
+}
+
 /// An address block: `10.0.0.0/8`, or one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
@@ -53,4 +129,27 @@ pub struct Network {
     pub address: IpAddr,
     /// Leading bits that must agree.
     pub prefix: u8,
+}
+
+impl Network {
+    /// Whether an address lies in it. An IPv4 address that came as IPv6 (`::ffff:10.0.0.1`) counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.address.is_ipv4() && Self { address, ..*self }.first() == self.address
+    }
+
+    /// The address with only its leading bits.
+    fn first(&self) -> IpAddr {
+        let prefix = u32::from(self.prefix);
+        match self.address {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(32_u32.saturating_sub(prefix)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask))
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(128_u32.saturating_sub(prefix)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
+            }
+        }
+    }
 }

@@ -2,23 +2,28 @@
 
 use std::path::PathBuf;
 
-/// Schema sources; all are read, and together they are one schema.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Schema {
-    /// Folders of `.proto` files.
-    pub protos: Vec<PathBuf>,
-    /// `FileDescriptorSet`s in binary form.
-    pub descriptor_sets: Vec<PathBuf>,
-    /// Which methods clients reach.
-    pub expose: Expose,
+use super::kind::{Kind as _, choice, list, path};
+use super::read::{choice, section};
+
+section! {
+    /// Schema sources; all are read, and together they are one schema.
+    pub struct Schema {
+        /// Folders of `.proto` files. A relative path starts at the configuration file's folder.
+        protos: Vec<PathBuf> = list(path("a folder")).or("[]"),
+        /// `FileDescriptorSet`s in binary form. A relative path starts at the configuration file's folder.
+        descriptor_sets: Vec<PathBuf> = list(path("a file")).or("[]"),
+        /// Which methods clients reach.
+        expose: Expose = choice().or("annotated"),
+    }
+    absent: "breaking", "http_rules", "reflection"
 }
 
-/// Which methods clients reach, in any dialect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Expose {
-    /// Those with a `google.api.http` rule and those that `methods` names.
-    #[default]
-    Annotated,
-    /// Every method of every service that an upstream serves.
-    All,
+choice! {
+    /// Which methods clients reach, in any dialect.
+    pub enum Expose {
+        /// Those with a `google.api.http` rule and those that `methods` names.
+        Annotated = "annotated",
+        /// Every method of every service that an upstream serves.
+        All = "all",
+    }
 }

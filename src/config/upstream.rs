@@ -1,32 +1,44 @@
 //! `upstreams`: the services behind the gateway.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
-/// One upstream: endpoints that serve the same services.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Upstream {
-    /// Full names of the services it serves.
-    pub services: Vec<String>,
-    /// Where it runs.
-    pub endpoints: Vec<Endpoint>,
-    /// Its name in `/health/detailed`; by default the upstream's own.
-    pub health_name: Option<String>,
-    /// How endpoints take turns.
-    pub balance: Balance,
-    /// Active checks by `grpc.health.v1`; none: connected is healthy.
-    pub health_check: Option<HealthCheck>,
-    /// A call's deadline, passed on as `grpc-timeout`.
-    pub timeout: Duration,
-    /// HTTP/2 connections per endpoint in total; at least one per worker.
-    pub connections: usize,
-    /// Bounds of a call and of all calls.
-    pub limits: UpstreamLimits,
-    /// Readiness waits for a usable endpoint of it.
-    pub required: bool,
+use super::kind::{self, Kind, Shape, checked, choice, count, duration, flag, list, size, text};
+use super::problem::quote;
+use super::read::{Reader, choice, section};
+use super::tree::{Node, Value};
+use super::{HOUR, MILLISECOND};
+
+/// Bytes that one message may have at most, by any limit: what a gRPC frame can carry.
+const LARGEST: usize = 1 << 31;
+
+section! {
+    /// One upstream: endpoints that serve the same services.
+    pub struct Upstream {
+        /// Full names of the services it serves.
+        services: Vec<String> = list(checked("a service's full name such as `pkg.Service`", service)).not_empty().required(),
+        /// Where it runs: `host:port`, or a map with `address`. A host name stands for all its addresses, re-resolved.
+        endpoints: Vec<Endpoint> = list(Endpoints).not_empty().required(),
+        /// Its name in `/health/detailed`; by default the upstream's own.
+        health_name: Option<String> = checked("a name", name).optional(),
+        /// How endpoints take turns.
+        balance: Balance = choice().or("round_robin"),
+        /// Active checks by `grpc.health.v1`; none: connected is healthy. `{}` checks with the defaults.
+        health_check: Option<HealthCheck> = kind::section().optional(),
+        /// A call's deadline, passed on as `grpc-timeout`.
+        timeout: Duration = duration(MILLISECOND..=24 * HOUR).or("5s"),
+        /// HTTP/2 connections per endpoint in total; at least one per worker.
+        connections: usize = count(1..=1024).or("2"),
+        /// Bounds of a call and of all calls.
+        limits: UpstreamLimits = kind::section().or("{}"),
+        /// Readiness waits for a usable endpoint of it.
+        required: bool = flag().or("false"),
+    }
+    absent: "circuit_breaker", "keepalive", "outlier_ejection", "retry", "tls"
 }
 
 /// `host:port`; a name stands for all its addresses, re-resolved.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Endpoint {
     /// A host name or an address without brackets.
     pub host: String,
@@ -34,32 +46,129 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// How endpoints take turns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Balance {
-    /// One after the other.
-    #[default]
-    RoundRobin,
+section! {
+    /// An endpoint with more to say than its address.
+    pub(super) struct EndpointKeys {
+        /// `host:port`.
+        address: Endpoint = checked("`host:port`", endpoint).required(),
+    }
+    absent: "labels", "weight"
 }
 
-/// Active health checks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// Time from one check's end to the next.
-    pub interval: Duration,
-    /// Time that one check may take.
-    pub timeout: Duration,
-    /// The service asked for; empty asks for the server as a whole.
-    pub service: String,
+choice! {
+    /// How endpoints take turns.
+    pub enum Balance {
+        /// One after the other.
+        RoundRobin = "round_robin",
+    }
 }
 
-/// What an upstream's calls may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UpstreamLimits {
-    /// Calls in flight.
-    pub in_flight: usize,
-    /// Bytes of one message from the upstream.
-    pub receive: usize,
-    /// Bytes of one message to the upstream.
-    pub send: usize,
+section! {
+    /// Active health checks.
+    pub struct HealthCheck {
+        /// Time from one check's end to the next.
+        interval: Duration = duration(100 * MILLISECOND..=HOUR).or("5s"),
+        /// Time that one check may take.
+        timeout: Duration = duration(MILLISECOND..=HOUR).or("1s"),
+        /// The service asked for; empty asks for the server as a whole.
+        service: String = text("a name").or(""),
+    }
+}
+
+section! {
+    /// What an upstream's calls may take.
+    pub struct UpstreamLimits {
+        /// Calls in flight.
+        in_flight: usize = count(1..=1_000_000).or("1000"),
+        /// Bytes of one message from the upstream.
+        receive: usize = size(1..=LARGEST).or("4MiB"),
+        /// Bytes of one message to the upstream.
+        send: usize = size(1..=LARGEST).or("4MiB"),
+    }
+}
+
+/// An endpoint as `host:port` or as a map.
+struct Endpoints;
+
+impl Kind for Endpoints {
+    type Out = Endpoint;
+
+    fn read(&self, node: &Node, reader: &mut Reader) -> Option<Endpoint> {
+        match &node.value {
+            Value::Map(entries) => Some(reader.section::<EndpointKeys>(node.line, entries).address),
+            _ => checked("`host:port`", endpoint).read(node, reader),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        let keys = kind::section::<EndpointKeys>().shape();
+        Shape::Either(Box::new(Shape::Text("`host:port`")), Box::new(keys))
+    }
+}
+
+/// `host:port`, `[::1]:50051`; `http://` in front says the same, since upstream calls are HTTP/2.
+fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let wrong = |hint: &str| Err(format!("{} is not an endpoint; {hint}", quote(text)));
+    let address = match text.split_once("://") {
+        None => text,
+        Some(("http" | "grpc", address)) => address.strip_suffix('/').unwrap_or(address),
+        Some(("https" | "grpcs", _)) => {
+            return wrong("TLS to upstreams is not supported by this version of Transom; write `host:port`");
+        }
+        Some(_) => return wrong("write `host:port`"),
+    };
+    let Some((host, port)) = address.rsplit_once(':') else { return wrong("its port is missing; write `host:port`") };
+    let Some(port) = port.parse().ok().filter(|port| *port != 0) else {
+        return wrong("its port is not a number from 1 to 65535");
+    };
+    let bare = match host.strip_prefix('[').map(|host| host.strip_suffix(']')) {
+        Some(Some(inner)) if inner.parse::<Ipv6Addr>().is_ok() => inner,
+        Some(_) => return wrong("write an IPv6 address as `[::1]:50051`"),
+        None if host.contains(':') => return wrong("write an IPv6 address as `[::1]:50051`"),
+        None if is_host(host) => host,
+        None => return wrong("write `host:port` with a host name or an address"),
+    };
+    Ok(Endpoint { host: bare.to_owned(), port })
+}
+
+fn is_host(host: &str) -> bool {
+    const LONGEST: usize = 253;
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    host.len() <= LONGEST && host.strip_suffix('.').unwrap_or(host).split('.').all(label)
+}
+
+fn service(text: &str) -> Result<String, String> {
+    match text.strip_prefix('.') {
+        Some(rest) if is_full_name(rest) => Err(format!("{} starts with a dot; write `{rest}`", quote(text))),
+        _ if is_full_name(text) => Ok(text.to_owned()),
+        _ => Err(format!("{} is not a service's full name; write `pkg.Service`", quote(text))),
+    }
+}
+
+/// Identifiers with dots between them.
+pub(super) fn is_full_name(text: &str) -> bool {
+    text.split('.').all(is_identifier)
+}
+
+/// A protobuf identifier.
+pub(super) fn is_identifier(text: &str) -> bool {
+    text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn name(text: &str) -> Result<String, String> {
+    check_name(text).map(|()| text.to_owned())
+}
+
+/// Names stand in metrics, logs and JSON keys.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if (1..=64).contains(&name.len()) && name.bytes().all(plain) {
+        Ok(())
+    } else {
+        Err("is not a name; write 1 to 64 letters, digits, `-`, `_` or `.`".to_owned())
+    }
 }

@@ -1,0 +1,50 @@
+//! What must hold between keys.
+
+use std::collections::HashMap;
+
+use super::Config;
+use super::read::Reader;
+
+/// Tells what no key alone can know.
+pub(super) fn check(config: &Config, reader: &mut Reader) {
+    ports(config, reader);
+    sources(config, reader);
+    services(config, reader);
+}
+
+fn ports(config: &Config, reader: &mut Reader) {
+    let (listen, admin) = (config.listen, config.admin.listen);
+    let same_host = listen.ip() == admin.ip() || listen.ip().is_unspecified() || admin.ip().is_unspecified();
+    if listen.port() == admin.port() && listen.port() != 0 && same_host && listen.is_ipv4() == admin.is_ipv4() {
+        let line = reader.line(&["admin.listen", "listen"]);
+        let message = format!("is the port of `listen` too ({listen}); choose another");
+        reader.problems.push(line, "admin.listen".to_owned(), message);
+    }
+}
+
+fn sources(config: &Config, reader: &mut Reader) {
+    let given = ["schema.protos", "schema.descriptor_sets"].iter().any(|key| reader.lines.contains_key(*key));
+    if config.schema.protos.is_empty() && config.schema.descriptor_sets.is_empty() && !given {
+        let line = reader.line(&["schema"]);
+        reader.at_key("schema", |reader| {
+            reader.tell(line, "names no source; write `descriptor_sets: [api.binpb]` or `protos: [proto]`");
+        });
+    }
+}
+
+fn services(config: &Config, reader: &mut Reader) {
+    let mut served: HashMap<&str, &str> = HashMap::new();
+    for (name, upstream) in &config.upstreams {
+        let path = format!("upstreams.{name}.services");
+        for (index, service) in upstream.services.iter().enumerate() {
+            let Some(other) = served.insert(service, name) else { continue };
+            let line = reader.line(&[&format!("{path}[{index}]"), &path]);
+            let message = if other == name {
+                format!("`{service}` is written twice; keep one")
+            } else {
+                format!("`{service}` is served by the upstream `{other}` already; keep one")
+            };
+            reader.problems.push(line, format!("{path}[{index}]"), message);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Durations and sizes as people write them.
+
+use std::time::Duration;
+
+use super::problem::quote;
+
+const DURATIONS: &[(&str, u64)] =
+    &[("ms", 1), ("s", 1_000), ("min", 60_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const SIZES: &[(&str, u64)] = &[
+    ("", 1),
+    ("B", 1),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+];
+
+/// `500ms`, `5s`, `1m` or `1min`, `1h`, `1d`, and sums such as `1m30s`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{} is not a duration; write a number and a unit: `500ms`, `5s`, `1m` or `1h`", quote(text));
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("{} has no unit; write `{text}ms` or `{text}s`", quote(text)));
+    }
+    let mut total = 0_u64;
+    let mut rest = text;
+    loop {
+        let (number, after) = digits(rest).ok_or_else(wrong)?;
+        let unit_end = after.find(|char: char| !char.is_ascii_alphabetic()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_end);
+        let scale = DURATIONS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;
+        total = number.checked_mul(scale).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
+        rest = after;
+        if rest.is_empty() {
+            return Ok(Duration::from_millis(total));
+        }
+    }
+}
+
+/// `4194304`, `4MiB`, `4MB`.
+pub(super) fn size(text: &str) -> Result<usize, String> {
+    let wrong =
+        || format!("{} is not a size; write bytes, or a number and a unit: `4194304`, `4MiB`, `64KiB`", quote(text));
+    let (number, unit) = digits(text).ok_or_else(wrong)?;
+    let scale = SIZES.iter().find(|(name, _)| *name == unit.trim_start()).ok_or_else(wrong)?.1;
+    number.checked_mul(scale).and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(wrong)
+}
+
+/// The number that a text starts with, and the rest.
+fn digits(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+    Some((text[..end].parse().ok()?, &text[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{duration, size};
+    use std::time::Duration;
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("0s", 0),
+            ("500ms", 500),
+            ("30000ms", 30_000),
+            ("5s", 5_000),
+            ("1m", 60_000),
+            ("1min", 60_000),
+            ("1h", 3_600_000),
+            ("2d", 172_800_000),
+            ("1m30s", 90_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in
+            ["", "s", "5x", "5 s", "-5s", "1.5s", "5s ", "99999999999999999999s", "9999999999999999999h", "5sms"]
+        {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!(duration("30"), Err("`30` has no unit; write `30ms` or `30s`".into()));
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4194304", 4_194_304),
+            ("4MiB", 4_194_304),
+            ("4 MiB", 4_194_304),
+            ("4MB", 4_000_000),
+            ("64KiB", 65_536),
+            ("1kB", 1_000),
+            ("10B", 10),
+            ("1GiB", 1 << 30),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "MiB", "4M", "4mib", "-1", "1.5MiB", "99999999999999999999", "99999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}
