@@ -21,3 +21,4 @@ pub mod invalid;
 pub mod plan;
 pub mod schema;
 pub mod status;
+pub mod template;

@@ -187,7 +187,7 @@ impl<'a> Pass<'a> {
                 fields.sort_by_key(|field| field.number);
             }
             self.problems.append(&mut problems);
-            self.schema.messages[at].oneofs = oneofs;
+            self.schema.messages[at].oneofs = oneofs.into();
             self.declared[at].fields = fields;
         }
     }

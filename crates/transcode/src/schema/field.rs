@@ -16,7 +16,7 @@ pub(super) struct Place {
 }
 
 /// The oneofs of a message, and where each index of its descriptor went.
-pub(super) fn oneofs(proto: &MessageType) -> Result<(Box<[Box<str>]>, Vec<Place>), String> {
+pub(super) fn oneofs(proto: &MessageType) -> Result<(Vec<Box<str>>, Vec<Place>), String> {
     let mut names: Vec<Box<str>> = Vec::new();
     let mut places = Vec::with_capacity(proto.oneofs.len());
     let mut synthetic = vec![false; proto.oneofs.len()];
@@ -40,7 +40,7 @@ pub(super) fn oneofs(proto: &MessageType) -> Result<(Box<[Box<str>]>, Vec<Place>
         };
         places.push(Place { index, options });
     }
-    Ok((names.into(), places))
+    Ok((names, places))
 }
 
 fn oneof_index(field: &FieldType) -> Option<usize> {
@@ -70,7 +70,7 @@ pub(super) fn compile(
     }
     let json = proto.json_name.clone().unwrap_or_else(|| json_name(&proto.name));
     let explicit = oneof.is_some() || proto.proto3_optional;
-    build(names, proto, Traits { name: &proto.name, json: &json, oneof, explicit, in_entry }, features)
+    build(names, proto, &Traits { name: &proto.name, json: &json, oneof, explicit, in_entry }, features)
 }
 
 /// An extension as a field of its extendee, named `[pkg.ext]` both ways; `name` is its full name.
@@ -89,7 +89,7 @@ pub(super) fn compile_extension(
     };
     let key = format!("[{name}]");
     let traits = Traits { name: &key, json: &key, oneof: None, explicit: true, in_entry: false };
-    Ok((extendee, build(names, proto, traits, features)?))
+    Ok((extendee, build(names, proto, &traits, features)?))
 }
 
 /// What is known of a field from where it stands.
@@ -101,7 +101,7 @@ struct Traits<'a> {
     in_entry: bool,
 }
 
-fn build(names: &Names<'_>, proto: &FieldType, traits: Traits<'_>, features: Features) -> Result<Field, String> {
+fn build(names: &Names<'_>, proto: &FieldType, traits: &Traits<'_>, features: Features) -> Result<Field, String> {
     let number = u32::try_from(proto.number).ok().filter(|number| (1..=MAX_NUMBER).contains(number));
     let number = number.ok_or_else(|| format!("{} is not a field number: use 1 to {MAX_NUMBER}", proto.number))?;
     if (19_000..=19_999).contains(&number) {
