@@ -174,7 +174,8 @@ pub(super) fn duration(bounds: RangeInclusive<Duration>) -> Single<Duration> {
         if bounds.contains(&value) {
             Ok(value)
         } else {
-            Err(format!("{} is not between `{min:?}` and `{}s`", quote(text), max.as_secs()))
+            let (min, max) = (units::write(*min), units::write(*max));
+            Err(format!("{} is not between `{min}` and `{max}`", quote(text)))
         }
     })
 }

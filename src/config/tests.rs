@@ -1,12 +1,15 @@
 //! What parses, what does not, and what is said of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::read::{Key, Reader, Section};
 use super::{
-    Balance, Config, Endpoint, Expose, Problems, PublicEndpoint, UnknownFields, Workers, json_schema, parse, reference,
+    Balance, Config, Endpoint, Expose, Network, Problems, PublicEndpoint, UnknownFields, Workers, json_schema, kind,
+    parse, reference,
 };
 
 const MINIMAL: &str = "\
@@ -16,6 +19,35 @@ upstreams:
     services: [library.Books]
     endpoints: [localhost:50051]
 ";
+
+const FULL: &str = r#"
+listen: 0.0.0.0:${PORT:-3000}
+workers: 4
+admin: { listen: "[::1]:9091", token: "${ADMIN_TOKEN:-}" }
+public_endpoints: [health, health_detailed, metrics]
+trusted_proxies: [10.0.0.0/8, "fd00::/8", 127.0.0.1]
+drain_timeout: 1m30s
+schema:
+  protos: [proto]
+  descriptor_sets: [descriptors/a.binpb, /absolute/b.binpb]
+  expose: all
+upstreams:
+  books:
+    services: [library.Books, library.Loans]
+    endpoints: [books-1:50051, { address: "[::1]:50052" }, "${MORE:-10.0.0.1:1, 10.0.0.2:2}", http://books-3:50053/]
+    health_name: books-service
+    balance: round_robin
+    health_check: { interval: 30000ms, timeout: 2s, service: library.Books }
+    timeout: ${TIMEOUT:-2500}ms
+    connections: 4
+    limits: { in_flight: 50, receive: "${RECEIVE:-1048576}", send: 2MiB }
+    required: true
+methods:
+  "library.Books/*": { timeout: 10s, unknown_fields: ignore }
+  "library.Books/GetBook":
+    output: { emit_defaults: true, enums_as_numbers: false, proto_names: true, int64_as_numbers: true }
+    limits: { body: 64KiB }
+"#;
 
 fn read(text: &str) -> Result<Config, Problems> {
     parse(text, &|_| None)
@@ -32,6 +64,10 @@ fn problems(text: &str) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
+fn endpoint(host: &str, port: u16) -> Endpoint {
+    Endpoint { host: host.into(), port }
+}
+
 #[test]
 fn a_minimal_file_has_the_documented_defaults() {
     let config = read(MINIMAL).expect("valid");
@@ -44,9 +80,348 @@ fn a_minimal_file_has_the_documented_defaults() {
     assert_eq!(config.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.schema.expose, Expose::Annotated);
     let books = &config.upstreams["books"];
-    assert_eq!(books.endpoints, [Endpoint { host: "localhost".into(), port: 50051 }]);
+    assert_eq!(books.endpoints, [endpoint("localhost", 50051)]);
     assert_eq!((books.timeout, books.connections, books.balance), (Duration::from_secs(5), 2, Balance::RoundRobin));
     assert_eq!((books.limits.in_flight, books.limits.receive, books.limits.send), (1000, 4 << 20, 4 << 20));
     assert_eq!(books.health_check, None);
     assert!(!books.required);
+}
+
+#[test]
+fn every_key_has_its_effect() {
+    let config = read(FULL).expect("valid");
+
+    assert_eq!(config.workers, Workers::Count(4));
+    assert_eq!(config.admin.listen, "[::1]:9091".parse().expect("address"));
+    assert_eq!(
+        config.public_endpoints,
+        [PublicEndpoint::Health, PublicEndpoint::HealthDetailed, PublicEndpoint::Metrics]
+    );
+    let network = |address: &str, prefix| Network { address: address.parse().expect("address"), prefix };
+    assert_eq!(config.trusted_proxies, [network("10.0.0.0", 8), network("fd00::", 8), network("127.0.0.1", 32)]);
+    assert_eq!(config.drain_timeout, Duration::from_secs(90));
+    assert_eq!(config.schema.expose, Expose::All);
+    let books = &config.upstreams["books"];
+    assert_eq!(books.services, ["library.Books", "library.Loans"]);
+    assert_eq!(
+        books.endpoints,
+        [
+            endpoint("books-1", 50051),
+            endpoint("::1", 50052),
+            endpoint("10.0.0.1", 1),
+            endpoint("10.0.0.2", 2),
+            endpoint("books-3", 50053),
+        ]
+    );
+    assert_eq!(books.health_name.as_deref(), Some("books-service"));
+    let check = books.health_check.as_ref().expect("a health check");
+    assert_eq!((check.interval, check.timeout), (Duration::from_secs(30), Duration::from_secs(2)));
+    assert_eq!(check.service, "library.Books");
+    assert_eq!((books.timeout, books.connections), (Duration::from_millis(2500), 4));
+    assert_eq!((books.limits.in_flight, books.limits.receive, books.limits.send), (50, 1 << 20, 2 << 20));
+    assert!(books.required);
+    let all = &config.methods["library.Books/*"];
+    assert_eq!((all.timeout, all.unknown_fields), (Some(Duration::from_secs(10)), Some(UnknownFields::Ignore)));
+    let one = &config.methods["library.Books/GetBook"];
+    assert_eq!(one.timeout, None);
+    assert_eq!((one.output.emit_defaults, one.output.enums_as_numbers), (Some(true), Some(false)));
+    assert_eq!((one.output.proto_names, one.output.int64_as_numbers), (Some(true), Some(true)));
+    assert_eq!(one.limits.body, Some(64 << 10));
+}
+
+#[test]
+fn variables_are_values_and_never_structure() {
+    let variables = [("PORT", "8080"), ("MORE", "a:1"), ("ADMIN_TOKEN", "x, y: {z}"), ("TIMEOUT", "7")];
+    let config = read_with(FULL, &variables).expect("valid");
+
+    assert_eq!(config.listen.port(), 8080);
+    assert_eq!(config.upstreams["books"].endpoints[2], endpoint("a", 1));
+    assert_eq!(config.admin.token.as_deref(), Some("x, y: {z}"));
+    assert_eq!(config.upstreams["books"].timeout, Duration::from_millis(7));
+}
+
+#[test]
+fn a_value_that_is_empty_after_expansion_is_absent() {
+    let text = format!(
+        "{MINIMAL}listen: ${{LISTEN:-}}\nadmin: {{ token: \"${{TOKEN:-}}\" }}\nworkers: ~\ndrain_timeout: ''\n"
+    );
+    let config = read(&text).expect("valid");
+
+    assert_eq!(config.listen.port(), 3000);
+    assert_eq!(config.admin.token, None);
+    assert_eq!(config.workers, Workers::Cores);
+}
+
+#[test]
+fn aliases_and_merges_share_keys() {
+    let config = read(
+        "\
+schema: { protos: proto }
+upstreams:
+  a: &base
+    services: [a.A]
+    endpoints: &hosts [h:1, h:2]
+    timeout: 1s
+  b:
+    timeout: 2s
+    <<: *base
+    services: [b.B]
+  c: { services: [c.C], endpoints: *hosts }
+",
+    )
+    .expect("valid");
+
+    assert_eq!(config.upstreams["b"].endpoints, config.upstreams["a"].endpoints);
+    assert_eq!(config.upstreams["b"].timeout, Duration::from_secs(2));
+    assert_eq!(config.upstreams["b"].services, ["b.B"]);
+    assert_eq!(config.upstreams["c"].endpoints.len(), 2);
+    assert_eq!(config.schema.protos, [PathBuf::from("proto")]);
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_their_places() {
+    let text = r#"
+listen: :3000
+workers: 0
+adminn: {}
+public_endpoints: [health, metric]
+trusted_proxies: [10.0.0.1/8, 1.2.3]
+drain_timeout: 30
+schema: { expose: everything }
+auth: { jwt: {} }
+upstreams:
+  booking:
+    services: [.booking.BookingService, "booking/BookingService"]
+    endpoints: [booking-1:50053, "booking-2", {address: "h:0", weight: 2}, https://h:1, "::1:50051"]
+    timeout: 0s
+    timeot: 1s
+    limits: { recieve: 4MiB, send: 4MBytes }
+    retry: {}
+    required: yes
+  other:
+    services: [a.A, a.A]
+    endpoints: ${OTHER}
+  third:
+    services: a.A
+    endpoints: []
+  "bad name":
+    endpoints: h:1
+methods:
+  booking.BookingService: {}
+  /booking.BookingService/Get: {}
+  "booking.BookingService/Get": { unknown_fields: refused, timeout: [1s], timeout: 2s }
+"#;
+    assert_eq!(
+        problems(text),
+        [
+            "2: listen: `:3000` is not an address to listen on; write `0.0.0.0:3000`",
+            "3: workers: `0` is not `cores`, or a number from 1 to 256",
+            "4: adminn: unknown key; did you mean `admin`?",
+            "5: public_endpoints[1]: `metric` is not known here; did you mean `metrics`?",
+            "6: trusted_proxies[0]: `10.0.0.1/8` has bits after its first 8; write `10.0.0.0/8`",
+            "6: trusted_proxies[1]: `1.2.3` is not a network; write `10.0.0.0/8`, `fd00::/8` or one address",
+            "7: drain_timeout: `30` has no unit; write `30ms` or `30s`",
+            "8: schema.expose: `everything` is not known here; write `annotated` or `all`",
+            "8: schema: names no source; write `descriptor_sets: [api.binpb]` or `protos: [proto]`",
+            "9: auth: `auth` is not supported by this version of Transom; remove it",
+            "12: upstreams.booking.services[0]: `.booking.BookingService` starts with a dot; write `booking.BookingService`",
+            "12: upstreams.booking.services[1]: `booking/BookingService` is not a service's full name; write `pkg.Service`",
+            "13: upstreams.booking.endpoints[1]: `booking-2` is not an endpoint; its port is missing; write `host:port`",
+            "13: upstreams.booking.endpoints[2].address: `h:0` is not an endpoint; its port is not a number from 1 to 65535",
+            "13: upstreams.booking.endpoints[2].weight: `weight` is not supported by this version of Transom; remove it",
+            "13: upstreams.booking.endpoints[3]: `https://h:1` is not an endpoint; TLS to upstreams is not supported by this \
+             version of Transom; write `host:port`",
+            "13: upstreams.booking.endpoints[4]: `::1:50051` is not an endpoint; write an IPv6 address as `[::1]:50051`",
+            "14: upstreams.booking.timeout: `0s` is not between `1ms` and `24h`",
+            "15: upstreams.booking.timeot: unknown key; did you mean `timeout`?",
+            "16: upstreams.booking.limits.send: `4MBytes` is not a size; write bytes, or a number and a unit: `4194304`, \
+             `4MiB`, `64KiB`",
+            "16: upstreams.booking.limits.recieve: unknown key; did you mean `receive`?",
+            "17: upstreams.booking.retry: `retry` is not supported by this version of Transom; remove it",
+            "18: upstreams.booking.required: `yes` is neither `true` nor `false`",
+            "20: upstreams.other.services[1]: `a.A` is written twice; keep one",
+            "21: upstreams.other.endpoints: the environment variable `OTHER` is not set; set it, or write `${OTHER:-default}`",
+            "23: upstreams.third.services[0]: `a.A` is served by the upstream `other` already; keep one",
+            "24: upstreams.third.endpoints: is empty; write a list, each item `host:port`, or a map",
+            "25: upstreams[\"bad name\"]: is not a name; write 1 to 64 letters, digits, `-`, `_` or `.`",
+            "26: upstreams[\"bad name\"].services: is missing; write a list, each item a service's full name such as \
+             `pkg.Service`",
+            "28: methods[\"booking.BookingService\"]: names no method; write `booking.BookingService/*` for a service or \
+             `booking/BookingService` for a method",
+            "29: methods[\"/booking.BookingService/Get\"]: starts with a slash; write `booking.BookingService/Get`",
+            "30: methods[\"booking.BookingService/Get\"].timeout: this key is already on line 30; keep one",
+            "30: methods[\"booking.BookingService/Get\"].timeout: is a list; write a duration such as `5s`",
+            "30: methods[\"booking.BookingService/Get\"].unknown_fields: `refused` is not known here; did you mean `refuse`?",
+        ]
+    );
+}
+
+#[test]
+fn documents_that_are_none() {
+    for (text, expected) in [
+        ("", "1: upstreams: is missing; write a map, each key a name"),
+        ("[]", "1: is a list; write a map with keys of listen, workers, admin, public_endpoints"),
+        ("a: [", "1: a[0]: this is not YAML: "),
+        ("a: *x", "1: a: this is not YAML: "),
+        ("a: &x [*x]", "1: a[0]: an alias inside the value that it stands for"),
+        ("listen: 1\n---\na: 1", "2: a second document starts here; write one"),
+        ("%YAML 1.1\n---\na: 1", "1: this is not YAML: "),
+        ("? [a]\n: b", "1: a key is a list or a map; write a text"),
+        ("listen: !!str x", "1: listen: tags (`!…`) mean nothing here; remove the tag"),
+        ("<<: 3", "1: `<<` takes an alias of a map, or a list of them"),
+        ("a\u{1b}[31m: 1", "1: [\"a\\u{1b}[31m\"]: unknown key"),
+        ("listen: x\0y", "1: "),
+    ] {
+        let problems = problems(text);
+        assert!(problems.iter().any(|problem| problem.starts_with(expected)), "{text:?}: {problems:#?}");
+    }
+}
+
+#[test]
+fn hostile_documents_end_early() {
+    let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for level in 1..12 {
+        let previous = format!("*a{}", level - 1);
+        bomb += &format!("a{level}: &a{level} [{}]\n", vec![previous; 10].join(","));
+    }
+    let deep = "[".repeat(100_000);
+    let many = "a:\n".repeat(200_000);
+    let long = " ".repeat(super::MAX_TEXT + 1);
+    let values = format!("a: \"{}\"", "${BIG}".repeat(1000));
+    for text in [bomb, deep, many, long, values] {
+        let problems = parse(&text, &|_| Some("x".repeat(100_000))).expect_err("too much");
+        assert!(problems.iter().count() <= 100, "{} problems", problems.iter().count());
+    }
+    let many_problems: String = (0..1000).map(|n| format!("k{n}: 1\n")).collect();
+    let problems = read(&many_problems).expect_err("unknown keys");
+    assert_eq!((problems.iter().count(), problems.more()), (100, 902));
+}
+
+#[test]
+fn the_source_has_lines_and_no_secrets() {
+    let secret = |written: &str| format!("{MINIMAL}admin:\n  token: {written} # comment\n");
+    let config = read(&secret("hunter2")).expect("valid");
+    assert_eq!(config.source.text(), secret("\"***\""));
+    assert_eq!(config.source.line("upstreams.books.endpoints"), Some(5));
+    assert_eq!(config.source.line("admin.token"), Some(7));
+    assert_eq!(config.source.line("listen"), None);
+
+    let shown = |text: &str| read_with(text, &[("T", "hunter2")]).expect("valid").source.text().to_owned();
+    assert_eq!(shown(&secret("'hunter2'")), secret("\"***\""));
+    assert_eq!(shown(&secret("${U:-hunter2}")), secret("\"***\""));
+    assert_eq!(shown(&secret("\"${T}\"")), secret("\"${T}\""));
+    let anchored = format!("x: &x hunter2\n{}", secret("*x"));
+    assert!(read(&anchored).is_err(), "unknown key x");
+}
+
+#[test]
+fn relative_paths_start_at_the_file() {
+    let config = read(FULL).expect("valid").relative_to(Path::new("/etc/transom"));
+    assert_eq!(config.schema.protos, [PathBuf::from("/etc/transom/proto")]);
+    assert_eq!(config.schema.descriptor_sets[0], PathBuf::from("/etc/transom/descriptors/a.binpb"));
+    assert_eq!(config.schema.descriptor_sets[1], PathBuf::from("/absolute/b.binpb"));
+}
+
+#[test]
+fn networks_hold_their_addresses() {
+    let network = |text: &str, prefix| Network { address: text.parse().expect("address"), prefix };
+    let holds = |network: Network, address: &str| network.contains(address.parse().expect("address"));
+    assert!(holds(network("10.0.0.0", 8), "10.255.0.1"));
+    assert!(holds(network("10.0.0.0", 8), "::ffff:10.1.1.1"));
+    assert!(!holds(network("10.0.0.0", 8), "11.0.0.1"));
+    assert!(!holds(network("10.0.0.0", 8), "fd00::1"));
+    assert!(holds(network("0.0.0.0", 0), "8.8.8.8"));
+    assert!(holds(network("fd00::", 8), "fdff::1"));
+    assert!(!holds(network("::1", 128), "::2"));
+}
+
+/// Every section that a document can have.
+fn sections(keys: Vec<Key>, found: &mut Vec<Vec<Key>>) {
+    fn below(shape: &kind::Shape, found: &mut Vec<Vec<Key>>) {
+        match shape {
+            kind::Shape::Section(keys) => sections(keys(), found),
+            kind::Shape::Map(_, value) | kind::Shape::List(value) => below(value, found),
+            kind::Shape::Either(first, second) => {
+                below(first, found);
+                below(second, found);
+            }
+            _ => {}
+        }
+    }
+    for key in &keys {
+        below(&key.shape, found);
+    }
+    found.push(keys);
+}
+
+#[test]
+fn every_key_is_documented_and_published() {
+    let mut found = Vec::new();
+    sections(Config::keys(), &mut found);
+    assert_eq!(found.len(), 10, "the sections that the next test reads");
+    let (reference, schema) = (reference(), json_schema());
+    for key in found.iter().flatten() {
+        assert!(key.doc.iter().any(|line| line.trim().ends_with(['.', '`'])), "`{}` has no doc comment", key.name);
+        assert!(reference.contains(&format!("| `{}` |", key.name)), "{}", key.name);
+        assert!(schema.contains(&format!("\"{}\": {{", key.name)), "{}", key.name);
+    }
+    serde_json::from_str::<serde_json::Value>(&schema).expect("JSON");
+}
+
+#[test]
+fn every_section_reads_its_defaults() {
+    fn hold<S: Section>() {
+        let mut reader = Reader::default();
+        let _: S = reader.section(1, &[]);
+        assert!(reader.problems.iter().all(|problem| problem.message.starts_with("is missing")));
+        let keys: HashSet<_> = S::keys().iter().map(|key| key.name).collect();
+        assert!(S::ABSENT.iter().all(|absent| !keys.contains(absent)), "a key that is told not to be supported");
+    }
+    hold::<Config>();
+    hold::<super::Admin>();
+    hold::<super::Schema>();
+    hold::<super::Upstream>();
+    hold::<super::upstream::EndpointKeys>();
+    hold::<super::HealthCheck>();
+    hold::<super::UpstreamLimits>();
+    hold::<super::Method>();
+    hold::<super::Output>();
+    hold::<super::MethodLimits>();
+}
+
+#[test]
+fn the_reference_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIG.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, reference()).expect("docs/CONFIG.md written");
+    }
+    let written = std::fs::read_to_string(&path).expect("docs/CONFIG.md");
+    assert!(written == reference(), "docs/CONFIG.md is old; UPDATE_DOCS=1 cargo test reference_is_current writes it");
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "[ -~\n]{0,200}") {
+        let _ = read(&text);
+    }
+
+    #[test]
+    fn no_mutation_panics(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, "[-{}\\[\\]:,&*!|>'\"#%@`$a0 \n\t\u{e9}]{0,6}"), 1..8)
+    ) {
+        let mut text: Vec<char> = FULL.chars().collect();
+        for (at, removed, inserted) in edits {
+            let start = at.index(text.len().max(1)).min(text.len());
+            let end = (start + removed).min(text.len());
+            text.splice(start..end, inserted.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(problems) = read(&text) {
+            let lines = text.lines().count() + 1;
+            for problem in problems.iter() {
+                prop_assert!((1..=lines).contains(&problem.line), "{problem} of {lines} lines");
+                prop_assert!(!problem.message.is_empty());
+            }
+        }
+    }
 }

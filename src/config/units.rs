@@ -39,6 +39,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A duration in the largest unit that divides it, up to hours.
+pub(super) fn write(duration: Duration) -> String {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (scale, unit) = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")]
+        .into_iter()
+        .find(|(scale, _)| millis > 0 && millis.is_multiple_of(*scale))
+        .unwrap_or((1, "ms"));
+    format!("{}{unit}", millis / scale)
+}
+
 /// `4194304`, `4MiB`, `4MB`.
 pub(super) fn size(text: &str) -> Result<usize, String> {
     let wrong =
