@@ -19,6 +19,7 @@
 
 pub mod invalid;
 pub mod plan;
+pub mod router;
 pub mod schema;
 pub mod status;
 pub mod template;
