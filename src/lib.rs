@@ -16,3 +16,4 @@ pub mod error;
 pub mod body;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod cli;

@@ -269,7 +269,7 @@ fn documents_that_are_none() {
         ("? [a]\n: b", "1: a key is a list or a map; write a text"),
         ("listen: !!str x", "1: listen: tags (`!…`) mean nothing here; remove the tag"),
         ("<<: 3", "1: `<<` takes an alias of a map, or a list of them"),
-        ("a\u{1b}[31m: 1", "1: [\"a\\u{1b}[31m\"]: unknown key"),
+        ("\"a\\e[31m\": 1", "1: [\"a\\u{1b}[31m\"]: unknown key"),
         ("listen: x\0y", "1: "),
     ] {
         let problems = problems(text);

@@ -1,0 +1,18 @@
+//! `transom check`: everything that `serve` would refuse, without serving.
+
+use std::path::Path;
+
+use crate::config;
+
+use super::{Refusal, load, output};
+
+/// Tells every problem of a configuration and of what it names.
+pub(super) fn check(file: &Path) -> Result<(), Refusal> {
+    load::configuration(file)?;
+    output::print(&format!("{}: no problems\n", file.display()))
+}
+
+/// Prints the JSON Schema of configurations.
+pub(super) fn schema() -> Result<(), Refusal> {
+    output::print(&config::json_schema())
+}
