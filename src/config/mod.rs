@@ -29,6 +29,7 @@ pub use admin::{Admin, PublicEndpoint};
 pub use describe::{json_schema, reference};
 pub use method::{Method, MethodLimits, Output, UnknownFields};
 pub use problem::{Problem, Problems};
+pub use read::nearest;
 pub use schema::{Expose, Schema};
 pub use source::Source;
 pub use tree::MAX_TEXT;
@@ -102,6 +103,15 @@ pub fn parse(text: &str, lookup: Lookup<'_>) -> Result<Config, Problems> {
         }
         _ => Err(reader.problems.sorted()),
     }
+}
+
+/// A place in a document, as problems name it: `["methods", "a.B/C", "timeout"]` is `methods["a.B/C"].timeout`.
+pub fn place(keys: &[&str]) -> String {
+    let mut path = tree::Path::default();
+    for key in keys {
+        path.push_key(key);
+    }
+    path.text
 }
 
 /// How many workers run.

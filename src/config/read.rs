@@ -236,13 +236,13 @@ fn unknown(key: &str, keys: &[Key], absent: &[&str]) -> String {
 }
 
 /// The name that the user probably meant.
-pub(super) fn nearest<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(written: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     const LONGEST: usize = 64;
     if written.len() > LONGEST {
         return None;
     }
     names
-        .map(|name| (strsim::damerau_levenshtein(&written.to_lowercase(), name), name))
+        .map(|name| (strsim::damerau_levenshtein(&written.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)

@@ -19,7 +19,7 @@ impl Source {
         &self.text
     }
 
-    /// The line of a key such as `upstreams.booking.timeout`, when the text has it.
+    /// The line of a key such as `upstreams.booking.timeout` (see [`place`](super::place)), when the text has it.
     pub fn line(&self, path: &str) -> Option<usize> {
         self.lines.get(path).copied()
     }
