@@ -1,0 +1,10 @@
+//! The integration tests: one binary, real sockets on port 0, real HTTP/2, the gateway's own threads.
+//!
+//! `support/` is what the tests speak: an upstream that answers as told and remembers what it saw, a gateway in front
+//! of it, and clients.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
+
+#[expect(dead_code, reason = "the words come before the sentences")]
+mod support;
+mod support_self;
