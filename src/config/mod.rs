@@ -22,7 +22,6 @@ mod vars;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 pub use admin::{Admin, PublicEndpoint};
@@ -72,17 +71,6 @@ section! {
         source: Source,
     }
     absent: "auth", "burst_guard", "environment", "hosts", "rate_limits", "redis", "routes", "tls"
-}
-
-impl Config {
-    /// Relative paths start at this folder from now on.
-    #[must_use]
-    pub fn relative_to(mut self, folder: &Path) -> Self {
-        for path in self.schema.protos.iter_mut().chain(&mut self.schema.descriptor_sets) {
-            *path = folder.join(&*path);
-        }
-        self
-    }
 }
 
 /// Reads a `transom.yaml`; `lookup` gives environment variables.

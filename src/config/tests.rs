@@ -315,14 +315,6 @@ fn the_source_has_lines_and_no_secrets() {
 }
 
 #[test]
-fn relative_paths_start_at_the_file() {
-    let config = read(FULL).expect("valid").relative_to(Path::new("/etc/transom"));
-    assert_eq!(config.schema.protos, [PathBuf::from("/etc/transom/proto")]);
-    assert_eq!(config.schema.descriptor_sets[0], PathBuf::from("/etc/transom/descriptors/a.binpb"));
-    assert_eq!(config.schema.descriptor_sets[1], PathBuf::from("/absolute/b.binpb"));
-}
-
-#[test]
 fn networks_hold_their_addresses() {
     let network = |text: &str, prefix| Network { address: text.parse().expect("address"), prefix };
     let holds = |network: Network, address: &str| network.contains(address.parse().expect("address"));
