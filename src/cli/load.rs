@@ -13,7 +13,7 @@ use super::Refusal;
 pub(super) fn configuration(file: &Path) -> Result<Config, Refusal> {
     let text = read(file)?;
     match config::parse(&text, &|name| env::var(name).ok()) {
-        Ok(config) => Ok(config.relative_to(file.parent().unwrap_or(Path::new("")))),
+        Ok(config) => Ok(config),
         Err(problems) => {
             let mut lines: Vec<_> = problems.iter().map(|problem| format!("{}:{problem}", file.display())).collect();
             if problems.more() > 0 {

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
+mod cli_check;
+mod config_examples;
 #[expect(dead_code, reason = "the words come before the sentences")]
 mod support;
 mod support_self;
