@@ -14,6 +14,7 @@ pub mod config;
 pub mod telemetry;
 pub mod error;
 pub mod body;
+pub mod sources;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod cli;

@@ -22,6 +22,9 @@ const FROZEN: [&str; 7] = [
     "google/protobuf/wrappers.proto",
 ];
 
+/// Folders whose files are everywhere, in versions that differ in comments, options and additions.
+const SHARED: [&str; 4] = ["google/api", "google/protobuf", "google/rpc", "google/type"];
+
 /// Descriptor sets on their way to a [`Schema`].
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -39,8 +42,8 @@ pub(super) struct Source {
 impl Builder {
     /// Adds every file of a binary `FileDescriptorSet`; `source` names the set in problems.
     ///
-    /// A file that came before is read over if it declares the same, else it is a problem naming both sets. Of
-    /// google/protobuf only the first copy counts, since every compiler brings its own.
+    /// A file that came before is read over if it declares the same, else it is a problem naming both sets. Of the
+    /// files directly in google/api, protobuf, rpc and type only the first copy counts, since every compiler and project brings its own.
     ///
     /// # Errors
     /// Every file of the set that cannot be read or contradicts an earlier one; the others are added.
@@ -76,7 +79,7 @@ impl Builder {
         }
         if let Some(&at) = self.by_name.get(&file.name) {
             let earlier = &self.files[at];
-            if earlier.file == file || file.name.starts_with("google/protobuf/") {
+            if earlier.file == file || is_shared(&file.name) {
                 return None;
             }
             let message = format!(
@@ -104,4 +107,8 @@ impl Builder {
         }
         compile(&self.files)
     }
+}
+
+fn is_shared(file: &str) -> bool {
+    file.rsplit_once('/').is_some_and(|(folder, _)| SHARED.contains(&folder))
 }

@@ -1,0 +1,122 @@
+//! Sources on disk, good and broken.
+
+use std::fs;
+use std::path::PathBuf;
+
+use transom_transcode::schema::Symbol;
+
+use super::*;
+
+const BOOKS: &str = r#"
+    syntax = "proto3";
+    package library;
+    import "google/api/annotations.proto";
+    import "google/rpc/status.proto";
+    import "parts/book.proto";
+    // Lends books.
+    service Library {
+      rpc GetBook(Book) returns (google.rpc.Status) { option (google.api.http) = { get: "/v1/{name=books/*}" }; }
+    }
+"#;
+const BOOK: &str = "syntax = \"proto3\"; package library; message Book { string name = 1; }";
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+fn protos(paths: &[&str]) -> config::Schema {
+    config::Schema {
+        protos: paths.iter().map(PathBuf::from).collect(),
+        descriptor_sets: Vec::new(),
+        expose: config::Expose::Annotated,
+    }
+}
+
+fn problems(folder: &tempfile::TempDir, schema: &config::Schema) -> Vec<String> {
+    let problems = load(schema, folder.path()).unwrap_err();
+    let prefix = format!("{}/", folder.path().display());
+    problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect()
+}
+
+#[test]
+fn a_folder_needs_no_copy_of_googles_files() {
+    let folder = folder(&[("protos/books.proto", BOOKS), ("protos/parts/book.proto", BOOK)]);
+    let schema = load(&protos(&["protos"]), folder.path()).unwrap();
+    let Some(Symbol::Service(at)) = schema.symbol("library.Library") else { panic!() };
+    let method = &schema.services[at as usize].methods[0];
+    assert_eq!(&*method.http[0].template, "/v1/{name=books/*}");
+    assert_eq!(&*schema.message(method.output).name, "google.rpc.Status");
+}
+
+#[test]
+fn a_folder_and_its_descriptor_set_are_the_same_schema() {
+    let folder = folder(&[("protos/books.proto", BOOKS), ("protos/parts/book.proto", BOOK)]);
+    let bytes = compile_folder(&folder.path().join("protos")).unwrap();
+    assert_eq!(bytes, compile_folder(&folder.path().join("protos")).unwrap());
+    assert!(bytes.windows(12).any(|window| window == b"Lends books."), "comments are documentation");
+    fs::write(folder.path().join("books.binpb"), bytes).unwrap();
+    let both = config::Schema { descriptor_sets: vec!["books.binpb".into()], ..protos(&["protos"]) };
+    assert_eq!(load(&both, folder.path()).unwrap().services.len(), 1);
+}
+
+#[test]
+fn every_broken_file_is_named_with_line_and_column() {
+    let folder = folder(&[
+        ("protos/a.proto", "syntax = \"proto3\";\nmessage A { Missing m = 1;\n  Absent n = 2; }"),
+        ("protos/b.proto", "syntax = \"proto3\";\nimport \"a.proto\";\nmessage B { string = 1; }"),
+        ("protos/c.proto", "syntax = \"proto3\";\nimport \"nowhere.proto\";"),
+        ("protos/d.proto", "// new\nedition = \"2023\";"),
+        ("protos/e.proto", "syntax = \"proto3\"; import \"../../secret.proto\";"),
+        ("secret.proto", BOOK),
+        ("empty/readme.txt", ""),
+        ("set.binpb", "not one"),
+    ]);
+    let schema = config::Schema {
+        descriptor_sets: vec!["set.binpb".into(), "absent.binpb".into()],
+        ..protos(&["protos", "empty", "absent"])
+    };
+    let found = problems(&folder, &schema);
+    for expected in [
+        "set.binpb: not a FileDescriptorSet",
+        "absent.binpb: cannot be read: No such file",
+        "protos/a.proto:2:13: name 'Missing' is not defined",
+        "protos/a.proto:3:3: name 'Absent' is not defined",
+        "protos/b.proto:3:20: expected",
+        "protos/c.proto:2:1: import 'nowhere.proto' not found",
+        "protos/d.proto:2:1: editions are not read from .proto files",
+        "protos/e.proto:1:27: invalid",
+        "empty: holds no .proto file",
+        "absent: cannot be read: No such file",
+    ] {
+        assert_eq!(found.iter().filter(|line| line.starts_with(expected)).count(), 1, "{expected}: {found:#?}");
+    }
+    assert_eq!(found.len(), 10, "{found:#?}");
+}
+
+#[test]
+fn two_sources_that_differ_are_both_named() {
+    let other = BOOK.replace("= 1", "= 2");
+    let folder = folder(&[("one/book.proto", BOOK), ("two/book.proto", &other)]);
+    let found = problems(&folder, &protos(&["one", "two"]));
+    assert!(found.len() == 1 && found[0].contains("one and two both hold this file"), "{found:?}");
+}
+
+#[test]
+fn deep_nesting_is_a_problem_and_no_crash() {
+    let depth = 50_000;
+    let option = format!("message M {{ option (x) = {{ {} {} }}; }}", "a { ".repeat(depth), "} ".repeat(depth));
+    let chain: Vec<(String, String)> = (0..500)
+        .map(|at| (format!("deep/{at}.proto"), format!("syntax = \"proto3\"; import \"{}.proto\";", at + 1)))
+        .collect();
+    let mut files = vec![("option/a.proto", option.as_str()), ("deep/500.proto", "syntax = \"proto3\";")];
+    files.extend(chain.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+    let folder = folder(&files);
+    assert!(!problems(&folder, &protos(&["option"])).is_empty());
+    assert!(load(&protos(&["deep"]), folder.path()).is_ok());
+}
