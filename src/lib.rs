@@ -15,6 +15,7 @@ pub mod telemetry;
 pub mod error;
 pub mod body;
 pub mod sources;
+pub mod upstream;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod cli;

@@ -1,0 +1,65 @@
+//! Attempt: one try at one endpoint, counted.
+
+use std::sync::Arc;
+
+use crate::telemetry::Outcome;
+
+use super::connection::Connection;
+use super::failure::{Failure, FailureKind};
+
+/// A stream at an endpoint. Dropped without an outcome, its caller has left.
+pub(super) struct Attempt {
+    connection: Arc<Connection>,
+    /// None: nothing was sent, and nothing is counted.
+    outcome: Option<Outcome>,
+}
+
+impl Attempt {
+    pub(super) fn begin(connection: &Arc<Connection>) -> Self {
+        connection.slot.endpoint.metrics.in_flight().inc();
+        Self { connection: Arc::clone(connection), outcome: Some(Outcome::Cancelled) }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn ended(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+
+    /// It was not one: nothing was sent.
+    pub(super) fn never(&mut self) {
+        self.outcome = None;
+    }
+
+    /// The failure, with the endpoint's name on it.
+    pub(super) fn failed(&mut self, failure: Failure) -> Failure {
+        self.outcome = Some(outcome(&failure.kind));
+        failure.at(&self.connection.slot.endpoint.label)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let endpoint = &self.connection.slot.endpoint;
+        endpoint.metrics.in_flight().dec();
+        if let Some(outcome) = self.outcome {
+            endpoint.metrics.record(outcome);
+            tracing::debug!(endpoint = %endpoint.label, outcome = outcome.name(), "upstream try");
+        }
+    }
+}
+
+/// The failure's column in the metrics.
+pub(super) fn outcome(kind: &FailureKind) -> Outcome {
+    match kind {
+        FailureKind::NoEndpoint | FailureKind::ConnectFailed => Outcome::ConnectFailed,
+        FailureKind::Refused | FailureKind::Overloaded => Outcome::Refused,
+        FailureKind::Reset => Outcome::Reset,
+        FailureKind::Protocol | FailureKind::TooLarge { .. } => Outcome::Protocol,
+        FailureKind::Deadline => Outcome::Deadline,
+        FailureKind::ClientGone | FailureKind::Malformed => Outcome::Cancelled,
+        FailureKind::Status(_) => Outcome::Status,
+    }
+}

@@ -1,0 +1,88 @@
+//! Roster: the endpoints of an upstream and whose turn it is.
+//!
+//! The live list holds the usable endpoints and nothing else, so that turns stay exact while some are down: skipping over a
+//! dead endpoint would give its turns to its neighbour.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::endpoint::Endpoint;
+
+/// Swapped whole when an address comes or goes, or an endpoint's health changes.
+pub(super) struct Roster {
+    all: ArcSwap<Vec<Arc<Endpoint>>>,
+    live: ArcSwap<Vec<Arc<Endpoint>>>,
+    cursor: AtomicUsize,
+    /// One writer at a time; readers never wait.
+    writing: Mutex<()>,
+}
+
+impl Roster {
+    pub(super) fn new() -> Self {
+        Self { all: ArcSwap::default(), live: ArcSwap::default(), cursor: AtomicUsize::new(0), writing: Mutex::new(()) }
+    }
+
+    pub(super) fn all(&self) -> Arc<Vec<Arc<Endpoint>>> {
+        self.all.load_full()
+    }
+
+    pub(super) fn usable(&self) -> usize {
+        self.live.load().len()
+    }
+
+    /// Gives `take` the endpoint whose turn it is; none is left when all usable ones were tried.
+    pub(super) fn next<T>(&self, tried: &[usize], take: impl FnOnce(&Arc<Endpoint>) -> T) -> Option<T> {
+        let live = self.live.load();
+        if live.is_empty() {
+            return None;
+        }
+        let turn = self.cursor.fetch_add(1, Ordering::Relaxed);
+        let at = turn % live.len();
+        let (before, from) = live.split_at(at);
+        from.iter().chain(before).find(|endpoint| !tried.contains(&endpoint.id)).map(take)
+    }
+
+    /// The upstream's addresses as they are now. Endpoints that stay keep their state, connections and all.
+    pub(super) fn set_addresses(&self, addresses: &[SocketAddr], make: impl Fn(SocketAddr) -> Endpoint) {
+        let _writing = self.writing.lock();
+        let before = self.all.load();
+        let mut after: Vec<Arc<Endpoint>> = Vec::with_capacity(addresses.len());
+        for &address in addresses {
+            if after.iter().any(|known| known.address == address) {
+                continue;
+            }
+            let known = before.iter().find(|known| known.address == address).cloned();
+            after.push(known.unwrap_or_else(|| Arc::new(make(address))));
+        }
+        for gone in before.iter().filter(|known| !addresses.contains(&known.address)) {
+            gone.retire();
+        }
+        self.all.store(Arc::new(after));
+        self.relist();
+    }
+
+    /// Says whether an endpoint can be reached.
+    pub(super) fn set_down(&self, endpoint: &Endpoint, down: bool) {
+        let _writing = self.writing.lock();
+        if endpoint.set_down(down) {
+            self.relist();
+        }
+    }
+
+    /// Says what an endpoint's health check said.
+    pub(super) fn set_healthy(&self, endpoint: &Endpoint, healthy: bool) {
+        let _writing = self.writing.lock();
+        if endpoint.set_healthy(healthy) {
+            self.relist();
+        }
+    }
+
+    fn relist(&self) {
+        let live = self.all.load().iter().filter(|endpoint| endpoint.usable()).cloned().collect();
+        self.live.store(Arc::new(live));
+    }
+}

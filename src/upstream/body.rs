@@ -1,0 +1,132 @@
+//! Reply body: a streaming reply's frames as they come, and everything that its call still holds.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use tokio::task::AbortHandle;
+use transom_transcode::status::{Code, Status};
+
+use crate::telemetry::Outcome;
+
+use super::Permit;
+use super::attempt::Attempt;
+use super::exchange::Exchange;
+use super::failure::{Failure, FailureKind, Seen};
+use super::reply::status_of;
+use super::wheel::Timer;
+
+/// The DATA frames of a reply, untouched, and its trailers. A stream that ends without trailers ends in a failure.
+///
+/// A frame's room in the peer's window is given back when the next one is asked for. Dropping the body cancels the call.
+pub struct ReplyBody {
+    state: State,
+    exchange: Exchange,
+    timer: Timer,
+    attempt: Attempt,
+    /// The task that still sends the request.
+    sending: Option<Sending>,
+    _permit: Permit,
+}
+
+enum State {
+    Data,
+    Trailers,
+    /// A trailers-only OK: this is all there is.
+    Ended(HeaderMap),
+    Done,
+}
+
+/// Ends the sending task when the reply has ended.
+struct Sending(AbortHandle);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl ReplyBody {
+    pub(super) fn new(exchange: Exchange, timer: Timer, attempt: Attempt, permit: Permit) -> Self {
+        Self { state: State::Data, exchange, timer, attempt, sending: None, _permit: permit }
+    }
+
+    /// The reply is a status of OK alone.
+    pub(super) fn ended(mut self, trailers: HeaderMap) -> Self {
+        self.state = State::Ended(trailers);
+        self
+    }
+
+    pub(super) fn sending(mut self, task: Option<AbortHandle>) -> Self {
+        self.sending = task.map(Sending);
+        self
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if matches!(self.state, State::Data) {
+            match self.exchange.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Poll::Ready(Some(Err(failure))) => return Poll::Ready(Some(Err(failure))),
+                Poll::Ready(None) => self.state = State::Trailers,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if matches!(self.state, State::Trailers) {
+            return match self.exchange.poll_trailers(cx) {
+                Poll::Ready(Ok(Some(trailers))) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Poll::Ready(Ok(None)) => {
+                    let cause = "the reply ended without trailers";
+                    Poll::Ready(Some(Err(Failure::new(Seen::Seen, FailureKind::Protocol, cause))))
+                }
+                Poll::Ready(Err(failure)) => Poll::Ready(Some(Err(failure))),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Ended(trailers) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            _ => Poll::Ready(None),
+        }
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let this = &mut *self;
+        let frame = match this.poll(cx) {
+            Poll::Pending => match this.timer.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) => Some(Err(Failure::deadline())),
+            },
+            Poll::Ready(frame) => frame,
+        };
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    this.state = State::Done;
+                    this.sending = None;
+                    this.attempt.ended(match status_of(trailers) {
+                        Some(Status { code: Code::Ok, .. }) => Outcome::Ok,
+                        Some(_) => Outcome::Status,
+                        None => Outcome::Protocol,
+                    });
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(failure)) => {
+                this.state = State::Done;
+                this.sending = None;
+                Some(Err(this.attempt.failed(failure)))
+            }
+            None => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+}

@@ -1,0 +1,222 @@
+//! Connection: one HTTP/2 connection to an endpoint, from connect to drain.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::{self, ResponseFuture, SendRequest};
+use h2::{PingPong, SendStream};
+use http::Request;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use super::endpoint::Endpoint;
+use super::failure::{Failure, FailureKind, Seen};
+use super::pool::{Connecting, Slot};
+use super::reaper::Reaper;
+
+/// From the first SYN to the peer's SETTINGS.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Streams that one connection carries at most, whatever the peer allows.
+const STREAMS: usize = 1024;
+/// What one stream may send ahead of its reader.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Never the limit: each stream has its own, and a slow reader must stall nobody else.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+const HEADER_LIST: u32 = 256 * 1024;
+/// h2's bound on the bookkeeping of small DATA frames that nobody has read yet: 256 bytes less the payload each. Its
+/// default would end a connection with a few slow readers of small messages; this one allows a million such frames.
+const DATA_FRAME_BUDGET: usize = 256 * 1024 * 1024;
+/// Streams that we reset are remembered, so that late frames for them draw no further RST_STREAM.
+const RESET_MEMORY: (usize, Duration) = (STREAMS, Duration::from_secs(10));
+/// Stream ids are 31 bits and odd; a connection retires before they run out.
+const LIFETIME: usize = (1 << 30) - STREAMS;
+/// Stands in h2 for a peer's limit on streams until its SETTINGS have come; no peer can say it.
+const UNKNOWN: usize = usize::MAX - 1;
+
+/// A connection that takes streams, or drains.
+pub(super) struct Connection {
+    pub(super) slot: Arc<Slot>,
+    /// None: it drains. h2 closes a connection when no handle and no stream is left.
+    handle: Mutex<Option<SendRequest<Bytes>>>,
+    /// Streams by our count; changed under the slot's lock.
+    open: AtomicUsize,
+    /// `min` of the peer's limit and ours.
+    limit: AtomicUsize,
+    opened: AtomicUsize,
+    /// A reply came since the last PING.
+    pub(super) replied: AtomicBool,
+    pub(super) reaper: Reaper,
+}
+
+/// Why a request could not be sent; in either case nothing was.
+pub(super) enum Unopened {
+    /// The connection goes away: another one is needed.
+    Draining,
+    /// h2 refuses the request itself.
+    Malformed(h2::Error),
+}
+
+impl Connection {
+    /// Sends the head of a request.
+    pub(super) fn open(
+        &self,
+        request: Request<()>,
+        last: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), Unopened> {
+        let mut handle = self.handle.lock();
+        let Some(send) = &mut *handle else { return Err(Unopened::Draining) };
+        match send.send_request(request, last) {
+            Ok(stream) => {
+                if self.opened.fetch_add(1, Ordering::Relaxed) == LIFETIME {
+                    *handle = None;
+                }
+                Ok(stream)
+            }
+            Err(error) if error.is_io() || error.is_go_away() => {
+                *handle = None;
+                Err(Unopened::Draining)
+            }
+            Err(error) => Err(Unopened::Malformed(error)),
+        }
+    }
+
+    /// Takes it out of service. Its open streams finish.
+    pub(super) fn drain(&self) {
+        *self.handle.lock() = None;
+        self.slot.leave(self);
+    }
+
+    pub(super) fn drains(&self) -> bool {
+        self.handle.lock().is_none()
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Counts a stream if there is room; under the slot's lock.
+    pub(super) fn open_one(&self) -> bool {
+        let open = self.open.load(Ordering::Relaxed);
+        let room = open < self.limit();
+        if room {
+            self.open.store(open + 1, Ordering::Relaxed);
+        }
+        room
+    }
+
+    /// Under the slot's lock.
+    pub(super) fn close_one(&self) {
+        self.open.store(self.open.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+}
+
+/// Makes a connection and drives it to its end.
+pub(super) async fn run(connecting: Connecting) {
+    let endpoint = Arc::clone(connecting.endpoint());
+    let (handle, mut h2, round_trip) = match establish(&endpoint).await {
+        Ok(established) => established,
+        Err(failure) => {
+            tracing::debug!(endpoint = %endpoint.label, %failure, "no connection");
+            return connecting.fail(&failure);
+        }
+    };
+    let limit = h2.max_concurrent_send_streams();
+    let ping = h2.ping_pong();
+    let connection = connecting.succeed(|slot| {
+        Arc::new(Connection {
+            slot,
+            handle: Mutex::new(Some(handle)),
+            open: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit.min(STREAMS)),
+            opened: AtomicUsize::new(0),
+            replied: AtomicBool::new(false),
+            reaper: Reaper::new(round_trip),
+        })
+    });
+    let _end = End::new(&connection, ping);
+    let outcome = poll_fn(|cx| {
+        let outcome = Pin::new(&mut h2).poll(cx);
+        // Peers may change their limit at any time.
+        let limit = h2.max_concurrent_send_streams().min(STREAMS);
+        if connection.limit.swap(limit, Ordering::Relaxed) < limit {
+            connection.slot.serve_waiting();
+        }
+        outcome
+    })
+    .await;
+    tracing::debug!(endpoint = %endpoint.label, error = ?outcome.err(), "connection closed");
+}
+
+type Established = (SendRequest<Bytes>, client::Connection<TcpStream, Bytes>, Duration);
+
+/// Connected means that the peer's SETTINGS have come: it speaks HTTP/2, it is not merely a listening port, and its limit
+/// on streams is known before the first.
+async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
+    let made = tokio::time::timeout(CONNECT, async {
+        let begin = Instant::now();
+        let tcp = TcpStream::connect(endpoint.address).await.map_err(|error| refused(error.to_string()))?;
+        tcp.set_nodelay(true).map_err(|error| refused(error.to_string()))?;
+        let round_trip = begin.elapsed();
+        let (handle, mut h2) = builder().handshake(tcp).await.map_err(|error| broken(&error))?;
+        poll_fn(|cx| match Pin::new(&mut h2).poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Err(refused("closed before SETTINGS".to_owned()))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(broken(&error))),
+            Poll::Pending if h2.max_concurrent_send_streams() == UNKNOWN => Poll::Pending,
+            Poll::Pending => Poll::Ready(Ok(())),
+        })
+        .await?;
+        Ok((handle, h2, round_trip))
+    });
+    made.await.unwrap_or_else(|_| Err(refused("timed out".to_owned())))
+}
+
+fn refused(cause: String) -> Failure {
+    Failure::new(Seen::NotSeen, FailureKind::ConnectFailed, cause)
+}
+
+/// No request was sent yet, so whatever the peer did it has seen none.
+fn broken(error: &h2::Error) -> Failure {
+    let kind = if error.is_library() { FailureKind::Protocol } else { FailureKind::ConnectFailed };
+    Failure::new(Seen::NotSeen, kind, error.to_string())
+}
+
+fn builder() -> client::Builder {
+    let mut builder = client::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(HEADER_LIST)
+        .initial_max_send_streams(UNKNOWN)
+        .data_frame_budget(DATA_FRAME_BUDGET)
+        .max_concurrent_reset_streams(RESET_MEMORY.0)
+        .reset_stream_duration(RESET_MEMORY.1)
+        .enable_push(false);
+    builder
+}
+
+/// The end of the task that drives a connection, whichever way it comes: calls are sent elsewhere, and nothing stays
+/// behind that holds the connection.
+struct End {
+    connection: Arc<Connection>,
+    reaping: tokio::task::JoinHandle<()>,
+}
+
+impl End {
+    fn new(connection: &Arc<Connection>, ping: Option<PingPong>) -> Self {
+        let reaping = tokio::spawn(super::reaper::run(Arc::clone(connection), ping));
+        Self { connection: Arc::clone(connection), reaping }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.connection.drain();
+        self.reaping.abort();
+        self.connection.reaper.clear();
+    }
+}

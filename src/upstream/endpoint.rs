@@ -1,0 +1,92 @@
+//! Endpoint: one address of an upstream, and whether calls may go there.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::EndpointMetrics;
+
+/// It could not be connected to, and has not answered since.
+const DOWN: u8 = 1;
+/// Its last health check said so.
+const UNHEALTHY: u8 = 2;
+/// It is no longer among the upstream's addresses.
+const RETIRED: u8 = 4;
+
+/// Shared by all workers; each keeps its own connections to it.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    /// Unique in the process and never reused: what pools know it by.
+    pub(super) id: usize,
+    pub(super) address: SocketAddr,
+    /// The address as text, for logs and metrics.
+    pub(super) label: Arc<str>,
+    /// HTTP/2 connections over all workers.
+    pub(super) connections: usize,
+    state: AtomicU8,
+    retired: CancellationToken,
+    pub(super) metrics: EndpointMetrics,
+}
+
+impl Endpoint {
+    pub(super) fn new(address: SocketAddr, connections: usize, metrics: EndpointMetrics) -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            address,
+            label: address.to_string().into(),
+            connections,
+            state: AtomicU8::new(0),
+            retired: CancellationToken::new(),
+            metrics,
+        }
+    }
+
+    /// Calls may go there. An endpoint that was never tried counts as usable.
+    pub(super) fn usable(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == 0
+    }
+
+    pub(super) fn down(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & DOWN != 0
+    }
+
+    pub(super) fn healthy(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & UNHEALTHY == 0
+    }
+
+    /// True if that is news.
+    pub(super) fn set_down(&self, down: bool) -> bool {
+        self.set(DOWN, down)
+    }
+
+    /// True if that is news.
+    pub(super) fn set_healthy(&self, healthy: bool) -> bool {
+        self.set(UNHEALTHY, !healthy)
+    }
+
+    /// Takes it out of service for good: its connections finish their calls and close.
+    pub(super) fn retire(&self) {
+        self.set(RETIRED, true);
+        self.retired.cancel();
+    }
+
+    pub(super) async fn retired(&self) {
+        self.retired.cancelled().await;
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.is_cancelled()
+    }
+
+    fn set(&self, bit: u8, on: bool) -> bool {
+        let before = if on {
+            self.state.fetch_or(bit, Ordering::Relaxed)
+        } else {
+            self.state.fetch_and(!bit, Ordering::Relaxed)
+        };
+        (before & bit != 0) != on
+    }
+}

@@ -1,0 +1,113 @@
+//! Pick: which endpoint is next for a call, and a stream to it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+use super::Upstream;
+use super::attempt::{Attempt, outcome};
+use super::endpoint::Endpoint;
+use super::failure::{Failure, FailureKind, Seen};
+use super::pool::{Acquired, Grant, Lease, Pool, Wait};
+use super::wheel::Timer;
+
+/// Where a call has been, and why it is not there any more.
+#[derive(Default)]
+pub(super) struct Tries {
+    endpoints: SmallVec<[usize; 4]>,
+    /// It went to an endpoint again because the connection, not the endpoint, went away under it.
+    again: bool,
+    last: Option<Box<Failure>>,
+}
+
+impl Tries {
+    /// Goes on if the call may be sent elsewhere.
+    pub(super) fn failed(&mut self, mut attempt: Attempt, failure: Failure, replayable: bool) -> Result<(), Failure> {
+        let failure = attempt.failed(failure);
+        if failure.seen != Seen::NotSeen || !replayable {
+            return Err(failure);
+        }
+        let connection = attempt.connection();
+        if !connection.drains() || std::mem::replace(&mut self.again, true) {
+            self.endpoints.push(connection.slot.endpoint.id);
+        }
+        self.last = Some(Box::new(failure));
+        Ok(())
+    }
+
+    fn unreachable(&mut self, endpoint: &Endpoint, failure: Failure) {
+        endpoint.metrics.record(outcome(&failure.kind));
+        self.endpoints.push(endpoint.id);
+        self.last = Some(Box::new(failure));
+    }
+}
+
+enum Turn {
+    Lease(Lease),
+    Queued(Arc<Endpoint>, Wait, oneshot::Receiver<Grant>),
+    Full(Arc<Endpoint>),
+}
+
+impl Upstream {
+    /// A stream to the endpoint whose turn it is, or to the next one that can be reached.
+    pub(super) async fn acquire(&self, pool: &Pool, tries: &mut Tries, timer: &mut Timer) -> Result<Lease, Failure> {
+        loop {
+            let turn = self.roster.next(&tries.endpoints, |endpoint| match pool.acquire(endpoint, &self.roster) {
+                Acquired::Lease(lease) => Turn::Lease(lease),
+                Acquired::Queued(wait, place) => Turn::Queued(Arc::clone(endpoint), wait, place),
+                Acquired::Full => Turn::Full(Arc::clone(endpoint)),
+            });
+            match turn {
+                Some(Turn::Lease(lease)) => return Ok(lease),
+                Some(Turn::Queued(endpoint, wait, place)) => match Box::pin(queued(wait, place, timer)).await {
+                    Ok(lease) => return Ok(lease),
+                    Err(failure) if failure.seen == Seen::NotSeen => tries.unreachable(&endpoint, failure),
+                    Err(failure) => return Err(failure.at(&endpoint.label)),
+                },
+                Some(Turn::Full(endpoint)) => {
+                    let cause = "the queue for a stream is full";
+                    let failure = Failure::new(Seen::Local, FailureKind::Overloaded, cause).at(&endpoint.label);
+                    tries.unreachable(&endpoint, failure);
+                }
+                None => match tries.last.take() {
+                    Some(failure) => return Err(*failure),
+                    None => Box::pin(self.wait_for_addresses(timer)).await?,
+                },
+            }
+        }
+    }
+
+    /// Until names were resolved for the first time; an upstream whose endpoints are all down fails at once.
+    async fn wait_for_addresses(&self, timer: &mut Timer) -> Result<(), Failure> {
+        let none = || Failure::new(Seen::NotSeen, FailureKind::NoEndpoint, "no endpoint is usable");
+        let resolved = self.resolved.notified();
+        let mut resolved = std::pin::pin!(resolved);
+        resolved.as_mut().enable();
+        if self.is_resolved() {
+            return if self.roster.usable() > 0 { Ok(()) } else { Err(none()) };
+        }
+        poll_fn(|cx| match resolved.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => timer.poll(cx).map(|()| Err(none())),
+        })
+        .await
+    }
+}
+
+/// Waits in the queue; the place is given up when the deadline passes.
+async fn queued(wait: Wait, mut place: oneshot::Receiver<Grant>, timer: &mut Timer) -> Result<Lease, Failure> {
+    let given_up = || Failure::new(Seen::NotSeen, FailureKind::ConnectFailed, "the connection was given up");
+    let late = || match wait {
+        Wait::Connection => Failure::deadline(),
+        Wait::Stream => Failure::new(Seen::Local, FailureKind::Overloaded, "the deadline passed in the queue"),
+    };
+    poll_fn(|cx| match Pin::new(&mut place).poll(cx) {
+        Poll::Ready(grant) => Poll::Ready(grant.unwrap_or_else(|_| Err(given_up()))),
+        Poll::Pending => timer.poll(cx).map(|()| Err(late())),
+    })
+    .await
+}

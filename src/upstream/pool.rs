@@ -1,0 +1,266 @@
+//! Pool: one worker's connections to every endpoint, and its timer wheel.
+//!
+//! Connections belong to the worker whose runtime drives them, so that a call wakes no other thread. Streams are counted
+//! here and not asked of h2: a cloned h2 handle says `ready` at once and queues without bound.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use tokio::sync::oneshot;
+
+use super::balance::Roster;
+use super::connection::{self, Connection};
+use super::endpoint::Endpoint;
+use super::failure::{Failure, FailureKind, Seen};
+use super::wheel::{Timer, Wheel};
+
+/// Calls that may wait for a stream of one endpoint on one worker.
+const QUEUE: usize = 1024;
+/// Pause after a failed attempt at a further connection.
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// A worker's connections; made and used inside the worker's runtime.
+pub struct Pool {
+    /// Which of how many: its share of an endpoint's connections.
+    worker: usize,
+    workers: usize,
+    wheel: Wheel,
+    slots: Mutex<HashMap<usize, Arc<Slot>, foldhash::fast::RandomState>>,
+}
+
+impl Pool {
+    /// The pool of worker `worker` (from 0) of `workers`.
+    pub fn new(worker: usize, workers: usize) -> Self {
+        Self { worker, workers: workers.max(1), wheel: Wheel::new(), slots: Mutex::default() }
+    }
+
+    pub(super) fn timer(&self, deadline: Instant) -> Timer {
+        self.wheel.timer(deadline)
+    }
+
+    /// A stream to `endpoint`, or a place in the queue for one.
+    pub(super) fn acquire(&self, endpoint: &Arc<Endpoint>, roster: &Arc<Roster>) -> Acquired {
+        let mut slots = self.slots.lock();
+        if let Some(slot) = slots.get(&endpoint.id) {
+            return slot.acquire();
+        }
+        // Endpoints come and go with name resolution; this is when they are few enough to look at.
+        slots.retain(|_, slot| !slot.endpoint.is_retired());
+        let slot = Arc::new(Slot {
+            endpoint: Arc::clone(endpoint),
+            roster: Arc::clone(roster),
+            share: share(endpoint.connections, self.worker, self.workers),
+            state: Mutex::default(),
+        });
+        slots.entry(endpoint.id).or_insert(slot).acquire()
+    }
+}
+
+/// A worker's part of an endpoint's connections: at least one.
+fn share(connections: usize, worker: usize, workers: usize) -> usize {
+    (connections / workers + usize::from(worker < connections % workers)).max(1)
+}
+
+/// One worker's connections to one endpoint, and the calls that wait for a stream.
+pub(super) struct Slot {
+    pub(super) endpoint: Arc<Endpoint>,
+    roster: Arc<Roster>,
+    share: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Those that take new streams. Draining ones have left; they live until their last stream ends.
+    members: SmallVec<[Arc<Connection>; 2]>,
+    connecting: usize,
+    /// In order of arrival. A stream that ends goes to the first that still waits.
+    waiting: VecDeque<oneshot::Sender<Grant>>,
+    /// A further connection could not be made: none is tried before this.
+    not_before: Option<Instant>,
+}
+
+pub(super) type Grant = Result<Lease, Failure>;
+
+/// What a queued call waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    Connection,
+    Stream,
+}
+
+/// What asking for a stream brings.
+pub(super) enum Acquired {
+    /// A stream.
+    Lease(Lease),
+    /// A place in the queue: for a connection, or for a stream of those that there are.
+    Queued(Wait, oneshot::Receiver<Grant>),
+    /// Nothing: the queue is full.
+    Full,
+}
+
+impl Slot {
+    fn acquire(self: &Arc<Self>) -> Acquired {
+        let mut state = self.state.lock();
+        // Filling one connection before the next keeps frames of many calls in one write.
+        if let Some(lease) = state.lease() {
+            return Acquired::Lease(lease);
+        }
+        if state.waiting.len() >= QUEUE {
+            state.waiting.retain(|waiting| !waiting.is_closed());
+            if state.waiting.len() >= QUEUE {
+                return Acquired::Full;
+            }
+        }
+        let may_connect = state.members.len() + state.connecting < self.share
+            && state.not_before.is_none_or(|not_before| state.members.is_empty() || Instant::now() >= not_before);
+        if may_connect {
+            self.connect(&mut state);
+        }
+        let (sender, receiver) = oneshot::channel();
+        state.waiting.push_back(sender);
+        let wait = if state.members.is_empty() { Wait::Connection } else { Wait::Stream };
+        Acquired::Queued(wait, receiver)
+    }
+
+    fn connect(self: &Arc<Self>, state: &mut State) {
+        state.connecting += 1;
+        tokio::spawn(connection::run(Connecting { slot: Arc::clone(self), settled: false }));
+    }
+
+    /// Gives free streams to those that wait.
+    pub(super) fn serve_waiting(&self) {
+        let mut state = self.state.lock();
+        while !state.waiting.is_empty() {
+            let Some(mut lease) = state.lease() else { return };
+            loop {
+                let Some(next) = state.waiting.pop_front() else {
+                    // All have left. The lease takes the lock when it is dropped.
+                    drop(state);
+                    drop(lease);
+                    return;
+                };
+                match next.send(Ok(lease)) {
+                    Ok(()) => break,
+                    Err(Ok(back)) => lease = back,
+                    Err(Err(_)) => return,
+                }
+            }
+        }
+    }
+
+    fn release(&self, connection: &Connection) {
+        let state = self.state.lock();
+        connection.close_one();
+        if !state.waiting.is_empty() {
+            drop(state);
+            self.serve_waiting();
+        }
+    }
+
+    /// A connection was made.
+    fn enter(&self, connection: Arc<Connection>) {
+        self.endpoint.metrics.connections().inc();
+        let mut state = self.state.lock();
+        state.connecting -= 1;
+        state.not_before = None;
+        state.members.push(connection);
+        drop(state);
+        self.roster.set_down(&self.endpoint, false);
+        self.serve_waiting();
+    }
+
+    /// No connection could be made.
+    fn connect_failed(&self, failure: &Failure) {
+        let mut state = self.state.lock();
+        state.connecting -= 1;
+        if !state.members.is_empty() {
+            // Those that wait still can be served.
+            state.not_before = Some(Instant::now() + RECONNECT);
+            return;
+        }
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.roster.set_down(&self.endpoint, true);
+        for call in waiting {
+            // One that has left needs no answer.
+            drop(call.send(Err(failure.clone().at(&self.endpoint.label))));
+        }
+    }
+
+    /// The connection takes no more streams. Those that wait need another one.
+    pub(super) fn leave(self: &Arc<Self>, connection: &Connection) {
+        let mut state = self.state.lock();
+        let before = state.members.len();
+        state.members.retain(|member| !std::ptr::eq(&**member, connection));
+        if state.members.len() == before {
+            return;
+        }
+        self.endpoint.metrics.connections().dec();
+        if !state.waiting.is_empty() && state.members.is_empty() && state.connecting == 0 {
+            self.connect(&mut state);
+        }
+    }
+}
+
+impl State {
+    fn lease(&self) -> Option<Lease> {
+        let connection = self.members.iter().find(|member| member.open_one())?;
+        Some(Lease { connection: Arc::clone(connection) })
+    }
+}
+
+/// An open stream of a connection, by count; dropping it gives the stream to the next call.
+pub(super) struct Lease {
+    connection: Arc<Connection>,
+}
+
+impl Lease {
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.connection.slot.release(&self.connection);
+    }
+}
+
+/// A connection in the making: dropped without an outcome, it has failed.
+pub(super) struct Connecting {
+    slot: Arc<Slot>,
+    settled: bool,
+}
+
+impl Connecting {
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.slot.endpoint
+    }
+
+    /// `make` gets the slot that the connection belongs to.
+    pub(super) fn succeed(mut self, make: impl FnOnce(Arc<Slot>) -> Arc<Connection>) -> Arc<Connection> {
+        self.settled = true;
+        let connection = make(Arc::clone(&self.slot));
+        self.slot.enter(Arc::clone(&connection));
+        connection
+    }
+
+    pub(super) fn fail(mut self, failure: &Failure) {
+        self.settled = true;
+        self.slot.connect_failed(failure);
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        if !self.settled {
+            let failure = Failure::new(Seen::NotSeen, FailureKind::ConnectFailed, "the worker stops");
+            self.slot.connect_failed(&failure);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Pump: a streaming request's body on its way into its HTTP/2 stream.
+//!
+//! It takes a frame from the client only when the one before has gone into the window: a slow upstream slows its client
+//! down, and the gateway holds one frame of it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Body;
+
+use super::exchange::Exchange;
+use super::failure::{Failure, FailureKind, Seen};
+
+/// A request's body and the part of its last frame that the window has not taken.
+pub(super) struct Pump<B> {
+    body: B,
+    chunk: Bytes,
+    /// The peer has been asked for room for `chunk`.
+    reserved: bool,
+    untouched: bool,
+}
+
+impl<B> Pump<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    pub(super) fn new(body: B) -> Self {
+        Self { body, chunk: Bytes::new(), reserved: false, untouched: true }
+    }
+
+    /// Nothing was taken from the body yet.
+    pub(super) fn untouched(&self) -> bool {
+        self.untouched
+    }
+
+    /// Ready when all was sent, or nothing more can be.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, exchange: &mut Exchange) -> Poll<Result<(), Failure>> {
+        loop {
+            if exchange.sender().is_none() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.chunk.is_empty() {
+                ready!(self.poll_body(cx, exchange))?;
+            } else {
+                ready!(self.poll_send(cx, exchange))?;
+            }
+        }
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>, exchange: &mut Exchange) -> Poll<Result<(), Failure>> {
+        let Some(send) = exchange.sender() else { return Poll::Ready(Ok(())) };
+        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                self.untouched = false;
+                frame
+            }
+            // Nothing to send: the peer may be the one that has had enough.
+            Poll::Pending => {
+                if send.poll_reset(cx).is_ready() {
+                    // The receiving side says why.
+                    exchange.sent();
+                    return Poll::Ready(Ok(()));
+                }
+                return Poll::Pending;
+            }
+        };
+        match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if data.is_empty() => Poll::Ready(Ok(())),
+                Ok(data) => {
+                    self.chunk = data;
+                    Poll::Ready(Ok(()))
+                }
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_else(|_| HeaderMap::new());
+                    finish(exchange, |send| send.send_trailers(trailers))
+                }
+            },
+            Some(Err(_)) => {
+                let cause = "the request broke off";
+                Poll::Ready(Err(Failure::new(Seen::Local, FailureKind::ClientGone, cause)))
+            }
+            None => finish(exchange, |send| send.send_data(Bytes::new(), true)),
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, exchange: &mut Exchange) -> Poll<Result<(), Failure>> {
+        let Some(send) = exchange.sender() else { return Poll::Ready(Ok(())) };
+        if !self.reserved {
+            send.reserve_capacity(self.chunk.len());
+            self.reserved = true;
+        }
+        let room = match send.capacity() {
+            0 => match ready!(send.poll_capacity(cx)) {
+                Some(Ok(room)) => room,
+                // Closed: the receiving side says why.
+                Some(Err(_)) | None => {
+                    exchange.sent();
+                    return Poll::Ready(Ok(()));
+                }
+            },
+            room => room,
+        };
+        let data = self.chunk.split_to(room.min(self.chunk.len()));
+        self.reserved = !self.chunk.is_empty();
+        if self.chunk.is_empty() && self.body.is_end_stream() {
+            return finish(exchange, |send| send.send_data(data, true));
+        }
+        if send.send_data(data, false).is_err() {
+            exchange.sent();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A stream that cannot be ended was ended by the other side, which the receiving half reports.
+fn finish(
+    exchange: &mut Exchange,
+    end: impl FnOnce(&mut h2::SendStream<Bytes>) -> Result<(), h2::Error>,
+) -> Poll<Result<(), Failure>> {
+    if let Some(send) = exchange.sender() {
+        drop(end(send));
+    }
+    exchange.sent();
+    Poll::Ready(Ok(()))
+}

@@ -1,0 +1,175 @@
+//! Reaper: where streams go that their callers have left, until they may be reset.
+//!
+//! A caller that leaves is gone at once. But servers built on h2 (tonic) answer a burst of RST_STREAM with
+//! GOAWAY `too_many_resets` (CVE-2023-44487), which takes every other call down with it, so they go out at most [`BURST`] a
+//! round trip. What is held still counts as open, so a connection's limit on streams bounds it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::{Ping, PingPong, RecvStream, SendStream};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::connection::Connection;
+use super::pool::Lease;
+
+/// Resets in one round trip.
+const BURST: usize = 16;
+/// A round trip is surely over after this time.
+const QUIET: Duration = Duration::from_secs(1);
+/// Servers built on grpc-go close connections that PING more often than this without an answer of theirs in between.
+const PINGS: usize = 2;
+
+/// A stream left open; dropped, it is reset.
+pub(super) struct Left {
+    pub(super) send: Option<SendStream<Bytes>>,
+    pub(super) response: Option<ResponseFuture>,
+    pub(super) receive: Option<RecvStream>,
+    /// After the stream: its place is free once the reset is on its way.
+    pub(super) place: Place,
+}
+
+/// A stream's place among those that its connection carries.
+pub(super) enum Place {
+    Own(Lease),
+    /// Between the two halves of a stream; it is free when both are done.
+    Shared(Arc<Lease>),
+}
+
+impl Place {
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        match self {
+            Self::Own(lease) => lease.connection(),
+            Self::Shared(lease) => lease.connection(),
+        }
+    }
+}
+
+/// A connection's streams to be reset.
+pub(super) struct Reaper {
+    state: Mutex<State>,
+    arrived: Notify,
+}
+
+struct State {
+    held: VecDeque<Left>,
+    pace: Pace,
+}
+
+impl Reaper {
+    pub(super) fn new(round_trip: Duration) -> Self {
+        Self { state: Mutex::new(State { held: VecDeque::new(), pace: Pace::new(round_trip) }), arrived: Notify::new() }
+    }
+
+    /// Resets the stream, now or in its turn.
+    pub(super) fn leave(&self, left: Left) {
+        let mut state = self.state.lock();
+        if state.held.is_empty() && state.pace.admit(Instant::now()) {
+            drop(state);
+            drop(left);
+            return;
+        }
+        state.held.push_back(left);
+        if state.held.len() == 1 {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// The connection is gone, and with it every stream.
+    pub(super) fn clear(&self) {
+        let held = std::mem::take(&mut self.state.lock().held);
+        drop(held);
+    }
+}
+
+/// Resets held streams, a burst each round trip, for as long as the connection lives.
+pub(super) async fn run(connection: Arc<Connection>, mut ping: Option<PingPong>) {
+    let reaper = &connection.reaper;
+    let mut retired = false;
+    loop {
+        tokio::select! {
+            () = reaper.arrived.notified() => {}
+            () = connection.slot.endpoint.retired(), if !retired => {
+                connection.drain();
+                retired = true;
+            }
+        }
+        while !reaper.state.lock().held.is_empty() {
+            round_trip(&connection, ping.as_mut()).await;
+            let burst: Vec<Left> = {
+                let mut state = reaper.state.lock();
+                let burst = state.held.len().min(BURST);
+                state.pace.next_round(Instant::now(), burst);
+                state.held.drain(..burst).collect()
+            };
+            drop(burst);
+        }
+    }
+}
+
+/// Waits until the peer has read what we sent, as its answer to a PING says; or, where PINGs would be held against us, as
+/// long as that took before.
+async fn round_trip(connection: &Connection, ping: Option<&mut PingPong>) {
+    let replied = connection.replied.swap(false, Ordering::Relaxed);
+    let (may_ping, pause) = {
+        let pace = &mut connection.reaper.state.lock().pace;
+        (pace.may_ping(replied), pace.pause())
+    };
+    let Some(ping) = ping.filter(|_| may_ping) else { return tokio::time::sleep(pause).await };
+    let begin = Instant::now();
+    match tokio::time::timeout(QUIET, ping.ping(Ping::opaque())).await {
+        Ok(Ok(_)) => connection.reaper.state.lock().pace.round_trip = begin.elapsed(),
+        // An earlier one is still on its way, or the connection ends.
+        Ok(Err(_)) => tokio::time::sleep(pause).await,
+        Err(_) => {}
+    }
+}
+
+/// How fast resets may go out.
+struct Pace {
+    round_trip: Duration,
+    /// Resets since `since`, the begin of this round trip.
+    sent: usize,
+    since: Option<Instant>,
+    /// PINGs since the last reply.
+    pings: usize,
+}
+
+impl Pace {
+    fn new(round_trip: Duration) -> Self {
+        Self { round_trip, sent: 0, since: None, pings: 0 }
+    }
+
+    /// One more reset may go out at `now`.
+    fn admit(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) > QUIET) {
+            self.next_round(now, 0);
+        }
+        let admitted = self.sent < BURST;
+        self.sent += usize::from(admitted);
+        admitted
+    }
+
+    fn next_round(&mut self, now: Instant, sent: usize) {
+        self.since = Some(now);
+        self.sent = sent;
+    }
+
+    fn may_ping(&mut self, replied: bool) -> bool {
+        if replied {
+            self.pings = 0;
+        }
+        self.pings += 1;
+        self.pings <= PINGS
+    }
+
+    /// A round trip by the clock, with room for a busy peer.
+    fn pause(&self) -> Duration {
+        (self.round_trip * 2).clamp(Duration::from_millis(5), QUIET)
+    }
+}

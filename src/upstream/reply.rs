@@ -1,0 +1,240 @@
+//! Reply: what gRPC says in an HTTP/2 response: content type, status, the message.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, Response, StatusCode};
+use prost::Message;
+use prost_types::Any;
+use smallvec::SmallVec;
+use transom_transcode::status::{Code, Detail, Status};
+
+use super::exchange::Exchange;
+use super::failure::{Answer, Failure, FailureKind, Seen};
+use super::wheel::Timer;
+
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+const PREFIX: usize = 5;
+
+/// A unary call's reply; its status was OK.
+#[derive(Debug)]
+pub struct Unary {
+    /// Metadata before the message.
+    pub headers: HeaderMap,
+    /// The message, without its prefix.
+    pub message: Bytes,
+    /// Metadata after the message, without the `grpc-status` family.
+    pub trailers: HeaderMap,
+}
+
+/// Reads a unary reply to its end.
+pub(super) async fn unary(exchange: &mut Exchange, timer: &mut Timer, limit: usize) -> Result<Unary, Failure> {
+    let mut message = Whole::new(limit);
+    let mut headers = None;
+    let trailers = poll_fn(|cx| match poll_unary(cx, exchange, &mut headers, &mut message) {
+        Poll::Pending => timer.poll(cx).map(|()| Err(Failure::deadline())),
+        ready => ready,
+    })
+    .await?;
+    let headers = headers.unwrap_or_default();
+    let Some(mut trailers) = trailers else {
+        return Err(Failure::protocol("the reply ended without trailers"));
+    };
+    match take_status(&mut trailers) {
+        Some(Status { code: Code::Ok, .. }) => Ok(Unary { headers, message: message.finish()?, trailers }),
+        Some(status) => Err(refusal(status, headers, trailers)),
+        None => Err(Failure::protocol("trailers without grpc-status")),
+    }
+}
+
+/// Ready with the trailers.
+fn poll_unary(
+    cx: &mut Context<'_>,
+    exchange: &mut Exchange,
+    headers: &mut Option<HeaderMap>,
+    message: &mut Whole,
+) -> Poll<Result<Option<HeaderMap>, Failure>> {
+    if headers.is_none() {
+        *headers = Some(match Head::read(ready!(exchange.poll_head(cx))?)? {
+            Head::Open(headers) => headers,
+            // An OK without a message: `finish` says so.
+            Head::Ended(status) => return Poll::Ready(Ok(Some(status))),
+        });
+    }
+    while let Some(data) = ready!(exchange.poll_data(cx)) {
+        message.push(data?)?;
+    }
+    exchange.poll_trailers(cx)
+}
+
+/// The head of a response.
+pub(super) enum Head {
+    /// Metadata; messages and trailers follow.
+    Open(HeaderMap),
+    /// A trailers-only answer: metadata and status in one.
+    Ended(HeaderMap),
+}
+
+impl Head {
+    /// Anything but an open gRPC response with HTTP 200, or an OK in trailers alone, is a failure.
+    pub(super) fn read(response: Response<()>) -> Result<Self, Failure> {
+        let (head, ()) = response.into_parts();
+        let mut headers = head.headers;
+        if headers.contains_key(STATUS) {
+            return match status_of(&headers) {
+                Some(Status { code: Code::Ok, .. }) => Ok(Self::Ended(headers)),
+                _ => {
+                    let status = take_status(&mut headers);
+                    headers.remove(CONTENT_TYPE);
+                    let status = status.ok_or_else(|| Failure::protocol("grpc-status is no number"))?;
+                    Err(refusal(status, HeaderMap::new(), headers))
+                }
+            };
+        }
+        if head.status != StatusCode::OK {
+            let code = Code::from_http(head.status.as_u16());
+            let text = format!("the service answered HTTP status {}", head.status.as_u16());
+            return Err(refusal(Status::new(code, text), headers, HeaderMap::new()));
+        }
+        if !headers.get(CONTENT_TYPE).is_some_and(|value| is_grpc(value.as_bytes())) {
+            return Err(Failure::protocol("the reply's content type is not application/grpc"));
+        }
+        Ok(Self::Open(headers))
+    }
+}
+
+/// `application/grpc`, alone or with a codec (`+proto`) or parameters; not `application/grpc-web`.
+fn is_grpc(content_type: &[u8]) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    content_type.len() >= GRPC.len()
+        && content_type[..GRPC.len()].eq_ignore_ascii_case(GRPC)
+        && matches!(content_type.get(GRPC.len()), None | Some(b'+' | b';' | b' '))
+}
+
+fn refusal(status: Status, headers: HeaderMap, trailers: HeaderMap) -> Failure {
+    let cause = format!("{}: {}", status.code.name(), status.message);
+    Failure::new(Seen::Seen, FailureKind::Status(Box::new(Answer { status, headers, trailers })), cause)
+}
+
+/// The status that a head or trailers carry; none without a `grpc-status` that is a number.
+pub(super) fn status_of(headers: &HeaderMap) -> Option<Status> {
+    let number = headers.get(STATUS)?.to_str().ok()?;
+    if number == "0" {
+        return Some(Status::new(Code::Ok, ""));
+    }
+    if number.is_empty() || number.len() > 10 || !number.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let code = Code::from_number(number.parse().ok()?);
+    let message = headers.get(MESSAGE).map(|text| percent_decode(text.as_bytes())).unwrap_or_default();
+    let mut status = Status::new(code, message);
+    if let Some(details) = headers.get(DETAILS).and_then(|value| details(value.as_bytes())) {
+        status.details = details;
+    }
+    Some(status)
+}
+
+/// The status, taken out of the metadata that it came with.
+fn take_status(headers: &mut HeaderMap) -> Option<Status> {
+    let status = status_of(headers)?;
+    headers.remove(STATUS);
+    if !headers.is_empty() {
+        headers.remove(MESSAGE);
+        headers.remove(DETAILS);
+    }
+    Some(status)
+}
+
+fn details(value: &[u8]) -> Option<Vec<Detail>> {
+    // Padded or not: gRPC asks for both to be taken.
+    let unpadded = value.trim_ascii().strip_suffix(b"==").or(value.strip_suffix(b"=")).unwrap_or(value);
+    let bytes = STANDARD_NO_PAD.decode(unpadded).ok()?;
+    let status = RpcStatus::decode(bytes.as_slice()).ok()?;
+    let detail = |any: Any| Detail { type_url: any.type_url, value: any.value.into() };
+    Some(status.details.into_iter().map(detail).collect())
+}
+
+/// `google.rpc.Status`; code and message are said again by `grpc-status` and `grpc-message`.
+#[derive(Clone, PartialEq, Message)]
+struct RpcStatus {
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// `grpc-message` is percent-encoded UTF-8; what is not is kept as well as it can be.
+fn percent_decode(text: &[u8]) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = match (first, after) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
+            _ => None,
+        };
+        bytes.push(escaped.unwrap_or(first));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+/// A unary reply's only message as it comes in: no copy if it came in one frame.
+struct Whole {
+    limit: usize,
+    /// The 5 bytes before it, as far as they have come.
+    prefix: SmallVec<[u8; PREFIX]>,
+    length: usize,
+    whole: Bytes,
+    parts: BytesMut,
+}
+
+impl Whole {
+    fn new(limit: usize) -> Self {
+        Self { limit, prefix: SmallVec::new(), length: 0, whole: Bytes::new(), parts: BytesMut::new() }
+    }
+
+    fn push(&mut self, mut data: Bytes) -> Result<(), Failure> {
+        if self.prefix.len() < PREFIX {
+            let taken = data.split_to(data.len().min(PREFIX - self.prefix.len()));
+            self.prefix.extend_from_slice(&taken);
+            let &[compressed, a, b, c, d] = self.prefix.as_slice() else { return Ok(()) };
+            if compressed != 0 {
+                return Err(Failure::protocol("a compressed message, but identity was asked for"));
+            }
+            self.length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+            if self.length > self.limit {
+                let kind = FailureKind::TooLarge { limit: self.limit };
+                return Err(Failure::new(Seen::Seen, kind, format!("a message of {} bytes", self.length)));
+            }
+        }
+        let have = self.whole.len() + self.parts.len();
+        if data.len() > self.length - have {
+            return Err(Failure::protocol("a unary reply of more than one message"));
+        }
+        if have == 0 && data.len() == self.length {
+            self.whole = data;
+        } else {
+            self.parts.extend_from_slice(&data);
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Bytes, Failure> {
+        let message = if self.parts.is_empty() { self.whole } else { self.parts.freeze() };
+        if self.prefix.len() < PREFIX {
+            return Err(Failure::protocol("a status of OK without a message"));
+        }
+        if message.len() < self.length {
+            return Err(Failure::protocol("the reply's message is cut short"));
+        }
+        Ok(message)
+    }
+}

@@ -1,0 +1,172 @@
+//! Send: the loop around a call's attempts.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
+use http::{HeaderMap, Method, Request, Version};
+use http_body::Body;
+use smallvec::SmallVec;
+
+use crate::telemetry::Outcome;
+
+use super::attempt::Attempt;
+use super::body::ReplyBody;
+use super::connection::Unopened;
+use super::exchange::Exchange;
+use super::failure::{Failure, FailureKind, Seen};
+use super::pick::Tries;
+use super::pool::{Lease, Pool};
+use super::pump::Pump;
+use super::reply::{self, Head, Unary};
+use super::wheel::Timer;
+use super::{Outgoing, Permit, Upstream};
+
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+
+/// A streaming call's reply, from its head on.
+pub struct Streaming {
+    /// Metadata before the messages.
+    pub headers: HeaderMap,
+    /// The messages in their frames, and the trailers.
+    pub body: ReplyBody,
+}
+
+impl Upstream {
+    /// One message there, one back. `message` has its 5-byte prefix.
+    pub async fn unary(&self, pool: &Pool, mut outgoing: Outgoing, message: Bytes) -> Result<Unary, Failure> {
+        let _permit = self.permit()?;
+        let mut timer = pool.timer(outgoing.deadline);
+        let mut tries = Tries::default();
+        loop {
+            let lease = self.acquire(pool, &mut tries, &mut timer).await?;
+            let mut attempt = Attempt::begin(lease.connection());
+            let Some(mut exchange) = outgoing.open(lease).map_err(|failure| attempt.failed(failure))? else {
+                attempt.never();
+                continue;
+            };
+            exchange.send_whole(message.clone());
+            match reply::unary(&mut exchange, &mut timer, self.config.limits.receive).await {
+                Ok(reply) => {
+                    attempt.ended(Outcome::Ok);
+                    return Ok(reply);
+                }
+                Err(failure) => tries.failed(attempt, failure, true)?,
+            }
+        }
+    }
+
+    /// Streams both ways; `body` is made of gRPC frames. The reply's head is awaited, while the request is being sent.
+    pub async fn stream<B>(&self, pool: &Pool, mut outgoing: Outgoing, body: B) -> Result<Streaming, Failure>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let permit = self.permit()?;
+        let mut timer = pool.timer(outgoing.deadline);
+        let mut tries = Tries::default();
+        let mut pump = Pump::new(body);
+        loop {
+            let lease = self.acquire(pool, &mut tries, &mut timer).await?;
+            let mut attempt = Attempt::begin(lease.connection());
+            let Some(mut exchange) = outgoing.open(lease).map_err(|failure| attempt.failed(failure))? else {
+                attempt.never();
+                continue;
+            };
+            match head(&mut exchange, &mut pump, &mut timer).await {
+                Ok(head) => return Ok(streaming(head, exchange, pump, timer, attempt, permit)),
+                // What was read from the client is gone: only an untouched body can be sent again.
+                Err(failure) => tries.failed(attempt, failure, pump.untouched())?,
+            }
+        }
+    }
+}
+
+/// Awaits the reply's head, and sends what the client has for us meanwhile.
+async fn head<B>(exchange: &mut Exchange, pump: &mut Pump<B>, timer: &mut Timer) -> Result<Head, Failure>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    poll_fn(|cx| {
+        if let Poll::Ready(Err(failure)) = pump.poll(cx, exchange) {
+            return Poll::Ready(Err(failure));
+        }
+        match exchange.poll_head(cx) {
+            Poll::Ready(head) => Poll::Ready(head.and_then(Head::read)),
+            Poll::Pending => timer.poll(cx).map(|()| Err(Failure::deadline())),
+        }
+    })
+    .await
+}
+
+fn streaming<B>(
+    head: Head,
+    mut exchange: Exchange,
+    mut pump: Pump<B>,
+    timer: Timer,
+    attempt: Attempt,
+    permit: Permit,
+) -> Streaming
+where
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    match head {
+        Head::Ended(mut headers) => {
+            headers.remove(CONTENT_TYPE);
+            let body = ReplyBody::new(exchange, timer, attempt, permit).ended(headers);
+            Streaming { headers: HeaderMap::new(), body }
+        }
+        Head::Open(headers) => {
+            // A reply that is not being read must not stop the request, so what is left of it gets a task of its own. A
+            // unary request has been sent by now and needs none.
+            let sending = exchange.split().map(|mut sending| {
+                let task = async move {
+                    // A client that breaks off leaves the stream to the reaper, which resets it.
+                    drop(poll_fn(|cx| pump.poll(cx, &mut sending)).await);
+                };
+                tokio::spawn(task).abort_handle()
+            });
+            let body = ReplyBody::new(exchange, timer, attempt, permit).sending(sending);
+            Streaming { headers, body }
+        }
+    }
+}
+
+impl Outgoing {
+    /// Sends the head. None: the connection is about to close, and another is needed.
+    pub(super) fn open(&mut self, lease: Lease) -> Result<Option<Exchange>, Failure> {
+        let Some(left) = self.deadline.checked_duration_since(Instant::now()) else { return Err(Failure::deadline()) };
+        self.headers.insert(TE, TRAILERS);
+        self.headers.entry(CONTENT_TYPE).or_insert(GRPC);
+        self.headers.insert(TIMEOUT, timeout(left.as_millis()));
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        match Exchange::open(lease, request) {
+            Ok(exchange) => Ok(Some(exchange)),
+            Err(Unopened::Draining) => Ok(None),
+            Err(Unopened::Malformed(error)) => {
+                Err(Failure::new(Seen::Local, FailureKind::Malformed, error.to_string()))
+            }
+        }
+    }
+}
+
+/// `grpc-timeout` in milliseconds, rounded up: a call's usual timeout then stays one entry of HPACK's table.
+fn timeout(millis: u128) -> HeaderValue {
+    let millis = u64::try_from(millis).unwrap_or(u64::MAX).saturating_add(1);
+    let mut digits = itoa::Buffer::new();
+    // At most 8 digits.
+    let (value, unit) = match millis {
+        0..100_000_000 => (millis, b'm'),
+        _ => ((millis / 1000).min(99_999_999), b'S'),
+    };
+    let mut text = SmallVec::<[u8; 9]>::from_slice(digits.format(value).as_bytes());
+    text.push(unit);
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("99999999S"))
+}

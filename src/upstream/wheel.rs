@@ -1,0 +1,218 @@
+//! Timer wheel: the deadlines of all of a worker's calls under one sleep.
+//!
+//! A deadline is almost never reached, so what must be cheap is to set one and to take it back: both are O(1) on a
+//! hashed wheel (Varghese and Lauck), with no task and no entry in the runtime's own timers. The one sleep behind
+//! it waits for the next *occupied* slot, so that an idle or evenly loaded worker is hardly ever woken by it. A deadline
+//! fires at most one [`TICK`] late, never early.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use slab::Slab;
+use tokio::sync::Notify;
+
+/// The wheel's resolution in milliseconds.
+const TICK: u64 = 4;
+/// Slots of the wheel; a deadline further away than `SLOTS` ticks stays in its slot for more than one turn.
+const SLOTS: usize = 2048;
+/// No entry.
+const NONE: usize = usize::MAX;
+
+/// A worker's deadlines.
+#[derive(Clone)]
+pub(super) struct Wheel(Arc<Shared>);
+
+struct Shared {
+    inner: Mutex<Inner>,
+    /// A deadline came in before the one that is slept for.
+    earlier: Notify,
+}
+
+impl Wheel {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Shared { inner: Mutex::new(Inner::new(Instant::now())), earlier: Notify::new() }))
+    }
+
+    /// A timer for one deadline. It costs nothing until it is first polled.
+    pub(super) fn timer(&self, deadline: Instant) -> Timer {
+        Timer { wheel: self.clone(), deadline, key: NONE }
+    }
+
+    /// Sleeps from one occupied slot to the next, and ends when no deadline is left.
+    async fn turn(self) {
+        loop {
+            let Some(next) = self.0.inner.lock().next() else { return };
+            tokio::select! {
+                () = tokio::time::sleep_until(next.into()) => {}
+                () = self.0.earlier.notified() => {}
+            }
+            let due = self.0.inner.lock().advance(Instant::now());
+            due.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// One call's deadline; dropping it takes it back.
+pub(super) struct Timer {
+    wheel: Wheel,
+    deadline: Instant,
+    key: usize,
+}
+
+impl Timer {
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Ready once the deadline has passed. To be asked only after the work itself was found to be pending.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.wheel.0.inner.lock();
+        if self.key != NONE {
+            return inner.check(self.key, cx.waker());
+        }
+        self.key = inner.insert(self.deadline, cx.waker().clone());
+        let idle = !std::mem::replace(&mut inner.turning, true);
+        let earlier = inner.entries[self.key].tick < inner.until;
+        drop(inner);
+        if idle {
+            tokio::spawn(self.wheel.clone().turn());
+        } else if earlier {
+            self.wheel.0.earlier.notify_one();
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if self.key != NONE {
+            self.wheel.0.inner.lock().remove(self.key);
+        }
+    }
+}
+
+struct Inner {
+    start: Instant,
+    /// Ticks up to and including this one have fired.
+    now: u64,
+    /// First entry of each slot's list.
+    slots: Box<[usize; SLOTS]>,
+    /// One bit a slot: its list is not empty.
+    occupied: [u64; SLOTS / 64],
+    entries: Slab<Entry>,
+    /// A task turns the wheel.
+    turning: bool,
+    /// The tick that the turning task sleeps for.
+    until: u64,
+}
+
+struct Entry {
+    tick: u64,
+    next: usize,
+    previous: usize,
+    /// None: it has fired and is in no list.
+    waker: Option<Waker>,
+}
+
+impl Inner {
+    fn new(start: Instant) -> Self {
+        Self {
+            start,
+            now: 0,
+            slots: Box::new([NONE; SLOTS]),
+            occupied: [0; SLOTS / 64],
+            entries: Slab::new(),
+            turning: false,
+            until: 0,
+        }
+    }
+
+    fn insert(&mut self, deadline: Instant, waker: Waker) -> usize {
+        let after = deadline.saturating_duration_since(self.start).as_micros();
+        // Rounded up: a deadline never fires early.
+        let tick = u64::try_from(after.div_ceil(u128::from(TICK) * 1000)).unwrap_or(u64::MAX).max(self.now + 1);
+        let slot = slot(tick);
+        let next = self.slots[slot];
+        let key = self.entries.insert(Entry { tick, next, previous: NONE, waker: Some(waker) });
+        if next != NONE {
+            self.entries[next].previous = key;
+        }
+        self.slots[slot] = key;
+        self.occupied[slot / 64] |= 1 << (slot % 64);
+        key
+    }
+
+    fn check(&mut self, key: usize, waker: &Waker) -> Poll<()> {
+        let Some(held) = &mut self.entries[key].waker else { return Poll::Ready(()) };
+        held.clone_from(waker);
+        Poll::Pending
+    }
+
+    fn remove(&mut self, key: usize) {
+        if self.entries[key].waker.is_some() {
+            self.unlink(key);
+        }
+        self.entries.remove(key);
+    }
+
+    fn unlink(&mut self, key: usize) {
+        let Entry { tick, next, previous, .. } = self.entries[key];
+        let slot = slot(tick);
+        match previous {
+            NONE => self.slots[slot] = next,
+            previous => self.entries[previous].next = next,
+        }
+        if next != NONE {
+            self.entries[next].previous = previous;
+        }
+        if self.slots[slot] == NONE {
+            self.occupied[slot / 64] &= !(1 << (slot % 64));
+        }
+    }
+
+    /// When the next occupied slot is due; none, and the wheel stands still, without entries.
+    fn next(&mut self) -> Option<Instant> {
+        let from = slot(self.now + 1);
+        let ahead = (0..=SLOTS / 64).find_map(|words| {
+            let word = (from / 64 + words) % (SLOTS / 64);
+            let bits = match words {
+                0 => self.occupied[word] & (u64::MAX << (from % 64)),
+                _ => self.occupied[word],
+            };
+            (bits != 0).then(|| (word * 64 + bits.trailing_zeros() as usize + SLOTS - from) % SLOTS)
+        });
+        let Some(ahead) = ahead else {
+            self.turning = false;
+            return None;
+        };
+        self.until = self.now + 1 + ahead as u64;
+        Some(self.start + Duration::from_millis(self.until * TICK))
+    }
+
+    /// Fires what is due at `now`; the wakers are for the caller to wake without the lock.
+    fn advance(&mut self, now: Instant) -> Vec<Waker> {
+        let elapsed = now.saturating_duration_since(self.start).as_millis();
+        let ticks = u64::try_from(elapsed).unwrap_or(u64::MAX) / TICK;
+        let mut due = Vec::new();
+        // One turn passes every slot, however long the sleep was.
+        for tick in self.now + 1..=ticks.min(self.now + SLOTS as u64) {
+            let mut key = self.slots[slot(tick)];
+            while key != NONE {
+                let next = self.entries[key].next;
+                if self.entries[key].tick <= ticks {
+                    self.unlink(key);
+                    due.extend(self.entries[key].waker.take());
+                }
+                key = next;
+            }
+        }
+        self.now = self.now.max(ticks);
+        due
+    }
+}
+
+fn slot(tick: u64) -> usize {
+    (tick % SLOTS as u64) as usize
+}
