@@ -9,6 +9,7 @@
 //! template     the google.api.http path grammar
 //! router       (method, path) → (&T, captures)
 //! plan         what a route binds and prints, resolved at load
+//! scratch      what translations keep from call to call
 //! json         the JSON scanner and printer
 //! well_known   Timestamp, Duration, FieldMask, Struct, Any, wrappers
 //! to_wire      (plan, body, captures, query) → message bytes
@@ -18,8 +19,12 @@
 //! A module uses only modules above it.
 
 pub mod invalid;
+mod json;
 pub mod plan;
 pub mod router;
 pub mod schema;
+pub mod scratch;
 pub mod status;
 pub mod template;
+pub mod to_json;
+mod well_known;

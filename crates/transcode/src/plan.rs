@@ -1,6 +1,6 @@
 //! What a route binds and prints, resolved at load: the translators follow slots, never names.
 
-use crate::schema::MessageId;
+use crate::schema::{MessageId, Schema};
 
 /// What becomes of a REST request (or a JSON message) on its way into the request message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,29 @@ pub struct OutPlan {
     pub field: Option<u16>,
     /// How it is printed.
     pub options: OutOptions,
+}
+
+impl OutPlan {
+    /// Resolves `response_body`; an empty one prints the whole message.
+    ///
+    /// # Errors
+    /// The reply has no field of that name.
+    pub fn compile(
+        schema: &Schema,
+        output: MessageId,
+        response_body: &str,
+        options: OutOptions,
+    ) -> Result<Self, String> {
+        let message = schema.message(output);
+        let field = match response_body {
+            "" => None,
+            name => match message.fields.iter().position(|field| &*field.name == name) {
+                Some(slot) => Some(slot as u16),
+                None => return Err(format!("response_body {name:?}: {} has no such field", message.name)),
+            },
+        };
+        Ok(Self { output, field, options })
+    }
 }
 
 /// How JSON is printed.

@@ -1,0 +1,3 @@
+//! JSON text: the printer.
+
+pub(crate) mod print;

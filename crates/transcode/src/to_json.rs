@@ -1,0 +1,133 @@
+//! Protobuf wire format → JSON, directly: no message tree, no JSON values.
+//!
+//! Two printers. The *stream* printer makes one pass in wire order; it can, because nearly all messages come as encoders
+//! write them: each field once, the elements of a list side by side. It keeps one bit per field, and the first sign of
+//! disorder (a singular field again, a list taken up again, a second member of a oneof, a map's key again) abandons the
+//! whole output. Then the *indexed* printer starts over, once: it sorts each message's records by field before it prints
+//! them, and so knows the last value, the merged submessage and the oneof's winner. Starting over at the top and never
+//! per level bounds the work to twice the input.
+//!
+//! The rules are those of a decoder that knows the schema, followed by ProtoJSON: what is unknown, or of another wire
+//! type than its field, is read over; an unknown value of a closed enum is an unknown field; both forms of repeated
+//! scalars may alternate. What a later record replaces is read over too: it is not checked further.
+
+mod defaults;
+mod indexed;
+mod reader;
+mod status;
+mod stream;
+mod value;
+mod well_known;
+
+use crate::invalid::{Invalid, Kind as Refusal};
+use crate::json::print::{Refused, Text};
+use crate::plan::{Limits, OutPlan};
+use crate::schema::Schema;
+use crate::scratch::Scratch;
+
+pub use status::status_to_json;
+use value::Printer;
+
+/// Work that an input of any size may take.
+const WORK: usize = 64 << 10;
+
+/// Work that each byte of input allows.
+const WORK_PER_BYTE: usize = 8;
+
+/// Appends `message` as JSON to `out`.
+///
+/// # Errors
+/// The message is cut off or otherwise no message of its type, has no JSON form, or exceeds `limits`; `out` is then as it was.
+pub fn to_json(
+    schema: &Schema,
+    plan: &OutPlan,
+    message: &[u8],
+    limits: &Limits,
+    scratch: &mut Scratch,
+    out: &mut Vec<u8>,
+) -> Result<(), Invalid> {
+    if u32::try_from(message.len()).is_err() {
+        return Err(Invalid::new("the message is longer than 4 GiB").of(Refusal::TooLarge));
+    }
+    let start = out.len();
+    let text = Text::new(out, message.len().saturating_mul(3), limits.output);
+    let mut printer = Printer {
+        schema,
+        wire: message,
+        options: plan.options,
+        text,
+        scratch: &mut scratch.json,
+        depth: limits.depth,
+        work: message.len().saturating_mul(WORK_PER_BYTE).saturating_add(WORK),
+    };
+    let done = match printer.stream(plan) {
+        Err(Halt::Disorder) => {
+            printer.restart(limits);
+            printer.indexed(plan)
+        }
+        done => done,
+    };
+    let done = done.and_then(|()| printer.text.finish().map_err(Halt::from));
+    done.map_err(|halt| {
+        out.truncate(start);
+        match halt {
+            Halt::Invalid(invalid) => *invalid,
+            // The indexed printer knows no disorder.
+            Halt::Disorder => Invalid::new("the message is no valid protobuf"),
+        }
+    })
+}
+
+/// Why a printer stopped.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// The stream printer met what only the indexed one can print.
+    Disorder,
+    /// The message is refused.
+    Invalid(Box<Invalid>),
+}
+
+impl Halt {
+    /// The same halt, a refusal's path prefixed by the field that holds it.
+    #[cold]
+    fn within(self, field: &str) -> Self {
+        match self {
+            Self::Disorder => Self::Disorder,
+            Self::Invalid(invalid) => invalid.within(field).into(),
+        }
+    }
+
+    /// The same halt, in an element of a list.
+    #[cold]
+    fn within_element(self, index: usize) -> Self {
+        match self {
+            Self::Disorder => Self::Disorder,
+            invalid @ Self::Invalid(_) => invalid.within(&format!("[{index}]")),
+        }
+    }
+}
+
+impl From<Invalid> for Halt {
+    #[cold]
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(Box::new(invalid))
+    }
+}
+
+impl From<Refused> for Halt {
+    #[cold]
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Invalid::new("the JSON would exceed the size limit").of(Refusal::TooLarge).into(),
+            Refused::NotUtf8 => malformed("the string is not UTF-8"),
+        }
+    }
+}
+
+#[cold]
+fn malformed(message: &'static str) -> Halt {
+    Invalid::new(message).into()
+}
+
+#[cfg(test)]
+mod tests;

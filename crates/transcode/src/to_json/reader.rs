@@ -1,0 +1,136 @@
+//! The wire reader: tags, varints, records. Whatever is cut off, too long or unmatched is refused; nothing here panics.
+
+use super::{Halt, malformed};
+use crate::invalid::{Invalid, Kind as Refusal};
+
+/// Wire types.
+pub(super) const VARINT: u8 = 0;
+pub(super) const FIXED64: u8 = 1;
+pub(super) const LEN: u8 = 2;
+pub(super) const GROUP: u8 = 3;
+pub(super) const END_GROUP: u8 = 4;
+pub(super) const FIXED32: u8 = 5;
+
+/// A record's tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tag(pub(super) u32);
+
+impl Tag {
+    #[inline]
+    pub(super) fn number(self) -> u32 {
+        self.0 >> 3
+    }
+
+    #[inline]
+    pub(super) fn wire_type(self) -> u8 {
+        (self.0 & 7) as u8
+    }
+}
+
+/// The tag at `at`, and where its value begins.
+#[inline]
+pub(super) fn tag(wire: &[u8], at: usize) -> Result<(Tag, usize), Halt> {
+    let (value, next) = match wire.get(at) {
+        Some(&byte) if byte < 0x80 => (u64::from(byte), at + 1),
+        _ => varint(wire, at)?,
+    };
+    match u32::try_from(value) {
+        Ok(tag) if tag >= 8 => Ok((Tag(tag), next)),
+        _ => Err(malformed("the message has a tag that is no field's")),
+    }
+}
+
+/// The varint at `at`, and where it ends.
+#[inline]
+pub(super) fn varint(wire: &[u8], at: usize) -> Result<(u64, usize), Halt> {
+    match wire.get(at) {
+        Some(&low) if low < 0x80 => Ok((u64::from(low), at + 1)),
+        Some(&low) => match wire.get(at + 1) {
+            Some(&high) if high < 0x80 => Ok((u64::from(low & 0x7f) | (u64::from(high) << 7), at + 2)),
+            _ => long_varint(wire, at),
+        },
+        None => Err(cut_off()),
+    }
+}
+
+fn long_varint(wire: &[u8], at: usize) -> Result<(u64, usize), Halt> {
+    let mut value = 0;
+    for (index, &byte) in wire.get(at..).unwrap_or_default().iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            if index == 9 && byte > 1 {
+                return Err(malformed("the message has a varint of more than 64 bits"));
+            }
+            return Ok((value, at + index + 1));
+        }
+    }
+    if wire.len() - at < 10 {
+        Err(cut_off())
+    } else {
+        Err(malformed("the message has a varint of more than ten bytes"))
+    }
+}
+
+/// The length-delimited value at `at`.
+#[inline]
+pub(super) fn delimited(wire: &[u8], at: usize) -> Result<(usize, usize), Halt> {
+    let (len, start) = varint(wire, at)?;
+    if len > (wire.len() - start) as u64 {
+        return Err(cut_off());
+    }
+    Ok((start, start + len as usize))
+}
+
+/// Eight little-endian bytes at `at`.
+#[inline]
+pub(super) fn fixed64(wire: &[u8], at: usize) -> Result<(u64, usize), Halt> {
+    match wire.get(at..).and_then(<[u8]>::first_chunk) {
+        Some(bytes) => Ok((u64::from_le_bytes(*bytes), at + 8)),
+        None => Err(cut_off()),
+    }
+}
+
+/// Four little-endian bytes at `at`.
+#[inline]
+pub(super) fn fixed32(wire: &[u8], at: usize) -> Result<(u32, usize), Halt> {
+    match wire.get(at..).and_then(<[u8]>::first_chunk) {
+        Some(bytes) => Ok((u32::from_le_bytes(*bytes), at + 4)),
+        None => Err(cut_off()),
+    }
+}
+
+/// Where the value at `at` ends: a group's end tag is part of it. Groups may nest `depth` deep.
+pub(super) fn skip(wire: &[u8], tag: Tag, at: usize, depth: u16) -> Result<usize, Halt> {
+    match tag.wire_type() {
+        VARINT => Ok(varint(wire, at)?.1),
+        FIXED64 => Ok(fixed64(wire, at)?.1),
+        LEN => Ok(delimited(wire, at)?.1),
+        FIXED32 => Ok(fixed32(wire, at)?.1),
+        GROUP => Ok(group(wire, tag.number(), at, depth)?.1),
+        END_GROUP => Err(malformed("the message ends a group that it did not begin")),
+        _ => Err(malformed("the message has a wire type that does not exist")),
+    }
+}
+
+/// Where the contents of the group end that begin at `at`, and where its end tag does.
+pub(super) fn group(wire: &[u8], number: u32, mut at: usize, depth: u16) -> Result<(usize, usize), Halt> {
+    let Some(depth) = depth.checked_sub(1) else { return Err(too_deep()) };
+    while at < wire.len() {
+        let (tag, value) = tag(wire, at)?;
+        if tag.wire_type() == END_GROUP && tag.number() == number {
+            return Ok((at, value));
+        }
+        at = skip(wire, tag, value, depth)?;
+    }
+    Err(cut_off())
+}
+
+#[cold]
+pub(super) fn cut_off() -> Halt {
+    malformed("the message is cut off")
+}
+
+#[cold]
+pub(super) fn too_deep() -> Halt {
+    Invalid::new("the message is nested too deeply").of(Refusal::TooDeep).into()
+}
