@@ -18,6 +18,7 @@
 //! ```
 //! A module uses only modules above it.
 
+pub mod frame;
 pub mod invalid;
 mod json;
 pub mod plan;

@@ -1,6 +1,11 @@
 //! `google.rpc.Code` and `google.rpc.Status`; codes to HTTP; the percent coding of `grpc-message`.
 
+mod message;
+mod wire;
+
 use bytes::Bytes;
+
+pub use message::{decode_message, encode_message};
 
 /// The canonical codes of gRPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -133,6 +138,17 @@ pub struct Detail {
 }
 
 impl Status {
+    /// Reads a binary `google.rpc.Status` (what `grpc-status-details-bin` carries); `None` if it is none. Details keep
+    /// their order and their bytes, whatever their types.
+    pub fn from_bytes(bytes: Bytes) -> Option<Self> {
+        wire::decode(bytes)
+    }
+
+    /// The binary `google.rpc.Status`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        wire::encode(self)
+    }
+
     /// A status without details.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), details: Vec::new() }
