@@ -1,32 +1,36 @@
-//! From a file's name to what it says, or to every problem of it as `file:line: path: message`.
+//! From a file's name to what runs, or to every problem of it as `file:line: path: message`.
 
 use std::env;
+use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use transom_transcode::schema::Schema;
+
 use crate::config::{self, Config, MAX_TEXT};
+use crate::sources;
 
 use super::Refusal;
 
-/// Reads a configuration.
-pub(super) fn configuration(file: &Path) -> Result<Config, Refusal> {
+/// Reads a configuration and the schemas that it names.
+pub(super) fn configuration(file: &Path) -> Result<(Config, Schema), Refusal> {
     let text = read(file)?;
-    match config::parse(&text, &|name| env::var(name).ok()) {
-        Ok(config) => Ok(config),
-        Err(problems) => {
-            let mut lines: Vec<_> = problems.iter().map(|problem| format!("{}:{problem}", file.display())).collect();
-            if problems.more() > 0 {
-                lines.push(format!("{}: and {} more problems", file.display(), problems.more()));
-            }
-            Err(Refusal { lines })
+    let name = file.display();
+    let config = config::parse(&text, &|name| env::var(name).ok()).map_err(|problems| {
+        let mut lines: Vec<_> = problems.iter().map(|problem| format!("{name}:{problem}")).collect();
+        if problems.more() > 0 {
+            lines.push(format!("{name}: and {} more problems", problems.more()));
         }
-    }
+        Refusal { lines }
+    })?;
+    let schema = sources::load(&config.schema, file.parent().unwrap_or(Path::new("")));
+    Ok((config, schema.map_err(|problems| Refusal::of(&problems))?))
 }
 
 /// The file's text, bounded.
 fn read(file: &Path) -> Result<String, Refusal> {
-    let cannot = |why: &dyn std::fmt::Display| Refusal::new(format!("{}: cannot be read: {why}", file.display()));
+    let cannot = |why: &dyn Display| Refusal::new(format!("{}: cannot be read: {why}", file.display()));
     let opened = File::open(file).map_err(|error| cannot(&error))?;
     let mut bytes = Vec::new();
     opened.take(MAX_TEXT as u64 + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;

@@ -2,9 +2,11 @@
 //! a problem), 2 is a usage error.
 
 mod check;
+mod descriptors;
 mod load;
 mod output;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,6 +37,15 @@ enum Command {
         #[arg(long, conflicts_with = "config")]
         schema: bool,
     },
+    /// Compile a folder of .proto files to a descriptor set.
+    Descriptors {
+        /// The folder; imports start there.
+        #[arg(value_name = "PROTO_DIR")]
+        protos: PathBuf,
+        /// Where the `FileDescriptorSet` goes.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
 }
 
 /// The user's input is wrong: lines for stderr.
@@ -47,6 +58,10 @@ impl Refusal {
     fn new(line: impl Into<String>) -> Self {
         Self { lines: vec![line.into()] }
     }
+
+    fn of(problems: &[impl Display]) -> Self {
+        Self { lines: problems.iter().map(ToString::to_string).collect() }
+    }
 }
 
 /// Runs the command that the arguments name.
@@ -54,6 +69,7 @@ pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Check { schema: true, .. } => check::schema(),
         Command::Check { config, .. } => check::check(&config.unwrap_or_default()),
+        Command::Descriptors { protos, output } => descriptors::descriptors(&protos, &output),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
 mod cli_check;
+mod cli_descriptors;
 mod config_examples;
 #[expect(dead_code, reason = "the words come before the sentences")]
 mod support;
