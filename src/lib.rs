@@ -9,6 +9,21 @@
 //! # The map
 //!
 //! A module uses only modules above it; a test holds that.
+//!
+//! ```text
+//! config      what the user wrote; parse tells all problems with their places
+//! telemetry   metrics handles, access log, request ids
+//! error       what can go wrong with a call, and the table of what it becomes
+//! body        the one response body
+//! sources     where schemas come from: descriptor sets, folders of .proto files
+//! envelope    how a dialect writes requests, replies and errors: REST, gRPC
+//! upstream    connections, balancing, health: one send
+//! gateway     Config and Schema → Snapshot; the request line
+//! admin       health, metrics, routes, upstreams as HTTP and gRPC
+//! server      workers, listeners, drain
+//! demo        the booking system's services, in-process
+//! cli         the commands
+//! ```
 
 pub mod config;
 pub mod telemetry;

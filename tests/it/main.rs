@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
+mod architecture;
 mod cli_check;
 mod cli_descriptors;
 mod config_examples;
