@@ -14,6 +14,9 @@ use super::{field, index, service, well_known};
 /// Slots are `u16`, and the largest two values are not slots.
 const MAX_FIELDS: usize = 65_534;
 
+/// Bytes of a full name: a long one would be repeated in each of the many that may be nested in it.
+const MAX_NAME: usize = 1_024;
+
 /// Compiles the files into one schema.
 pub(super) fn compile(files: &[Source]) -> Result<Schema, Vec<Problem>> {
     let mut pass = Pass::default();
@@ -64,7 +67,7 @@ impl<'a> Pass<'a> {
             Ok(features) => features.with(options.features),
             Err(why) => return problem(why),
         };
-        if !file.package.is_empty() && !file.package.split('.').all(is_identifier) {
+        if !file.package.is_empty() && !(file.package.len() < MAX_NAME && file.package.split('.').all(is_identifier)) {
             return problem(format!("{:?} is not a package name", file.package));
         }
         for proto in &file.messages {
@@ -83,6 +86,9 @@ impl<'a> Pass<'a> {
 
     fn declare_message(&mut self, file: &'a File, scope: &str, proto: &'a MessageType, features: Features) {
         let name = join(scope, &proto.name);
+        if name.len() > MAX_NAME {
+            return self.problem(file, scope, &format!("it holds a full name of more than {MAX_NAME} bytes"));
+        }
         let options: MessageOptions = self.options(file, &name, &proto.options);
         let features = features.with(options.features);
         let id = MessageId(self.schema.messages.len() as u32);
@@ -115,6 +121,9 @@ impl<'a> Pass<'a> {
 
     fn declare_enum(&mut self, file: &'a File, scope: &str, proto: &'a EnumType, features: Features) {
         let name = join(scope, &proto.name);
+        if name.len() > MAX_NAME {
+            return self.problem(file, scope, &format!("it holds a full name of more than {MAX_NAME} bytes"));
+        }
         let options: EnumOptions = self.options(file, &name, &proto.options);
         let closed = features.with(options.features).closed;
         let id = EnumId(self.schema.enums.len() as u32);
