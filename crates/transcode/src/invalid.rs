@@ -16,6 +16,9 @@ pub struct Invalid {
     pub offset: Option<usize>,
 }
 
+/// A refusal on its way out of the translators: one word wide, so that a success costs no space for it.
+pub(crate) type Fail = Box<Invalid>;
+
 /// What kind of refusal it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -28,4 +28,5 @@ pub mod scratch;
 pub mod status;
 pub mod template;
 pub mod to_json;
+pub mod to_wire;
 mod well_known;

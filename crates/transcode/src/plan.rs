@@ -1,6 +1,8 @@
 //! What a route binds and prints, resolved at load: the translators follow slots, never names.
 
-use crate::schema::{MessageId, Schema};
+mod bind;
+
+use crate::schema::{Message, MessageId, Schema, WellKnown};
 
 /// What becomes of a REST request (or a JSON message) on its way into the request message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,4 +109,18 @@ impl Default for Limits {
     fn default() -> Self {
         Self { depth: 100, output: 4 << 20 }
     }
+}
+
+/// Whether a message can be given as one text, in a path or a query: those whose JSON is a string or a scalar.
+pub(crate) fn has_text_form(message: &Message) -> bool {
+    match message.well_known {
+        WellKnown::Timestamp | WellKnown::Duration | WellKnown::FieldMask => true,
+        WellKnown::Wrapper => !message.fields.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether a message's fields can be bound one by one: those without a JSON form of their own.
+pub(crate) fn is_open(message: &Message) -> bool {
+    matches!(message.well_known, WellKnown::No | WellKnown::Empty | WellKnown::HttpBody)
 }

@@ -1,8 +1,13 @@
 //! What translations need for a moment and keep for the next one: no allocation on the hot path once it is warm.
 
+mod wire;
+
+pub(crate) use wire::{Fixup, Key, Node, Piece, Wire};
+
 /// One worker's scratch: borrowed by a translation, never across an await.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    pub(crate) wire: Wire,
     pub(crate) json: Json,
 }
 

@@ -1,0 +1,120 @@
+//! Compiles a rule's template and body into slots, and refuses what could not be bound.
+
+use crate::plan::{BindPlan, Binding, Body, Unknown, has_text_form, is_open};
+use crate::schema::{HttpRule, Kind, Message, MessageId, Schema, Shape};
+use crate::template::{Template, Variable};
+
+impl BindPlan {
+    /// The plan of a JSON message: all of it is the body.
+    pub fn whole(input: MessageId) -> Self {
+        Self { input, body: Body::Whole, captures: Box::default(), query: false, unknown: Unknown::Refuse }
+    }
+
+    /// The plan of an HTTP rule.
+    ///
+    /// # Errors
+    /// What is wrong with the rule, naming the field: the caller knows file, method and column.
+    pub fn compile(
+        schema: &Schema,
+        input: MessageId,
+        template: &Template,
+        rule: &HttpRule,
+        unknown: Unknown,
+    ) -> Result<Self, String> {
+        let message = schema.message(input);
+        let captures = template
+            .variables()
+            .iter()
+            .map(|variable| binding(schema, message, variable))
+            .collect::<Result<Box<[_]>, _>>()?;
+        refuse_shared_oneofs(schema, message, template.variables(), &captures)?;
+        let body = match &*rule.body {
+            "" => Body::None,
+            "*" => Body::Whole,
+            name => Body::Field(body_slot(message, name, &captures)?),
+        };
+        Ok(Self { input, body, captures, query: body != Body::Whole, unknown })
+    }
+}
+
+/// Where a template's variable goes.
+fn binding(schema: &Schema, input: &Message, variable: &Variable) -> Result<Binding, String> {
+    let mut message = input;
+    let mut path = Vec::new();
+    let mut names = variable.field.split('.').peekable();
+    while let Some(name) = names.next() {
+        let variable = &variable.field;
+        let slot = message
+            .slot_named(name)
+            .ok_or_else(|| format!("the path binds `{variable}`, but {} has no field `{name}`", message.name))?;
+        let field = &message.fields[slot];
+        path.push(slot_number(slot)?);
+        let last = names.peek().is_none();
+        match (field.shape, field.kind) {
+            (Shape::Map, _) => return Err(format!("the path binds `{variable}`, but `{name}` is a map")),
+            (Shape::Repeated | Shape::Packed, _) => {
+                return Err(format!("the path binds `{variable}`, but `{name}` is repeated"));
+            }
+            (Shape::Singular, Kind::Message(id) | Kind::Group(id)) => {
+                message = schema.message(id);
+                if last && !has_text_form(message) {
+                    return Err(format!("the path binds `{variable}`, but a {} has no text form", message.name));
+                }
+                if !last && !is_open(message) {
+                    return Err(format!("the path binds `{variable}`, but a {} is bound as a whole", message.name));
+                }
+            }
+            (Shape::Singular, _) if !last => {
+                return Err(format!("the path binds `{variable}`, but `{name}` is no message"));
+            }
+            (Shape::Singular, _) => {}
+        }
+    }
+    Ok(Binding { path: path.into(), multi: variable.multi })
+}
+
+/// Refuses two variables that set different members of one oneof: no request could be bound.
+fn refuse_shared_oneofs(
+    schema: &Schema,
+    input: &Message,
+    variables: &[Variable],
+    captures: &[Binding],
+) -> Result<(), String> {
+    for (at, one) in captures.iter().enumerate() {
+        for (before, other) in captures[..at].iter().enumerate() {
+            let mut message = input;
+            for (&slot, &beside) in one.path.iter().zip(&other.path) {
+                let field = &message.fields[usize::from(slot)];
+                if slot != beside {
+                    if field.oneof.is_some() && field.oneof == message.fields[usize::from(beside)].oneof {
+                        let (one, other) = (&variables[at].field, &variables[before].field);
+                        return Err(format!("the path binds `{other}` and `{one}`, which are in one oneof"));
+                    }
+                    break;
+                }
+                if let Kind::Message(id) | Kind::Group(id) = field.kind {
+                    message = schema.message(id);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The slot of `body: "name"`.
+fn body_slot(input: &Message, name: &str, captures: &[Binding]) -> Result<u16, String> {
+    let slot = input.slot_named(name).ok_or_else(|| {
+        let why =
+            if name.contains('.') { "it must name a field of the request itself" } else { "there is no such field" };
+        format!("body is `{name}`: {why} in {}", input.name)
+    })?;
+    let slot = slot_number(slot)?;
+    if captures.iter().any(|binding| *binding.path == [slot]) {
+        return Err(format!("body is `{name}`, which the path binds"));
+    }
+    Ok(slot)
+}
+
+fn slot_number(slot: usize) -> Result<u16, String> {
+    u16::try_from(slot).map_err(|_| "a message with more than 65,535 fields".to_owned())
+}

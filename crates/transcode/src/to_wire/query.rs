@@ -1,0 +1,166 @@
+//! Query strings: parameters that bind to fields, and system parameters that do not.
+
+use crate::invalid::{Fail, Invalid, Kind as Refusal};
+use crate::json::scan::echo;
+use crate::plan::{BindPlan, Body, Unknown, has_text_form, is_open};
+use crate::schema::{Field, Kind, Message, Schema, Shape};
+use crate::to_wire::bound::{Bound, ROOT, Source};
+use crate::to_wire::text::{Encoding, decode};
+
+/// What the system parameters of a query ask for: those of `google.api` that change the answer's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SystemParameters {
+    /// `$alt=json;enum-encoding=int`, which Google's REST clients send: enums print as numbers.
+    pub enums_as_numbers: bool,
+}
+
+impl SystemParameters {
+    /// Reads those of a query string; the last `$alt` counts.
+    pub fn of(query: &str) -> Self {
+        let mut found = Self::default();
+        if !query.contains("alt") {
+            return found;
+        }
+        let (mut name, mut value) = (Vec::new(), Vec::new());
+        for (raw_name, raw_value) in parameters(query) {
+            if decode(raw_name, Encoding::Query, &mut name).is_ok()
+                && name == b"$alt"
+                && decode(raw_value, Encoding::Query, &mut value).is_ok()
+            {
+                let mut options = value.split(|&byte| byte == b';');
+                found.enums_as_numbers =
+                    options.next() == Some(b"json") && options.any(|option| option == b"enum-encoding=int");
+            }
+        }
+        found
+    }
+}
+
+/// The parameters of a query string, still encoded.
+fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// Binds every parameter of a query string. `name` and `value` are room.
+pub(super) fn bind(
+    bound: &mut Bound<'_>,
+    schema: &Schema,
+    plan: &BindPlan,
+    depth: u16,
+    query: &str,
+    (name, value): (&mut Vec<u8>, &mut Vec<u8>),
+) -> Result<(), Fail> {
+    for (raw_name, raw_value) in parameters(query) {
+        decode(raw_name, Encoding::Query, name).map_err(|why| refused(why, raw_name.as_bytes()))?;
+        if name.first() == Some(&b'$') {
+            continue;
+        }
+        if !plan.query {
+            return Err(refused("the body is the whole request: it leaves no field to the query", name));
+        }
+        decode(raw_value, Encoding::Query, value).map_err(|why| refused(why, name))?;
+        let text = std::str::from_utf8(name).unwrap_or_default();
+        let parameter = Parameter { schema, plan, depth, name: text };
+        parameter.bind(bound, value).map_err(|fail| Box::new(fail.within(&echo(name))))?;
+    }
+    Ok(())
+}
+
+fn refused(why: &'static str, name: &[u8]) -> Fail {
+    Invalid::new(why).within(&echo(name)).into()
+}
+
+/// One parameter on its way to a field.
+struct Parameter<'a> {
+    schema: &'a Schema,
+    plan: &'a BindPlan,
+    depth: u16,
+    name: &'a str,
+}
+
+impl<'a> Parameter<'a> {
+    fn bind(&self, bound: &mut Bound<'_>, text: &[u8]) -> Result<(), Fail> {
+        let (path, key) = match self.name.split_once('[') {
+            Some((path, rest)) => {
+                (path, Some(rest.strip_suffix(']').ok_or_else(|| refusal("`[` without a `]` at the end"))?))
+            }
+            None => (self.name, None),
+        };
+        // All of it is looked at before a node is made: a name that is read over leaves nothing behind.
+        let Some(field) = self.find(path)? else {
+            return match self.plan.unknown {
+                Unknown::Ignore => Ok(()),
+                Unknown::Refuse => Err(refusal("no such parameter")),
+            };
+        };
+        check_form(self.schema, field, key.is_some())?;
+        let mut node = ROOT;
+        let mut message = self.schema.message(self.plan.input);
+        for name in path.split('.') {
+            let Some(slot) = message.slot_named(name) else { return Ok(()) };
+            node = bound.enter(node, message, slot)?;
+            if let Kind::Message(id) | Kind::Group(id) = message.fields[slot].kind {
+                message = self.schema.message(id);
+            }
+        }
+        match (key, field.kind) {
+            (Some(key), Kind::Message(entry)) => bound.add_entry(node, field, entry, key.as_bytes(), text),
+            _ => bound.add(node, field, text, Source::Query),
+        }
+    }
+
+    /// The field of a dotted path; `None` if there is none.
+    fn find(&self, path: &str) -> Result<Option<&'a Field>, Fail> {
+        let mut message: &'a Message = self.schema.message(self.plan.input);
+        let mut names = path.split('.');
+        let mut levels = 0;
+        loop {
+            let Some(name) = names.next() else { return Ok(None) };
+            let Some(slot) = message.slot_named(name) else { return Ok(None) };
+            if levels == 0 && self.plan.body == Body::Field(slot as u16) {
+                return Err(refusal("this field is the request's body"));
+            }
+            levels += 1;
+            if levels > self.depth {
+                return Err(Invalid::new("nested too deep").of(Refusal::TooDeep).into());
+            }
+            let field = &message.fields[slot];
+            if names.clone().next().is_none() {
+                return Ok(Some(field));
+            }
+            message = match field.kind {
+                Kind::Message(id) | Kind::Group(id)
+                    if field.shape == Shape::Singular && is_open(self.schema.message(id)) =>
+                {
+                    self.schema.message(id)
+                }
+                _ => return Err(Invalid::new(format!("`{name}` has no fields that a parameter could set")).into()),
+            };
+        }
+    }
+}
+
+/// Whether a field can be given as a parameter: `name=value`, or with a key `name[key]=value`.
+fn check_form(schema: &Schema, field: &Field, keyed: bool) -> Result<(), Fail> {
+    let message = match field.kind {
+        Kind::Message(id) | Kind::Group(id) => Some(schema.message(id)),
+        _ => None,
+    };
+    match (field.shape, message) {
+        (Shape::Map, _) if keyed => Ok(()),
+        (Shape::Map, _) => Err(refusal("this is a map: write name[key]=value")),
+        _ if keyed => Err(refusal("only maps take a [key]")),
+        (Shape::Repeated | Shape::Packed, Some(_)) => {
+            Err(refusal("a repeated message cannot be a parameter: send it in the body"))
+        }
+        (Shape::Singular, Some(message)) if !has_text_form(message) => {
+            Err(refusal("a message cannot be a parameter: set its fields one by one"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn refusal(message: &'static str) -> Fail {
+    Invalid::new(message).into()
+}
