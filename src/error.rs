@@ -68,6 +68,31 @@ pub enum Error {
     Internal,
 }
 
+/// One `google.rpc` detail of the gateway's own errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail<'a> {
+    /// `google.rpc.ErrorInfo` in the domain [`DOMAIN`].
+    ErrorInfo {
+        /// A name for programs.
+        reason: &'static str,
+    },
+    /// `google.rpc.BadRequest` with one violation.
+    BadRequest {
+        /// The field's path; empty where the whole request is meant.
+        field: &'a str,
+        /// What is wrong with it.
+        description: &'a str,
+    },
+    /// `google.rpc.RetryInfo`.
+    RetryInfo {
+        /// When to come again.
+        delay: Duration,
+    },
+}
+
+/// The `domain` of every [`Detail::ErrorInfo`].
+pub const DOMAIN: &str = "transom";
+
 impl Error {
     /// A [`Error::BadRequest`] without a field.
     pub fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
@@ -164,6 +189,17 @@ impl Error {
             Self::Draining => Some(Duration::from_secs(1)),
             _ => None,
         }
+    }
+
+    /// The `google.rpc` details of the gateway's own errors; each envelope writes them in its own form.
+    pub fn details(&self) -> impl Iterator<Item = Detail<'_>> {
+        let info = self.reason().map(|reason| Detail::ErrorInfo { reason });
+        let violation = match self {
+            Self::BadRequest { field, message } => Some(Detail::BadRequest { field, description: message }),
+            _ => None,
+        };
+        let retry = self.retry_after().map(|delay| Detail::RetryInfo { delay });
+        [info, violation, retry].into_iter().flatten()
     }
 
     /// The refusal of a request that could not be translated.

@@ -30,7 +30,9 @@ pub mod telemetry;
 pub mod error;
 pub mod body;
 pub mod sources;
+pub mod envelope;
 pub mod upstream;
+pub mod gateway;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod cli;

@@ -37,7 +37,7 @@ use crate::telemetry::Metrics;
 pub use body::ReplyBody;
 pub use failure::{Answer, Failure, FailureKind, Seen};
 pub use pool::Pool;
-pub use reply::Unary;
+pub use reply::{Unary, status_of};
 pub use send::Streaming;
 
 use balance::Roster;

@@ -123,7 +123,7 @@ fn refusal(status: Status, headers: HeaderMap, trailers: HeaderMap) -> Failure {
 }
 
 /// The status that a head or trailers carry; none without a `grpc-status` that is a number.
-pub(super) fn status_of(headers: &HeaderMap) -> Option<Status> {
+pub fn status_of(headers: &HeaderMap) -> Option<Status> {
     let number = headers.get(STATUS)?.to_str().ok()?;
     if number == "0" {
         return Some(Status::new(Code::Ok, ""));

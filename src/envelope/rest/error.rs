@@ -1,0 +1,92 @@
+//! The one place where errors become REST answers.
+
+use http::{HeaderValue, Response, header};
+use serde::{Serialize, Serializer};
+use transom_transcode::schema::Schema;
+use transom_transcode::status::Code;
+use transom_transcode::to_json::status_to_json;
+
+use super::APPLICATION_JSON;
+use crate::body::Body;
+use crate::error::{self, DOMAIN, Error};
+
+/// An error before the head: its HTTP status, what that status asks for, and `google.rpc.Status` as JSON.
+pub fn error(error: &Error, schema: Option<&Schema>) -> Response<Body> {
+    let mut response = Response::new(Body::full(status_json(error, schema)));
+    *response.status_mut() = error.http();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, APPLICATION_JSON.clone());
+    if let Error::MethodNotAllowed { allow } = error {
+        headers.insert(header::ALLOW, allow.clone());
+    }
+    if let Some(delay) = error.retry_after() {
+        // Whole seconds, rounded up: coming earlier would be refused again.
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_millis().div_ceil(1000).max(1) as u64));
+    }
+    response
+}
+
+/// An error as `google.rpc.Status` in JSON. An upstream's details print by `schema`; types that it lacks are kept as
+/// base64.
+pub fn status_json(error: &Error, schema: Option<&Schema>) -> Vec<u8> {
+    if let (Error::Upstream(status), Some(schema)) = (error, schema) {
+        let mut json = Vec::with_capacity(256);
+        status_to_json(schema, status, &mut json);
+        return json;
+    }
+    // REST clients read the HTTP status first, and 404 is NOT_FOUND.
+    let code = if matches!(error, Error::NoRoute) { Code::NotFound } else { error.code() };
+    let status =
+        Status { code: code.number(), message: &error.message(), details: error.details().map(Detail::from).collect() };
+    // Strings and numbers always print.
+    serde_json::to_vec(&status).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Status<'a> {
+    code: u8,
+    message: &'a str,
+    details: Vec<Detail<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "@type", rename_all_fields = "camelCase")]
+enum Detail<'a> {
+    #[serde(rename = "type.googleapis.com/google.rpc.ErrorInfo")]
+    ErrorInfo { reason: &'static str, domain: &'static str },
+    #[serde(rename = "type.googleapis.com/google.rpc.BadRequest")]
+    BadRequest { field_violations: [FieldViolation<'a>; 1] },
+    #[serde(rename = "type.googleapis.com/google.rpc.RetryInfo")]
+    RetryInfo { retry_delay: Seconds },
+}
+
+#[derive(Serialize)]
+struct FieldViolation<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    field: &'a str,
+    description: &'a str,
+}
+
+/// `google.protobuf.Duration` in JSON, to the millisecond.
+struct Seconds(std::time::Duration);
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.subsec_millis() {
+            0 => serializer.collect_str(&format_args!("{}s", self.0.as_secs())),
+            millis => serializer.collect_str(&format_args!("{}.{millis:03}s", self.0.as_secs())),
+        }
+    }
+}
+
+impl<'a> From<error::Detail<'a>> for Detail<'a> {
+    fn from(detail: error::Detail<'a>) -> Self {
+        match detail {
+            error::Detail::ErrorInfo { reason } => Self::ErrorInfo { reason, domain: DOMAIN },
+            error::Detail::BadRequest { field, description } => {
+                Self::BadRequest { field_violations: [FieldViolation { field, description }] }
+            }
+            error::Detail::RetryInfo { delay } => Self::RetryInfo { retry_delay: Seconds(delay) },
+        }
+    }
+}

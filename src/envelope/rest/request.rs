@@ -1,0 +1,120 @@
+//! How a REST request is read: what its head allows, then its body up to the limit.
+
+use std::pin::{Pin, pin};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http::header;
+use http::request::Parts;
+use http_body::Body;
+use tokio::time::timeout_at;
+
+use crate::envelope::{content_type, essence};
+use crate::error::Error;
+
+/// Memory taken before a body's bytes are there, whatever its length says.
+const FIRST_CHUNK: usize = 64 * 1024;
+
+/// Refuses by the head alone: a body that is too long, in another type, or in an encoding.
+pub fn admit<B: Body>(head: &Parts, body: &B, limit: usize) -> Result<(), Error> {
+    if body.is_end_stream() {
+        return Ok(());
+    }
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Error::TooLarge { limit });
+    }
+    if !content_type(&head.headers).is_some_and(is_json) {
+        return Err(Error::UnsupportedMedia { message: "send the body as application/json".into() });
+    }
+    match head.headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(Error::UnsupportedMedia { message: "send the body without Content-Encoding".into() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The whole body, of at most `limit` bytes; without a copy where it comes in one piece.
+pub async fn read<B>(body: B, limit: usize, deadline: Instant) -> Result<Bytes, Error>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    // The timer is made where the body is not there yet.
+    timeout_at(deadline.into(), collect(pin!(body), limit)).await.unwrap_or(Err(Error::Deadline))
+}
+
+async fn collect<B>(mut body: Pin<&mut B>, limit: usize) -> Result<Bytes, Error>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        // Trailers mean nothing here.
+        let Ok(data) = frame.map_err(|error| broken(&*error.into()))?.into_data() else { continue };
+        if first.len() + all.len() + data.len() > limit {
+            return Err(Error::TooLarge { limit });
+        }
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            if all.is_empty() {
+                let announced = usize::try_from(body.size_hint().lower()).unwrap_or(FIRST_CHUNK);
+                all.reserve(first.len() + data.len() + announced.min(FIRST_CHUNK));
+                all.extend_from_slice(&std::mem::take(&mut first));
+            }
+            all.extend_from_slice(&data);
+        }
+        if body.is_end_stream() {
+            break;
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+/// A body that ended early: the client left, or it sent what is no HTTP.
+fn broken(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
+    match error.downcast_ref::<hyper::Error>() {
+        Some(error) if error.is_parse() || error.is_body_write_aborted() => {
+            Error::bad_request("the body's framing is broken")
+        }
+        _ => Error::ClientGone,
+    }
+}
+
+fn is_json(content_type: &str) -> bool {
+    if content_type == "application/json" {
+        return true;
+    }
+    let charset = content_type.split(';').skip(1).filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    essence(content_type).eq_ignore_ascii_case("application/json")
+        && charset.into_iter().all(|charset| charset.eq_ignore_ascii_case("utf-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_json;
+
+    #[test]
+    fn json_is_json_in_utf8() {
+        for (content_type, taken) in [
+            ("application/json", true),
+            ("Application/JSON ; charset=UTF-8", true),
+            ("application/json; charset=\"utf-8\"", true),
+            ("application/json; charset=utf-16", false),
+            ("text/json", false),
+            ("application/x-www-form-urlencoded", false),
+            ("", false),
+        ] {
+            assert_eq!(is_json(content_type), taken, "{content_type}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! One request in flight. Dropped, it is logged and counted: at its answer's last byte, or when the client has left.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, Uri};
+use transom_transcode::status::Code;
+
+use super::route::{Action, Route};
+use super::worker::{Peer, Worker};
+use crate::body::{Body, Guard};
+use crate::envelope::{grpc, metadata, rest};
+use crate::error::Error;
+use crate::telemetry::{Dialect, Entry, RequestId};
+use crate::upstream::{Failure, FailureKind};
+
+/// One request in flight; its answer's body carries it to the end.
+pub struct Call {
+    /// Where it runs.
+    pub worker: Arc<Worker>,
+    /// What its client speaks.
+    pub dialect: Dialect,
+    /// Its name in logs, at the upstream and in the answer.
+    pub id: RequestId,
+    /// Its client, as far as `trusted_proxies` lets it be known.
+    pub client: IpAddr,
+    /// When it came.
+    pub started: Instant,
+    /// Where it goes, once that is known.
+    pub route: Option<Arc<Route>>,
+    method: Method,
+    uri: Uri,
+    bytes_in: u64,
+    bytes_out: u64,
+    outcome: Option<Outcome>,
+    /// What is said of a failure in the log alone.
+    endpoint: Option<Arc<str>>,
+    cause: Option<Cow<'static, str>>,
+    /// The upstream's metadata beside an error of its own.
+    beside: Option<Box<(HeaderMap, HeaderMap)>>,
+}
+
+/// What the client was told.
+#[derive(Debug, Clone, Copy)]
+struct Outcome {
+    status: u16,
+    code: Code,
+    reason: Option<&'static str>,
+    /// To the last byte.
+    whole: bool,
+}
+
+impl Call {
+    /// A call that has just come.
+    pub(super) fn begin(worker: &Arc<Worker>, peer: &Peer, head: &Parts) -> Box<Self> {
+        worker.metrics.in_flight().inc();
+        Box::new(Self {
+            worker: worker.clone(),
+            dialect: Dialect::detect(head),
+            id: worker.ids.of(&head.headers),
+            client: peer.ip(),
+            started: Instant::now(),
+            route: None,
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            bytes_in: 0,
+            bytes_out: 0,
+            outcome: None,
+            endpoint: None,
+            cause: None,
+            beside: None,
+        })
+    }
+
+    /// When the call is given up: after the method's timeout, or the client's if that is shorter.
+    pub(super) fn deadline(&self, method: Option<Duration>, client: Option<Duration>) -> Instant {
+        // For a stream without an end of its own: longer than any connection lives.
+        const UNBOUNDED: Duration = Duration::from_secs(30 * 24 * 3600);
+        self.started + method.unwrap_or(UNBOUNDED).min(client.unwrap_or(UNBOUNDED))
+    }
+
+    /// So many bytes of the request's body were read.
+    pub(super) fn read(&mut self, bytes: usize) {
+        self.bytes_in += bytes as u64;
+    }
+
+    /// A call to the upstream failed: what is for the log stays here, the error is for the client.
+    pub(super) fn failed(&mut self, mut failure: Failure) -> Error {
+        self.endpoint = failure.endpoint.take();
+        self.cause = Some(std::mem::take(&mut failure.cause)).filter(|cause| !cause.is_empty());
+        if let FailureKind::Status(answer) = &mut failure.kind {
+            let metadata = (std::mem::take(&mut answer.headers), std::mem::take(&mut answer.trailers));
+            self.beside = Some(Box::new(metadata));
+        }
+        failure.into()
+    }
+
+    /// The answer to a call that went wrong before its head was sent, in its client's dialect.
+    pub(super) fn refuse(&mut self, error: &Error) -> Response<Body> {
+        let mut response = match self.dialect {
+            Dialect::Grpc => grpc::error(error),
+            Dialect::Rest | Dialect::Http => {
+                let schema = self.route.as_ref().and_then(|route| match &route.action {
+                    Action::Call(binding) => Some(&*binding.rpc.schema),
+                    Action::Builtin => None,
+                });
+                rest::error(error, schema)
+            }
+        };
+        if let Some(beside) = self.beside.take() {
+            let cross = if self.dialect == Dialect::Grpc { metadata::append_grpc } else { metadata::to_rest };
+            cross(&beside.0, response.headers_mut());
+            cross(&beside.1, response.headers_mut());
+        }
+        self.outcome = Some(Outcome {
+            status: response.status().as_u16(),
+            code: error.code(),
+            reason: error.reason(),
+            whole: false,
+        });
+        response
+    }
+
+    /// The answer as it goes out: named, without a body where the client wants none, and followed to its last byte.
+    pub(super) fn finish(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
+        let mut response = if self.method == Method::HEAD { rest::without_body(response) } else { response };
+        response.headers_mut().insert(&metadata::X_REQUEST_ID, self.id.header().clone());
+        if self.outcome.is_none() {
+            let status = response.status().as_u16();
+            self.outcome = Some(Outcome { status, code: Code::Ok, reason: None, whole: false });
+        }
+        response.map(|body| body.guarded(self))
+    }
+}
+
+impl Guard for Call {
+    fn sent(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+    }
+
+    fn ended(&mut self, code: Option<Code>) {
+        if let Some(outcome) = &mut self.outcome {
+            outcome.whole = true;
+            outcome.code = code.unwrap_or(outcome.code);
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let left = Outcome {
+            status: Error::ClientGone.http().as_u16(),
+            code: Error::ClientGone.code(),
+            reason: Error::ClientGone.reason(),
+            whole: false,
+        };
+        let outcome = self.outcome.filter(|outcome| outcome.whole).unwrap_or(left);
+        let elapsed = self.started.elapsed();
+        let (route, rpc, metrics) = match &self.route {
+            Some(route) => (&*route.template, &*route.rpc, &route.metrics),
+            None => ("", "", &self.worker.unrouted),
+        };
+        self.worker.metrics.in_flight().dec();
+        metrics.record(self.dialect, outcome.code, elapsed);
+        self.worker.log.write(&Entry {
+            request_id: self.id.as_str(),
+            client: self.client,
+            method: self.method.as_str(),
+            path: self.uri.path(),
+            route,
+            rpc,
+            dialect: self.dialect,
+            status: outcome.status,
+            code: outcome.code,
+            elapsed,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            endpoint: self.endpoint.as_deref(),
+            reason: outcome.reason,
+            cause: self.cause.as_deref(),
+        });
+    }
+}

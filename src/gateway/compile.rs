@@ -1,0 +1,329 @@
+//! `Snapshot::compile`: configuration and schema become what runs, or every problem is told at once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use http::Uri;
+use transom_transcode::plan::{BindPlan, Limits, OutPlan};
+use transom_transcode::router::RouterBuilder;
+use transom_transcode::schema::{self, HttpRule, Method, Schema, Service};
+use transom_transcode::template::Template;
+
+use super::route::{Action, Binding, Route, Rpc};
+use super::settings::Settings;
+use super::snapshot::Snapshot;
+use crate::config::{self, Config, Expose, PublicEndpoint};
+use crate::telemetry::Metrics;
+use crate::upstream::Upstream;
+
+/// JSON is longer than the protobuf that it says; an answer may be this many times `limits.receive`.
+const JSON_GROWTH: usize = 8;
+
+/// Why a snapshot cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// In the configuration.
+    Config(config::Problem),
+    /// In a schema.
+    Schema(schema::Problem),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(problem) => problem.fmt(f),
+            Self::Schema(problem) => problem.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Snapshot {
+    /// Builds what runs. Upstreams of `previous` whose configuration is the same are kept, connections and all.
+    ///
+    /// # Errors
+    /// Every problem of the configuration's references into the schema, of the HTTP rules, and between them.
+    pub fn compile(
+        config: &Arc<Config>,
+        schema: Schema,
+        metrics: &Arc<Metrics>,
+        previous: Option<&Self>,
+    ) -> Result<Self, Vec<Problem>> {
+        let schema = Arc::new(schema);
+        let upstreams = upstreams(config, metrics, previous);
+        let mut compiler = Compiler {
+            config,
+            schema: &schema,
+            metrics,
+            upstreams: &upstreams,
+            serving: HashMap::new(),
+            rest: RouterBuilder::new(),
+            rpcs: hashbrown::HashMap::default(),
+            routes: Vec::new(),
+            problems: Vec::new(),
+        };
+        compiler.assign_services();
+        compiler.check_method_keys();
+        compiler.builtins();
+        for service in &schema.services {
+            compiler.service(service);
+        }
+        let Compiler { rest, rpcs, routes, problems, .. } = compiler;
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let rest = rest.build();
+        Ok(Self { config: config.clone(), schema, upstreams, rest, rpcs, routes })
+    }
+}
+
+fn upstreams(config: &Config, metrics: &Arc<Metrics>, previous: Option<&Snapshot>) -> BTreeMap<String, Arc<Upstream>> {
+    let running = |name: &str, written: &config::Upstream| {
+        let kept = previous?.upstreams.get(name)?;
+        (kept.config() == written).then(|| kept.clone())
+    };
+    config
+        .upstreams
+        .iter()
+        .map(|(name, written)| {
+            let upstream = running(name, written).unwrap_or_else(|| Upstream::compile(name, written, metrics));
+            (name.clone(), upstream)
+        })
+        .collect()
+}
+
+struct Compiler<'a> {
+    config: &'a Config,
+    schema: &'a Arc<Schema>,
+    metrics: &'a Metrics,
+    upstreams: &'a BTreeMap<String, Arc<Upstream>>,
+    /// Service → the name of its upstream.
+    serving: HashMap<&'a str, &'a str>,
+    rest: RouterBuilder<Arc<Route>>,
+    rpcs: hashbrown::HashMap<Box<str>, Arc<Route>, foldhash::fast::RandomState>,
+    routes: Vec<Arc<Route>>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Compiler<'a> {
+    /// Which upstream serves which service.
+    fn assign_services(&mut self) {
+        for (name, upstream) in &self.config.upstreams {
+            for (at, service) in upstream.services.iter().enumerate() {
+                let path = || format!("{}[{at}]", config::place(&["upstreams", name, "services"]));
+                if !self.schema.services.iter().any(|known| *known.name == **service) {
+                    let names = self.schema.services.iter().map(|known| &*known.name);
+                    self.unknown(path(), "service", service, names);
+                }
+                if let Some(other) = self.serving.insert(service, name).filter(|other| other != name) {
+                    self.config_problem(path(), format!("`{service}` is served by upstream `{other}` already"));
+                }
+            }
+        }
+    }
+
+    /// Every key of `methods` names what exists.
+    fn check_method_keys(&mut self) {
+        for key in self.config.methods.keys() {
+            let path = || config::place(&["methods", key]);
+            let Some((service, method)) = key.split_once('/') else { continue };
+            match self.schema.services.iter().find(|known| *known.name == *service) {
+                None => {
+                    let names = self.schema.services.iter().map(|known| &*known.name);
+                    self.unknown(path(), "service", service, names);
+                }
+                Some(_) if method == "*" => {}
+                Some(known) => {
+                    if !known.methods.iter().any(|known| *known.name == *method) {
+                        let names = known.methods.iter().map(|known| &*known.name);
+                        self.unknown(path(), "method", method, names);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The gateway's own endpoints; they come first, so that a rule which takes their place is told.
+    fn builtins(&mut self) {
+        for endpoint in &self.config.public_endpoints {
+            let (paths, rpcs): (&[&str], &[&str]) = match endpoint {
+                PublicEndpoint::Health => (
+                    &["/health", "/livez", "/readyz"],
+                    &["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/List", "/grpc.health.v1.Health/Watch"],
+                ),
+                PublicEndpoint::HealthDetailed => (&["/health/detailed"], &[]),
+                PublicEndpoint::Metrics => (&["/metrics"], &[]),
+            };
+            for path in paths {
+                let route = self.builtin(path, "");
+                if let Ok(template) = Template::parse(path) {
+                    // Two built-in endpoints never have one path.
+                    let _ = self.rest.insert("GET", &template, route);
+                }
+            }
+            for path in rpcs {
+                let route = self.builtin(path, &path[1..]);
+                self.rpcs.insert((*path).into(), route);
+            }
+        }
+    }
+
+    fn builtin(&self, path: &str, rpc: &str) -> Arc<Route> {
+        Arc::new(Route {
+            method: "GET".into(),
+            template: path.into(),
+            rpc: rpc.into(),
+            metrics: self.metrics.route("", "", path),
+            action: Action::Builtin,
+        })
+    }
+
+    /// The routes of a service. Its rules are checked also where no upstream serves it.
+    fn service(&mut self, service: &'a Service) {
+        let upstream = self.serving.get(&*service.name).and_then(|name| self.upstreams.get(*name));
+        for method in &service.methods {
+            let plans: Vec<_> = method.http.iter().filter_map(|rule| self.plan(service, method, rule)).collect();
+            let Some(upstream) = upstream else { continue };
+            let path = format!("/{}/{}", service.name, method.name);
+            // Built-in services win over an upstream's own.
+            if !self.exposed(service, method) || self.rpcs.contains_key(path.as_str()) {
+                continue;
+            }
+            match self.rpc(upstream, service, method, &path) {
+                Ok(rpc) => self.routes_of(&rpc, service, method, path, plans),
+                Err(why) => self.schema_problem(service, method, why),
+            }
+        }
+    }
+
+    fn exposed(&self, service: &Service, method: &Method) -> bool {
+        match self.config.schema.expose {
+            Expose::All => true,
+            Expose::Annotated => {
+                !method.http.is_empty()
+                    || self.config.methods.contains_key(&format!("{}/{}", service.name, method.name))
+            }
+        }
+    }
+
+    fn rpc(
+        &self,
+        upstream: &Arc<Upstream>,
+        service: &Service,
+        method: &Method,
+        path: &str,
+    ) -> Result<Arc<Rpc>, String> {
+        let written = upstream.config();
+        let names = (&*service.name, &*method.name);
+        let uri = Uri::builder().scheme("http").authority(&**upstream.name()).path_and_query(path).build();
+        let depth = Limits::default().depth;
+        Ok(Arc::new(Rpc {
+            name: path[1..].into(),
+            client_streaming: method.client_streaming,
+            server_streaming: method.server_streaming,
+            uri: uri.map_err(|error| format!("its path is no URI: {error}"))?,
+            upstream: upstream.clone(),
+            schema: self.schema.clone(),
+            settings: Settings::compile(self.config, upstream.name(), written, names, method.server_streaming),
+            send: Limits { depth, output: written.limits.send },
+            receive: written.limits.receive,
+            print: Limits { depth, output: written.limits.receive.saturating_mul(JSON_GROWTH) },
+        }))
+    }
+
+    /// The RPC's own route and that of each of its bindings.
+    fn routes_of(&mut self, rpc: &Arc<Rpc>, service: &Service, method: &Method, path: String, plans: Vec<Plan<'_>>) {
+        let unannotated = plans.is_empty();
+        for Plan { rule, template, mut bind, mut out } in plans {
+            bind.unknown = rpc.settings.unknown_fields.value;
+            out.options = rpc.settings.output();
+            let route = Arc::new(Route {
+                method: rule.method.clone(),
+                template: rule.template.clone(),
+                rpc: rpc.name.clone(),
+                metrics: self.metrics.route(&service.name, &method.name, &rule.template),
+                action: Action::Call(Binding { rpc: rpc.clone(), bind, out }),
+            });
+            match self.rest.insert(&rule.method, &template, route.clone()) {
+                Ok(()) => self.routes.push(route),
+                Err(conflict) => {
+                    let other = self.rest.route(conflict.with);
+                    let other = if other.rpc.is_empty() { "the built-in endpoint" } else { &other.rpc };
+                    let why = format!(
+                        "{} {} matches the same requests as {other}: change one of the two",
+                        rule.method, rule.template
+                    );
+                    self.schema_problem(service, method, why);
+                }
+            }
+        }
+        let mut bind = BindPlan::whole(method.input);
+        bind.unknown = rpc.settings.unknown_fields.value;
+        let out = OutPlan { output: method.output, field: None, options: rpc.settings.output() };
+        let route = Arc::new(Route {
+            method: if unannotated { "".into() } else { "POST".into() },
+            template: path.as_str().into(),
+            rpc: rpc.name.clone(),
+            metrics: self.metrics.route(&service.name, &method.name, &path),
+            action: Action::Call(Binding { rpc: rpc.clone(), bind, out }),
+        });
+        if unannotated {
+            self.routes.push(route.clone());
+        }
+        self.rpcs.insert(path.into(), route);
+    }
+
+    /// A rule's template and plans, or its problem.
+    fn plan<'r>(&mut self, service: &Service, method: &Method, rule: &'r HttpRule) -> Option<Plan<'r>> {
+        let template = match Template::parse(&rule.template) {
+            Ok(template) => template,
+            Err(error) => {
+                let symbol = format!("{}.{}", service.name, method.name);
+                let problem = schema::Problem::new(&*service.file, symbol, error.message.clone()).at(error.column);
+                self.problems.push(Problem::Schema(problem));
+                return None;
+            }
+        };
+        let unknown = transom_transcode::plan::Unknown::default();
+        let options = transom_transcode::plan::OutOptions::default();
+        let bind = BindPlan::compile(self.schema, method.input, &template, rule, unknown);
+        let out = OutPlan::compile(self.schema, method.output, &rule.response_body, options);
+        match (bind, out) {
+            (Ok(bind), Ok(out)) => Some(Plan { rule, template, bind, out }),
+            (bind, out) => {
+                for why in [bind.err(), out.err()].into_iter().flatten() {
+                    self.schema_problem(service, method, format!("{} {}: {why}", rule.method, rule.template));
+                }
+                None
+            }
+        }
+    }
+
+    fn unknown<'n>(&mut self, path: String, what: &str, written: &str, names: impl Iterator<Item = &'n str>) {
+        let hint = match config::nearest(written, names) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => "add its descriptors under `schema`, or remove it".to_owned(),
+        };
+        self.config_problem(path, format!("no loaded schema has the {what} `{written}`; {hint}"));
+    }
+
+    fn config_problem(&mut self, path: String, message: String) {
+        let line = self.config.source.line(&path).unwrap_or(1);
+        self.problems.push(Problem::Config(config::Problem { line, path, message }));
+    }
+
+    fn schema_problem(&mut self, service: &Service, method: &Method, why: String) {
+        let symbol = format!("{}.{}", service.name, method.name);
+        self.problems.push(Problem::Schema(schema::Problem::new(&*service.file, symbol, why)));
+    }
+}
+
+/// An HTTP rule, understood.
+struct Plan<'r> {
+    rule: &'r HttpRule,
+    template: Template,
+    bind: BindPlan,
+    out: OutPlan,
+}

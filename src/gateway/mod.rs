@@ -1,0 +1,34 @@
+//! The request line and what it runs on.
+//!
+//! ```text
+//! settings   what a method is allowed, and where each value comes from
+//! route      one way to an RPC, resolved at load
+//! snapshot   what runs: routes and upstreams; built once, swapped whole
+//! compile    Config and Schema → Snapshot, or every problem
+//! worker     what a call finds where it runs
+//! call       one request in flight; dropped, it is logged and counted
+//! translate  the translator at work for a call
+//! stream     calls whose answer is made while it is sent
+//! pipeline   detect → route → admit → translate → send → translate back → finish
+//! service    the pipeline as a tower::Service
+//! ```
+
+mod call;
+mod compile;
+mod pipeline;
+mod route;
+mod service;
+mod settings;
+mod snapshot;
+mod stream;
+mod translate;
+mod worker;
+
+pub use call::Call;
+pub use compile::Problem;
+pub use pipeline::Gateway;
+pub use route::{Action, Binding, Route, Rpc};
+pub use service::Service;
+pub use settings::{Origin, Setting, Settings};
+pub use snapshot::{Row, Snapshot, State};
+pub use worker::{Peer, Worker};

@@ -1,0 +1,176 @@
+//! The request line.
+
+use std::error::Error as StdError;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response};
+use smallvec::SmallVec;
+use tower::ServiceExt as _;
+use transom_transcode::to_wire::{Input, SystemParameters};
+
+use super::call::Call;
+use super::route::{Action, Route, Rpc};
+use super::snapshot::State;
+use super::stream::{pass_through, server_stream};
+use super::translate::{frame, print};
+use super::worker::{Peer, Worker};
+use crate::body::Body;
+use crate::envelope::{content_type, metadata, rest, timeout};
+use crate::error::Error;
+use crate::telemetry::Dialect;
+use crate::upstream::Outgoing;
+
+/// The gateway: from a request to its answer.
+pub struct Gateway {
+    state: Arc<State>,
+    builtin: axum::Router,
+}
+
+/// The raw values of a path's variables.
+type Captured<'p> = SmallVec<[&'p str; 4]>;
+
+impl Gateway {
+    /// A gateway on this state; `builtin` serves the routes that are the gateway's own.
+    pub fn new(state: Arc<State>, builtin: axum::Router) -> Self {
+        Self { state, builtin }
+    }
+
+    /// One call, whatever its dialect. It always answers: what goes wrong, a panic too, becomes the error that the
+    /// dialect has for it. Dropped, it leaves nothing running.
+    pub async fn serve<B>(&self, worker: &Arc<Worker>, peer: &Peer, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let (head, body) = request.into_parts();
+        let mut call = Call::begin(worker, peer, &head);
+        let answer = {
+            let mut answer = pin!(self.answer(&mut call, peer, head, body));
+            poll_fn(|cx| {
+                catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))).unwrap_or(Poll::Ready(Err(Error::Internal)))
+            })
+            .await
+        };
+        let response = answer.unwrap_or_else(|error| call.refuse(&error));
+        call.finish(response)
+    }
+
+    /// The line itself.
+    async fn answer<B>(&self, call: &mut Call, peer: &Peer, head: Parts, body: B) -> Result<Response<Body>, Error>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        // Route.
+        let mut captured = Captured::new();
+        let route = self.route(call, peer, &head, &mut captured)?;
+        let Action::Call(binding) = &route.action else { return Box::pin(self.ask_builtin(head.clone(), body)).await };
+        let rpc = &binding.rpc;
+
+        // Admit, by the head alone.
+        let outgoing = admit(call, peer, rpc, &head)?;
+        if call.dialect == Dialect::Grpc {
+            return Box::pin(pass_through(call, rpc, outgoing, body)).await;
+        }
+        if rpc.client_streaming {
+            let message = "this method takes a stream of messages: call it as gRPC";
+            return Err(Error::UnsupportedMedia { message: message.into() });
+        }
+        let limit = rpc.settings.body.value;
+        rest::admit(&head, &body, limit)?;
+
+        // Translate in.
+        let body = rest::read(body, limit, outgoing.deadline).await?;
+        call.read(body.len());
+        let query = head.uri.query().unwrap_or_default();
+        let input = Input { body: &body, captures: &captured, query };
+        let message = frame(&call.worker, binding, &input)?;
+        let mut out = binding.out.clone();
+        out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
+
+        // Send.
+        if rpc.server_streaming {
+            let form = rest::Form::of(&head.headers);
+            return Box::pin(server_stream(call, rpc, out, form, outgoing, message)).await;
+        }
+        let reply = rpc.upstream.unary(&call.worker.pool, outgoing, message).await;
+        let reply = reply.map_err(|failure| call.failed(failure))?;
+
+        // Translate back.
+        let json = print(&call.worker, rpc, &out, &reply.message)?;
+        Ok(rest::reply(json, &reply.headers, &reply.trailers))
+    }
+
+    /// Where the request goes. The snapshot is needed here and no later: the route holds what the call needs.
+    fn route<'p>(
+        &self,
+        call: &mut Call,
+        peer: &Peer,
+        head: &'p Parts,
+        captured: &mut Captured<'p>,
+    ) -> Result<Arc<Route>, Error> {
+        let snapshot = self.state.snapshot.load();
+        call.client = metadata::client(&head.headers, peer.ip(), snapshot.trusted_proxies());
+        let path = head.uri.path();
+        let route = if call.dialect == Dialect::Grpc {
+            snapshot.find_rpc(path).ok_or(Error::NoRoute)?
+        } else {
+            let mut working = call.worker.working.lock();
+            match snapshot.find_rest(head.method.as_str(), path, &mut working.captures) {
+                Ok(route) => {
+                    captured.extend(working.captures.iter(path));
+                    route
+                }
+                // An RPC's own path, in a dialect that is not spoken here.
+                Err(Error::NoRoute) if content_type(&head.headers).is_some() && snapshot.find_rpc(path).is_some() => {
+                    let message = "this path is an RPC's: call it as gRPC, over HTTP/2 with application/grpc";
+                    return Err(Error::UnsupportedMedia { message: message.into() });
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        if call.dialect == Dialect::Rest && matches!(route.action, Action::Builtin) {
+            call.dialect = Dialect::Http;
+        }
+        call.route = Some(route.clone());
+        Ok(route.clone())
+    }
+
+    async fn ask_builtin<B>(&self, head: Parts, body: B) -> Result<Response<Body>, Error>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let request = Request::from_parts(head, axum::body::Body::new(body));
+        // A router's error is Infallible.
+        let response = self.builtin.clone().oneshot(request).await.map_err(|_| Error::Internal)?;
+        Ok(response.map(Body::boxed))
+    }
+}
+
+/// What the head alone decides: one host, no tunnel, a deadline. What goes to the upstream with every message is
+/// complete from here.
+fn admit(call: &Call, peer: &Peer, rpc: &Rpc, head: &Parts) -> Result<Outgoing, Error> {
+    if head.method == Method::CONNECT {
+        return Err(Error::bad_request("CONNECT is not served here"));
+    }
+    let host = metadata::host(&head.uri, &head.headers)
+        .ok_or_else(|| Error::bad_request("send one Host header, the same as in the request line or in :authority"))?;
+    let deadline = call.deadline(rpc.settings.timeout.value, timeout(&head.headers)?);
+    let mut headers = match call.dialect {
+        Dialect::Grpc => metadata::from_grpc(&head.headers),
+        Dialect::Rest | Dialect::Http => metadata::from_rest(&head.headers),
+    };
+    let forwarded = metadata::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip());
+    headers.insert(&metadata::X_REQUEST_ID, call.id.header().clone());
+    headers.insert(&metadata::X_FORWARDED_FOR, forwarded);
+    headers.insert(&metadata::X_FORWARDED_PROTO, HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
+    headers.insert(&metadata::X_FORWARDED_HOST, host);
+    Ok(Outgoing { uri: rpc.uri.clone(), headers, deadline })
+}

@@ -1,0 +1,67 @@
+//! One way to an RPC, resolved at load: a call follows it without looking anything up.
+
+use std::sync::Arc;
+
+use http::Uri;
+use transom_transcode::plan::{BindPlan, Limits, OutPlan};
+use transom_transcode::schema::Schema;
+
+use super::settings::Settings;
+use crate::telemetry::RouteMetrics;
+use crate::upstream::Upstream;
+
+/// What a request's method and path lead to.
+pub struct Route {
+    /// The HTTP method; `*` is any.
+    pub method: Box<str>,
+    /// The path template; of an RPC's own route its path.
+    pub template: Box<str>,
+    /// `pkg.Service/Method`; empty for what is no RPC.
+    pub rpc: Box<str>,
+    /// Where its calls are counted.
+    pub metrics: RouteMetrics,
+    /// What it does.
+    pub action: Action,
+}
+
+/// What a route does.
+pub enum Action {
+    /// Calls an RPC.
+    Call(Binding),
+    /// Asks the gateway itself.
+    Builtin,
+}
+
+/// How a request becomes an RPC's message, and the reply an answer.
+pub struct Binding {
+    /// The RPC.
+    pub rpc: Arc<Rpc>,
+    /// What is bound.
+    pub bind: BindPlan,
+    /// What is printed.
+    pub out: OutPlan,
+}
+
+/// An RPC that clients reach.
+pub struct Rpc {
+    /// `pkg.Service/Method`
+    pub name: Box<str>,
+    /// The client sends a stream.
+    pub client_streaming: bool,
+    /// The server sends a stream.
+    pub server_streaming: bool,
+    /// What its upstream is asked: `http://NAME/pkg.Service/Method`.
+    pub uri: Uri,
+    /// The service behind it.
+    pub upstream: Arc<Upstream>,
+    /// The types of its messages.
+    pub schema: Arc<Schema>,
+    /// What its calls are allowed.
+    pub settings: Settings,
+    /// Bounds of a message to the upstream.
+    pub send: Limits,
+    /// Bytes of one message from the upstream.
+    pub receive: usize,
+    /// Bounds of the JSON that such a message becomes.
+    pub print: Limits,
+}

@@ -1,0 +1,137 @@
+//! What runs: routes, upstreams and schemas, built from one configuration, never changed, swapped whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use serde::Serialize;
+use transom_transcode::router::{Captures, Found, Router};
+use transom_transcode::schema::Schema;
+
+use super::route::{Action, Route};
+use crate::config::{Config, Network};
+use crate::error::Error;
+use crate::telemetry::Metrics;
+use crate::upstream::Upstream;
+
+/// What all of the process shares: the snapshot that calls run on, and what outlives it.
+pub struct State {
+    /// What runs now.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// The process's metrics.
+    pub metrics: Arc<Metrics>,
+    /// The process is about to stop: it is not ready, and takes no new connections.
+    pub draining: AtomicBool,
+}
+
+impl State {
+    /// The state of a process that starts with this snapshot.
+    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), metrics, draining: AtomicBool::new(false) })
+    }
+}
+
+/// One configuration, running.
+pub struct Snapshot {
+    /// What was written.
+    pub config: Arc<Config>,
+    /// What was loaded.
+    pub schema: Arc<Schema>,
+    /// The upstreams by name.
+    pub upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// By HTTP method and path: `google.api.http` bindings and built-in endpoints.
+    pub(super) rest: Router<Arc<Route>>,
+    /// By `/pkg.Service/Method`.
+    pub(super) rpcs: hashbrown::HashMap<Box<str>, Arc<Route>, foldhash::fast::RandomState>,
+    /// Every route, in the order of the schema.
+    pub(super) routes: Vec<Arc<Route>>,
+}
+
+impl Snapshot {
+    /// The route of a REST request.
+    ///
+    /// # Errors
+    /// [`Error::NoRoute`], [`Error::MethodNotAllowed`], or a path whose escapes are broken.
+    pub fn find_rest(&self, method: &str, path: &str, captures: &mut Captures) -> Result<&Arc<Route>, Error> {
+        match self.rest.find(method, path, captures) {
+            Found::Route(route) => Ok(route),
+            Found::MethodNotAllowed(allow) => match HeaderValue::from_str(&allow) {
+                Ok(allow) => Err(Error::MethodNotAllowed { allow }),
+                Err(_) => Err(Error::NoRoute),
+            },
+            Found::NotFound => Err(Error::NoRoute),
+            Found::BadEscape => Err(Error::bad_request("the path has a % that is not followed by two hex digits")),
+        }
+    }
+
+    /// The route of an RPC by its path, `/pkg.Service/Method`.
+    pub fn find_rpc(&self, path: &str) -> Option<&Arc<Route>> {
+        self.rpcs.get(path)
+    }
+
+    /// Every binding whose template matches a path, whatever its method, the one that wins first.
+    pub fn candidates(&self, path: &str) -> Vec<&Arc<Route>> {
+        self.rest.candidates(path).into_iter().map(|(_, route)| route).collect()
+    }
+
+    /// The networks whose `x-forwarded-for` is believed.
+    pub fn trusted_proxies(&self) -> &[Network] {
+        &self.config.trusted_proxies
+    }
+
+    /// A row for each way to an RPC, for people and machines.
+    pub fn routes(&self) -> Vec<Row> {
+        self.routes.iter().filter_map(|route| Row::of(route)).collect()
+    }
+}
+
+/// One line of `transom routes` and `/routes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// The HTTP method; empty for an RPC that has no binding and is reached by gRPC alone.
+    pub method: String,
+    /// The path template; of an RPC without a binding its path.
+    pub path: String,
+    /// `pkg.Service/Method`
+    pub rpc: String,
+    /// Which sides stream: `unary`, `client_stream`, `server_stream` or `bidi_stream`.
+    pub kind: &'static str,
+    /// The upstream that serves it.
+    pub upstream: String,
+    /// What it is allowed.
+    pub settings: Vec<Value>,
+}
+
+/// One value of a [`Row`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Value {
+    /// The key under `methods`.
+    pub key: &'static str,
+    /// Its value.
+    pub value: String,
+    /// Where that comes from.
+    pub from: String,
+}
+
+impl Row {
+    fn of(route: &Route) -> Option<Self> {
+        let Action::Call(binding) = &route.action else { return None };
+        let rpc = &binding.rpc;
+        let value = |(key, value, from): (_, _, &super::Origin)| Value { key, value, from: from.to_string() };
+        Some(Self {
+            method: route.method.to_string(),
+            path: route.template.to_string(),
+            rpc: rpc.name.to_string(),
+            kind: match (rpc.client_streaming, rpc.server_streaming) {
+                (false, false) => "unary",
+                (true, false) => "client_stream",
+                (false, true) => "server_stream",
+                (true, true) => "bidi_stream",
+            },
+            upstream: rpc.upstream.name().to_string(),
+            settings: rpc.settings.describe().into_iter().map(value).collect(),
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! The translator at work for a call: the one place where a worker's scratch memory is borrowed.
+
+use bytes::Bytes;
+use transom_transcode::frame;
+use transom_transcode::plan::OutPlan;
+use transom_transcode::to_json::to_json;
+use transom_transcode::to_wire::{Input, to_wire};
+
+use super::route::{Binding, Rpc};
+use super::worker::Worker;
+use crate::error::Error;
+
+/// Bytes before a message on the wire.
+const PREFIX: usize = 5;
+
+/// A request as one gRPC frame.
+pub(super) fn frame(worker: &Worker, binding: &Binding, input: &Input<'_>) -> Result<Bytes, Error> {
+    let rpc = &*binding.rpc;
+    // A message is seldom longer than its JSON; the rest is for bound values.
+    let mut frame = Vec::with_capacity(PREFIX + input.body.len() + 64);
+    frame.extend_from_slice(&[0; PREFIX]);
+    let mut working = worker.working.lock();
+    to_wire(&rpc.schema, &binding.bind, input, &rpc.send, &mut working.translator, &mut frame)
+        .map_err(|invalid| Error::request(invalid, rpc.send.output))?;
+    let prefix = frame::prefix(frame.len() - PREFIX);
+    frame[..PREFIX].copy_from_slice(&prefix);
+    Ok(frame.into())
+}
+
+/// A reply as JSON.
+pub(super) fn print(worker: &Worker, rpc: &Rpc, plan: &OutPlan, message: &[u8]) -> Result<Vec<u8>, Error> {
+    // JSON is about twice as long as its message; growing once costs less than always taking more.
+    let mut json = Vec::with_capacity(message.len() * 2 + 64);
+    print_into(worker, rpc, plan, message, &mut json)?;
+    Ok(json)
+}
+
+/// The same, appended to `out`.
+pub(super) fn print_into(
+    worker: &Worker,
+    rpc: &Rpc,
+    plan: &OutPlan,
+    message: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let mut working = worker.working.lock();
+    to_json(&rpc.schema, plan, message, &rpc.print, &mut working.translator, out)
+        .map_err(|invalid| Error::reply(&invalid, rpc.print.output))
+}

@@ -1,0 +1,70 @@
+//! What a call finds where it runs: its worker's own things, and its client's connection.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::HeaderValue;
+use parking_lot::Mutex;
+use transom_transcode::router::Captures;
+use transom_transcode::scratch::Scratch;
+
+use crate::telemetry::{LogBuffer, Metrics, RequestIds, RouteMetrics};
+use crate::upstream::Pool;
+
+/// One worker: a thread, its runtime, and what its calls need without asking another thread. Its locks are never
+/// contended; they are there so that a worker may also be a whole multi-thread runtime.
+pub struct Worker {
+    /// Connections to the upstreams.
+    pub pool: Pool,
+    /// The access log's buffer.
+    pub log: LogBuffer,
+    /// The process's metrics.
+    pub metrics: Arc<Metrics>,
+    /// Where calls without a route are counted.
+    pub(super) unrouted: RouteMetrics,
+    /// Where request ids come from.
+    pub(super) ids: RequestIds,
+    /// Borrowed for one synchronous step at a time, never over an await.
+    pub(super) working: Mutex<Working>,
+}
+
+/// Memory that calls use in turn.
+#[derive(Default)]
+pub(super) struct Working {
+    pub(super) captures: Captures,
+    pub(super) translator: Scratch,
+}
+
+impl Worker {
+    /// A worker without connections yet.
+    pub fn new(pool: Pool, log: LogBuffer, metrics: Arc<Metrics>) -> Self {
+        let unrouted = metrics.route("", "", "");
+        Self { pool, log, metrics, unrouted, ids: RequestIds::new(), working: Mutex::default() }
+    }
+}
+
+/// The other end of a client's connection.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The connection is encrypted.
+    pub tls: bool,
+    /// The address as `x-forwarded-for` says it; formatted once a connection.
+    pub(super) forwarded: HeaderValue,
+}
+
+impl Peer {
+    /// The peer of a new connection.
+    pub fn new(address: SocketAddr, tls: bool) -> Self {
+        let text = address.ip().to_canonical().to_string();
+        // An address has no character that a header cannot hold.
+        let forwarded = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self { address, tls, forwarded }
+    }
+
+    /// Its address; IPv4 also where it came over an IPv6 socket.
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip().to_canonical()
+    }
+}
