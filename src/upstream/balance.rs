@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::endpoint::Endpoint;
 
@@ -17,17 +18,30 @@ pub(super) struct Roster {
     all: ArcSwap<Vec<Arc<Endpoint>>>,
     live: ArcSwap<Vec<Arc<Endpoint>>>,
     cursor: AtomicUsize,
+    /// An endpoint went down.
+    trouble: Notify,
     /// One writer at a time; readers never wait.
     writing: Mutex<()>,
 }
 
 impl Roster {
     pub(super) fn new() -> Self {
-        Self { all: ArcSwap::default(), live: ArcSwap::default(), cursor: AtomicUsize::new(0), writing: Mutex::new(()) }
+        Self {
+            all: ArcSwap::default(),
+            live: ArcSwap::default(),
+            cursor: AtomicUsize::new(0),
+            trouble: Notify::new(),
+            writing: Mutex::new(()),
+        }
     }
 
     pub(super) fn all(&self) -> Arc<Vec<Arc<Endpoint>>> {
         self.all.load_full()
+    }
+
+    /// Until an endpoint goes down, or one has gone down since this was last awaited.
+    pub(super) async fn troubled(&self) {
+        self.trouble.notified().await;
     }
 
     pub(super) fn usable(&self) -> usize {
@@ -70,6 +84,9 @@ impl Roster {
         let _writing = self.writing.lock();
         if endpoint.set_down(down) {
             self.relist();
+            if down {
+                self.trouble.notify_one();
+            }
         }
     }
 

@@ -152,6 +152,15 @@ pub(super) async fn run(connecting: Connecting) {
     tracing::debug!(endpoint = %endpoint.label, error = ?outcome.err(), "connection closed");
 }
 
+/// Connects, and no more: to see whether it can be done.
+pub(super) async fn probe(endpoint: &Endpoint) -> Result<(), Failure> {
+    let (handle, h2, _) = establish(endpoint).await?;
+    // Without handle and streams h2 says goodbye and ends.
+    drop(handle);
+    drop(tokio::time::timeout(CONNECT, h2).await);
+    Ok(())
+}
+
 type Established = (SendRequest<Bytes>, client::Connection<TcpStream, Bytes>, Duration);
 
 /// Connected means that the peer's SETTINGS have come: it speaks HTTP/2, it is not merely a listening port, and its limit

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::EndpointMetrics;
@@ -27,6 +28,7 @@ pub(super) struct Endpoint {
     pub(super) connections: usize,
     state: AtomicU8,
     retired: CancellationToken,
+    fell: Notify,
     pub(super) metrics: EndpointMetrics,
 }
 
@@ -40,6 +42,7 @@ impl Endpoint {
             connections,
             state: AtomicU8::new(0),
             retired: CancellationToken::new(),
+            fell: Notify::new(),
             metrics,
         }
     }
@@ -59,7 +62,16 @@ impl Endpoint {
 
     /// True if that is news.
     pub(super) fn set_down(&self, down: bool) -> bool {
-        self.set(DOWN, down)
+        let news = self.set(DOWN, down);
+        if news && down {
+            self.fell.notify_one();
+        }
+        news
+    }
+
+    /// Until it goes down, or has gone down since this was last awaited.
+    pub(super) async fn fell(&self) {
+        self.fell.notified().await;
     }
 
     /// True if that is news.

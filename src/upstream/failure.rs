@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use h2::Reason;
 use http::HeaderMap;
-use transom_transcode::status::Status;
+use transom_transcode::status::{Code, Status};
 
 use crate::error::Error;
 
@@ -95,8 +95,12 @@ impl Failure {
     pub(super) fn stream(error: &h2::Error, answered: bool) -> Self {
         // h2 gives a remote GOAWAY only to streams above its last id; those below run on until the connection ends.
         let unread = error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
+        let ours = error.is_reset() && !error.is_remote() && !error.is_library();
         let (seen, kind) = if unread && !answered {
             (Seen::NotSeen, FailureKind::Refused)
+        } else if ours {
+            // The only streams that we reset and go on reading are those whose request broke off.
+            (Seen::Local, FailureKind::ClientGone)
         } else if error.is_library() {
             (Seen::Seen, FailureKind::Protocol)
         } else {
@@ -108,6 +112,14 @@ impl Failure {
     pub(super) fn at(mut self, endpoint: &Arc<str>) -> Self {
         self.endpoint = Some(Arc::clone(endpoint));
         self
+    }
+
+    /// The status that the upstream answered, if it did.
+    pub fn code(&self) -> Option<Code> {
+        match &self.kind {
+            FailureKind::Status(answer) => Some(answer.status.code),
+            _ => None,
+        }
     }
 
     /// The outcome's name in metrics and logs.

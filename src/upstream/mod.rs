@@ -14,6 +14,7 @@ mod connection;
 mod endpoint;
 mod exchange;
 mod failure;
+mod health;
 mod pick;
 mod pool;
 mod pump;

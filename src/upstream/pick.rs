@@ -99,7 +99,11 @@ impl Upstream {
 }
 
 /// Waits in the queue; the place is given up when the deadline passes.
-async fn queued(wait: Wait, mut place: oneshot::Receiver<Grant>, timer: &mut Timer) -> Result<Lease, Failure> {
+pub(super) async fn queued(
+    wait: Wait,
+    mut place: oneshot::Receiver<Grant>,
+    timer: &mut Timer,
+) -> Result<Lease, Failure> {
     let given_up = || Failure::new(Seen::NotSeen, FailureKind::ConnectFailed, "the connection was given up");
     let late = || match wait {
         Wait::Connection => Failure::deadline(),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
-use h2::{Ping, PingPong, RecvStream, SendStream};
+use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -25,13 +25,25 @@ const QUIET: Duration = Duration::from_secs(1);
 /// Servers built on grpc-go close connections that PING more often than this without an answer of theirs in between.
 const PINGS: usize = 2;
 
-/// A stream left open; dropped, it is reset.
+/// A stream left open.
 pub(super) struct Left {
     pub(super) send: Option<SendStream<Bytes>>,
     pub(super) response: Option<ResponseFuture>,
     pub(super) receive: Option<RecvStream>,
     /// After the stream: its place is free once the reset is on its way.
     pub(super) place: Place,
+}
+
+impl Left {
+    fn reset(self) {
+        let Self { send, response, receive, place } = self;
+        // In so many words where the other half is still held; else h2 does it when the last half is dropped.
+        if let Some(mut send) = send {
+            send.send_reset(Reason::CANCEL);
+        }
+        drop((response, receive));
+        drop(place);
+    }
 }
 
 /// A stream's place among those that its connection carries.
@@ -71,7 +83,7 @@ impl Reaper {
         let mut state = self.state.lock();
         if state.held.is_empty() && state.pace.admit(Instant::now()) {
             drop(state);
-            drop(left);
+            left.reset();
             return;
         }
         state.held.push_back(left);
@@ -83,7 +95,7 @@ impl Reaper {
     /// The connection is gone, and with it every stream.
     pub(super) fn clear(&self) {
         let held = std::mem::take(&mut self.state.lock().held);
-        drop(held);
+        held.into_iter().for_each(Left::reset);
     }
 }
 
@@ -107,7 +119,7 @@ pub(super) async fn run(connection: Arc<Connection>, mut ping: Option<PingPong>)
                 state.pace.next_round(Instant::now(), burst);
                 state.held.drain(..burst).collect()
             };
-            drop(burst);
+            burst.into_iter().for_each(Left::reset);
         }
     }
 }

@@ -62,10 +62,6 @@ pub(super) struct Timer {
 }
 
 impl Timer {
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
     /// Ready once the deadline has passed. To be asked only after the work itself was found to be pending.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.wheel.0.inner.lock();

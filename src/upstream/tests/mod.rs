@@ -1,4 +1,9 @@
-//! Upstreams over real sockets: servers are h2's own, so that each can misbehave in its own way.
+//! Upstreams over real sockets: servers are h2's own, so that each can misbehave in its own way, and tonic's.
 
+mod cancel;
+mod connections;
+mod health;
+mod replies;
+mod streams;
 mod support;
 mod turns;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -160,4 +161,29 @@ pub(super) async fn call(upstream: &Upstream, pool: &Pool) -> Result<Unary, Fail
 /// Who answered: the number of a [`numbered`] server.
 pub(super) async fn who(upstream: &Upstream, pool: &Pool) -> u8 {
     call(upstream, pool).await.unwrap().message[0]
+}
+
+/// All of them at once, on this task.
+pub(super) async fn join<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|cx| {
+        for (future, outcome) in running.iter_mut().filter(|(_, outcome)| outcome.is_none()) {
+            if let Poll::Ready(ready) = future.as_mut().poll(cx) {
+                *outcome = Some(ready);
+            }
+        }
+        if running.iter().all(|(_, outcome)| outcome.is_some()) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, outcome)| outcome).collect()
+}
+
+/// Waits for what will be, without saying how long it takes.
+pub(super) async fn until(mut done: impl FnMut() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it did not come about");
 }

@@ -1,0 +1,175 @@
+//! Health: whether an endpoint answers, asked beside the calls.
+//!
+//! With `health_check` it is asked by `grpc.health.v1` over a connection of its own; without, it is healthy if it can
+//! be connected to. An endpoint that is down is asked again and again, ever more slowly, until it answers.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Uri};
+use prost::Message;
+use tokio::time::sleep;
+use transom_transcode::status::Code;
+
+use crate::config::HealthCheck;
+
+use super::connection;
+use super::endpoint::Endpoint;
+use super::failure::{Failure, FailureKind, Seen};
+use super::pick::queued;
+use super::pool::{Acquired, Pool};
+use super::reply;
+use super::{Outgoing, Upstream};
+
+/// The most that a health reply is read of.
+const REPLY: usize = 64 * 1024;
+
+impl Upstream {
+    /// Looks after one endpoint until it is retired.
+    pub(super) async fn tend(self: Arc<Self>, endpoint: Arc<Endpoint>, pool: Arc<Pool>) {
+        let mut backoff = Backoff::new();
+        loop {
+            let answers = self.look(&endpoint, &pool).await;
+            let pause = match (&self.config.health_check, answers) {
+                (_, false) => backoff.next(Instant::now()),
+                (Some(check), true) => jitter(check.interval),
+                (None, true) => Duration::MAX,
+            };
+            tokio::select! {
+                () = endpoint.retired() => return,
+                () = sleep(pause) => {}
+                () = endpoint.fell() => sleep(backoff.next(Instant::now())).await,
+            }
+        }
+    }
+
+    /// Asks once, and notes the answer. True if it answered at all.
+    async fn look(&self, endpoint: &Arc<Endpoint>, pool: &Pool) -> bool {
+        let Some(check) = &self.config.health_check else {
+            let reached = connection::probe(endpoint).await;
+            self.roster.set_down(endpoint, reached.is_err());
+            return reached.is_ok();
+        };
+        let outcome = self.check(check, endpoint, pool).await;
+        let healthy = match &outcome {
+            Ok(serving) => *serving,
+            // It has no such service: that it answers must do.
+            Err(failure) => failure.code() == Some(Code::Unimplemented),
+        };
+        if let Err(failure) = &outcome
+            && !healthy
+        {
+            tracing::debug!(upstream = %self.name, endpoint = %endpoint.label, %failure, "health check failed");
+        }
+        // In this order: an endpoint that comes back gets calls once its check has passed.
+        self.roster.set_healthy(endpoint, healthy);
+        if healthy {
+            self.roster.set_down(endpoint, false);
+        }
+        healthy
+    }
+
+    /// `grpc.health.v1.Health/Check`; true if it serves.
+    async fn check(&self, check: &HealthCheck, endpoint: &Arc<Endpoint>, pool: &Pool) -> Result<bool, Failure> {
+        let deadline = Instant::now() + check.timeout;
+        let mut timer = pool.timer(deadline);
+        let lease = match pool.acquire(endpoint, &self.roster) {
+            Acquired::Lease(lease) => lease,
+            Acquired::Queued(wait, place) => queued(wait, place, &mut timer).await?,
+            Acquired::Full => return Err(Failure::new(Seen::Local, FailureKind::Overloaded, "checks pile up")),
+        };
+        let uri = Uri::from_static("http://health/grpc.health.v1.Health/Check");
+        let mut outgoing = Outgoing { uri, headers: HeaderMap::new(), deadline };
+        let Some(mut exchange) = outgoing.open(lease)? else {
+            return Err(Failure::new(Seen::NotSeen, FailureKind::Refused, "the connection goes away"));
+        };
+        exchange.send_whole(framed(&HealthCheckRequest { service: check.service.clone() }));
+        let reply = reply::unary(&mut exchange, &mut timer, REPLY).await?;
+        let reply = HealthCheckResponse::decode(reply.message)
+            .map_err(|_| Failure::protocol("the health reply is no HealthCheckResponse"))?;
+        Ok(reply.status == SERVING)
+    }
+}
+
+/// `grpc.health.v1.HealthCheckRequest`
+#[derive(Clone, PartialEq, Message)]
+struct HealthCheckRequest {
+    #[prost(string, tag = "1")]
+    service: String,
+}
+
+/// `grpc.health.v1.HealthCheckResponse`
+#[derive(Clone, PartialEq, Message)]
+struct HealthCheckResponse {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+const SERVING: i32 = 1;
+
+fn framed(message: &impl Message) -> Bytes {
+    let body = message.encode_to_vec();
+    let mut framed = vec![0];
+    framed.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+    framed.extend_from_slice(&body);
+    framed.into()
+}
+
+/// How long to leave a failing endpoint alone.
+struct Backoff {
+    next: Duration,
+    last: Option<Instant>,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    fn new() -> Self {
+        Self { next: Self::FIRST, last: None }
+    }
+
+    /// A failure at `now`. One after a long time without is a first one.
+    fn next(&mut self, now: Instant) -> Duration {
+        if self.last.is_some_and(|last| now.saturating_duration_since(last) > 3 * Self::LONGEST) {
+            self.next = Self::FIRST;
+        }
+        self.last = Some(now);
+        let pause = self.next;
+        self.next = (pause * 2).min(Self::LONGEST);
+        jitter(pause)
+    }
+}
+
+/// `around` less up to a quarter of it, so that gateways do not come all at once.
+fn jitter(around: Duration) -> Duration {
+    // Every hasher state is seeded afresh: randomness enough.
+    let random = foldhash::fast::RandomState::default().hash_one(Instant::now());
+    around - around / 4 * u32::try_from(random % 1024).unwrap_or(0) / 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Backoff, jitter};
+
+    #[test]
+    fn a_failing_endpoint_is_asked_ever_more_slowly_and_a_recovered_one_at_once() {
+        let mut backoff = Backoff::new();
+        let start = Instant::now();
+        let pauses: Vec<_> = (0..10).map(|_| backoff.next(start)).collect();
+        assert!(pauses[0] <= Backoff::FIRST && pauses[0] >= Backoff::FIRST * 3 / 4);
+        assert!(pauses[9] <= Backoff::LONGEST && pauses[9] >= Backoff::LONGEST * 3 / 4);
+        assert!(backoff.next(start + Duration::from_secs(60)) <= Backoff::FIRST);
+    }
+
+    #[test]
+    fn jitter_spreads() {
+        let drawn: std::collections::BTreeSet<_> = (0..100).map(|_| jitter(Duration::from_secs(1))).collect();
+        assert!(drawn.len() > 10);
+        assert!(drawn.iter().all(|pause| (750..=1000).contains(&pause.as_millis())));
+    }
+}

@@ -1,0 +1,75 @@
+//! Callers that leave, one by one and all at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::Uri;
+use http_body_util::Full;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::TcpListenerStream;
+
+use super::support::{framed, outgoing, until, upstream};
+use crate::upstream::{Pool, Upstream};
+
+/// tonic's own health service, and the connections that it was asked for.
+async fn tonic() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let (_reporter, service) = tonic_health::server::health_reporter();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let incoming = TcpListenerStream::new(listener).map(move |tcp| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        tcp
+    });
+    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    (address, connections)
+}
+
+async fn check(upstream: &Upstream, pool: &Pool) {
+    let mut outgoing = outgoing(Duration::from_secs(5));
+    outgoing.uri = Uri::from_static("http://test/grpc.health.v1.Health/Check");
+    let reply = upstream.unary(pool, outgoing, framed(b"")).await.unwrap();
+    assert_eq!(reply.message, [8, 1].as_slice());
+}
+
+#[tokio::test]
+async fn a_thousand_that_leave_at_once_break_no_connection() {
+    let (address, connections) = tonic().await;
+    let (upstream, pool) = (upstream(&[address]), Pool::new(0, 1));
+    check(&upstream, &pool).await;
+    for _ in 0..5 {
+        // Begun and left before the server has seen any of them.
+        let mut calls: Vec<_> =
+            (0..1000).map(|_| Box::pin(upstream.unary(&pool, outgoing(Duration::from_secs(5)), framed(b"")))).collect();
+        let mut cx = Context::from_waker(Waker::noop());
+        for call in &mut calls {
+            assert!(matches!(call.as_mut().poll(&mut cx), Poll::Pending));
+        }
+        drop(calls);
+        check(&upstream, &pool).await;
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    // Everything that was held is let go of.
+    until(|| upstream.describe()[0].in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn streams_that_are_left_make_room_for_others() {
+    let (address, connections) = tonic().await;
+    let (upstream, pool) = (upstream(&[address]), Pool::new(0, 1));
+    // tonic allows 200 streams at once: all of these together are not possible.
+    for _ in 0..10 {
+        let mut watching = Vec::new();
+        for _ in 0..100 {
+            let mut outgoing = outgoing(Duration::from_secs(5));
+            outgoing.uri = Uri::from_static("http://test/grpc.health.v1.Health/Watch");
+            let body = Full::new(framed(b""));
+            watching.push(upstream.stream(&pool, outgoing, body).await.unwrap());
+        }
+    }
+    check(&upstream, &pool).await;
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}

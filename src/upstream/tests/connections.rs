@@ -1,0 +1,230 @@
+//! Connections that fill up, go away, refuse and break.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::{Reason, server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::support::{Call, Server, answer, call, framed, join, numbered, outgoing, settings, upstream, who};
+use crate::error::Error;
+use crate::telemetry::Metrics;
+use crate::upstream::{Failure, FailureKind, Pool, Seen, Upstream};
+
+const HERE: &str = "127.0.0.1:0";
+
+#[tokio::test]
+async fn a_refused_stream_moves_to_another_endpoint() {
+    let refusing = Server::start(|(_, mut respond): Call| respond.send_reset(Reason::REFUSED_STREAM)).await;
+    let good = numbered(1).await;
+    let upstream = upstream(&[refusing.address, good.address]);
+    let pool = Pool::new(0, 1);
+    for _ in 0..4 {
+        assert_eq!(who(&upstream, &pool).await, 1);
+    }
+    // Refusing is not being down: it goes on being asked in its turn.
+    assert_eq!(upstream.usable(), 2);
+    assert!(refusing.calls() >= 2);
+}
+
+#[tokio::test]
+async fn refused_everywhere_is_refused_once_per_endpoint() {
+    let refuse = |(_, mut respond): Call| respond.send_reset(Reason::REFUSED_STREAM);
+    let servers = [Server::start(refuse).await, Server::start(refuse).await];
+    let upstream = upstream(&servers.each_ref().map(|server| server.address));
+    let failure = call(&upstream, &Pool::new(0, 1)).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Refused), "{failure}");
+    assert_eq!(failure.seen, Seen::NotSeen);
+    assert_eq!(servers.each_ref().map(Server::calls), [1, 1]);
+}
+
+#[tokio::test]
+async fn a_reset_is_not_sent_again() {
+    let reset = |(_, mut respond): Call| respond.send_reset(Reason::INTERNAL_ERROR);
+    let servers = [Server::start(reset).await, Server::start(reset).await];
+    let upstream = upstream(&servers.each_ref().map(|server| server.address));
+    let failure = call(&upstream, &Pool::new(0, 1)).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Reset), "{failure}");
+    assert_eq!(failure.seen, Seen::Seen);
+    assert_eq!(servers.each_ref().map(Server::calls).iter().sum::<usize>(), 1);
+    assert_eq!(Error::from(failure), Error::UpstreamReset);
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_under_a_call_is_a_reset() {
+    let server = Server::raw(HERE.parse().unwrap(), Arc::default(), |tcp: TcpStream| async move {
+        let mut connection = server::handshake(tcp).await.unwrap();
+        // The call is read, and the connection dropped with it.
+        drop(connection.accept().await);
+    })
+    .await;
+    let failure = call(&upstream(&[server.address]), &Pool::new(0, 1)).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Reset), "{failure}");
+    assert_eq!(failure.seen, Seen::Seen);
+}
+
+#[tokio::test]
+async fn goaway_lets_open_calls_finish_and_sends_new_ones_elsewhere() {
+    // Each connection takes two calls, says goodbye, and answers both after that.
+    let server = Server::raw(HERE.parse().unwrap(), Arc::default(), |tcp: TcpStream| async move {
+        let mut connection = server::handshake(tcp).await.unwrap();
+        let mut open = Vec::new();
+        while let Some(Ok(call)) = connection.accept().await {
+            open.push(call);
+            if open.len() == 2 {
+                connection.graceful_shutdown();
+                for call in open.drain(..) {
+                    answer(call, b"!");
+                }
+            }
+        }
+    })
+    .await;
+    let upstream = upstream(&[server.address]);
+    let pool = Pool::new(0, 1);
+    for _ in 0..5 {
+        let outcomes = join((0..2).map(|_| call(&upstream, &pool))).await;
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    }
+    assert!(server.connections.load(Ordering::Relaxed) >= 5);
+    assert_eq!(upstream.usable(), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_goaway_overtook_is_sent_again_to_the_only_endpoint() {
+    // The first connection goes away without having read the call: last stream id 0.
+    let connections = AtomicUsize::new(0);
+    let server = Server::raw(HERE.parse().unwrap(), Arc::default(), move |mut tcp: TcpStream| {
+        let first = connections.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            if first {
+                let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+                tcp.write_all(&settings).await.unwrap();
+                until_headers(&mut tcp).await;
+                let goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+                tcp.write_all(&goaway).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                return;
+            }
+            let mut connection = server::handshake(tcp).await.unwrap();
+            while let Some(Ok(call)) = connection.accept().await {
+                answer(call, &[7]);
+            }
+        }
+    })
+    .await;
+    assert_eq!(who(&upstream(&[server.address]), &Pool::new(0, 1)).await, 7);
+}
+
+#[tokio::test]
+async fn garbage_is_a_protocol_failure_and_the_next_endpoint_serves() {
+    let garbage = Server::raw(HERE.parse().unwrap(), Arc::default(), |mut tcp: TcpStream| async move {
+        let _ = tcp.write_all(b"SSH-2.0-OpenSSH_9.6 and then some more of it, whatever it may be\r\n").await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    })
+    .await;
+    let alone = upstream(&[garbage.address]);
+    let failure = call(&alone, &Pool::new(0, 1)).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Protocol), "{failure}");
+    let good = numbered(1).await;
+    let both = upstream(&[garbage.address, good.address]);
+    assert_eq!(who(&both, &Pool::new(0, 1)).await, 1);
+    assert_eq!(both.usable(), 1);
+}
+
+#[tokio::test]
+async fn garbage_after_the_request_is_a_protocol_failure() {
+    let server = Server::raw(HERE.parse().unwrap(), Arc::default(), |mut tcp: TcpStream| async move {
+        tcp.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        until_headers(&mut tcp).await;
+        // A DATA frame on stream 0.
+        let _ = tcp.write_all(&[0, 0, 1, 0, 0, 0, 0, 0, 0, 42]).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    })
+    .await;
+    let failure = call(&upstream(&[server.address]), &Pool::new(0, 1)).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Protocol), "{failure}");
+    assert_eq!(failure.seen, Seen::Seen);
+}
+
+/// Reads until the HEADERS of the first stream have come.
+async fn until_headers(tcp: &mut TcpStream) {
+    let mut read = [0; 4096];
+    let mut all = Vec::new();
+    while !all.windows(9).any(|frame: &[u8]| frame[3] == 1 && frame[5..] == [0, 0, 0, 1]) {
+        let some = tcp.read(&mut read).await.unwrap();
+        all.extend_from_slice(&read[..some]);
+    }
+}
+
+/// Holds calls until it is told to answer, on connections of two streams each.
+async fn narrow(release: &Arc<tokio::sync::Semaphore>) -> Server {
+    let mut builder = server::Builder::new();
+    builder.max_concurrent_streams(2);
+    let release = Arc::clone(release);
+    Server::with(builder, move |call: Call| {
+        let release = Arc::clone(&release);
+        tokio::spawn(async move {
+            release.acquire().await.unwrap().forget();
+            answer(call, b"late");
+        });
+    })
+    .await
+}
+
+#[tokio::test]
+async fn full_connections_get_company_then_a_queue_then_refusals() {
+    let release = Arc::new(tokio::sync::Semaphore::new(0));
+    let server = narrow(&release).await;
+    let mut settings = settings(&[server.address]);
+    settings.connections = 2;
+    let upstream = Upstream::compile("test", &settings, &Metrics::new());
+    let pool = Pool::new(0, 1);
+    // Six calls for four streams: two wait, and are served when others end.
+    let calls = join((0..6).map(|_| call(&upstream, &pool)));
+    let releases = async {
+        super::support::until(|| server.calls() == 4).await;
+        assert_eq!(server.connections.load(Ordering::Relaxed), 2);
+        release.add_permits(6);
+    };
+    let (outcomes, ()) = tokio::join!(calls, releases);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(server.connections.load(Ordering::Relaxed), 2);
+
+    // Nobody is released: those in the queue are refused at their deadline, those with a stream have had it.
+    let within = |call| Duration::from_millis(if call < 4 { 300 } else { 100 });
+    let late = join((0..6).map(|call| upstream.unary(&pool, outgoing(within(call)), framed(b"")))).await;
+    let kinds = |wanted: fn(&FailureKind) -> bool| {
+        late.iter().filter(|outcome| outcome.as_ref().is_err_and(|failure| wanted(&failure.kind))).count()
+    };
+    assert_eq!(kinds(|kind| matches!(kind, FailureKind::Overloaded)), 2);
+    assert_eq!(kinds(|kind| matches!(kind, FailureKind::Deadline)), 4);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let release = Arc::new(tokio::sync::Semaphore::new(0));
+    let server = narrow(&release).await;
+    let upstream = upstream(&[server.address]);
+    let pool = Pool::new(0, 1);
+    let outcomes =
+        join((0..1100).map(|_| upstream.unary(&pool, outgoing(Duration::from_millis(300)), framed(b"")))).await;
+    let full = |outcome: &&Result<_, Failure>| matches!(outcome, Err(failure) if failure.cause.contains("queue for a stream is full"));
+    // The queue takes 1024 while the connection is made.
+    assert_eq!(outcomes.iter().filter(full).count(), 1100 - 1024);
+}
+
+#[tokio::test]
+async fn malformed_metadata_harms_nothing() {
+    let server = numbered(3).await;
+    let (upstream, pool) = (upstream(&[server.address]), Pool::new(0, 1));
+    let mut bad = outgoing(Duration::from_secs(5));
+    bad.headers.insert("connection", "keep-alive".parse().unwrap());
+    let failure = upstream.unary(&pool, bad, Bytes::new()).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Malformed), "{failure}");
+    assert_eq!(who(&upstream, &pool).await, 3);
+    assert_eq!(server.connections.load(Ordering::Relaxed), 1);
+}

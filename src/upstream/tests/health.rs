@@ -1,0 +1,161 @@
+//! What is done beside the calls: health checks, reconnection, names.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::support::{Call, Server, answer, call, numbered, settings, status, until, upstream, who};
+use crate::config::{Endpoint, HealthCheck};
+use crate::telemetry::Metrics;
+use crate::upstream::{FailureKind, Pool, Upstream};
+
+/// Watched until it is dropped.
+struct Watched(CancellationToken);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+fn watch(upstream: &Arc<Upstream>) -> Watched {
+    let cancel = CancellationToken::new();
+    tokio::spawn(Arc::clone(upstream).watch(cancel.clone()));
+    Watched(cancel)
+}
+
+#[tokio::test]
+async fn a_dead_endpoint_comes_back_when_it_answers_again() {
+    let servers = [numbered(0).await, numbered(1).await];
+    let upstream = upstream(&servers.each_ref().map(|server| server.address));
+    let _watched = watch(&upstream);
+    let pool = Pool::new(0, 1);
+    let [zero, one] = servers;
+    let address = one.stop().await;
+    for _ in 0..4 {
+        assert_eq!(who(&upstream, &pool).await, 0);
+    }
+    assert_eq!(upstream.usable(), 1);
+    assert!(upstream.describe()[1].down);
+    let _back = Server::on(address, h2::server::Builder::new(), |call| answer(call, &[1])).await;
+    until(|| upstream.usable() == 2).await;
+    let mut answers = [who(&upstream, &pool).await, who(&upstream, &pool).await];
+    answers.sort_unstable();
+    assert_eq!(answers, [0, 1]);
+    drop(zero);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_answered_is_found_out_without_calls() {
+    let gone = numbered(0).await.stop().await;
+    let upstream = upstream(&[gone]);
+    assert_eq!(upstream.usable(), 1);
+    let _watched = watch(&upstream);
+    until(|| upstream.usable() == 0).await;
+    let failure = call(&upstream, &Pool::new(0, 1)).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::NoEndpoint), "{failure}");
+}
+
+/// A server that answers calls, and health checks with what is set.
+async fn with_health(health: &Arc<Mutex<Option<u8>>>) -> Server {
+    let health = Arc::clone(health);
+    Server::start(move |(request, mut respond): Call| {
+        if !request.uri().path().starts_with("/grpc.health.v1.Health/") {
+            return answer((request, respond), &[9]);
+        }
+        match *health.lock() {
+            Some(serving) => answer((request, respond), &[8, serving]),
+            None => {
+                let mut head = super::support::grpc_head();
+                head.headers_mut().extend(status("12"));
+                respond.send_response(head, true).unwrap();
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_endpoint_that_says_it_does_not_serve_gets_no_calls() {
+    let health = Arc::new(Mutex::new(Some(1)));
+    let server = with_health(&health).await;
+    let mut settings = settings(&[server.address]);
+    let (interval, timeout) = (Duration::from_millis(20), Duration::from_secs(1));
+    settings.health_check = Some(HealthCheck { interval, timeout, service: "s".into() });
+    let upstream = Upstream::compile("test", &settings, &Metrics::new());
+    let _watched = watch(&upstream);
+    let pool = Pool::new(0, 1);
+    assert_eq!(who(&upstream, &pool).await, 9);
+    // NOT_SERVING.
+    *health.lock() = Some(2);
+    until(|| upstream.usable() == 0).await;
+    assert!(matches!(call(&upstream, &pool).await.unwrap_err().kind, FailureKind::NoEndpoint));
+    // No such service: that it answers must do.
+    *health.lock() = None;
+    until(|| upstream.usable() == 1).await;
+    assert_eq!(who(&upstream, &pool).await, 9);
+}
+
+fn named(names: &[&str]) -> Arc<Upstream> {
+    let mut settings = settings(&[]);
+    settings.endpoints = names.iter().map(|name| Endpoint { host: (*name).into(), port: 1 }).collect();
+    Upstream::compile("test", &settings, &Metrics::new())
+}
+
+#[tokio::test]
+async fn a_name_stands_for_all_its_addresses_and_follows_them() {
+    let servers = [numbered(0).await, numbered(1).await, numbered(2).await];
+    let addresses = servers.each_ref().map(|server| server.address);
+    let upstream = named(&["books.internal"]);
+    let found = Arc::new(Mutex::new(vec![addresses[0], addresses[1]]));
+    let answers = Arc::clone(&found);
+    let resolve = async move |name: Arc<str>, _| {
+        assert_eq!(&*name, "books.internal");
+        Ok(answers.lock().clone())
+    };
+    // Calls before the first resolution wait for it.
+    let pool = Pool::new(0, 1);
+    let (first, _) = tokio::join!(call(&upstream, &pool), async {
+        tokio::spawn(Arc::clone(&upstream).attend(resolve));
+    });
+    first.unwrap();
+    let kept = upstream.describe()[0].connections.max(upstream.describe()[1].connections);
+    assert_eq!(kept, 1);
+    assert_eq!(upstream.usable(), 2);
+    // The first is replaced by the third; that it fails is when the name is asked for again.
+    *found.lock() = vec![addresses[1], addresses[2]];
+    let [zero, one, two] = servers;
+    zero.stop().await;
+    until_called(&upstream, &pool, 2).await;
+    let states = upstream.describe();
+    assert_eq!(
+        states.iter().map(|state| state.address.to_string()).collect::<Vec<_>>(),
+        sorted([addresses[1], addresses[2]])
+    );
+    drop((one, two));
+}
+
+fn sorted(mut addresses: [SocketAddr; 2]) -> Vec<String> {
+    addresses.sort_unstable();
+    addresses.iter().map(ToString::to_string).collect()
+}
+
+async fn until_called(upstream: &Upstream, pool: &Pool, number: u8) {
+    let asking = async {
+        while who(upstream, pool).await != number {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), asking).await.expect("it was never its turn");
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_found_is_no_endpoint() {
+    let upstream = named(&["nowhere.internal"]);
+    tokio::spawn(Arc::clone(&upstream).attend(async |_, _| Err(std::io::Error::other("no such name"))));
+    let failure = call(&upstream, &Pool::new(0, 1)).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::NoEndpoint), "{failure}");
+}
