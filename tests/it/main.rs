@@ -8,6 +8,7 @@
 mod architecture;
 mod cli_check;
 mod cli_descriptors;
+mod cli_routes;
 mod config_examples;
 #[expect(dead_code, reason = "the words come before the sentences")]
 mod support;
