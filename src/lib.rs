@@ -33,6 +33,8 @@ pub mod sources;
 pub mod envelope;
 pub mod upstream;
 pub mod gateway;
+pub mod admin;
+pub mod server;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod cli;

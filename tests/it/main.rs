@@ -8,8 +8,10 @@
 mod architecture;
 mod cli_check;
 mod cli_descriptors;
-mod cli_routes;
 mod config_examples;
 #[expect(dead_code, reason = "the words come before the sentences")]
 mod support;
+mod admin_port;
+mod health_endpoints;
+mod http_connection;
 mod support_self;

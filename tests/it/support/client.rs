@@ -29,13 +29,6 @@ enum To {
     Http1(SocketAddr),
     /// A new HTTP/2 connection.
     Http2(SocketAddr),
-    /// A connection that is there.
-    Open(Sender),
-}
-
-enum Sender {
-    Http1(Box<http1::SendRequest<Full<Bytes>>>, SocketAddr),
-    Http2(http2::SendRequest<Full<Bytes>>, SocketAddr),
 }
 
 impl Call {
@@ -82,23 +75,17 @@ impl Call {
     }
 
     async fn start(self) -> hyper::Result<Response<Incoming>> {
-        let mut sender = match self.to {
-            To::Http1(address) => connect_http1(address).await,
-            To::Http2(address) => connect_http2(address).await,
-            To::Open(sender) => sender,
-        };
-        let mut request = self.request.body(Full::new(self.body)).unwrap();
-        match &mut sender {
-            Sender::Http1(sender, address) => {
-                let host = address.to_string().parse().unwrap();
-                request.headers_mut().entry("host").or_insert(host);
-                sender.send_request(request).await
+        match self.to {
+            To::Http1(address) => {
+                let mut request = self.request.body(Full::new(self.body)).unwrap();
+                request.headers_mut().entry("host").or_insert(address.to_string().parse().unwrap());
+                connect_http1(address).await.send_request(request).await
             }
-            Sender::Http2(sender, address) => {
-                let path = request.uri().path_and_query().unwrap().clone();
-                let uri = http::Uri::builder().scheme("http").authority(address.to_string()).path_and_query(path);
-                *request.uri_mut() = uri.build().unwrap();
-                sender.send_request(request).await
+            To::Http2(address) => {
+                let mut connection = Http2::open(address).await;
+                let mut request = self.request.body(Full::new(self.body).boxed_unsync()).unwrap();
+                *request.uri_mut() = connection.uri(request.uri().path_and_query().unwrap().as_str());
+                connection.send(request).await
             }
         }
     }
@@ -175,24 +162,20 @@ impl Reply {
 
 /// An HTTP/1.1 connection that is kept.
 pub(crate) struct Connection {
-    sender: Option<Box<http1::SendRequest<Full<Bytes>>>>,
+    sender: http1::SendRequest<Full<Bytes>>,
     address: SocketAddr,
 }
 
 impl Connection {
     pub(super) async fn open(address: SocketAddr) -> Self {
-        match connect_http1(address).await {
-            Sender::Http1(sender, address) => Self { sender: Some(sender), address },
-            Sender::Http2(..) => unreachable!("HTTP/1.1 was asked for"),
-        }
+        Self { sender: connect_http1(address).await, address }
     }
 
     /// One request after the other on this connection; an error is a connection that broke.
     pub(crate) async fn send(&mut self, method: &str, path: &str) -> hyper::Result<Reply> {
-        let sender = self.sender.as_mut().expect("open");
-        soon("the connection's turn", sender.ready()).await?;
+        soon("the connection's turn", self.sender.ready()).await?;
         let request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
-        let response = sender.send_request(request.body(Full::default()).unwrap());
+        let response = self.sender.send_request(request.body(Full::default()).unwrap());
         let (head, body) = soon("the answer's head", response).await?.into_parts();
         let body = soon("the answer's body", body.collect()).await?;
         Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes(), trailers: HeaderMap::new() })
@@ -200,52 +183,64 @@ impl Connection {
 
     /// Whether the server has closed it.
     pub(crate) fn is_closed(&self) -> bool {
-        self.sender.as_ref().is_none_or(|sender| sender.is_closed())
+        self.sender.is_closed()
     }
 }
 
-/// An HTTP/2 connection for bodies of any kind.
+/// An HTTP/2 connection that is kept; clones share it.
+#[derive(Clone)]
 pub(crate) struct Http2 {
+    sender: http2::SendRequest<AnyBody>,
     address: SocketAddr,
 }
 
+/// What a request sends.
+pub(super) type AnyBody = http_body_util::combinators::UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
 impl Http2 {
-    pub(super) fn new(address: SocketAddr) -> Self {
-        Self { address }
-    }
-
-    pub(super) fn authority(&self) -> String {
-        self.address.to_string()
-    }
-
-    /// Sends on a new connection; the answer is on its way when this returns.
-    pub(super) async fn send<B>(self, request: Request<B>) -> Pending
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let io = TokioIo::new(soon("a connection", TcpStream::connect(self.address)).await.expect("a connection"));
-        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    pub(super) async fn open(address: SocketAddr) -> Self {
+        let io = TokioIo::new(soon("a connection", TcpStream::connect(address)).await.expect("a connection"));
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
-        let response = sender.send_request(request);
+        Self { sender, address }
+    }
+
+    /// The absolute URI of a path.
+    pub(super) fn uri(&self, path: &str) -> http::Uri {
+        let uri = http::Uri::builder().scheme("http").authority(self.address.to_string()).path_and_query(path);
+        uri.build().unwrap()
+    }
+
+    /// Sends; the answer is on its way when this returns.
+    pub(super) fn send(&mut self, request: Request<AnyBody>) -> Pending {
+        let (sender, response) = (self.sender.clone(), self.sender.send_request(request));
         Box::pin(async move {
-            // The connection lives as long as its sender.
-            let _sender = sender;
-            response.await
+            let response = response.await;
+            // The connection lives as long as a sender.
+            drop(sender);
+            response
         })
+    }
+
+    /// A whole request and its whole answer.
+    pub(crate) async fn get(&self, path: &str) -> hyper::Result<Reply> {
+        let request = Request::get(self.uri(path)).body(Full::default().boxed_unsync()).unwrap();
+        let response = self.clone().send(request);
+        let (head, body) = soon("the answer's head", response).await?.into_parts();
+        let body = soon("the answer's body", body.collect()).await?;
+        let trailers = body.trailers().cloned().unwrap_or_default();
+        Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes(), trailers })
+    }
+
+    /// Whether the server has closed it, or said that it will.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
     }
 }
 
-async fn connect_http1(address: SocketAddr) -> Sender {
+async fn connect_http1(address: SocketAddr) -> http1::SendRequest<Full<Bytes>> {
     let io = TokioIo::new(soon("a connection", TcpStream::connect(address)).await.expect("a connection"));
     let (sender, connection) = http1::handshake(io).await.unwrap();
     tokio::spawn(connection);
-    Sender::Http1(Box::new(sender), address)
-}
-
-async fn connect_http2(address: SocketAddr) -> Sender {
-    let io = TokioIo::new(soon("a connection", TcpStream::connect(address)).await.expect("a connection"));
-    let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
-    tokio::spawn(connection);
-    Sender::Http2(sender, address)
+    sender
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use transom_transcode::status::Code;
 
-use super::client::Http2;
+use super::client::{Http2, Pending};
 use super::{protos, soon};
 
 /// A message in its 5-byte prefix.
@@ -60,14 +60,30 @@ pub(super) fn put_status(headers: &mut HeaderMap, code: Code, message: &str) {
 
 /// A call of `pkg.Service/Method` at any server.
 pub(crate) fn call(address: SocketAddr, path: &str) -> GrpcCall {
-    GrpcCall::new(Http2::new(address), path)
+    GrpcCall {
+        to: To::Address(address),
+        path: format!("/{path}"),
+        method: protos::method(path),
+        headers: HeaderMap::new(),
+    }
+}
+
+/// The same on a connection that is there.
+pub(crate) fn call_on(connection: &Http2, path: &str) -> GrpcCall {
+    GrpcCall { to: To::Open(connection.clone()), ..call(SocketAddr::from(([0; 4], 0)), path) }
 }
 
 /// A gRPC call of a test client.
 pub(crate) struct GrpcCall {
-    connection: Http2,
+    to: To,
+    path: String,
     method: MethodDescriptor,
-    request: http::request::Builder,
+    headers: HeaderMap,
+}
+
+enum To {
+    Address(SocketAddr),
+    Open(Http2),
 }
 
 /// What such a call got.
@@ -82,16 +98,9 @@ pub(crate) struct GrpcReply {
 }
 
 impl GrpcCall {
-    fn new(connection: Http2, path: &str) -> Self {
-        let uri = Uri::builder().scheme("http").authority(connection.authority()).path_and_query(format!("/{path}"));
-        let request =
-            Request::post(uri.build().unwrap()).header("content-type", "application/grpc").header("te", "trailers");
-        Self { connection, method: protos::method(path), request }
-    }
-
     /// Sends metadata.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        self.request = self.request.header(name, value);
+        self.headers.append(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
         self
     }
 
@@ -110,8 +119,20 @@ impl GrpcCall {
     /// Opens the call without waiting for anything.
     pub(crate) async fn open(self) -> GrpcStream {
         let (sender, receiver) = unbounded_channel();
-        let request = self.request.body(StreamBody::new(UnboundedReceiverStream::new(receiver))).unwrap();
-        let response = self.connection.send(request).await;
+        let mut connection = match self.to {
+            To::Address(address) => Http2::open(address).await,
+            To::Open(connection) => connection,
+        };
+        let mut request = Request::post(connection.uri(&self.path));
+        for (name, value) in [("content-type", "application/grpc"), ("te", "trailers")] {
+            if !self.headers.contains_key(name) {
+                request = request.header(name, value);
+            }
+        }
+        let body = StreamBody::new(UnboundedReceiverStream::new(receiver)).boxed_unsync();
+        let mut request = request.body(body).unwrap();
+        request.headers_mut().extend(self.headers);
+        let response = connection.send(request);
         GrpcStream {
             method: self.method,
             sender: Some(sender),
@@ -130,7 +151,7 @@ type Sent = Result<Frame<Bytes>, std::convert::Infallible>;
 pub(crate) struct GrpcStream {
     method: MethodDescriptor,
     sender: Option<UnboundedSender<Sent>>,
-    response: Option<super::client::Pending>,
+    response: Option<Pending>,
     headers: HeaderMap,
     body: Option<Incoming>,
     deframer: Deframer,

@@ -38,6 +38,15 @@ impl Raw {
         }
     }
 
+    /// Reads this many bytes.
+    pub(crate) async fn read(&mut self, bytes: usize) -> Vec<u8> {
+        while self.received.len() < bytes {
+            let read = soon("bytes", self.socket.read_buf(&mut self.received)).await.unwrap_or(0);
+            assert!(read > 0, "closed after {:?}", self.received);
+        }
+        self.received.drain(..bytes).collect()
+    }
+
     /// Reads until the server closes, and gives everything.
     pub(crate) async fn read_to_end(&mut self) -> String {
         // A reset ends the connection as well as a FIN does.

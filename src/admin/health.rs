@@ -1,0 +1,85 @@
+//! Is it alive, is it ready, are the services behind it up.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use jiff::{Timestamp, Unit};
+use serde_json::{Map, Value, json};
+
+use crate::gateway::State;
+use crate::upstream::Upstream;
+
+/// Ready: not about to stop, and every upstream that is `required` has a usable endpoint; where none is required, one
+/// upstream has.
+pub(super) fn is_ready(state: &State) -> bool {
+    let snapshot = state.snapshot.load();
+    let mut required = snapshot.upstreams.values().filter(|upstream| upstream.config().required).peekable();
+    let usable = match required.peek() {
+        Some(_) => required.all(|upstream| is_up(upstream)),
+        None => snapshot.upstreams.is_empty() || snapshot.upstreams.values().any(|upstream| is_up(upstream)),
+    };
+    usable && !state.draining.load(Ordering::Relaxed)
+}
+
+/// Some endpoint gets calls.
+pub(super) fn is_up(upstream: &Upstream) -> bool {
+    upstream.usable() > 0
+}
+
+/// `/livez`, `/startupz`: it answers, so it lives; and it answers only once its configuration is loaded.
+pub(super) async fn alive() -> Response {
+    Json(json!({ "status": "ok" })).into_response()
+}
+
+/// `/readyz`
+pub(super) async fn ready(extract::State(state): extract::State<Arc<State>>) -> Response {
+    if is_ready(&state) {
+        return Json(json!({ "status": "ready" })).into_response();
+    }
+    let reason = if state.draining.load(Ordering::Relaxed) { "draining" } else { "no usable upstream" };
+    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "not ready", "reason": reason }))).into_response()
+}
+
+/// `/health`
+pub(super) async fn plain() -> Response {
+    Json(json!({ "status": "healthy", "timestamp": now() })).into_response()
+}
+
+/// `/health/detailed`: by name, never by address.
+pub(super) async fn detailed(extract::State(state): extract::State<Arc<State>>) -> Response {
+    let snapshot = state.snapshot.load_full();
+    let mut services = Map::new();
+    let mut connections = Map::new();
+    let mut up = 0;
+    for upstream in snapshot.upstreams.values() {
+        let name = upstream.config().health_name.clone().unwrap_or_else(|| upstream.name().to_string());
+        let healthy = is_up(upstream);
+        let connected = upstream.describe().iter().any(|endpoint| !endpoint.down);
+        up += usize::from(healthy);
+        services.insert(name.clone(), Value::from(if healthy { "healthy" } else { "unhealthy" }));
+        connections.insert(name, Value::from(if connected { "connected" } else { "disconnected" }));
+    }
+    let (status, word) = match (up, snapshot.upstreams.len()) {
+        (up, all) if up == all => (StatusCode::OK, "healthy"),
+        (0, _) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+        _ => (StatusCode::OK, "degraded"),
+    };
+    let body = json!({
+        "status": word,
+        "timestamp": now(),
+        "services": services,
+        "grpc_connections": connections,
+        "dependencies": {},
+    });
+    (status, Json(body)).into_response()
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+fn now() -> String {
+    let now = Timestamp::now();
+    now.round(Unit::Millisecond).unwrap_or(now).to_string()
+}

@@ -1,0 +1,60 @@
+//! What runs, as JSON; metrics as OpenMetrics text.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+
+use crate::gateway::State;
+use crate::telemetry;
+use crate::upstream::Upstream;
+
+/// `/config`: the text that was written; variables are not expanded and secrets are masked.
+pub(super) async fn config(extract::State(state): extract::State<Arc<State>>) -> Response {
+    let snapshot = state.snapshot.load();
+    Json(json!({ "source": snapshot.config.source.text() })).into_response()
+}
+
+/// `/routes`: every way to an RPC.
+pub(super) async fn routes(extract::State(state): extract::State<Arc<State>>) -> Response {
+    Json(json!({ "routes": state.snapshot.load().routes() })).into_response()
+}
+
+/// `/upstreams`: every endpoint as it is now.
+pub(super) async fn upstreams(extract::State(state): extract::State<Arc<State>>) -> Response {
+    let snapshot = state.snapshot.load();
+    let upstreams: Vec<_> = snapshot.upstreams.values().map(|upstream| describe(upstream)).collect();
+    Json(json!({ "upstreams": upstreams })).into_response()
+}
+
+fn describe(upstream: &Upstream) -> Value {
+    let endpoints: Vec<_> = upstream
+        .describe()
+        .iter()
+        .map(|endpoint| {
+            json!({
+                "address": &*endpoint.address,
+                "usable": endpoint.usable,
+                "down": endpoint.down,
+                "healthy": endpoint.healthy,
+                "connections": endpoint.connections,
+                "in_flight": endpoint.in_flight,
+            })
+        })
+        .collect();
+    json!({
+        "name": &**upstream.name(),
+        "services": upstream.config().services,
+        "required": upstream.config().required,
+        "usable": upstream.usable(),
+        "endpoints": endpoints,
+    })
+}
+
+/// `/metrics`
+pub(super) async fn metrics(extract::State(state): extract::State<Arc<State>>) -> Response {
+    ([(CONTENT_TYPE, telemetry::CONTENT_TYPE)], state.metrics.encode()).into_response()
+}

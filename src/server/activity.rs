@@ -1,0 +1,177 @@
+//! What a connection is doing: the ground for closing it when it does nothing.
+//!
+//! A timer that every request resets would be the dearest part of a small call's bookkeeping. Instead each call leaves
+//! marks, and the connection's one timer reads them every few seconds.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+/// Marks of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    /// Calls whose answer's last byte has not been handed over.
+    in_flight: AtomicUsize,
+    /// Calls begun.
+    calls: AtomicUsize,
+    /// Bytes have come since a call last began or ended: part of a head.
+    received: AtomicBool,
+}
+
+impl Activity {
+    pub(super) fn received(&self) {
+        self.received.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// A call begins.
+    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.received.store(false, Ordering::Relaxed);
+        InFlight(self.clone())
+    }
+}
+
+/// One call; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Activity>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.received.store(false, Ordering::Relaxed);
+    }
+}
+
+/// An answer's body; its call is in flight as long as it is there.
+#[derive(Debug)]
+pub(super) struct Tracked<B> {
+    body: B,
+    _call: InFlight,
+}
+
+impl<B> Tracked<B> {
+    pub(super) fn new(body: B, call: InFlight) -> Self {
+        Self { body, _call: call }
+    }
+}
+
+impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Tracked<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Reads the marks from time to time.
+#[derive(Debug)]
+pub(super) struct Watch {
+    /// Time from one look to the next.
+    pub(super) every: Duration,
+    head: Duration,
+    idle: Duration,
+    quiet: Duration,
+    calls: usize,
+}
+
+/// What a look found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// It may stay.
+    Busy,
+    /// Nothing has happened for too long.
+    Idle,
+    /// A head has begun, and does not end.
+    SlowHead,
+}
+
+impl Watch {
+    /// `head` and `idle` are held to within the shorter of the two.
+    pub(super) fn new(head: Duration, idle: Duration) -> Self {
+        Self { every: head.min(idle), head, idle, quiet: Duration::ZERO, calls: 0 }
+    }
+
+    /// Looks, `every` after the last time.
+    pub(super) fn look(&mut self, activity: &Activity) -> Finding {
+        let calls = activity.calls();
+        if activity.in_flight() > 0 || calls != self.calls {
+            self.calls = calls;
+            self.quiet = Duration::ZERO;
+            return Finding::Busy;
+        }
+        self.quiet += self.every;
+        // Without a single call the connection is its first head, whether a byte of it has come or not.
+        let begun = activity.received.load(Ordering::Relaxed) || calls == 0;
+        match self.quiet {
+            quiet if quiet >= self.idle => Finding::Idle,
+            quiet if begun && quiet >= self.head => Finding::SlowHead,
+            _ => Finding::Busy,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::{Activity, Finding, Watch};
+
+    const HEAD: Duration = Duration::from_secs(10);
+    const IDLE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_connection_that_never_calls_is_a_slow_head() {
+        let (activity, mut watch) = (Activity::default(), Watch::new(HEAD, IDLE));
+        assert_eq!(watch.look(&activity), Finding::SlowHead);
+    }
+
+    #[test]
+    fn a_connection_is_idle_after_its_calls() {
+        let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(HEAD, IDLE));
+        drop(activity.begin());
+        let found: Vec<_> = (0..4).map(|_| watch.look(&activity)).collect();
+        assert_eq!(found, [Finding::Busy, Finding::Busy, Finding::Busy, Finding::Idle]);
+    }
+
+    #[test]
+    fn a_call_in_flight_is_never_idle_and_resets_the_clock() {
+        let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(HEAD, IDLE));
+        let call = activity.begin();
+        assert!((0..100).all(|_| watch.look(&activity) == Finding::Busy));
+        drop(call);
+        assert_eq!(watch.look(&activity), Finding::Busy);
+    }
+
+    #[test]
+    fn bytes_after_a_call_are_a_head_that_must_end() {
+        let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(HEAD, IDLE));
+        drop(activity.begin());
+        assert_eq!(watch.look(&activity), Finding::Busy);
+        activity.received();
+        assert_eq!(watch.look(&activity), Finding::SlowHead);
+    }
+}

@@ -1,0 +1,191 @@
+//! One client's connection, from its first byte to its close.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::rt::bounds::Http2ServerConnExec;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::activity::{Activity, Finding, Tracked, Watch};
+use super::limits::Limits;
+use super::phase::{Phase, Phases, reached};
+use super::preface::{self, Rewound};
+use crate::gateway::{Peer, State};
+use crate::telemetry::Protocol;
+
+/// What answers a connection's requests.
+pub(super) trait Answer: Send + Sync + 'static {
+    /// The answers' bodies.
+    type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static;
+
+    /// Answers one request.
+    fn answer(&self, peer: &Peer, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// What every connection of a listener has in common.
+pub(super) struct Terms<A> {
+    pub(super) answer: A,
+    pub(super) limits: Limits,
+    pub(super) state: Arc<State>,
+    pub(super) phases: Phases,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl<A> Terms<A> {
+    pub(super) fn new(answer: A, limits: Limits, state: Arc<State>, phases: Phases) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            // The connection's own watch does this, without a timer per request.
+            .header_read_timeout(None)
+            .max_header_size(limits.head_bytes as usize);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(limits.head_bytes)
+            .max_pending_accept_reset_streams(limits.pending_resets)
+            .initial_stream_window_size(limits.stream_window)
+            .initial_connection_window_size(limits.connection_window);
+        Self { answer, limits, state, phases, http1, http2 }
+    }
+}
+
+/// Serves one connection until either side has enough of it.
+pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, mut socket: TcpStream, peer: Peer) {
+    let mut phases = terms.phases.clone();
+    let detected = tokio::select! {
+        detected = timeout(terms.limits.head, preface::detect(&mut socket)) => detected,
+        () = reached(&mut phases, Phase::Gone) => return,
+    };
+    // A client that says nothing in time, leaves, or breaks off gets no answer: there is no request.
+    let Ok(Ok(Some((protocol, head)))) = detected else { return };
+    let activity = Arc::new(Activity::default());
+    let io = Rewound::new(head, socket, activity.clone());
+    terms.state.metrics.connections(protocol).inc();
+    let peer = Arc::new(peer);
+    let service = service_fn(|request| {
+        let (terms, peer, call) = (terms.clone(), peer.clone(), activity.begin());
+        async move {
+            let mut response = terms.answer.answer(&peer, request).await;
+            if protocol == Protocol::Http1 && terms.state.draining.load(Ordering::Relaxed) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| Tracked::new(body, call)))
+        }
+    });
+    match protocol {
+        Protocol::Http1 => {
+            let connection = pin!(terms.http1.serve_connection(io, service));
+            drive(connection, Watch::new(terms.limits.head, terms.limits.idle_http1), &activity, phases).await;
+        }
+        Protocol::Http2 => {
+            let connection = pin!(terms.http2.serve_connection(io, service));
+            // A gRPC channel may connect long before its first call.
+            let idle = terms.limits.idle_http2;
+            drive(connection, Watch::new(idle, idle), &activity, phases).await;
+        }
+    }
+    terms.state.metrics.connections(protocol).dec();
+}
+
+/// A connection that can be told to end after what it has begun.
+trait Graceful: Future {
+    /// Told that the server drains: HTTP/2 says GOAWAY; HTTP/1.1 says it with its next answer.
+    fn announce(self: Pin<&mut Self>);
+
+    /// Takes no more requests.
+    fn close(self: Pin<&mut Self>);
+}
+
+impl<S> Graceful for http1::Connection<Rewound, S>
+where
+    Self: Future,
+    S: hyper::service::HttpService<Incoming>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResBody: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+{
+    fn announce(self: Pin<&mut Self>) {}
+
+    fn close(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Graceful for http2::Connection<Rewound, S, TokioExecutor>
+where
+    Self: Future,
+    S: hyper::service::HttpService<Incoming>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::ResBody: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+    TokioExecutor: Http2ServerConnExec<S::Future, S::ResBody>,
+{
+    fn announce(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+
+    fn close(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Drives a connection, and ends it when it is idle or the server drains.
+async fn drive<C: Graceful>(mut connection: Pin<&mut C>, mut watch: Watch, activity: &Activity, mut phases: Phases) {
+    /// A connection that came at the last moment may still say what it came for.
+    const LAST_WORD: Duration = Duration::from_millis(500);
+
+    let mut look = pin!(sleep(watch.every));
+    let mut phase = Phase::Serving;
+    let mut closing = false;
+    loop {
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            () = reached(&mut phases, next(phase)) => {
+                phase = *phases.borrow_and_update();
+                match phase {
+                    Phase::Serving => {}
+                    Phase::Draining => connection.as_mut().announce(),
+                    Phase::Closing if activity.calls() == 0 => {
+                        look.as_mut().reset(Instant::now() + LAST_WORD);
+                        closing = true;
+                    }
+                    Phase::Closing => connection.as_mut().close(),
+                    Phase::Gone => return,
+                }
+            }
+            () = look.as_mut() => {
+                match watch.look(activity) {
+                    Finding::SlowHead => return,
+                    Finding::Idle => connection.as_mut().close(),
+                    Finding::Busy if closing => connection.as_mut().close(),
+                    Finding::Busy => {}
+                }
+                look.as_mut().reset(Instant::now() + watch.every);
+            }
+        }
+    }
+}
+
+fn next(phase: Phase) -> Phase {
+    match phase {
+        Phase::Serving => Phase::Draining,
+        Phase::Draining => Phase::Closing,
+        Phase::Closing | Phase::Gone => Phase::Gone,
+    }
+}

@@ -1,0 +1,46 @@
+//! What one client, and all of them, may take of the server.
+
+use std::time::Duration;
+
+/// Bounds of connections. The defaults fit a gateway on the open internet.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Open connections of the process; one more is closed at once.
+    pub connections: usize,
+    /// How long the head of a request may take, from its first byte; and a new connection its first.
+    pub head: Duration,
+    /// How long an HTTP/1.1 connection may be without a call. Longer than the minute after which usual load balancers
+    /// let go, so that it is never the gateway that closes under a request.
+    pub idle_http1: Duration,
+    /// How long an HTTP/2 connection may be without a call.
+    pub idle_http2: Duration,
+    /// Bytes of a request's head: 431 over HTTP/1.1, a refused stream over HTTP/2.
+    pub head_bytes: u32,
+    /// Streams of one HTTP/2 connection that may be open together.
+    pub streams: u32,
+    /// Streams that a client has reset before they were looked at; more end the connection (CVE-2023-44487).
+    pub pending_resets: usize,
+    /// Bytes that one HTTP/2 stream may send ahead of the upstream.
+    pub stream_window: u32,
+    /// Bytes that all streams of a connection may send ahead. This times [`Limits::connections`] is the worst case.
+    pub connection_window: u32,
+    /// Once draining, how long new connections are still taken: clients and load balancers learn only now.
+    pub lame_duck: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16 * 1024,
+            head: Duration::from_secs(10),
+            idle_http1: Duration::from_secs(75),
+            idle_http2: Duration::from_secs(300),
+            head_bytes: 64 * 1024,
+            streams: 1000,
+            pending_resets: 256,
+            stream_window: 256 * 1024,
+            connection_window: 4 * 1024 * 1024,
+            lame_duck: Duration::from_secs(1),
+        }
+    }
+}

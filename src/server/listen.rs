@@ -1,0 +1,64 @@
+//! Listeners: the sockets, bound before any thread starts, so that a port in use is an error at start.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZero;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{Config, Workers};
+
+/// Connections that wait to be accepted, per worker; the system may allow fewer.
+const BACKLOG: i32 = 4096;
+
+/// Bound sockets.
+#[derive(Debug)]
+pub struct Listeners {
+    /// One per worker, all on the same address; the kernel deals connections out.
+    pub(super) public: Vec<TcpListener>,
+    /// The admin port.
+    pub(super) admin: TcpListener,
+}
+
+impl Listeners {
+    /// Binds what a configuration names. Port 0 is a free one.
+    pub fn bind(config: &Config) -> io::Result<Self> {
+        let workers = match config.workers {
+            Workers::Cores => std::thread::available_parallelism().map_or(1, NonZero::get),
+            Workers::Count(count) => count,
+        };
+        let named =
+            |address: SocketAddr| move |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+        // Sockets that share a port share it with every process of this user. One that does not share tells whether
+        // somebody is there.
+        let alone = bind(config.listen, false).map_err(named(config.listen))?;
+        let address = alone.local_addr()?;
+        drop(alone);
+        let public = (0..workers.max(1)).map(|_| bind(address, true)).collect::<io::Result<_>>();
+        let admin = bind(config.admin.listen, false).map_err(named(config.admin.listen))?;
+        Ok(Self { public: public.map_err(named(config.listen))?, admin })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.public.first().map_or_else(|| Err(io::ErrorKind::AddrNotAvailable.into()), TcpListener::local_addr)
+    }
+
+    /// Where the admin port is.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+}
+
+fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

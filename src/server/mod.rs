@@ -1,0 +1,25 @@
+//! Server: listeners, workers, connections, and their end.
+//!
+//! ```text
+//! limits      what clients may take
+//! listen      sockets, bound before any thread starts
+//! phase       serving → draining → closing → gone
+//! preface     HTTP/1.1 or HTTP/2, by the first bytes
+//! activity    what a connection is doing; when it is idle
+//! connection  one connection from its first byte to its close
+//! worker      one thread with its listener and connections
+//! run         all of it, from start to drain
+//! ```
+
+mod activity;
+mod connection;
+mod limits;
+mod listen;
+mod phase;
+mod preface;
+mod run;
+mod worker;
+
+pub use limits::Limits;
+pub use listen::Listeners;
+pub use run::{Server, run};

@@ -1,0 +1,94 @@
+//! Which HTTP a new connection speaks, told by its first bytes, which are then given back to it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use super::activity::Activity;
+use crate::telemetry::Protocol;
+
+/// What an HTTP/2 client says first (RFC 9113, 3.4). No HTTP/1.1 request begins with these bytes.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The first bytes of a connection.
+#[derive(Debug)]
+pub(super) struct Head {
+    bytes: [u8; PREFACE.len()],
+    from: usize,
+    to: usize,
+}
+
+/// Reads until it is clear what the client speaks; none if it left without a word.
+pub(super) async fn detect(socket: &mut TcpStream) -> io::Result<Option<(Protocol, Head)>> {
+    let mut head = Head { bytes: [0; PREFACE.len()], from: 0, to: 0 };
+    while head.to < PREFACE.len() && head.bytes[..head.to] == PREFACE[..head.to] {
+        match socket.read(&mut head.bytes[head.to..]).await? {
+            0 if head.to == 0 => return Ok(None),
+            0 => break,
+            read => head.to += read,
+        }
+    }
+    let protocol = if head.bytes == *PREFACE { Protocol::Http2 } else { Protocol::Http1 };
+    Ok(Some((protocol, head)))
+}
+
+/// A connection that begins with what has been read of it, and notes when more comes.
+#[derive(Debug)]
+pub(super) struct Rewound {
+    head: Head,
+    socket: TokioIo<TcpStream>,
+    activity: Arc<Activity>,
+}
+
+impl Rewound {
+    pub(super) fn new(head: Head, socket: TcpStream, activity: Arc<Activity>) -> Self {
+        Self { head, socket: TokioIo::new(socket), activity }
+    }
+}
+
+impl Read for Rewound {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.head.from < this.head.to {
+            let end = this.head.to.min(this.head.from + buf.remaining());
+            buf.put_slice(&this.head.bytes[this.head.from..end]);
+            this.head.from = end;
+        } else {
+            ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
+        }
+        this.activity.received();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for Rewound {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+    }
+}

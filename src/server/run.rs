@@ -1,0 +1,127 @@
+//! Run: starts the workers, keeps what is beside the calls going, and ends everything in order.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::ConnectInfo;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::connection::{Answer, Terms};
+use super::limits::Limits;
+use super::listen::Listeners;
+use super::phase::Phase;
+use super::worker::{Calls, Open, accept};
+use crate::gateway::{Gateway, Peer, State, Worker};
+use crate::telemetry::{AccessLog, enter_shard};
+use crate::upstream::Pool;
+
+/// What a server runs.
+pub struct Server {
+    /// Where it listens.
+    pub listeners: Listeners,
+    /// What the process shares.
+    pub state: Arc<State>,
+    /// The gateway on that state.
+    pub gateway: Arc<Gateway>,
+    /// What answers on the admin port.
+    pub admin: axum::Router,
+    /// Where calls are logged.
+    pub log: AccessLog,
+    /// What clients may take.
+    pub limits: Limits,
+}
+
+/// Serves until `shutdown`, then drains: in-flight calls finish, for `drain_timeout` at most. Runs on the control runtime,
+/// which the caller made; workers have threads and runtimes of their own.
+///
+/// # Errors
+/// A worker could not be started, or its listener could not be used.
+pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    let Server { listeners, state, gateway, admin, log, limits } = server;
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let drain_timeout = state.snapshot.load().config.drain_timeout;
+    let lame_duck = limits.lame_duck.min(drain_timeout);
+
+    let beside = CancellationToken::new();
+    let _stop_beside = beside.clone().drop_guard();
+    let upstreams: Vec<_> = state.snapshot.load().upstreams.values().cloned().collect();
+    for upstream in upstreams {
+        tokio::spawn(upstream.watch(beside.clone()));
+    }
+    // The admin port answers to the very end: that is where the end is seen. It has a phase of its own.
+    let (admin_phase, admin_phases) = watch::channel(Phase::Serving);
+    let terms = Arc::new(Terms::new(Admin(admin), Limits::default(), state.clone(), admin_phases));
+    let admin = tokio::spawn(accept(listeners.admin, terms, Arc::default()));
+
+    let open = Arc::<Open>::default();
+    let mut workers = JoinSet::new();
+    let count = listeners.public.len();
+    for (id, listener) in listeners.public.into_iter().enumerate() {
+        let (done, ended) = oneshot::channel();
+        let buffer = log.buffer();
+        let (gateway, state, limits, phases, open) =
+            (gateway.clone(), state.clone(), limits.clone(), phases.clone(), open.clone());
+        let work = move || {
+            enter_shard(id);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let worker = Arc::new(Worker::new(Pool::new(id, count), buffer, state.metrics.clone()));
+                let terms = Arc::new(Terms::new(Calls { gateway, worker }, limits, state, phases));
+                accept(listener, terms, open).await
+            })
+        };
+        std::thread::Builder::new().name(format!("transom-{id}")).spawn(move || {
+            let _ = done.send(work());
+        })?;
+        workers.spawn(ended);
+    }
+
+    // A worker ends before it is told to only if it cannot work.
+    let failed = tokio::select! {
+        () = shutdown => None,
+        ended = workers.join_next() => ended,
+    };
+    if let Some(ended) = failed {
+        let _ = phase.send(Phase::Gone);
+        return match ended {
+            Ok(Ok(Err(error))) => Err(error),
+            _ => Err(io::Error::other("a worker ended")),
+        };
+    }
+
+    tracing::info!(in_flight = state.metrics.in_flight().value(), "draining");
+    state.draining.store(true, Ordering::Relaxed);
+    let _ = phase.send(Phase::Draining);
+    let drained = tokio::time::timeout(drain_timeout, async {
+        let _ = tokio::time::timeout(lame_duck, open.none()).await;
+        let _ = phase.send(Phase::Closing);
+        while workers.join_next().await.is_some() {}
+    });
+    if drained.await.is_err() {
+        tracing::warn!(in_flight = state.metrics.in_flight().value(), "drain_timeout is over: calls are broken off");
+        let _ = phase.send(Phase::Gone);
+        while workers.join_next().await.is_some() {}
+    }
+    let _ = admin_phase.send(Phase::Gone);
+    let _ = admin.await;
+    log.flush();
+    Ok(())
+}
+
+/// The admin port's answers.
+struct Admin(axum::Router);
+
+impl Answer for Admin {
+    type Body = axum::body::Body;
+
+    async fn answer(&self, peer: &Peer, mut request: Request<Incoming>) -> Response<axum::body::Body> {
+        request.extensions_mut().insert(ConnectInfo(peer.address));
+        self.0.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+    }
+}

@@ -1,0 +1,162 @@
+//! Worker: one thread, one runtime, one listener, and the calls of the connections that the kernel deals to it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use super::connection::{self, Answer, Terms};
+use super::phase::{Phase, reached};
+use crate::body::Body;
+use crate::gateway::{Gateway, Peer, Worker};
+
+/// The gateway's calls on one worker.
+pub(super) struct Calls {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) worker: Arc<Worker>,
+}
+
+impl Answer for Calls {
+    type Body = Body;
+
+    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+        self.gateway.serve(&self.worker, peer, request).await
+    }
+}
+
+/// Open connections of all workers.
+#[derive(Debug, Default)]
+pub(super) struct Open {
+    count: AtomicUsize,
+    changed: Notify,
+}
+
+impl Open {
+    /// Waits until none is open.
+    pub(super) async fn none(&self) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            // From here on a change is not missed.
+            changed.as_mut().enable();
+            if self.count.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// One more, unless there are as many as may be.
+    fn enter(self: &Arc<Self>, most: usize) -> Option<Counted> {
+        let counted = Counted(self.clone());
+        (self.count.fetch_add(1, Ordering::Relaxed) < most).then_some(counted)
+    }
+}
+
+/// One of the open connections.
+struct Counted(Arc<Open>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.changed.notify_waiters();
+        }
+    }
+}
+
+/// Accepts until the server closes, then waits for its connections to end.
+pub(super) async fn accept<A: Answer>(
+    listener: std::net::TcpListener,
+    terms: Arc<Terms<A>>,
+    open: Arc<Open>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let connections = TaskTracker::new();
+    let mut phases = terms.phases.clone();
+    let mut pause = Pause::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = reached(&mut phases, Phase::Closing) => break,
+        };
+        match accepted {
+            Ok((socket, address)) => {
+                pause = Pause::default();
+                admit(&terms, &open, &connections, socket, address);
+            }
+            Err(error) => pause.after(&error).await,
+        }
+    }
+    // What the kernel has accepted already would be reset when the listener closes.
+    while let Ok((socket, address)) = take_waiting(&listener).await {
+        admit(&terms, &open, &connections, socket, address);
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+    Ok(())
+}
+
+/// A connection that waits already.
+async fn take_waiting(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    std::future::poll_fn(|cx| match listener.poll_accept(cx) {
+        std::task::Poll::Pending => std::task::Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
+        ready => ready,
+    })
+    .await
+}
+
+fn admit<A: Answer>(
+    terms: &Arc<Terms<A>>,
+    open: &Arc<Open>,
+    connections: &TaskTracker,
+    socket: TcpStream,
+    address: SocketAddr,
+) {
+    let Some(counted) = open.enter(terms.limits.connections) else {
+        terms.state.metrics.turned_away();
+        return;
+    };
+    terms.state.metrics.accepted();
+    // Answers are written whole: waiting to fill a packet would only delay them. A socket that refuses is closed soon.
+    let _ = socket.set_nodelay(true);
+    let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive());
+    let terms = terms.clone();
+    connections.spawn(async move {
+        let _counted = counted;
+        connection::serve(terms, socket, Peer::new(address, false)).await;
+    });
+}
+
+/// Ends connections whose client has vanished without a word, in about two minutes.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4)
+}
+
+/// How long accepting rests after an error, so that a process without file descriptors does not spin.
+#[derive(Default)]
+struct Pause(Duration);
+
+impl Pause {
+    const FIRST: Duration = Duration::from_millis(10);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    async fn after(&mut self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+        // The client was gone before it was accepted: that says nothing about the next.
+        if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
+            return;
+        }
+        tracing::warn!(%error, "connections cannot be accepted");
+        self.0 = (self.0 * 2).clamp(Self::FIRST, Self::LONGEST);
+        tokio::time::sleep(self.0).await;
+    }
+}

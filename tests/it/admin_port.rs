@@ -1,0 +1,84 @@
+//! The admin port: what it shows, and to whom.
+
+use serde_json::json;
+use transom_transcode::status::Code;
+
+use crate::support::gateway::gateway;
+use crate::support::reply::ok;
+use crate::support::upstream;
+
+#[tokio::test]
+async fn everything_is_json() {
+    let library = upstream::grpc("library.v1.Library").unary("GetBook", |_| ok(json!({}))).start().await;
+    let gateway = gateway().descriptors("library").upstream("library", &library).start().await;
+
+    gateway.admin("/livez").await.status(200).json(&json!({ "status": "ok" }));
+    gateway.admin("/startupz").await.status(200).json(&json!({ "status": "ok" }));
+    gateway.admin("/readyz").await.status(200).json(&json!({ "status": "ready" }));
+
+    let upstreams = gateway.admin("/upstreams").await.status(200).value();
+    assert_eq!(upstreams["upstreams"][0]["name"], "library");
+    assert_eq!(upstreams["upstreams"][0]["endpoints"][0]["address"], library.address().to_string());
+    assert_eq!(upstreams["upstreams"][0]["endpoints"][0]["usable"], true);
+
+    let metrics = gateway.admin("/metrics").await;
+    metrics.status(200).header("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(metrics.text().contains("\ntransom_build_info{version="), "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_as_written() {
+    let gateway = gateway()
+        .config("admin: { listen: \"127.0.0.1:0\", token: \"${ADMIN_TOKEN:-hunter2}\" }\n# why 7s\ndrain_timeout: 7s")
+        .start()
+        .await;
+    let shown = gateway.admin("/config").await.status(200).value();
+    let source = shown["source"].as_str().unwrap();
+    assert!(source.contains("# why 7s\ndrain_timeout: 7s"), "{source}");
+    assert!(!source.contains("hunter2"), "{source}");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_json_error() {
+    let gateway = gateway().start().await;
+    gateway.admin("/nowhere").await.status(404).reason("NO_ROUTE");
+    let reply = gateway.admin_request("POST", "/routes").await;
+    reply.status(405).reason("METHOD_NOT_ALLOWED").header("allow", "GET,HEAD");
+    gateway.admin_request("DELETE", "/metrics").await.status(405).reason("METHOD_NOT_ALLOWED");
+}
+
+#[tokio::test]
+async fn who_may_look() {
+    let open = ["/livez", "/readyz", "/startupz", "/metrics"];
+    let guarded = ["/health", "/health/detailed", "/config", "/routes", "/upstreams", "/nowhere"];
+    let gateway = gateway().config("admin: { listen: \"127.0.0.1:0\", token: s3cret }").start().await;
+    let rebound = ("host", "evil.example");
+    let foreign = ("origin", "http://evil.example");
+    for (name, value) in [rebound, foreign] {
+        for path in open {
+            let reply = gateway.admin(path).header(name, value).await;
+            assert_ne!(reply.status, 401, "{path} {name}: {value}");
+        }
+        for path in guarded {
+            let reply = gateway.admin(path).header(name, value).await;
+            reply.status(401).reason("TOKEN_INVALID").header("www-authenticate", "Bearer");
+            assert_eq!(reply.value()["code"], Code::Unauthenticated.number());
+            let reply = gateway.admin(path).header(name, value).header("authorization", "Bearer wrong").await;
+            reply.status(401);
+            let reply = gateway.admin(path).header(name, value).header("authorization", "Bearer s3cret").await;
+            assert_ne!(reply.status, 401, "{path}");
+        }
+    }
+    for path in guarded {
+        assert_ne!(gateway.admin(path).await.status, 401, "{path} from loopback");
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_only_loopback_looks() {
+    let gateway = gateway().start().await;
+    gateway.admin("/routes").await.status(200);
+    gateway.admin("/routes").header("host", "evil.example").await.status(403).reason("FORBIDDEN");
+    let reply = gateway.admin("/routes").header("host", "evil.example").header("authorization", "Bearer ").await;
+    reply.status(403);
+}

@@ -1,0 +1,172 @@
+//! Connections: what they may do, and what ends them.
+
+use std::time::Duration;
+
+use transom::server::Limits;
+use transom::telemetry::Protocol;
+
+use crate::support::gateway::gateway;
+use crate::support::{soon, until};
+
+#[tokio::test]
+async fn http1_connections_are_kept() {
+    let gateway = gateway().start().await;
+    let mut connection = gateway.connect().await;
+    for _ in 0..3 {
+        connection.send("GET", "/livez").await.unwrap().status(200).no_header("connection");
+    }
+    assert_eq!(gateway.metric("transom_connections_accepted_total"), 1.0);
+    assert_eq!(gateway.metric(r#"transom_connections{protocol="http1"}"#), 1.0);
+}
+
+#[tokio::test]
+async fn http1_requests_are_pipelined_and_answered_in_order() {
+    let gateway = gateway().start().await;
+    let mut raw = gateway.raw().await;
+    raw.write("GET /livez HTTP/1.1\r\nhost: a\r\n\r\nGET /nowhere HTTP/1.1\r\nhost: a\r\n\r\nGET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    let answers = raw.read_to_end().await;
+    let statuses: Vec<_> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["200", "404", "200"], "{answers}");
+}
+
+#[tokio::test]
+async fn http2_needs_no_upgrade() {
+    let gateway = gateway().start().await;
+    let connection = gateway.connect_http2().await;
+    let calls = (0..50).map(|_| connection.get("/livez"));
+    for reply in futures(calls).await {
+        reply.unwrap().status(200);
+    }
+    assert_eq!(gateway.state.metrics.connections(Protocol::Http2).value(), 1);
+    drop(connection);
+    until("the connection is closed", async || gateway.state.metrics.connections(Protocol::Http2).value() == 0).await;
+}
+
+#[tokio::test]
+async fn the_first_bytes_may_come_one_by_one() {
+    let gateway = gateway().start().await;
+    let mut raw = gateway.raw().await;
+    for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0" {
+        raw.write([*byte]).await;
+        tokio::task::yield_now().await;
+    }
+    // The server's SETTINGS: a frame of type 4 on stream 0.
+    let settings = raw.read(9).await;
+    assert_eq!((settings[3], &settings[5..9]), (4, &[0; 4][..]));
+
+    let mut raw = gateway.raw().await;
+    for byte in b"PROPFIND / HTTP/1.1\r\nhost: a\r\n\r\n" {
+        raw.write([*byte]).await;
+        tokio::task::yield_now().await;
+    }
+    assert!(raw.read_until("\r\n").await.starts_with("HTTP/1.1 4"));
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_431() {
+    let gateway = gateway().start().await;
+    let mut raw = gateway.raw().await;
+    raw.write(format!("GET /livez HTTP/1.1\r\nhost: a\r\nx-long: {}\r\n\r\n", "a".repeat(70_000))).await;
+    assert!(raw.read_to_end().await.starts_with("HTTP/1.1 431 "));
+
+    let mut raw = gateway.raw().await;
+    raw.write(format!("GET /livez HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(200))).await;
+    assert!(raw.read_to_end().await.starts_with("HTTP/1.1 431 "));
+}
+
+#[tokio::test]
+async fn a_request_that_is_no_http_is_400() {
+    let gateway = gateway().start().await;
+    for garbage in ["GET /livez\r\n\r\n", "\x16\x03\x01\0\0\r\n\r\n", "GET /livez HTTP/1.1\r\nhost a\r\n\r\n"] {
+        let mut raw = gateway.raw().await;
+        raw.write(garbage).await;
+        assert!(raw.read_to_end().await.starts_with("HTTP/1.1 400 "), "{garbage:?}");
+    }
+    gateway.get("/livez").await.status(200);
+}
+
+#[tokio::test]
+async fn slow_and_idle_connections_are_closed() {
+    let limits = Limits {
+        head: Duration::from_millis(200),
+        idle_http1: Duration::from_millis(400),
+        idle_http2: Duration::from_millis(400),
+        ..Limits::default()
+    };
+    let gateway = gateway().limits(limits).start().await;
+
+    let mut silent = gateway.raw().await;
+    let mut half = gateway.raw().await;
+    half.write("GET /livez HTTP/1.1\r\nhost: a\r\nx-s").await;
+    let mut second = gateway.raw().await;
+    second.write("GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.read_until("}").await;
+    second.write("GET /li").await;
+    let mut kept = gateway.connect().await;
+    kept.send("GET", "/livez").await.unwrap();
+    let http2 = gateway.connect_http2().await;
+    http2.get("/livez").await.unwrap();
+
+    assert_eq!(silent.read_to_end().await, "");
+    assert_eq!(half.read_to_end().await, "");
+    assert_eq!(second.read_to_end().await, "");
+    until("the idle connections are closed", async || kept.is_closed() && http2.is_closed()).await;
+    let open =
+        || [Protocol::Http1, Protocol::Http2].map(|protocol| gateway.state.metrics.connections(protocol).value());
+    until("nothing is open", async || open() == [0, 0]).await;
+}
+
+#[tokio::test]
+async fn a_busy_connection_is_not_idle() {
+    let limits =
+        Limits { head: Duration::from_millis(100), idle_http1: Duration::from_millis(100), ..Limits::default() };
+    let gateway = gateway().limits(limits).start().await;
+    let mut connection = gateway.connect().await;
+    let end = tokio::time::Instant::now() + Duration::from_millis(600);
+    while tokio::time::Instant::now() < end {
+        connection.send("GET", "/livez").await.expect("a connection in use stays open");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_are_turned_away() {
+    let gateway = gateway().limits(Limits { connections: 2, ..Limits::default() }).start().await;
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let mut connection = gateway.connect().await;
+        connection.send("GET", "/livez").await.unwrap();
+        kept.push(connection);
+    }
+    assert_eq!(gateway.raw().await.read_to_end().await, "");
+    assert_eq!(gateway.metric("transom_connections_turned_away_total"), 1.0);
+    gateway.admin("/livez").await.status(200);
+
+    kept.pop();
+    soon("room", async {
+        while gateway.get("/livez").try_send().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// Awaits all of them together.
+async fn futures<F>(all: impl Iterator<Item = F>) -> Vec<F::Output>
+where
+    F: Future,
+{
+    let mut waiting: Vec<_> = all.map(Box::pin).collect();
+    let mut done = Vec::new();
+    std::future::poll_fn(|cx| {
+        waiting.retain_mut(|future| match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(output) => {
+                done.push(output);
+                false
+            }
+            std::task::Poll::Pending => true,
+        });
+        if waiting.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done
+}
