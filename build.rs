@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).include_source_info(true).open_files(&files)?;
     tonic_prost_build::configure()
+        .use_arc_self(true)
         .emit_rerun_if_changed(false)
         .compile_well_known_types(false)
         .compile_fds(compiler.file_descriptor_set())?;

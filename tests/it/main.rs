@@ -9,6 +9,11 @@ mod architecture;
 mod cli_check;
 mod cli_descriptors;
 mod config_examples;
+mod demo_auth;
+mod demo_booking;
+mod demo_client;
+mod demo_system;
+mod demo_tickets;
 #[expect(dead_code, reason = "the words come before the sentences")]
 mod support;
 mod admin_port;
