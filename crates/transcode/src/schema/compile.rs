@@ -67,7 +67,8 @@ impl<'a> Pass<'a> {
             Ok(features) => features.with(options.features),
             Err(why) => return problem(why),
         };
-        if !file.package.is_empty() && !(file.package.len() < MAX_NAME && file.package.split('.').all(is_identifier)) {
+        let is_name = file.package.len() < MAX_NAME && file.package.split('.').all(is_identifier);
+        if !file.package.is_empty() && !is_name {
             return problem(format!("{:?} is not a package name", file.package));
         }
         for proto in &file.messages {

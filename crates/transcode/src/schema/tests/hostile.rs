@@ -68,7 +68,7 @@ fn check(schema: &Schema) {
             assert!(field.oneof.is_none_or(|at| usize::from(at) < message.oneofs.len()));
             match field.kind {
                 Kind::Message(id) | Kind::Group(id) => {
-                    assert_eq!(schema.message(id).map_entry, field.shape == Shape::Map)
+                    assert_eq!(schema.message(id).map_entry, field.shape == Shape::Map);
                 }
                 Kind::Enum(id) => assert!(!schema.enumeration(id).values.is_empty()),
                 _ => assert_ne!(field.shape, Shape::Map),

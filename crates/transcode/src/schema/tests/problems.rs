@@ -218,7 +218,7 @@ fn the_same_file_twice_must_be_the_same() {
     let one = File { messages: vec![message("M", vec![])], ..proto3("m.proto") };
     let other = File { messages: vec![message("M", vec![field("a", 1, 5, "")])], ..proto3("m.proto") };
     let mut builder = Schema::builder();
-    builder.add(&encode(&[one.clone()]), "one.binpb").unwrap();
+    builder.add(&encode(std::slice::from_ref(&one)), "one.binpb").unwrap();
     builder.add(&encode(&[one]), "two.binpb").unwrap();
     let problems = builder.add(&encode(&[other]), "three.binpb").unwrap_err();
     let expected = "m.proto: one.binpb and three.binpb both hold this file, with different content";
