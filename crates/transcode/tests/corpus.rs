@@ -1,0 +1,50 @@
+//! Every file of the fuzz corpora, replayed; and the fuzz targets' descriptor set held equal to its `.proto` files.
+
+#[path = "../../../fuzz/checks.rs"]
+mod checks;
+
+use std::path::{Path, PathBuf};
+
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
+}
+
+fn replay(target: &str, check: fn(&[u8])) {
+    let mut files = 0;
+    for entry in std::fs::read_dir(fuzz().join("corpus").join(target)).unwrap() {
+        let path = entry.unwrap().path();
+        let data = std::fs::read(&path).unwrap();
+        println!("{}", path.display());
+        check(&data);
+        files += 1;
+    }
+    assert!(files > 0, "the corpus of {target} is empty");
+}
+
+#[test]
+fn the_template_corpus_holds() {
+    replay("template", checks::template);
+}
+
+#[test]
+fn the_json_to_wire_corpus_holds() {
+    replay("json_to_wire", checks::json_to_wire);
+}
+
+#[test]
+fn the_wire_to_json_corpus_holds() {
+    replay("wire_to_json", checks::wire_to_json);
+}
+
+/// With `TRANSOM_WRITE=1` the file is written anew instead of compared.
+#[test]
+fn the_descriptor_set_is_that_of_the_protos() {
+    let mut compiler = protox::Compiler::new([fuzz().join("proto")]).unwrap();
+    compiler.open_files(["open.proto", "closed.proto"]).unwrap();
+    let compiled = compiler.encode_file_descriptor_set();
+    let path = fuzz().join("fuzz.binpb");
+    if std::env::var_os("TRANSOM_WRITE").is_some() {
+        std::fs::write(&path, &compiled).unwrap();
+    }
+    assert!(std::fs::read(&path).unwrap() == compiled, "write it anew with TRANSOM_WRITE=1");
+}

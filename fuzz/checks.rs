@@ -1,0 +1,161 @@
+//! What must hold for any input: the fuzz targets run these functions, and a test replays every corpus file through them.
+
+use std::cell::RefCell;
+use std::sync::LazyLock;
+
+use transom_transcode::invalid::Invalid;
+use transom_transcode::plan::{BindPlan, Limits, OutOptions, OutPlan, Unknown};
+use transom_transcode::router::{Captures, Found, RouterBuilder};
+use transom_transcode::schema::{HttpRule, MessageId, Schema};
+use transom_transcode::scratch::Scratch;
+use transom_transcode::template::Template;
+use transom_transcode::to_json::to_json;
+use transom_transcode::to_wire::{Input, to_wire};
+
+const LIMITS: Limits = Limits { depth: 60, output: 1 << 20 };
+/// What is in the buffer before a translation appends to it.
+const BEFORE: &[u8] = b"before";
+
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let mut builder = Schema::builder();
+    builder.add(include_bytes!("fuzz.binpb"), "fuzz.binpb").expect("the set is well-formed");
+    builder.build().expect("the set is consistent")
+});
+
+/// The messages that the first byte of an input chooses from. Not all that is a `Strict` can be read back: required
+/// fields are asked for in JSON only.
+static MESSAGES: LazyLock<Vec<MessageId>> = LazyLock::new(|| {
+    let names = ["fuzz.Open", "fuzz.Closed", "google.protobuf.Value", "google.protobuf.Any", "fuzz.Strict"];
+    names.iter().filter_map(|name| SCHEMA.message_named(name)).collect()
+});
+
+/// How JSON requests bind: whole messages, one field as the body, none.
+static BINDINGS: LazyLock<Vec<BindPlan>> = LazyLock::new(|| {
+    let mut plans: Vec<BindPlan> = MESSAGES.iter().map(|id| BindPlan::whole(*id)).collect();
+    for (template, body) in [
+        ("/{string}/{nested.string=**}", ""),
+        ("/{nested.int32}", "*"),
+        ("/{nested.bytes}/{left}", "nested"),
+        ("/{color}", "many"),
+    ] {
+        let template = Template::parse(template).expect("a template");
+        let rule = HttpRule {
+            method: "POST".into(),
+            template: template.text().into(),
+            body: body.into(),
+            response_body: "".into(),
+        };
+        let unknown = if body == "nested" { Unknown::Ignore } else { Unknown::Refuse };
+        plans.push(BindPlan::compile(&SCHEMA, MESSAGES[0], &template, &rule, unknown).expect("a binding"));
+    }
+    plans
+});
+
+thread_local! {
+    // One for all inputs: what a translation leaves behind must not show in the next.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// A template, a newline, a path: parsing, inserting and finding never panic, and a match is of this template.
+pub(crate) fn template(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (text, path) = text.split_once('\n').unwrap_or((text, "/"));
+    let mut builder = RouterBuilder::new();
+    for (at, other) in ["/v1/{name=shelves/*}", "/v1/{id}:get", "/{rest=**}/end:get"].iter().enumerate() {
+        let other = Template::parse(other).expect("a template");
+        assert!(builder.insert("GET", &other, at).is_ok());
+    }
+    let variables = match Template::parse(text) {
+        Ok(template) => {
+            assert_eq!(template.text(), text);
+            let _ = builder.insert("GET", &template, usize::MAX);
+            template.variables().len()
+        }
+        Err(error) => {
+            assert!((1..=text.chars().count() + 1).contains(&error.column));
+            0
+        }
+    };
+    let router = builder.build();
+    let mut captures = Captures::default();
+    match router.find("HEAD", path, &mut captures) {
+        Found::Route(&route) => {
+            let values: Vec<&str> = captures.iter(path).collect();
+            assert_eq!(values.len(), if route == usize::MAX { variables } else { 1 });
+            assert!(values.iter().all(|value| path.contains(value)));
+            assert!(router.candidates(path).iter().any(|(_, candidate)| **candidate == route));
+        }
+        Found::NotFound => assert!(router.candidates(path).is_empty()),
+        Found::BadEscape => assert!(path.contains('%')),
+        Found::MethodNotAllowed(_) => panic!("HEAD is GET"),
+    }
+}
+
+/// A byte that chooses the binding, then JSON; for bindings with a path two captures and a query in front, a line each.
+/// What is accepted prints as JSON that reads and prints as the same again.
+pub(crate) fn json_to_wire(data: &[u8]) {
+    let [choice, rest @ ..] = data else { return };
+    let plan = &BINDINGS[usize::from(*choice) % BINDINGS.len()];
+    let mut lines = rest.splitn(4, |byte| *byte == b'\n').map(|line| std::str::from_utf8(line).unwrap_or_default());
+    let mut line = || lines.next().unwrap_or_default();
+    let captures;
+    let input = if plan.captures.is_empty() {
+        Input { body: rest, captures: &[], query: "" }
+    } else {
+        captures = [line(), line()];
+        Input { captures: &captures[..plan.captures.len()], query: line(), body: line().as_bytes() }
+    };
+    if let Ok(wire) = encode(plan, &input) {
+        let out = OutPlan { output: plan.input, field: None, options: OutOptions::default() };
+        let json = decode(&out, &wire).unwrap_or_else(|why| panic!("{why}: {wire:?}"));
+        stable(plan.input, &json);
+    }
+}
+
+/// A byte that chooses message and options, then protobuf. What is accepted is JSON that reads and prints as the same.
+pub(crate) fn wire_to_json(data: &[u8]) {
+    let [choice, wire @ ..] = data else { return };
+    let choice = usize::from(*choice);
+    let output = MESSAGES[choice % MESSAGES.len()];
+    let bits = choice / MESSAGES.len();
+    let options = OutOptions {
+        emit_defaults: bits & 1 != 0,
+        enums_as_numbers: bits & 2 != 0,
+        proto_names: bits & 4 != 0,
+        int64_as_numbers: bits & 8 != 0,
+    };
+    let Ok(json) = decode(&OutPlan { output, field: None, options }, wire) else { return };
+    assert!(serde_json::from_slice::<serde_json::Value>(&json).is_ok(), "{}", String::from_utf8_lossy(&json));
+    if let Ok(json) = decode(&OutPlan { output, field: None, options: OutOptions::default() }, wire) {
+        stable(output, &json);
+    }
+}
+
+/// JSON that we printed reads and prints as the same.
+fn stable(message: MessageId, json: &[u8]) {
+    let wire = match encode(&BindPlan::whole(message), &Input { body: json, captures: &[], query: "" }) {
+        Ok(wire) => wire,
+        Err(why) if why.message.contains("required") => return,
+        Err(why) => panic!("{why}: {}", String::from_utf8_lossy(json)),
+    };
+    let out = OutPlan { output: message, field: None, options: OutOptions::default() };
+    let again = decode(&out, &wire).unwrap_or_else(|why| panic!("{why}: {}", String::from_utf8_lossy(json)));
+    assert!(again == json, "{}\nbecame\n{}", String::from_utf8_lossy(json), String::from_utf8_lossy(&again));
+}
+
+fn encode(plan: &BindPlan, input: &Input<'_>) -> Result<Vec<u8>, Invalid> {
+    appended(|scratch, out| to_wire(&SCHEMA, plan, input, &LIMITS, scratch, out))
+}
+
+fn decode(plan: &OutPlan, wire: &[u8]) -> Result<Vec<u8>, Invalid> {
+    appended(|scratch, out| to_json(&SCHEMA, plan, wire, &LIMITS, scratch, out))
+}
+
+/// What a translation appends: what was there stays, of a refused one nothing stays, and limits hold.
+fn appended(translate: impl FnOnce(&mut Scratch, &mut Vec<u8>) -> Result<(), Invalid>) -> Result<Vec<u8>, Invalid> {
+    let mut out = BEFORE.to_vec();
+    let done = SCRATCH.with_borrow_mut(|scratch| translate(scratch, &mut out));
+    assert!(out.starts_with(BEFORE) && out.len() - BEFORE.len() <= LIMITS.output);
+    assert!(done.is_ok() || out == BEFORE, "a refused translation left something");
+    done.map(|()| out.split_off(BEFORE.len()))
+}
