@@ -10,6 +10,8 @@
 //!
 //! `PROPTEST_CASES` sets how many cases each property gets.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod compare;
 mod disorder;
 mod draw;
@@ -20,9 +22,10 @@ use proptest::prelude::*;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 use transom_transcode::invalid::Invalid;
-use transom_transcode::plan::{Limits, OutOptions, OutPlan};
+use transom_transcode::plan::{BindPlan, Limits, OutOptions, OutPlan};
 use transom_transcode::scratch::Scratch;
 use transom_transcode::to_json::to_json;
+use transom_transcode::to_wire::{Input, to_wire};
 
 use draw::{Draw, Supply};
 use schema::Both;
@@ -40,18 +43,46 @@ impl Both {
         to_json(&self.ours, &plan, wire, &Limits::default(), &mut Scratch::default(), &mut out)?;
         Ok(serde_json::from_slice(&out).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&out))))
     }
+
+    /// Wire → JSON, ours, as text.
+    fn text(&self, wire: &[u8], options: OutOptions) -> String {
+        let plan = OutPlan::compile(&self.ours, self.ours.message_named("t.M0").unwrap(), "", options).unwrap();
+        let mut out = Vec::new();
+        to_json(&self.ours, &plan, wire, &Limits::default(), &mut Scratch::default(), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// JSON → wire, ours, decoded by the oracle.
+    fn read(&self, text: &str) -> Result<DynamicMessage, Invalid> {
+        let plan = BindPlan::whole(self.ours.message_named("t.M0").unwrap());
+        let input = Input { body: text.as_bytes(), ..Input::default() };
+        let mut out = Vec::new();
+        to_wire(&self.ours, &plan, &input, &Limits::default(), &mut Scratch::default(), &mut out)?;
+        Ok(DynamicMessage::decode(self.top(), out.as_slice()).unwrap_or_else(|error| panic!("{error}: {text}")))
+    }
 }
 
-/// The oracle's JSON, by way of text: its floats have their own width there.
-fn oracle(message: &DynamicMessage, options: OutOptions) -> Option<serde_json::Value> {
+/// The oracle's JSON.
+fn oracle(message: &DynamicMessage, options: OutOptions, pretty: bool) -> Option<String> {
     let options = SerializeOptions::new()
         .skip_default_fields(!options.emit_defaults)
         .use_enum_numbers(options.enums_as_numbers)
         .use_proto_field_name(options.proto_names)
         .stringify_64_bit_integers(!options.int64_as_numbers);
     let mut text = Vec::new();
-    message.serialize_with_options(&mut serde_json::Serializer::new(&mut text), &options).ok()?;
-    Some(serde_json::from_slice(&text).unwrap())
+    let done = if pretty {
+        message.serialize_with_options(&mut serde_json::Serializer::pretty(&mut text), &options)
+    } else {
+        message.serialize_with_options(&mut serde_json::Serializer::new(&mut text), &options)
+    };
+    done.ok()?;
+    Some(String::from_utf8(text).unwrap())
+}
+
+/// The message as it crosses the wire: there the oracle loses the sign of a map's `-0`.
+fn again(message: &DynamicMessage) -> DynamicMessage {
+    let wire = message.encode_to_vec();
+    DynamicMessage::decode(prost_reflect::ReflectMessage::descriptor(message), wire.as_slice()).unwrap()
 }
 
 fn options(draw: &mut Draw<'_>) -> OutOptions {
@@ -65,10 +96,11 @@ fn options(draw: &mut Draw<'_>) -> OutOptions {
 
 /// Both print the same; ours may refuse integers that are no JSON numbers.
 fn check(both: &Both, wire: &[u8], options: OutOptions) -> Result<(), TestCaseError> {
-    let expected = oracle(&DynamicMessage::decode(both.top(), wire).unwrap(), options);
+    let expected = oracle(&DynamicMessage::decode(both.top(), wire).unwrap(), options, false);
     let printed = both.print(wire, "", options);
     // Merging can pair one message's type with another's bytes in an `Any`.
     let Some(expected) = expected else { return Ok(()) };
+    let expected = serde_json::from_str(&expected).unwrap();
     match printed {
         Ok(printed) => prop_assert!(compare::same(&printed, &expected), "ours   {printed}\noracle {expected}"),
         Err(why) if why.message.contains("different signs") => {}
@@ -121,6 +153,48 @@ proptest! {
     }
 
     #[test]
+    fn json_to_wire(supply in Supply::any()) {
+        let mut draw = supply.draw();
+        let both = Both::draw(&mut draw);
+        let options = OutOptions { emit_defaults: false, ..options(&mut draw) };
+        let message = value::message(&mut draw, &both.top(), 4);
+        let message = again(&message);
+        let text = oracle(&message, options, draw.one_in(2)).unwrap();
+        match both.read(&text) {
+            Ok(read) => prop_assert_eq!(compare::difference(&read, &message), None, "{}", text),
+            Err(why) => prop_assert!(false, "{why}: {text}"),
+        }
+    }
+
+    #[test]
+    fn wire_to_json_to_wire(supply in Supply::any()) {
+        let mut draw = supply.draw();
+        let both = Both::draw(&mut draw);
+        let options = OutOptions { int64_as_numbers: false, emit_defaults: false, ..options(&mut draw) };
+        let message = value::message(&mut draw, &both.top(), 4);
+        let message = again(&message);
+        let text = both.text(&message.encode_to_vec(), options);
+        match both.read(&text) {
+            Ok(read) => prop_assert_eq!(compare::difference(&read, &message), None, "{}", text),
+            Err(why) => prop_assert!(false, "{why}: {text}"),
+        }
+    }
+
+    #[test]
+    fn damaged_json_is_refused_or_read(supply in Supply::any(), damage in proptest::collection::vec(any::<(u16, u8)>(), 1..8)) {
+        let mut draw = supply.draw();
+        let both = Both::draw(&mut draw);
+        let message = value::message(&mut draw, &both.top(), 4);
+        let mut text = oracle(&message, OutOptions::default(), false).unwrap().into_bytes();
+        let likely = b"{}[]\",:-.e0\\u\n ";
+        for (at, byte) in damage {
+            let place = usize::from(at) % text.len();
+            text[place] = likely.get(usize::from(byte)).copied().unwrap_or(byte);
+        }
+        let _ = both.read(&String::from_utf8_lossy(&text));
+    }
+
+    #[test]
     fn damaged_wire_is_refused_or_printed(supply in Supply::any(), damage in proptest::collection::vec(any::<(u16, u8)>(), 1..8)) {
         let mut draw = supply.draw();
         let both = Both::draw(&mut draw);
@@ -134,7 +208,8 @@ proptest! {
         }
         let printed = both.print(&wire, "", options(&mut draw));
         if let (Ok(printed), Ok(message)) = (printed, DynamicMessage::decode(both.top(), wire.as_slice())) {
-            prop_assert!(printed.is_object(), "{printed} {message:?}");
+            prop_assert!(printed.is_object(), "{printed}");
+            prop_assert_eq!(compare::difference(&message, &message), None);
         }
     }
 }
