@@ -70,7 +70,10 @@ impl Gateway {
         // Route.
         let mut captured = Captured::new();
         let route = self.route(call, peer, &head, &mut captured)?;
-        let Action::Call(binding) = &route.action else { return Box::pin(self.ask_builtin(head.clone(), body)).await };
+        let Action::Call(binding) = &route.action else {
+            host(&head)?;
+            return Box::pin(self.ask_builtin(head.clone(), body)).await;
+        };
         let rpc = &binding.rpc;
 
         // Admit, by the head alone.
@@ -154,14 +157,19 @@ impl Gateway {
     }
 }
 
+/// The one host that the client means.
+fn host(head: &Parts) -> Result<HeaderValue, Error> {
+    metadata::host(&head.uri, &head.headers)
+        .ok_or_else(|| Error::bad_request("send one Host header, the same as in the request line or in :authority"))
+}
+
 /// What the head alone decides: one host, no tunnel, a deadline. What goes to the upstream with every message is
 /// complete from here.
 fn admit(call: &Call, peer: &Peer, rpc: &Rpc, head: &Parts) -> Result<Outgoing, Error> {
     if head.method == Method::CONNECT {
         return Err(Error::bad_request("CONNECT is not served here"));
     }
-    let host = metadata::host(&head.uri, &head.headers)
-        .ok_or_else(|| Error::bad_request("send one Host header, the same as in the request line or in :authority"))?;
+    let host = host(head)?;
     let deadline = call.deadline(rpc.settings.timeout.value, timeout(&head.headers)?);
     let mut headers = match call.dialect {
         Dialect::Grpc => metadata::from_grpc(&head.headers),

@@ -24,6 +24,9 @@ use super::preface::{self, Rewound};
 use crate::gateway::{Peer, State};
 use crate::telemetry::Protocol;
 
+/// A connection that came at the last moment may still say what it came for.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 /// What answers a connection's requests.
 pub(super) trait Answer: Send + Sync + 'static {
     /// The answers' bodies.
@@ -71,7 +74,10 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, mut socket: TcpStream
     let mut phases = terms.phases.clone();
     let detected = tokio::select! {
         detected = timeout(terms.limits.head, preface::detect(&mut socket)) => detected,
-        () = reached(&mut phases, Phase::Gone) => return,
+        () = async {
+            reached(&mut phases, Phase::Closing).await;
+            sleep(LAST_WORD).await;
+        } => return,
     };
     // A client that says nothing in time, leaves, or breaks off gets no answer: there is no request.
     let Ok(Ok(Some((protocol, head)))) = detected else { return };
@@ -146,9 +152,6 @@ where
 
 /// Drives a connection, and ends it when it is idle or the server drains.
 async fn drive<C: Graceful>(mut connection: Pin<&mut C>, mut watch: Watch, activity: &Activity, mut phases: Phases) {
-    /// A connection that came at the last moment may still say what it came for.
-    const LAST_WORD: Duration = Duration::from_millis(500);
-
     let mut look = pin!(sleep(watch.every));
     let mut phase = Phase::Serving;
     let mut closing = false;

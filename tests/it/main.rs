@@ -8,7 +8,6 @@
 mod architecture;
 mod cli_check;
 mod cli_descriptors;
-mod cli_routes;
 mod config_examples;
 mod demo_auth;
 mod demo_booking;
@@ -18,6 +17,9 @@ mod demo_tickets;
 #[expect(dead_code, reason = "the words come before the sentences")]
 mod support;
 mod admin_port;
+mod drain;
 mod health_endpoints;
 mod http_connection;
+mod http_requests;
+mod metrics_calls;
 mod support_self;

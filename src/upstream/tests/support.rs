@@ -24,7 +24,6 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) calls: Arc<AtomicUsize>,
     pub(super) connections: Arc<AtomicUsize>,
-    open: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -71,32 +70,20 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let accepted = Arc::clone(&connections);
-        let open = Arc::new(AtomicUsize::new(0));
-        let opened = Arc::clone(&open);
         let accepting = tokio::spawn(async move {
-            let mut serving = tokio::task::JoinSet::new();
+            let mut open = tokio::task::JoinSet::new();
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
                 tcp.set_nodelay(true).unwrap();
                 accepted.fetch_add(1, Ordering::Relaxed);
-                let (serve, opened) = (serve(tcp), Arc::clone(&opened));
-                opened.fetch_add(1, Ordering::Relaxed);
-                serving.spawn(async move {
-                    serve.await;
-                    opened.fetch_sub(1, Ordering::Relaxed);
-                });
+                open.spawn(serve(tcp));
             }
         });
-        Self { address, calls, connections, open, accepting }
+        Self { address, calls, connections, accepting }
     }
 
     pub(super) fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
-    }
-
-    /// Connections that are open now.
-    pub(super) fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
     }
 
     /// Ends it and all its connections; its address can be taken again.

@@ -1,5 +1,6 @@
 //! Plain HTTP clients: one request on a connection of its own, or many on one.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
@@ -79,7 +80,7 @@ impl Call {
             To::Http1(address) => {
                 let mut request = self.request.body(Full::new(self.body)).unwrap();
                 request.headers_mut().entry("host").or_insert(address.to_string().parse().unwrap());
-                connect_http1(address).await.send_request(request).await
+                connect_http1(address).await.expect("a connection").send_request(request).await
             }
             To::Http2(address) => {
                 let mut connection = Http2::open(address).await;
@@ -168,7 +169,12 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(super) async fn open(address: SocketAddr) -> Self {
-        Self { sender: connect_http1(address).await, address }
+        Self::try_open(address).await.expect("a connection")
+    }
+
+    /// An error if nobody listens.
+    pub(crate) async fn try_open(address: SocketAddr) -> io::Result<Self> {
+        Ok(Self { sender: connect_http1(address).await?, address })
     }
 
     /// One request after the other on this connection; an error is a connection that broke.
@@ -199,10 +205,15 @@ pub(super) type AnyBody = http_body_util::combinators::UnsyncBoxBody<Bytes, std:
 
 impl Http2 {
     pub(super) async fn open(address: SocketAddr) -> Self {
-        let io = TokioIo::new(soon("a connection", TcpStream::connect(address)).await.expect("a connection"));
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        Self::try_open(address).await.expect("a connection")
+    }
+
+    /// An error if nobody listens.
+    pub(crate) async fn try_open(address: SocketAddr) -> io::Result<Self> {
+        let io = TokioIo::new(soon("a connection", TcpStream::connect(address)).await?);
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(io::Error::other)?;
         tokio::spawn(connection);
-        Self { sender, address }
+        Ok(Self { sender, address })
     }
 
     /// The absolute URI of a path.
@@ -238,9 +249,21 @@ impl Http2 {
     }
 }
 
-async fn connect_http1(address: SocketAddr) -> http1::SendRequest<Full<Bytes>> {
-    let io = TokioIo::new(soon("a connection", TcpStream::connect(address)).await.expect("a connection"));
-    let (sender, connection) = http1::handshake(io).await.unwrap();
+async fn connect_http1(address: SocketAddr) -> io::Result<http1::SendRequest<Full<Bytes>>> {
+    let io = TokioIo::new(soon("a connection", TcpStream::connect(address)).await?);
+    let (sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
     tokio::spawn(connection);
-    sender
+    Ok(sender)
+}
+
+/// The server said that it has not looked at the request.
+pub(crate) fn is_refused(error: &hyper::Error) -> bool {
+    let mut source: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.is_go_away() && error.is_remote() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        }
+        source = error.source();
+    }
+    false
 }

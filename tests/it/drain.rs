@@ -1,0 +1,187 @@
+//! The end: what is in flight finishes, what comes late is told so, nothing is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::sync::Notify;
+use transom::server::Limits;
+use transom_transcode::status::Code;
+
+use crate::support::gateway::{Running, gateway};
+use crate::support::reply::{hang, ok};
+use crate::support::upstream::{self, Upstream};
+use crate::support::{client, soon, until};
+
+const BOOK: &str = "/v1/shelves/1/books/7";
+
+async fn behind(library: &Upstream, config: &str) -> Running {
+    gateway().descriptors("library").upstream("library", library).config(config).start().await
+}
+
+#[tokio::test]
+async fn a_call_in_flight_is_answered_and_the_gateway_is_not_ready() {
+    let go_on = Arc::new(Notify::new());
+    let held = go_on.clone();
+    let library = upstream::grpc("library.v1.Library")
+        .unary("GetBook", move |_| ok(json!({ "title": "Dune" })).when(&held))
+        .start()
+        .await;
+    let mut gateway = behind(&library, "").await;
+    let http1 = tokio::spawn(gateway.get(BOOK).try_send());
+    let http2 = tokio::spawn(gateway.get(BOOK).http2().try_send());
+    library.called("GetBook", 2).await;
+
+    gateway.shut_down();
+    until("draining", async || gateway.state.draining.load(Ordering::Relaxed)).await;
+    gateway.admin("/readyz").await.status(503).json(&json!({ "status": "not ready", "reason": "draining" }));
+    gateway.admin("/livez").await.status(200);
+    // Those that do not know yet are still served, and told not to come back.
+    gateway.get("/livez").await.status(200).header("connection", "close");
+    gateway.get("/readyz").await.status(503);
+
+    go_on.notify_waiters();
+    http1.await.unwrap().unwrap().status(200).header("connection", "close").json(&json!({ "title": "Dune" }));
+    http2.await.unwrap().unwrap().status(200).no_header("connection").json(&json!({ "title": "Dune" }));
+    gateway.ended().await.unwrap();
+    tokio::net::TcpStream::connect(gateway.address()).await.expect_err("nobody listens");
+    tokio::net::TcpStream::connect(gateway.admin_address()).await.expect_err("nobody listens");
+}
+
+#[tokio::test]
+async fn a_stream_in_flight_goes_on_to_its_end() {
+    let go_on = Arc::new(Notify::new());
+    let held = go_on.clone();
+    let library = upstream::grpc("library.v1.Library")
+        .server_stream("WatchBooks", move |_| {
+            ok(json!({ "pages": "1" })).then_wait(&held).then(json!({ "pages": "2" }))
+        })
+        .start()
+        .await;
+    let mut gateway = behind(&library, "").await;
+    let mut watch = gateway.grpc("library.v1.Library/WatchBooks").open().await;
+    watch.send(&json!({ "parent": "shelves/1" }));
+    watch.close();
+    assert_eq!(watch.next().await, Some(json!({ "pages": "1" })));
+    gateway.shut_down();
+    until("draining", async || gateway.state.draining.load(Ordering::Relaxed)).await;
+    go_on.notify_waiters();
+    assert_eq!(watch.next().await, Some(json!({ "pages": "2" })));
+    watch.status().await.failed(Code::Ok);
+    gateway.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn calls_that_do_not_end_are_broken_off_after_the_timeout() {
+    let library = upstream::grpc("library.v1.Library").unary("GetBook", |_| hang()).start().await;
+    let mut gateway = behind(&library, "drain_timeout: 300ms").await;
+    let call = tokio::spawn(gateway.get(BOOK).try_send());
+    library.called("GetBook", 1).await;
+    let asked = Instant::now();
+    gateway.ended().await.unwrap();
+    assert!(asked.elapsed() >= Duration::from_millis(300), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(4), "the call's own deadline is later: {:?}", asked.elapsed());
+    call.await.unwrap().expect_err("a broken connection");
+    library.cancelled("GetBook", 1).await;
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_it_up() {
+    let library = upstream::grpc("library.v1.Library").start().await;
+    let limits = Limits { lame_duck: Duration::from_millis(100), ..Limits::default() };
+    let mut gateway = gateway()
+        .descriptors("library")
+        .upstream("library", &library)
+        .limits(limits)
+        .config("drain_timeout: 20s")
+        .start()
+        .await;
+    let mut http1 = gateway.connect().await;
+    http1.send("GET", "/livez").await.unwrap();
+    let http2 = gateway.connect_http2().await;
+    http2.get("/livez").await.unwrap();
+    let silent = gateway.raw().await;
+    until("all are open", async || gateway.metric("transom_connections_accepted_total") == 3.0).await;
+    let asked = Instant::now();
+    gateway.ended().await.unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    drop(silent);
+}
+
+#[tokio::test]
+async fn under_load_no_call_is_lost() {
+    let library = upstream::grpc("library.v1.Library")
+        .unary("GetBook", |_| ok(json!({ "title": "Dune" })).after(Duration::from_millis(5)))
+        .start()
+        .await;
+    let limits = Limits { lame_duck: Duration::from_millis(200), ..Limits::default() };
+    let mut gateway = gateway()
+        .descriptors("library")
+        .upstream("library", &library)
+        .limits(limits)
+        .config("workers: 2")
+        .start()
+        .await;
+    let gone = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..16)
+        .map(|at| {
+            let (address, gone) = (gateway.address(), gone.clone());
+            tokio::spawn(async move {
+                if at % 2 == 0 { http1_client(address, &gone).await } else { http2_client(address, &gone).await }
+            })
+        })
+        .collect();
+    library.called("GetBook", 200).await;
+    gateway.ended().await.unwrap();
+    gone.store(true, Ordering::Relaxed);
+    let mut answered = 0;
+    for client in clients {
+        answered += soon("the client's end", client).await.unwrap();
+    }
+    library.saw("GetBook").times(answered);
+    assert!(answered >= 200, "{answered}");
+}
+
+/// Calls until nobody listens. Each request that was sent must be answered.
+async fn http1_client(address: std::net::SocketAddr, gone: &AtomicBool) -> usize {
+    let mut answered = 0;
+    loop {
+        let Ok(mut connection) = client::Connection::try_open(address).await else {
+            assert!(!gone.load(Ordering::Relaxed) || answered > 0);
+            return answered;
+        };
+        loop {
+            match connection.send("GET", BOOK).await {
+                Ok(reply) => {
+                    reply.status(200);
+                    answered += 1;
+                }
+                // Never sent: the last answer said `connection: close`.
+                Err(error) if error.is_canceled() || error.is_closed() => break,
+                Err(error) => panic!("a request was lost: {error:?}"),
+            }
+        }
+    }
+}
+
+async fn http2_client(address: std::net::SocketAddr, gone: &AtomicBool) -> usize {
+    let mut answered = 0;
+    loop {
+        let Ok(connection) = client::Http2::try_open(address).await else {
+            assert!(!gone.load(Ordering::Relaxed) || answered > 0);
+            return answered;
+        };
+        loop {
+            match connection.get(BOOK).await {
+                Ok(reply) => {
+                    reply.status(200);
+                    answered += 1;
+                }
+                // Never sent, or above the last stream that GOAWAY named: safe to repeat.
+                Err(error) if error.is_canceled() || error.is_closed() || client::is_refused(&error) => break,
+                Err(error) => panic!("a request was lost: {error:?}"),
+            }
+        }
+    }
+}
