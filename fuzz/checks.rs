@@ -95,6 +95,9 @@ pub(crate) fn template(data: &[u8]) {
 /// What is accepted prints as JSON that reads and prints as the same again.
 pub(crate) fn json_to_wire(data: &[u8]) {
     let [choice, rest @ ..] = data else { return };
+    if rest.is_empty() {
+        return; // no body is the empty message, and an empty google.protobuf.Value has no JSON
+    }
     let plan = &BINDINGS[usize::from(*choice) % BINDINGS.len()];
     let mut lines = rest.splitn(4, |byte| *byte == b'\n').map(|line| std::str::from_utf8(line).unwrap_or_default());
     let mut line = || lines.next().unwrap_or_default();
