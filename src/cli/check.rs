@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use crate::config;
+use crate::telemetry::Metrics;
 
 use super::{Refusal, load, output};
 
 /// Tells every problem of a configuration and of what it names.
 pub(super) fn check(file: &Path) -> Result<(), Refusal> {
-    load::configuration(file)?;
+    load::snapshot(file, &Metrics::new())?;
     output::print(&format!("{}: no problems\n", file.display()))
 }
 

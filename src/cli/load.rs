@@ -5,27 +5,48 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use transom_transcode::schema::Schema;
 
-use crate::config::{self, Config, MAX_TEXT};
+use crate::config::{self, Config, Lookup, MAX_TEXT};
+use crate::gateway::{Problem, Snapshot};
 use crate::sources;
+use crate::telemetry::Metrics;
 
 use super::Refusal;
 
-/// Reads a configuration and the schemas that it names.
-pub(super) fn configuration(file: &Path) -> Result<(Config, Schema), Refusal> {
+/// Reads a configuration and everything that it names.
+pub(super) fn snapshot(file: &Path, metrics: &Arc<Metrics>) -> Result<Snapshot, Refusal> {
     let text = read(file)?;
-    let name = file.display();
-    let config = config::parse(&text, &|name| env::var(name).ok()).map_err(|problems| {
+    compile(&file.display().to_string(), &text, &|name| env::var(name).ok(), metrics, |config| {
+        sources::load(&config.schema, file.parent().unwrap_or(Path::new("")))
+    })
+}
+
+/// What a configuration's text becomes; `name` stands for it in problems.
+pub(super) fn compile<P: Display>(
+    name: &str,
+    text: &str,
+    lookup: Lookup<'_>,
+    metrics: &Arc<Metrics>,
+    schema: impl FnOnce(&Config) -> Result<Schema, Vec<P>>,
+) -> Result<Snapshot, Refusal> {
+    let config = config::parse(text, lookup).map_err(|problems| {
         let mut lines: Vec<_> = problems.iter().map(|problem| format!("{name}:{problem}")).collect();
         if problems.more() > 0 {
             lines.push(format!("{name}: and {} more problems", problems.more()));
         }
         Refusal { lines }
     })?;
-    let schema = sources::load(&config.schema, file.parent().unwrap_or(Path::new("")));
-    Ok((config, schema.map_err(|problems| Refusal::of(&problems))?))
+    let schema = schema(&config).map_err(|problems| Refusal::of(&problems))?;
+    Snapshot::compile(&Arc::new(config), schema, metrics, None).map_err(|problems| {
+        let line = |problem: &Problem| match problem {
+            Problem::Config(problem) => format!("{name}:{problem}"),
+            Problem::Schema(problem) => problem.to_string(),
+        };
+        Refusal { lines: problems.iter().map(line).collect() }
+    })
 }
 
 /// The file's text, bounded.

@@ -3,8 +3,10 @@
 
 mod check;
 mod descriptors;
+mod explain;
 mod load;
 mod output;
+mod routes;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -36,6 +38,25 @@ enum Command {
         /// Print the JSON Schema of configurations instead.
         #[arg(long, conflicts_with = "config")]
         schema: bool,
+    },
+    /// Show what is served: method, path, RPC, upstream, timeout, and where each policy comes from.
+    Routes {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Show what would become of a request: its route, what is bound, the message that the RPC gets, policies, endpoints.
+    Explain {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The HTTP method.
+        method: String,
+        /// A path, or a whole URL.
+        url: String,
+        /// The request's body.
+        #[arg(short, long, value_name = "JSON", default_value = "", hide_default_value = true)]
+        data: String,
     },
     /// Compile a folder of .proto files to a descriptor set.
     Descriptors {
@@ -69,6 +90,10 @@ pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Check { schema: true, .. } => check::schema(),
         Command::Check { config, .. } => check::check(&config.unwrap_or_default()),
+        Command::Routes { config } => routes::routes(&config),
+        Command::Explain { config, method, url, data } => {
+            explain::explain(&config, &explain::Request { method: &method, url: &url, body: &data })
+        }
         Command::Descriptors { protos, output } => descriptors::descriptors(&protos, &output),
     };
     match done {

@@ -37,6 +37,7 @@ mod service;
 mod system;
 mod ticket;
 mod token;
+mod walkthrough;
 
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub use clock::{Clock, Hand};
 pub use running::{Login, Running, serve_one, start};
 pub use system::Service;
 pub use token::Secrets;
+pub use walkthrough::walkthrough;
 
 /// The descriptors of `proto/`, as [`google.protobuf.FileDescriptorSet`](prost_types::FileDescriptorSet).
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/descriptors/booking.binpb"));

@@ -134,6 +134,11 @@ impl<'a> Compiler<'a> {
                     let names = self.schema.services.iter().map(|known| &*known.name);
                     self.unknown(path(), "service", service, names);
                 }
+                Some(_) if !self.serving.contains_key(service) => {
+                    let message =
+                        format!("no upstream serves `{service}`; add it to the `services` of one, or remove this");
+                    self.config_problem(path(), message);
+                }
                 Some(_) if method == "*" => {}
                 Some(known) => {
                     if !known.methods.iter().any(|known| *known.name == *method) {

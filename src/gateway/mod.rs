@@ -30,5 +30,5 @@ pub use pipeline::Gateway;
 pub use route::{Action, Binding, Route, Rpc};
 pub use service::Service;
 pub use settings::{Origin, Setting, Settings};
-pub use snapshot::{Row, Snapshot, State};
+pub use snapshot::{Row, Snapshot, State, Value};
 pub use worker::{Peer, Worker};

@@ -41,18 +41,15 @@ pub struct Setting<T> {
 pub enum Origin {
     /// Transom's default.
     Default,
-    /// This upstream's section.
-    Upstream(Box<str>),
-    /// This entry of `methods`.
-    Method(Box<str>),
+    /// This place of the configuration, such as `upstreams.booking.timeout`.
+    Written(Box<str>),
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::Upstream(name) => write!(f, "upstreams.{name}"),
-            Self::Method(key) => write!(f, "methods.{key}"),
+            Self::Written(place) => f.write_str(place),
         }
     }
 }
@@ -71,24 +68,30 @@ impl Settings {
             .into_iter()
             .filter_map(|key| config.methods.get(&key).map(|entry| (key, entry)))
             .collect();
-        let layers = Layers { entries: &entries, upstream: name };
+        let layers = Layers { config, entries: &entries, upstream: name };
         let refuse_or_ignore = |wish: UnknownFields| match wish {
             UnknownFields::Refuse => Unknown::Refuse,
             UnknownFields::Ignore => Unknown::Ignore,
         };
         Self {
-            timeout: match layers.method(|entry| entry.timeout.map(Some)) {
+            timeout: match layers.method(&["timeout"], |entry| entry.timeout.map(Some)) {
                 Some(timeout) => timeout,
                 // A stream ends when it ends: a watch that is cut after a call's usual time is of no use.
                 None if server_streaming => Setting { value: None, from: Origin::Default },
-                None => layers.upstream(Some(upstream.timeout)),
+                None => layers.upstream(&["timeout"], Some(upstream.timeout)),
             },
-            unknown_fields: layers.or(|entry| entry.unknown_fields.map(refuse_or_ignore), Unknown::Refuse),
-            body: layers.method(|entry| entry.limits.body).unwrap_or_else(|| layers.upstream(upstream.limits.send)),
-            emit_defaults: layers.or(|entry| entry.output.emit_defaults, false),
-            enums_as_numbers: layers.or(|entry| entry.output.enums_as_numbers, false),
-            proto_names: layers.or(|entry| entry.output.proto_names, false),
-            int64_as_numbers: layers.or(|entry| entry.output.int64_as_numbers, false),
+            unknown_fields: layers.or(
+                &["unknown_fields"],
+                |entry| entry.unknown_fields.map(refuse_or_ignore),
+                Unknown::Refuse,
+            ),
+            body: layers
+                .method(&["limits", "body"], |entry| entry.limits.body)
+                .unwrap_or_else(|| layers.upstream(&["limits", "send"], upstream.limits.send)),
+            emit_defaults: layers.or(&["output", "emit_defaults"], |entry| entry.output.emit_defaults, false),
+            enums_as_numbers: layers.or(&["output", "enums_as_numbers"], |entry| entry.output.enums_as_numbers, false),
+            proto_names: layers.or(&["output", "proto_names"], |entry| entry.output.proto_names, false),
+            int64_as_numbers: layers.or(&["output", "int64_as_numbers"], |entry| entry.output.int64_as_numbers, false),
         }
     }
 
@@ -124,24 +127,29 @@ impl Settings {
 
 /// The places that a value may come from.
 struct Layers<'a> {
+    config: &'a config::Config,
     entries: &'a [(String, &'a config::Method)],
     upstream: &'a str,
 }
 
 impl Layers<'_> {
-    /// The value of the most specific entry that has one.
-    fn method<T>(&self, pick: impl Fn(&config::Method) -> Option<T>) -> Option<Setting<T>> {
-        self.entries
-            .iter()
-            .find_map(|(key, entry)| Some(Setting { value: pick(entry)?, from: Origin::Method(key.as_str().into()) }))
+    /// The value of the most specific entry that has this key.
+    fn method<T>(&self, key: &[&str], pick: impl Fn(&config::Method) -> Option<T>) -> Option<Setting<T>> {
+        self.entries.iter().find_map(|(name, entry)| {
+            let place = config::place(&[&["methods", name], key].concat());
+            Some(Setting { value: pick(entry)?, from: Origin::Written(place.into()) })
+        })
     }
 
-    fn or<T>(&self, pick: impl Fn(&config::Method) -> Option<T>, default: T) -> Setting<T> {
-        self.method(pick).unwrap_or(Setting { value: default, from: Origin::Default })
+    fn or<T>(&self, key: &[&str], pick: impl Fn(&config::Method) -> Option<T>, default: T) -> Setting<T> {
+        self.method(key, pick).unwrap_or(Setting { value: default, from: Origin::Default })
     }
 
-    fn upstream<T>(&self, value: T) -> Setting<T> {
-        Setting { value, from: Origin::Upstream(self.upstream.into()) }
+    /// The upstream's value, written or by default.
+    fn upstream<T>(&self, key: &[&str], value: T) -> Setting<T> {
+        let place = config::place(&[&["upstreams", self.upstream], key].concat());
+        let written = self.config.source.line(&place).is_some();
+        Setting { value, from: if written { Origin::Written(place.into()) } else { Origin::Default } }
     }
 }
 
@@ -153,12 +161,17 @@ mod tests {
     use crate::config;
 
     const CONFIG: &str = "
+        schema: { protos: [protos] }
         upstreams:
           library: { services: [library.v1.Library], endpoints: ['127.0.0.1:1'], timeout: 3s, limits: { send: 1KiB } }
         methods:
           library.v1.Library/*: { timeout: 2s, output: { emit_defaults: true, proto_names: true } }
           library.v1.Library/GetBook: { unknown_fields: ignore, output: { proto_names: false } }
     ";
+
+    fn written(place: &str) -> Origin {
+        Origin::Written(place.into())
+    }
 
     fn settings(method: &str) -> Settings {
         let config = config::parse(CONFIG, &|_| None).unwrap();
@@ -170,11 +183,11 @@ mod tests {
     fn the_most_specific_entry_wins_key_by_key() {
         let settings = settings("GetBook");
         assert_eq!(settings.timeout.value, Some(Duration::from_secs(2)));
-        assert_eq!(settings.timeout.from, Origin::Method("library.v1.Library/*".into()));
+        assert_eq!(settings.timeout.from, written("methods[\"library.v1.Library/*\"].timeout"));
         assert!(settings.emit_defaults.value);
         assert!(!settings.proto_names.value);
-        assert_eq!(settings.proto_names.from, Origin::Method("library.v1.Library/GetBook".into()));
-        assert_eq!((settings.body.value, settings.body.from), (1024, Origin::Upstream("library".into())));
+        assert_eq!(settings.proto_names.from, written("methods[\"library.v1.Library/GetBook\"].output.proto_names"));
+        assert_eq!((settings.body.value, settings.body.from), (1024, written("upstreams.library.limits.send")));
         assert_eq!(settings.enums_as_numbers.from, Origin::Default);
     }
 }

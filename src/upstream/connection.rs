@@ -1,6 +1,7 @@
 //! Connection: one HTTP/2 connection to an endpoint, from connect to drain.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,6 +13,7 @@ use h2::client::{self, ResponseFuture, SendRequest};
 use h2::{PingPong, SendStream};
 use http::Request;
 use parking_lot::Mutex;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use super::endpoint::Endpoint;
@@ -19,8 +21,11 @@ use super::failure::{Failure, FailureKind, Seen};
 use super::pool::{Connecting, Slot};
 use super::reaper::Reaper;
 
-/// From the first SYN to the peer's SETTINGS.
-const CONNECT: Duration = Duration::from_secs(5);
+/// From the first SYN to the peer's SETTINGS. Shorter than most deadlines: calls that wait can still go elsewhere.
+const CONNECT: Duration = Duration::from_secs(2);
+/// The kernel gives a connection up when the peer has acknowledged nothing for this long. It finds hosts that vanished, without
+/// PINGs, which servers built on grpc-go count and punish.
+const VANISHED: Duration = Duration::from_secs(20);
 /// Streams that one connection carries at most, whatever the peer allows.
 const STREAMS: usize = 1024;
 /// What one stream may send ahead of its reader.
@@ -169,8 +174,8 @@ async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
     let made = tokio::time::timeout(CONNECT, async {
         let begin = Instant::now();
         let tcp = TcpStream::connect(endpoint.address).await.map_err(|error| refused(error.to_string()))?;
-        tcp.set_nodelay(true).map_err(|error| refused(error.to_string()))?;
         let round_trip = begin.elapsed();
+        tune(&tcp).map_err(|error| refused(error.to_string()))?;
         let (handle, mut h2) = builder().handshake(tcp).await.map_err(|error| broken(&error))?;
         poll_fn(|cx| match Pin::new(&mut h2).poll(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Err(refused("closed before SETTINGS".to_owned()))),
@@ -182,6 +187,15 @@ async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
         Ok((handle, h2, round_trip))
     });
     made.await.unwrap_or_else(|_| Err(refused("timed out".to_owned())))
+}
+
+fn tune(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(VANISHED).with_interval(VANISHED / 4))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(VANISHED))?;
+    Ok(())
 }
 
 fn refused(cause: String) -> Failure {
@@ -226,6 +240,6 @@ impl Drop for End {
     fn drop(&mut self) {
         self.connection.drain();
         self.reaping.abort();
-        self.connection.reaper.clear();
+        self.connection.reaper.end();
     }
 }

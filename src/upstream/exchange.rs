@@ -160,7 +160,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let (send, response, receive) = (self.send.take(), self.response.take(), self.receive.take());
         let Some(place) = self.place.take() else { return };
-        if self.sent && self.received {
+        // A trailers-only answer is over with its head.
+        let received = self.received || receive.as_ref().is_some_and(RecvStream::is_end_stream);
+        if self.sent && received {
             // The stream before its place: h2 has let go of it when the next is opened.
             drop((send, response, receive));
             return;

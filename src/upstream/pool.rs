@@ -42,6 +42,14 @@ impl Pool {
         self.wheel.timer(deadline)
     }
 
+    /// Streams that wait to be reset.
+    #[cfg(test)]
+    pub(super) fn left(&self) -> usize {
+        let slots = self.slots.lock();
+        let members = |slot: &Arc<Slot>| slot.state.lock().members.clone();
+        slots.values().flat_map(members).map(|member| member.reaper.held()).sum()
+    }
+
     /// A stream to `endpoint`, or a place in the queue for one.
     pub(super) fn acquire(&self, endpoint: &Arc<Endpoint>, roster: &Arc<Roster>) -> Acquired {
         let mut slots = self.slots.lock();
@@ -57,6 +65,15 @@ impl Pool {
             state: Mutex::default(),
         });
         slots.entry(endpoint.id).or_insert(slot).acquire()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for slot in self.slots.get_mut().values() {
+            let members = slot.state.lock().members.clone();
+            members.iter().for_each(|member| member.drain());
+        }
     }
 }
 
@@ -186,6 +203,10 @@ impl Slot {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         self.roster.set_down(&self.endpoint, true);
+        self.refuse(waiting, failure);
+    }
+
+    fn refuse(&self, waiting: VecDeque<oneshot::Sender<Grant>>, failure: &Failure) {
         for call in waiting {
             // One that has left needs no answer.
             drop(call.send(Err(failure.clone().at(&self.endpoint.label))));
@@ -201,7 +222,12 @@ impl Slot {
             return;
         }
         self.endpoint.metrics.connections().dec();
-        if !state.waiting.is_empty() && state.members.is_empty() && state.connecting == 0 {
+        if self.endpoint.is_retired() {
+            let waiting = std::mem::take(&mut state.waiting);
+            drop(state);
+            let gone = Failure::new(Seen::NotSeen, FailureKind::NoEndpoint, "the endpoint is retired");
+            self.refuse(waiting, &gone);
+        } else if !state.waiting.is_empty() && state.members.is_empty() && state.connecting == 0 {
             self.connect(&mut state);
         }
     }

@@ -71,17 +71,20 @@ pub(super) struct Reaper {
 struct State {
     held: VecDeque<Left>,
     pace: Pace,
+    /// The connection is gone, and with it every stream.
+    ended: bool,
 }
 
 impl Reaper {
     pub(super) fn new(round_trip: Duration) -> Self {
-        Self { state: Mutex::new(State { held: VecDeque::new(), pace: Pace::new(round_trip) }), arrived: Notify::new() }
+        let state = State { held: VecDeque::new(), pace: Pace::new(round_trip), ended: false };
+        Self { state: Mutex::new(state), arrived: Notify::new() }
     }
 
     /// Resets the stream, now or in its turn.
     pub(super) fn leave(&self, left: Left) {
         let mut state = self.state.lock();
-        if state.held.is_empty() && state.pace.admit(Instant::now()) {
+        if state.ended || (state.held.is_empty() && state.pace.admit(Instant::now())) {
             drop(state);
             left.reset();
             return;
@@ -92,9 +95,17 @@ impl Reaper {
         }
     }
 
-    /// The connection is gone, and with it every stream.
-    pub(super) fn clear(&self) {
-        let held = std::mem::take(&mut self.state.lock().held);
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.state.lock().held.len()
+    }
+
+    /// Lets go of everything: there is no connection any more.
+    pub(super) fn end(&self) {
+        let mut state = self.state.lock();
+        state.ended = true;
+        let held = std::mem::take(&mut state.held);
+        drop(state);
         held.into_iter().for_each(Left::reset);
     }
 }
@@ -183,5 +194,40 @@ impl Pace {
     /// A round trip by the clock, with room for a busy peer.
     fn pause(&self) -> Duration {
         (self.round_trip * 2).clamp(Duration::from_millis(5), QUIET)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{BURST, PINGS, Pace, QUIET};
+
+    #[test]
+    fn a_burst_goes_out_and_the_rest_waits_for_the_round_trip() {
+        let mut pace = Pace::new(Duration::from_millis(1));
+        let now = Instant::now();
+        assert_eq!((0..100).filter(|_| pace.admit(now)).count(), BURST);
+        // A full burst of held ones went out with the new round: nothing else may.
+        pace.next_round(now, BURST);
+        assert!(!pace.admit(now));
+        pace.next_round(now, BURST - 1);
+        assert!(pace.admit(now) && !pace.admit(now));
+    }
+
+    #[test]
+    fn a_quiet_second_is_a_round_trip() {
+        let mut pace = Pace::new(Duration::from_millis(1));
+        let now = Instant::now();
+        while pace.admit(now) {}
+        assert!(!pace.admit(now + QUIET));
+        assert!(pace.admit(now + QUIET + Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn pings_stop_when_nothing_comes_back_and_go_on_when_something_does() {
+        let mut pace = Pace::new(Duration::from_millis(1));
+        assert_eq!((0..10).filter(|_| pace.may_ping(false)).count(), PINGS);
+        assert!(pace.may_ping(true));
     }
 }

@@ -212,3 +212,6 @@ impl Inner {
 fn slot(tick: u64) -> usize {
     (tick % SLOTS as u64) as usize
 }
+
+#[cfg(test)]
+mod tests;

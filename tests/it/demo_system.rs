@@ -1,7 +1,5 @@
 //! The system as a whole: descriptors, health, reflection, instances that stop.
 
-use std::path::Path;
-
 use tokio_stream::StreamExt;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
@@ -14,7 +12,6 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 use transom::demo::proto::ticket::ticket_inventory_client::TicketInventoryClient;
 use transom::demo::proto::ticket::{GetReservationRequest, WatchEventRequest};
 use transom::demo::{self, Service};
-use transom::sources::compile_folder;
 
 use crate::demo_client::{EVENT, options, refused, system};
 use crate::support::soon;
@@ -26,16 +23,6 @@ const SERVES: [(Service, &[&str]); 5] = [
     (Service::Queue, &["booking.BookingWorker"]),
     (Service::Payment, &["payment.PaymentService"]),
 ];
-
-#[test]
-fn the_descriptors_are_what_the_protos_compile_to() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
-    let compiled = compile_folder(&folder).expect("proto/ compiles");
-    assert!(
-        compiled == demo::DESCRIPTORS,
-        "proto/ has changed: cargo run -- descriptors proto -o descriptors/booking.binpb"
-    );
-}
 
 #[tokio::test]
 async fn every_instance_is_healthy_under_each_of_its_names() {

@@ -8,6 +8,7 @@
 mod architecture;
 mod cli_check;
 mod cli_descriptors;
+mod cli_routes;
 mod config_examples;
 mod demo_auth;
 mod demo_booking;

@@ -28,12 +28,6 @@ use crate::scratch::Scratch;
 pub use status::status_to_json;
 use value::Printer;
 
-/// Work that an input of any size may take.
-const WORK: usize = 64 << 10;
-
-/// Work that each byte of input allows.
-const WORK_PER_BYTE: usize = 8;
-
 /// Appends `message` as JSON to `out`.
 ///
 /// # Errors
@@ -58,15 +52,14 @@ pub fn to_json(
         text,
         scratch: &mut scratch.json,
         depth: limits.depth,
-        work: message.len().saturating_mul(WORK_PER_BYTE).saturating_add(WORK),
+        work: value::budget(message),
     };
-    let done = match printer.stream(plan) {
-        Err(Halt::Disorder) => {
-            printer.restart(limits);
-            printer.indexed(plan)
-        }
-        done => done,
-    };
+    let mut done = printer.stream(plan);
+    if done.is_err() {
+        // A refusal is not final either: a later record may replace what was refused, or complete it.
+        printer.restart(limits);
+        done = printer.indexed(plan);
+    }
     let done = done.and_then(|()| printer.text.finish().map_err(Halt::from));
     done.map_err(|halt| {
         out.truncate(start);

@@ -9,8 +9,9 @@ use http::Uri;
 use http_body_util::Full;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
+use transom_transcode::status::Code;
 
-use super::support::{framed, outgoing, until, upstream};
+use super::support::{framed, join, numbered, outgoing, until, upstream, who};
 use crate::upstream::{Pool, Upstream};
 
 /// tonic's own health service, and the connections that it was asked for.
@@ -72,4 +73,31 @@ async fn streams_that_are_left_make_room_for_others() {
     }
     check(&upstream, &pool).await;
     assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn answers_in_trailers_alone_are_no_cancellations() {
+    let (address, connections) = tonic().await;
+    let (upstream, pool) = (upstream(&[address]), Pool::new(0, 1));
+    for _ in 0..50 {
+        // tonic says UNIMPLEMENTED in a head of its own. As left streams, 16 at a time, these would have to wait for PINGs.
+        let calls = (0..100).map(|_| upstream.unary(&pool, outgoing(Duration::from_secs(5)), framed(b"")));
+        for outcome in join(calls).await {
+            assert_eq!(outcome.unwrap_err().code(), Some(Code::Unimplemented));
+        }
+        assert_eq!(pool.left(), 0);
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_pool_that_is_dropped_closes_its_connections() {
+    let server = numbered(1).await;
+    let upstream = upstream(&[server.address]);
+    let pool = Pool::new(0, 1);
+    assert_eq!(who(&upstream, &pool).await, 1);
+    assert_eq!(upstream.describe()[0].connections, 1);
+    drop(pool);
+    until(|| upstream.describe()[0].connections == 0).await;
+    until(|| server.open() == 0).await;
 }

@@ -24,6 +24,7 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) calls: Arc<AtomicUsize>,
     pub(super) connections: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -70,20 +71,32 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let accepted = Arc::clone(&connections);
+        let open = Arc::new(AtomicUsize::new(0));
+        let opened = Arc::clone(&open);
         let accepting = tokio::spawn(async move {
-            let mut open = tokio::task::JoinSet::new();
+            let mut serving = tokio::task::JoinSet::new();
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
                 tcp.set_nodelay(true).unwrap();
                 accepted.fetch_add(1, Ordering::Relaxed);
-                open.spawn(serve(tcp));
+                let (serve, opened) = (serve(tcp), Arc::clone(&opened));
+                opened.fetch_add(1, Ordering::Relaxed);
+                serving.spawn(async move {
+                    serve.await;
+                    opened.fetch_sub(1, Ordering::Relaxed);
+                });
             }
         });
-        Self { address, calls, connections, accepting }
+        Self { address, calls, connections, open, accepting }
     }
 
     pub(super) fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are open now.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Ends it and all its connections; its address can be taken again.

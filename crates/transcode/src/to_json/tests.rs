@@ -318,6 +318,13 @@ fn dynamic_values() {
 }
 
 #[test]
+fn what_was_refused_may_be_replaced_or_completed() {
+    assert_eq!(print(&[len(66, ""), len(66, int(4, 1))].concat()), r#"{"value":true}"#);
+    assert_eq!(print(&[len(62, int(2, 1 << 31)), len(62, int(2, 0))].concat()), r#"{"at":"1970-01-01T00:00:00Z"}"#);
+    assert_eq!(print(&[len(51, [0xff]), int(53, 1)].concat()), r#"{"middle":1}"#);
+}
+
+#[test]
 fn dynamic_values_without_a_json_form_are_refused() {
     assert_eq!(refuse(&len(66, "")).field, "value");
     assert_eq!(refuse(&len(66, long(2, f64::NAN))).field, "value");

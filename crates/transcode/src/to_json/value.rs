@@ -11,6 +11,12 @@ use crate::scratch::{Json, Span};
 /// The largest integer up to which every one is a number that JSON readers keep.
 const EXACT: u64 = 1 << 53;
 
+/// Work that an input of any size may take.
+const WORK: usize = 64 << 10;
+
+/// Work that each byte of input allows.
+const WORK_PER_BYTE: usize = 8;
+
 type Done = Result<(), Halt>;
 
 /// One message on its way to JSON.
@@ -25,6 +31,11 @@ pub(super) struct Printer<'a> {
     pub(super) depth: u16,
     /// Work that may still be done beyond reading the input.
     pub(super) work: usize,
+}
+
+/// What an input may cost beyond reading it.
+pub(super) fn budget(wire: &[u8]) -> usize {
+    wire.len().saturating_mul(WORK_PER_BYTE).saturating_add(WORK)
 }
 
 /// A scalar that was read: its bits, or where a string or bytes lie.
@@ -83,6 +94,7 @@ impl<'a> Printer<'a> {
     pub(super) fn restart(&mut self, limits: &Limits) {
         self.text.restart();
         self.depth = limits.depth;
+        self.work = budget(self.wire);
     }
 
     /// Goes one level down.

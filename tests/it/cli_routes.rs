@@ -1,0 +1,83 @@
+//! `transom routes` and `transom explain`: what is served and what would become of a request.
+
+use std::process::{Command, Output};
+
+const CONFIG: &str = "examples/booking/transom.yaml";
+
+fn transom(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_transom"))
+        .args(arguments)
+        .env_clear()
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the command runs")
+}
+
+/// What is printed, each run of spaces as one.
+fn printed(output: &Output) -> Vec<String> {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
+    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn explain(arguments: &[&str]) -> Vec<String> {
+    printed(&transom(&[&["explain", "--config", CONFIG], arguments].concat()))
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let output = transom(&[&["explain", "--config", CONFIG], arguments].concat());
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+#[test]
+fn routes_say_where_each_policy_comes_from() {
+    let lines = printed(&transom(&["routes", "--config", CONFIG]));
+    assert_eq!(lines[0], "METHOD PATH RPC UPSTREAM TIMEOUT POLICY");
+    let has = |line: &str| assert!(lines.iter().any(|other| other.starts_with(line)), "{line} is not in {lines:#?}");
+    has("GET /api/v1/events ticket.TicketService/GetEvents ticket 5s (transom.yaml:");
+    has("POST /api/v1/bookings/{booking_id}:cancel booking.BookingService/CancelBooking booking 5s (transom.yaml:");
+    has("gRPC /auth.AuthService/ValidateToken auth.AuthService/ValidateToken auth 5s (transom.yaml:");
+    has("GET /api/v1/queue/{entry_id}:watch booking.BookingWorker/WatchQueueEntry queue none (default) ");
+    assert!(!lines.iter().any(|line| line.contains("BookingLedger")), "{lines:#?}");
+}
+
+#[test]
+fn explain_shows_what_the_rpc_gets() {
+    let lines = explain(&["GET", "/api/v1/events/e%207/tickets?page_size=3"]);
+    assert_eq!(lines[0], "route GET /api/v1/events/{event_id}/tickets → ticket.TicketService/GetAvailableTickets");
+    assert!(lines.contains(&"path event_id = e%207".to_owned()), "{lines:#?}");
+    let message = lines.iter().find(|line| line.starts_with("message ")).expect("a message");
+    assert!(message.contains("\"eventId\":\"e 7\"") && message.contains("\"pageSize\":3"), "{message}");
+    assert!(lines.iter().any(|line| line.starts_with("policy timeout: 5s (transom.yaml:")), "{lines:#?}");
+    assert!(lines.contains(&"endpoint 127.0.0.1:50052".to_owned()), "{lines:#?}");
+}
+
+#[test]
+fn explain_shows_the_candidates_that_lose() {
+    let lines = explain(&["PATCH", "https://api.example.com/api/v1/bookings/b1", "-d", "{}"]);
+    assert_eq!(lines[0], "route PATCH /api/v1/bookings/{booking_id} → booking.BookingService/UpdateBooking");
+    let other = "not GET /api/v1/bookings/{booking_id} → booking.BookingService/GetBooking: another method";
+    assert!(lines.contains(&other.to_owned()), "{lines:#?}");
+}
+
+#[test]
+fn explain_knows_rpcs_and_built_in_endpoints() {
+    let lines = explain(&["POST", "/auth.AuthService/ValidateToken", "-d", "{}"]);
+    assert!(lines[0].ends_with("auth.AuthService/ValidateToken"), "{lines:#?}");
+    assert!(lines.contains(&"message auth.ValidateTokenRequest {}".to_owned()), "{lines:#?}");
+    assert_eq!(explain(&["get", "/health"]), ["route GET /health", "answer by the gateway itself"]);
+}
+
+#[test]
+fn explain_tells_why_not() {
+    let lines = refused(&["GET", "/api/v1/nothing"]);
+    assert!(lines.starts_with("GET /api/v1/nothing: 404 NO_ROUTE: "), "{lines}");
+    let lines = refused(&["DELETE", "/api/v1/events"]);
+    assert!(lines.starts_with("DELETE /api/v1/events: 405 METHOD_NOT_ALLOWED: "), "{lines}");
+    assert!(lines.contains("the path is that of GET /api/v1/events → ticket.TicketService/GetEvents"), "{lines}");
+    let lines = refused(&["POST", "/api/v1/auth/login", "-d", "{\"emial\": 1}"]);
+    assert!(lines.contains("400 BAD_REQUEST: ") && lines.contains("emial"), "{lines}");
+    let lines = refused(&["GET", "not a path"]);
+    assert!(lines.contains("write a path such as `/v1/books`"), "{lines}");
+}
