@@ -2,17 +2,24 @@
 //! a problem), 2 is a usage error.
 
 mod check;
+#[cfg(feature = "demo")]
+mod demo;
 mod descriptors;
 mod explain;
 mod load;
+mod log;
 mod output;
 mod routes;
+mod serve;
 
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+#[cfg(feature = "demo")]
+use crate::demo::Service;
 
 /// A gRPC-first API gateway: protobuf descriptors in, REST and gRPC out.
 #[derive(Debug, Parser)]
@@ -30,6 +37,28 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the gateway until SIGTERM or SIGINT; calls in flight end first.
+    Serve {
+        /// The configuration, usually `transom.yaml`.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Run the booking system's services in this process and the gateway before them.
+    #[cfg(feature = "demo")]
+    Demo {
+        /// The gateway's port on 127.0.0.1 (3000), or the service's on every address.
+        #[arg(long)]
+        port: Option<u16>,
+        /// The gateway's admin port.
+        #[arg(long, default_value_t = 9090)]
+        admin_port: u16,
+        /// Instances of each service.
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
+        instances: u16,
+        /// Run one instance of this service alone.
+        #[arg(long, requires = "port", conflicts_with_all = ["admin_port", "instances"], value_parser = service)]
+        service: Option<Service>,
+    },
     /// Tell every problem of a configuration, the schemas it names included.
     Check {
         /// The configuration, usually `transom.yaml`.
@@ -88,6 +117,14 @@ impl Refusal {
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
+        Command::Serve { config } => serve::serve(&config),
+        #[cfg(feature = "demo")]
+        Command::Demo { service: Some(service), port, .. } => demo::one(service, port.unwrap_or_default()),
+        #[cfg(feature = "demo")]
+        Command::Demo { port, admin_port, instances, .. } => {
+            let port = port.unwrap_or(3000);
+            demo::all(&demo::Ports { port, admin: admin_port, instances: usize::from(instances) })
+        }
         Command::Check { schema: true, .. } => check::schema(),
         Command::Check { config, .. } => check::check(&config.unwrap_or_default()),
         Command::Routes { config } => routes::routes(&config),
@@ -105,4 +142,12 @@ pub fn run() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+#[cfg(feature = "demo")]
+fn service(name: &str) -> Result<Service, String> {
+    Service::named(name).ok_or_else(|| {
+        let names: Vec<_> = Service::ALL.iter().map(|service| service.name()).collect();
+        format!("the services are {}", names.join(", "))
+    })
 }

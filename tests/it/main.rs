@@ -9,6 +9,7 @@ mod architecture;
 mod cli_check;
 mod cli_descriptors;
 mod cli_routes;
+mod cli_serve;
 mod config_examples;
 mod demo_auth;
 mod demo_booking;

@@ -33,7 +33,7 @@ enum To {
 }
 
 impl Call {
-    pub(super) fn new(address: SocketAddr, method: &str, path: &str) -> Self {
+    pub(crate) fn new(address: SocketAddr, method: &str, path: &str) -> Self {
         Self { to: To::Http1(address), request: Request::builder().method(method).uri(path), body: Bytes::new() }
     }
 

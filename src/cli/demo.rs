@@ -1,0 +1,125 @@
+//! `transom demo`: the booking system's services in this process and the gateway before them, or one service alone.
+
+use std::env;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::oneshot;
+use transom_transcode::schema::Schema;
+
+use crate::demo::{self, DESCRIPTORS, Login, Options, Service};
+use crate::telemetry::Metrics;
+
+use super::serve::{self, Shutdown};
+use super::{Refusal, load, log, output};
+
+/// The gateway's configuration: that of the example, its variables set to where the services run.
+const CONFIG: &str = include_str!("../../examples/booking/transom.yaml");
+
+/// What of the demo the arguments choose.
+pub(super) struct Ports {
+    pub(super) port: u16,
+    pub(super) admin: u16,
+    pub(super) instances: usize,
+}
+
+/// Runs all services and the gateway until SIGTERM or SIGINT.
+pub(super) fn all(ports: &Ports) -> Result<(), Refusal> {
+    log::start()?;
+    let system = System::start(ports.instances)?;
+    let lookup = |name: &str| match name {
+        "HOST" => Some(Ipv4Addr::LOCALHOST.to_string()),
+        "PORT" => Some(ports.port.to_string()),
+        "ADMIN_PORT" => Some(ports.admin.to_string()),
+        _ => system.variable(name).or_else(|| env::var(name).ok()),
+    };
+    let metrics = Metrics::new();
+    let snapshot = load::compile("examples/booking/transom.yaml", CONFIG, &lookup, &metrics, |_| {
+        let mut builder = Schema::builder();
+        builder.add(DESCRIPTORS, "descriptors/booking.binpb")?;
+        builder.build()
+    })?;
+    let welcome = |address: SocketAddr| output::print(&demo::walkthrough(address.port(), system.login));
+    serve::control()?.block_on(serve::run(snapshot, metrics, welcome))
+}
+
+/// Runs one instance of one service on every address until SIGTERM or SIGINT.
+pub(super) fn one(service: Service, port: u16) -> Result<(), Refusal> {
+    log::start()?;
+    serve::control()?.block_on(async {
+        let shutdown = Shutdown::watch()?;
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let running = demo::serve_one(service, address, options(1)?).await;
+        let running = running.map_err(|error| Refusal::new(format!("{address}: {error}")))?;
+        tracing::info!(service = service.name(), address = ?running.addresses(service), "listening");
+        shutdown.told().await;
+        running.shutdown().await;
+        Ok(())
+    })
+}
+
+fn options(instances: usize) -> Result<Options, Refusal> {
+    let options = Options::from_env().map_err(|error| Refusal::new(format!("no random numbers: {error}")))?;
+    Ok(Options { instances, ..options })
+}
+
+/// The services, on a thread of their own: they are the load, not the gateway.
+struct System {
+    /// Variables of the example configuration, and what they are set to.
+    variables: Vec<(&'static str, String)>,
+    login: Option<Login>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl System {
+    fn start(instances: usize) -> Result<Self, Refusal> {
+        let options = options(instances)?;
+        let runtime = serve::control()?;
+        let (stop, stopped) = oneshot::channel();
+        let (started, start) = mpsc::channel();
+        let thread = thread::Builder::new().name("demo".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                match demo::start(options).await {
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                    }
+                    Ok(running) => {
+                        let variables = Service::ALL.map(|service| (service.url().0, join(running.addresses(service))));
+                        let _ = started.send(Ok((variables, running.login)));
+                        // An error says that the other side is gone: the end as well.
+                        let _ = stopped.await;
+                        running.shutdown().await;
+                    }
+                }
+            });
+        });
+        let cannot = |error: &dyn std::fmt::Display| Refusal::new(format!("the services cannot be started: {error}"));
+        let thread = thread.map_err(|error| cannot(&error))?;
+        let (variables, login) = match start.recv() {
+            Ok(Ok(started)) => started,
+            Ok(Err(error)) => return Err(cannot(&error)),
+            Err(_) => return Err(cannot(&"their thread ended")),
+        };
+        Ok(Self { variables: variables.into(), login, stop: Some(stop), thread: Some(thread) })
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.clone())
+    }
+}
+
+impl Drop for System {
+    /// Calls in flight end first.
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn join(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}

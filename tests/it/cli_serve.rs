@@ -1,0 +1,167 @@
+//! `transom serve` and `transom demo` as processes: they start, they take their variables, they end.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::support::PATIENCE;
+use crate::support::client::{Call, Reply};
+
+/// A command that runs until it is told to end.
+struct Process {
+    child: Child,
+    log: Receiver<String>,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+}
+
+impl Process {
+    /// Runs it with these variables alone and waits until it listens.
+    fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_transom"))
+            .args(arguments)
+            .env_clear()
+            .envs(variables.iter().copied())
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command runs");
+        let (lines, log) = channel();
+        let stderr = BufReader::new(child.stderr.take().expect("its stderr"));
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        let (address, admin) = loop {
+            let Ok(line) = log.recv_timeout(PATIENCE) else { panic!("it does not listen: {:?}", child.wait()) };
+            let entry: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+            if entry["message"] == "listening" {
+                let field = |name: &str| entry[name].as_str().map(|text| text.trim_matches(['[', ']']).to_owned());
+                let address = field("address").expect("an address").parse().expect("an address");
+                break (address, field("admin").map(|admin| admin.parse().expect("an address")));
+            }
+        };
+        Self { child, log, address, admin }
+    }
+
+    fn get(&self, path: &str) -> Reply {
+        send(Call::new(self.address, "GET", path))
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Reply {
+        send(Call::new(self.address, "POST", path).json(body))
+    }
+
+    /// Sends a signal and waits for the end: the exit code, and the log's lines since it listens.
+    fn end(mut self, signal: &str) -> (Option<i32>, Vec<String>) {
+        let kill = format!("kill -{signal} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+        let code = self.child.wait().expect("its end").code();
+        (code, self.log.iter().collect())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn send(call: Call) -> Reply {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async { call.await })
+}
+
+#[test]
+fn serve_listens_answers_and_drains() {
+    let example = ["serve", "--config", "examples/booking/transom.yaml"];
+    let gateway =
+        Process::start(&example, &[("HOST", "127.0.0.1"), ("PORT", "0"), ("ADMIN_PORT", "0"), ("WORKERS", "2")]);
+    gateway.get("/livez").status(200);
+    gateway.get("/nothing").status(404).reason("NO_ROUTE");
+    send(Call::new(gateway.admin.expect("an admin port"), "GET", "/metrics")).status(200);
+    // No service runs.
+    gateway.get("/api/v1/events").status(503).reason("NO_ENDPOINT");
+
+    let (code, log) = gateway.end("TERM");
+    assert_eq!(code, Some(0));
+    assert!(log.iter().any(|line| line.contains("/api/v1/events")), "{log:#?}");
+    assert!(log.iter().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log:#?}");
+}
+
+#[test]
+fn serve_tells_what_it_cannot() {
+    let run = |variables: &[(&str, &str)]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_transom"))
+            .args(["serve", "--config", "examples/booking/transom.yaml"])
+            .env_clear()
+            .envs(variables.iter().copied())
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("the command runs");
+        (output.status.code(), String::from_utf8(output.stderr).expect("UTF-8"))
+    };
+    let (code, lines) = run(&[("PORT", "http")]);
+    assert_eq!(code, Some(1));
+    assert!(lines.starts_with("examples/booking/transom.yaml:6: listen: `0.0.0.0:http` is not an address"), "{lines}");
+
+    let (code, lines) = run(&[("RUST_LOG", "info,=x=")]);
+    assert_eq!((code, lines.starts_with("RUST_LOG: ")), (Some(1), true), "{lines}");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its address").port().to_string();
+    let (code, lines) = run(&[("HOST", "127.0.0.1"), ("PORT", &port), ("ADMIN_PORT", "0")]);
+    assert_eq!(code, Some(1));
+    assert!(lines.contains(&port), "{lines}");
+}
+
+#[cfg(feature = "demo")]
+mod demo {
+    use super::*;
+
+    #[test]
+    fn the_demo_serves_the_booking_system() {
+        let demo = Process::start(&["demo", "--port", "0", "--admin-port", "0", "--instances", "1"], &[]);
+        let events = demo.get("/api/v1/events?page_size=1");
+        assert_eq!(events.status(200).value()["events"].as_array().map(Vec::len), Some(1));
+        let account = json!({ "email": "grace@example.com", "password": "compiler-1952", "firstName": "Grace" });
+        demo.post("/api/v1/auth/register", &account).status(201);
+        let (code, _) = demo.end("INT");
+        assert_eq!(code, Some(0));
+    }
+
+    #[test]
+    fn message_sizes_come_from_their_variables() {
+        let sizes = [("GRPC_MAX_RECEIVE_MESSAGE_LENGTH", "64"), ("GRPC_MAX_SEND_MESSAGE_LENGTH", "256")];
+        let demo = Process::start(&["demo", "--port", "0", "--admin-port", "0", "--instances", "1"], &sizes);
+        demo.get("/api/v1/events").status(502).reason("RESPONSE_TOO_LARGE");
+        let account = json!({ "email": "grace@example.com", "password": "x".repeat(300), "firstName": "Grace" });
+        demo.post("/api/v1/auth/register", &account).status(413).reason("TOO_LARGE");
+        demo.post("/api/v1/auth/login", &json!({ "email": "a@example.com", "password": "b" })).status(401);
+    }
+
+    #[test]
+    fn services_are_found_by_their_variables() {
+        let service = |name: &str| Process::start(&["demo", "--service", name, "--port", "0"], &[]);
+        let (auth, ticket) = (service("auth"), service("ticket"));
+        let url = |process: &Process| format!("127.0.0.1:{}", process.address.port());
+        let gateway = Process::start(
+            &["serve", "--config", "examples/booking/transom.yaml"],
+            &[
+                ("HOST", "127.0.0.1"),
+                ("PORT", "0"),
+                ("ADMIN_PORT", "0"),
+                ("GRPC_AUTH_SERVICE_URL", &url(&auth)),
+                ("GRPC_TICKET_SERVICE_URL", &format!("{},127.0.0.1:1", url(&ticket))),
+            ],
+        );
+        gateway.get("/api/v1/categories").status(200);
+        gateway.post("/api/v1/auth/login", &json!({ "email": "nobody@example.com", "password": "x" })).status(401);
+        gateway.get("/api/v1/payments/p1").status(503).reason("NO_ENDPOINT");
+    }
+}
