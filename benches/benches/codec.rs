@@ -18,6 +18,9 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use transom_benches::generated::DESCRIPTORS;
+use transom_benches::generated::booking::Booking;
+use transom_benches::generated::ticket::{Event, GetEventsResponse};
 use transom_transcode::plan::{BindPlan, Limits, OutOptions, OutPlan};
 use transom_transcode::schema::Schema;
 use transom_transcode::scratch::Scratch;
@@ -26,31 +29,6 @@ use transom_transcode::to_wire::{Input, to_wire};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-#[expect(
-    clippy::all,
-    clippy::allow_attributes,
-    dead_code,
-    unreachable_pub,
-    unused_qualifications,
-    rust_2018_idioms,
-    reason = "generated"
-)]
-mod generated {
-    pub mod ticket {
-        include!(concat!(env!("OUT_DIR"), "/ticket.rs"));
-        include!(concat!(env!("OUT_DIR"), "/ticket.serde.rs"));
-    }
-    pub mod booking {
-        include!(concat!(env!("OUT_DIR"), "/booking.rs"));
-        include!(concat!(env!("OUT_DIR"), "/booking.serde.rs"));
-    }
-}
-
-use generated::booking::Booking;
-use generated::ticket::{Event, GetEventsResponse};
-
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/booking.binpb"));
 
 /// A message that is measured.
 #[derive(Debug, Clone, Copy)]

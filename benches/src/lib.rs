@@ -1,5 +1,7 @@
 //! What the programs of the comparison share: the three calls that are measured, and small pieces of gRPC.
 
+pub mod generated;
+
 use std::path::Path;
 use std::{fs, io};
 
