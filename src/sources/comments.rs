@@ -14,14 +14,17 @@ struct FileSet {
 /// `FileDescriptorProto.source_code_info`.
 const SOURCE_CODE_INFO: u32 = 9;
 
-/// `FileDescriptorProto`, only its source information.
+/// `FileDescriptorProto`, only its name and its source information.
 #[derive(Clone, PartialEq, Message)]
 struct Info {
+    #[prost(string, tag = "1")]
+    name: String,
     #[prost(message, optional, tag = "9")]
     source: Option<SourceCodeInfo>,
 }
 
-/// The set with every location that has no comment left out; all else stays byte for byte.
+/// The set with every location that has no comment left out, and of Google's own files, which document nobody's
+/// service, all of them; all else stays byte for byte.
 pub(super) fn only(set: &[u8]) -> Vec<u8> {
     let Ok(mut set) = FileSet::decode(set) else { return set.to_vec() };
     for file in &mut set.files {
@@ -33,9 +36,9 @@ pub(super) fn only(set: &[u8]) -> Vec<u8> {
 }
 
 fn reduce(file: &[u8]) -> Option<Vec<u8>> {
-    let mut info = Info::decode(file).ok()?;
-    let locations = &mut info.source.as_mut()?.location;
-    locations.retain(|location| {
+    let info = Info::decode(file).ok()?;
+    let mut source = info.source.filter(|_| !info.name.starts_with("google/")).unwrap_or_default();
+    source.location.retain(|location| {
         location.leading_comments.is_some()
             || location.trailing_comments.is_some()
             || !location.leading_detached_comments.is_empty()
@@ -50,6 +53,8 @@ fn reduce(file: &[u8]) -> Option<Vec<u8>> {
             out.extend_from_slice(&start[..start.len() - rest.len()]);
         }
     }
-    info.encode(&mut out).ok()?;
+    if !source.location.is_empty() {
+        prost::encoding::message::encode(SOURCE_CODE_INFO, &source, &mut out);
+    }
     Some(out)
 }

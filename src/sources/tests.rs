@@ -60,6 +60,8 @@ fn a_folder_and_its_descriptor_set_are_the_same_schema() {
     let bytes = compile_folder(&folder.path().join("protos")).unwrap();
     assert_eq!(bytes, compile_folder(&folder.path().join("protos")).unwrap());
     assert!(bytes.windows(12).any(|window| window == b"Lends books."), "comments are documentation");
+    let googles = b"Defines the HTTP configuration";
+    assert!(!bytes.windows(googles.len()).any(|window| window == googles), "google's are not ours");
     fs::write(folder.path().join("books.binpb"), bytes).unwrap();
     let both = config::Schema { descriptor_sets: vec!["books.binpb".into()], ..protos(&["protos"]) };
     assert_eq!(load(&both, folder.path()).unwrap().services.len(), 1);

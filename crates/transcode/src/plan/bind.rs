@@ -45,7 +45,7 @@ fn binding(schema: &Schema, input: &Message, variable: &Variable) -> Result<Bind
     while let Some(name) = names.next() {
         let variable = &variable.field;
         let slot = message
-            .slot_named(name)
+            .slot_declared(name)
             .ok_or_else(|| format!("the path binds `{variable}`, but {} has no field `{name}`", message.name))?;
         let field = &message.fields[slot];
         path.push(slot_number(slot)?);
@@ -103,7 +103,7 @@ fn refuse_shared_oneofs(
 
 /// The slot of `body: "name"`.
 fn body_slot(input: &Message, name: &str, captures: &[Binding]) -> Result<u16, String> {
-    let slot = input.slot_named(name).ok_or_else(|| {
+    let slot = input.slot_declared(name).ok_or_else(|| {
         let why =
             if name.contains('.') { "it must name a field of the request itself" } else { "there is no such field" };
         format!("body is `{name}`: {why} in {}", input.name)

@@ -304,7 +304,12 @@ impl Message {
         (slot != u16::MAX).then_some(usize::from(slot))
     }
 
-    /// The slot of a proto name or JSON name.
+    /// The slot of the name that the .proto gives, and no other: what templates, `body` and field masks name.
+    pub fn slot_declared(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| *field.name == *name)
+    }
+
+    /// The slot of a proto name or JSON name; where one field has the JSON name that is another's proto name, the first.
     #[inline]
     pub fn slot_named(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).map(|&slot| usize::from(slot))

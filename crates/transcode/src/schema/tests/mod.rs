@@ -215,4 +215,5 @@ fn json_names_are_found_before_proto_names() {
     );
     let m = message(&schema, "M");
     assert_eq!(["a", "b", "c"].map(|name| m.slot_named(name)), [Some(0), Some(0), Some(1)]);
+    assert_eq!(["a", "b", "c"].map(|name| m.slot_declared(name)), [Some(0), Some(1), None]);
 }
