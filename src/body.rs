@@ -11,6 +11,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use transom_transcode::status::Code;
 
+use crate::error::Error;
+
 /// A response body.
 pub struct Body {
     content: Content,
@@ -31,11 +33,30 @@ pub trait Streamed: Send {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>>;
 
     /// The call's outcome, asked for once the last frame or the error has been given.
-    fn code(&self) -> Code;
+    fn end(&self) -> End;
 
     /// What is known of the length before it is sent.
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
+    }
+}
+
+/// The outcome of a streamed body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// The call's code.
+    pub code: Code,
+    /// The reason of an error of the gateway's own.
+    pub reason: Option<&'static str>,
+}
+
+impl End {
+    /// All went well.
+    pub const OK: Self = Self { code: Code::Ok, reason: None };
+
+    /// What an error is to the log and the counters.
+    pub fn of(error: &Error) -> Self {
+        Self { code: error.code(), reason: error.reason() }
     }
 }
 
@@ -44,8 +65,8 @@ pub trait Guard: Send {
     /// So many bytes more have been handed to the connection.
     fn sent(&mut self, bytes: usize);
 
-    /// The last byte has been handed over, or the answer was broken off; `code` is the outcome of a streamed body.
-    fn ended(&mut self, code: Option<Code>);
+    /// The last byte has been handed over, or the answer was broken off; `end` is the outcome of a streamed body.
+    fn ended(&mut self, end: Option<End>);
 }
 
 /// The answer is broken off: the connection (HTTP/1.1) or the stream (HTTP/2) ends in an error.
@@ -82,7 +103,7 @@ impl Body {
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
     {
-        Self::streamed(Foreign { body: Box::pin(body), code: Code::Ok })
+        Self::streamed(Foreign { body: Box::pin(body), end: End::OK })
     }
 
     /// The same body, watched.
@@ -92,9 +113,9 @@ impl Body {
         self
     }
 
-    fn end(&mut self, code: Option<Code>) {
+    fn finish(&mut self, end: Option<End>) {
         if let Some(mut guard) = self.guard.take() {
-            guard.ended(code);
+            guard.ended(end);
         }
     }
 }
@@ -107,7 +128,7 @@ impl http_body::Body for Body {
         let this = self.get_mut();
         match &mut this.content {
             Content::Empty => {
-                this.end(None);
+                this.finish(None);
                 Poll::Ready(None)
             }
             Content::Full(bytes) => {
@@ -116,31 +137,23 @@ impl http_body::Body for Body {
                 if let Some(guard) = &mut this.guard {
                     guard.sent(bytes.len());
                 }
-                this.end(None);
+                this.finish(None);
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Content::Streamed(source) => {
                 // A panic while translating costs this answer, not the others on its connection.
                 let polled = catch_unwind(AssertUnwindSafe(|| source.as_mut().poll_frame(cx)));
-                let (frame, code) = match polled {
-                    Ok(Poll::Pending) => return Poll::Pending,
-                    Ok(Poll::Ready(Some(Ok(frame)))) => {
-                        if let (Some(guard), Some(data)) = (&mut this.guard, frame.data_ref()) {
-                            guard.sent(data.len());
-                        }
-                        // Nothing follows trailers, and a server need not ask again.
-                        let last = frame.is_trailers();
-                        let code = last.then(|| source.code());
-                        if last {
-                            this.end(code);
-                        }
-                        return Poll::Ready(Some(Ok(frame)));
+                let polled = polled.unwrap_or(Poll::Ready(Some(Err(Broken))));
+                let frame = std::task::ready!(polled);
+                match data_of(frame.as_ref()) {
+                    Some(data) => this.guard.iter_mut().for_each(|guard| guard.sent(data.len())),
+                    // Trailers, an error or nothing: whichever it is, it is the last.
+                    None => {
+                        let end = source.end();
+                        this.content = Content::Empty;
+                        this.finish(Some(end));
                     }
-                    Ok(Poll::Ready(end)) => (end, source.code()),
-                    Err(_) => (Some(Err(Broken)), Code::Internal),
-                };
-                this.content = Content::Empty;
-                this.end(Some(code));
+                }
                 Poll::Ready(frame)
             }
         }
@@ -163,9 +176,13 @@ impl Drop for Body {
     fn drop(&mut self) {
         // A server that knows the length of an empty body never asks for it.
         if matches!(self.content, Content::Empty) {
-            self.end(None);
+            self.finish(None);
         }
     }
+}
+
+fn data_of(frame: Option<&Result<Frame<Bytes>, Broken>>) -> Option<&Bytes> {
+    frame?.as_ref().ok()?.data_ref()
 }
 
 impl fmt::Debug for Body {
@@ -182,7 +199,7 @@ impl fmt::Debug for Body {
 /// A body of another library: axum's or tonic's.
 struct Foreign<B> {
     body: Pin<Box<B>>,
-    code: Code,
+    end: End,
 }
 
 impl<B> Streamed for Foreign<B>
@@ -193,15 +210,15 @@ where
         self.body.as_mut().poll_frame(cx).map(|frame| {
             frame.map(|frame| {
                 frame.map_err(|_| {
-                    self.code = Code::Internal;
+                    self.end = End::of(&Error::Internal);
                     Broken
                 })
             })
         })
     }
 
-    fn code(&self) -> Code {
-        self.code
+    fn end(&self) -> End {
+        self.end
     }
 
     fn size_hint(&self) -> SizeHint {

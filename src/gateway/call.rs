@@ -11,7 +11,7 @@ use transom_transcode::status::Code;
 
 use super::route::{Action, Route};
 use super::worker::{Peer, Worker};
-use crate::body::{Body, Guard};
+use crate::body::{Body, End, Guard};
 use crate::envelope::{grpc, metadata, rest};
 use crate::error::Error;
 use crate::telemetry::{Dialect, Entry, RequestId};
@@ -141,10 +141,12 @@ impl Guard for Call {
         self.bytes_out += bytes as u64;
     }
 
-    fn ended(&mut self, code: Option<Code>) {
+    fn ended(&mut self, end: Option<End>) {
         if let Some(outcome) = &mut self.outcome {
             outcome.whole = true;
-            outcome.code = code.unwrap_or(outcome.code);
+            if let Some(end) = end {
+                (outcome.code, outcome.reason) = (end.code, end.reason);
+            }
         }
     }
 }

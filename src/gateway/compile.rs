@@ -117,9 +117,7 @@ impl<'a> Compiler<'a> {
                     let names = self.schema.services.iter().map(|known| &*known.name);
                     self.unknown(path(), "service", service, names);
                 }
-                if let Some(other) = self.serving.insert(service, name).filter(|other| other != name) {
-                    self.config_problem(path(), format!("`{service}` is served by upstream `{other}` already"));
-                }
+                self.serving.insert(service, name);
             }
         }
     }

@@ -43,13 +43,27 @@ impl Gateway {
 
     /// One call, whatever its dialect. It always answers: what goes wrong, a panic too, becomes the error that the
     /// dialect has for it. Dropped, it leaves nothing running.
-    pub async fn serve<B>(&self, worker: &Arc<Worker>, peer: &Peer, request: Request<B>) -> Response<Body>
+    pub fn serve<B>(
+        &self,
+        worker: &Arc<Worker>,
+        peer: &Peer,
+        request: Request<B>,
+    ) -> impl Future<Output = Response<Body>> + Send
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
+        // Here and not in the future: an `async fn` would keep the request beside its parts.
         let (head, body) = request.into_parts();
-        let mut call = Call::begin(worker, peer, &head);
+        let call = Call::begin(worker, peer, &head);
+        async move { self.run(call, peer, &head, body).await }
+    }
+
+    async fn run<B>(&self, mut call: Box<Call>, peer: &Peer, head: &Parts, body: B) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
         let answer = {
             let mut answer = pin!(self.answer(&mut call, peer, head, body));
             poll_fn(|cx| {
@@ -62,14 +76,14 @@ impl Gateway {
     }
 
     /// The line itself.
-    async fn answer<B>(&self, call: &mut Call, peer: &Peer, head: Parts, body: B) -> Result<Response<Body>, Error>
+    async fn answer<B>(&self, call: &mut Call, peer: &Peer, head: &Parts, body: B) -> Result<Response<Body>, Error>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         // Route.
         let mut captured = Captured::new();
-        let route = self.route(call, peer, &head, &mut captured)?;
+        let route = self.route(call, peer, head, &mut captured)?;
         let Action::Call(binding) = &route.action else {
             host(&head)?;
             return Box::pin(self.ask_builtin(head.clone(), body)).await;
@@ -77,7 +91,7 @@ impl Gateway {
         let rpc = &binding.rpc;
 
         // Admit, by the head alone.
-        let outgoing = admit(call, peer, rpc, &head)?;
+        let outgoing = admit(call, peer, rpc, head)?;
         if call.dialect == Dialect::Grpc {
             return Box::pin(pass_through(call, rpc, outgoing, body)).await;
         }
@@ -86,7 +100,7 @@ impl Gateway {
             return Err(Error::UnsupportedMedia { message: message.into() });
         }
         let limit = rpc.settings.body.value;
-        rest::admit(&head, &body, limit)?;
+        rest::admit(head, &body, limit)?;
 
         // Translate in.
         let body = rest::read(body, limit, outgoing.deadline).await?;

@@ -16,6 +16,13 @@ mod demo_booking;
 mod demo_client;
 mod demo_system;
 mod demo_tickets;
+mod errors_compile;
+mod errors_table;
+mod grpc_pass_through;
+mod pipeline_size;
+mod rest_metadata;
+mod rest_unary;
+mod stream_rest;
 #[expect(dead_code, reason = "the words come before the sentences")]
 mod support;
 mod admin_port;

@@ -10,14 +10,14 @@ use http_body::{Body, Frame, SizeHint};
 use transom_transcode::status::Code;
 
 use super::{code, trailers};
-use crate::body::{Broken, Streamed};
+use crate::body::{Broken, End, Streamed};
 use crate::error::Error;
 
 /// An upstream's answer on its way to a gRPC client. However it ends, the client gets a status.
 pub struct Frames<B> {
     body: B,
     lengths: Lengths,
-    code: Option<Code>,
+    end: Option<End>,
     /// Set where the client's stream was stopped for a message over its limit.
     stopped: Arc<AtomicBool>,
     request_limit: usize,
@@ -26,13 +26,13 @@ pub struct Frames<B> {
 impl<B> Frames<B> {
     /// Lets messages of up to `limit` bytes through; `request` is the other direction of the call.
     pub fn new(body: B, limit: usize, request: Stop) -> Self {
-        Self { body, lengths: Lengths::new(limit), code: None, stopped: request.stopped, request_limit: request.limit }
+        Self { body, lengths: Lengths::new(limit), end: None, stopped: request.stopped, request_limit: request.limit }
     }
 
-    fn end(&mut self, error: &Error) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn fail(&mut self, error: &Error) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let over = Error::TooLarge { limit: self.request_limit };
         let error = if self.stopped.load(Ordering::Relaxed) { &over } else { error };
-        self.code = Some(error.code());
+        self.end = Some(End::of(error));
         Poll::Ready(Some(Ok(Frame::trailers(trailers(error)))))
     }
 }
@@ -44,31 +44,31 @@ where
 {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = &mut *self;
-        if this.code.is_some() {
+        if this.end.is_some() {
             return Poll::Ready(None);
         }
         match std::task::ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     if let Err(limit) = this.lengths.pass(data) {
-                        return this.end(&Error::ResponseTooLarge { limit });
+                        return this.fail(&Error::ResponseTooLarge { limit });
                     }
                 } else if let Some(trailers) = frame.trailers_ref() {
                     match code(trailers) {
-                        Some(code) => this.code = Some(code),
-                        None => return this.end(&Error::UpstreamProtocol),
+                        Some(code) => this.end = Some(End { code, reason: None }),
+                        None => return this.fail(&Error::UpstreamProtocol),
                     }
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => this.end(&error.into()),
+            Some(Err(error)) => this.fail(&error.into()),
             // An answer without trailers says nothing about its outcome.
-            None => this.end(&Error::UpstreamProtocol),
+            None => this.fail(&Error::UpstreamProtocol),
         }
     }
 
-    fn code(&self) -> Code {
-        self.code.unwrap_or(Code::Internal)
+    fn end(&self) -> End {
+        self.end.unwrap_or(End { code: Code::Internal, reason: None })
     }
 }
 

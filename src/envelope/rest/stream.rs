@@ -13,10 +13,9 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use transom_transcode::frame::{Deframer, FrameError};
-use transom_transcode::status::Code;
 
 use super::Form;
-use crate::body::{Broken, Streamed};
+use crate::body::{Broken, End, Streamed};
 use crate::error::Error;
 
 /// Messages that are there already share a write, up to about this size.
@@ -58,6 +57,8 @@ pub struct Messages<B, T> {
     end: Option<Result<(), Error>>,
     /// The closing bracket, or the error, has been written.
     closed: bool,
+    /// What came before a break has had its turn to be written.
+    flushed: bool,
     heartbeat: Option<Interval>,
 }
 
@@ -85,6 +86,7 @@ where
             count: 0,
             end: None,
             closed: false,
+            flushed: false,
             heartbeat,
         }
     }
@@ -200,16 +202,23 @@ where
         if this.out.is_empty() {
             // An array that ends in an error is left open.
             let broken = this.form == Form::Array && matches!(this.end, Some(Err(_)));
+            if broken && !this.flushed {
+                // The server throws away with the connection what it has not written yet: it gets a turn to write.
+                this.flushed = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             return Poll::Ready(broken.then_some(Err(Broken)));
         }
         Poll::Ready(Some(Ok(Frame::data(Bytes::from(std::mem::take(&mut this.out))))))
     }
 
-    fn code(&self) -> Code {
+    fn end(&self) -> End {
         match &self.end {
-            Some(Ok(())) => Code::Ok,
-            Some(Err(error)) => error.code(),
-            None => Code::Internal,
+            Some(Ok(())) => End::OK,
+            Some(Err(error)) => End::of(error),
+            // Asked only after a panic.
+            None => End::of(&Error::Internal),
         }
     }
 }

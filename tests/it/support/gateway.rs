@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use transom::config;
-use transom::gateway::{Gateway, Snapshot, State};
+use transom::gateway::{Gateway, Problem, Snapshot, State};
 use transom::server::{Limits, Listeners, Server};
 use transom::telemetry::{AccessLog, Format, Metrics};
 use transom::{admin, server};
@@ -20,7 +20,7 @@ use super::client::{Call, Connection, Http2};
 use super::grpc::{self, GrpcCall};
 use super::raw::Raw;
 use super::upstream::Upstream;
-use super::{protos, soon};
+use super::{protos, soon, until};
 
 /// A gateway with one worker, all built-in endpoints of the default, and nothing behind it.
 pub(crate) fn gateway() -> Builder {
@@ -106,11 +106,13 @@ impl Builder {
         text
     }
 
-    /// Starts it; every problem of the configuration or the schema is a panic.
-    pub(crate) async fn start(mut self) -> Running {
-        if self.descriptors.is_empty() {
-            self = self.descriptors("library");
-        }
+    /// Opens methods without a rule too.
+    pub(crate) fn expose_all(self) -> Self {
+        self.config("schema: { descriptor_sets: [in-memory], expose: all }")
+    }
+
+    /// Compiles it without starting it; a problem of the configuration alone is a panic.
+    pub(crate) fn compile(&self, metrics: &Arc<Metrics>) -> Result<Snapshot, Vec<Problem>> {
         let text = self.text();
         let config = config::parse(&text, &|_| None).unwrap_or_else(|problems| panic!("{problems:?} in\n{text}"));
         let config = Arc::new(config);
@@ -119,9 +121,17 @@ impl Builder {
             schema.add(set, "test").unwrap_or_else(|problems| panic!("{problems:?}"));
         }
         let schema = schema.build().unwrap_or_else(|problems| panic!("{problems:?}"));
+        Snapshot::compile(&config, schema, metrics, None)
+    }
+
+    /// Starts it; every problem of the configuration or the schema is a panic.
+    pub(crate) async fn start(mut self) -> Running {
+        if self.descriptors.is_empty() {
+            self = self.descriptors("library");
+        }
         let metrics = Metrics::new();
-        let snapshot = Snapshot::compile(&config, schema, &metrics, None);
-        let snapshot = snapshot.unwrap_or_else(|problems| panic!("{problems:?} in\n{text}"));
+        let snapshot = self.compile(&metrics).unwrap_or_else(|problems| panic!("{problems:?} in\n{}", self.text()));
+        let config = snapshot.config.clone();
         let state = State::new(snapshot, metrics.clone());
         let builtin = admin::public(state.clone(), &config.public_endpoints);
         let listeners = Listeners::bind(&config).unwrap();
@@ -238,9 +248,20 @@ impl Running {
         soon("the gateway's end", ended).await.expect("an end")
     }
 
+    /// Waits until so many calls have ended, and gives the access log's lines.
+    pub(crate) async fn logged(&self, calls: usize) -> Vec<Value> {
+        until("the calls' lines", async || self.lines().len() >= calls).await;
+        self.lines()
+    }
+
     /// Ends it and gives the access log's lines.
     pub(crate) async fn log(mut self) -> Vec<Value> {
         self.ended().await.unwrap();
+        self.lines()
+    }
+
+    /// The access log's lines that have been written.
+    pub(crate) fn lines(&self) -> Vec<Value> {
         let page = self.page.0.lock();
         let lines = page.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.map(|line| serde_json::from_slice(line).unwrap()).collect()

@@ -43,3 +43,13 @@ pub(crate) fn decode(message: &MessageDescriptor, wire: &[u8]) -> Value {
     let options = SerializeOptions::new().use_proto_field_name(true);
     message.serialize_with_options(serde_json::value::Serializer, &options).unwrap()
 }
+
+/// Compiles one file, given as text.
+pub(crate) fn compile_text(name: &str, text: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(name), text).unwrap();
+    let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+    let mut compiler = protox::Compiler::new([folder.path(), &proto]).unwrap();
+    compiler.include_imports(true).open_files([name]).unwrap();
+    compiler.encode_file_descriptor_set()
+}

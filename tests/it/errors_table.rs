@@ -1,0 +1,311 @@
+//! Errors: every row of the table over REST and gRPC, each as its client expects it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use transom_transcode::status::Code;
+
+use crate::support::gateway::{Running, gateway};
+use crate::support::reply::{Reply, fail, hang, ok, raw, stream};
+use crate::support::upstream::{self, Upstream};
+
+const BOOK: &str = "/v1/shelves/1/books/7";
+
+async fn library(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Upstream {
+    upstream::grpc("library.v1.Library")
+        .unary("GetBook", move |_| reply())
+        .unary("Echo", |book| ok(book.clone()))
+        .start()
+        .await
+}
+
+async fn start(library: &Upstream) -> Running {
+    gateway()
+        .descriptors("library")
+        .upstream_with("library", &[library], "timeout: 300ms, limits: { receive: 1KiB, send: 2KiB }")
+        .start()
+        .await
+}
+
+/// The same failure in both dialects.
+async fn both(reply: impl Fn() -> Reply + Send + Sync + 'static, http: u16, code: Code, reason: &str) {
+    let library = library(reply).await;
+    let gateway = start(&library).await;
+    let rest = gateway.get(BOOK).await;
+    rest.status(http).reason(reason).header("content-type", "application/json");
+    assert_eq!(rest.value()["code"], code.number());
+    let grpc = gateway.grpc("library.v1.Library/GetBook").send(&[json!({ "name": "n" })]).await;
+    grpc.failed(code);
+    for line in gateway.logged(2).await {
+        assert_eq!((&line["code"], &line["reason"]), (&json!(code.name()), &json!(reason)), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn no_route() {
+    let library = library(|| ok(json!({}))).await;
+    let gateway = start(&library).await;
+    let reply = gateway.get("/v1/nowhere").await;
+    reply.status(404).reason("NO_ROUTE");
+    assert_eq!(reply.value()["code"], 5);
+    for path in ["/", "/v1/shelves/1/books/7/", "/v1/shelves//books/7", "*"] {
+        gateway.get(path).await.status(404).reason("NO_ROUTE");
+    }
+    // Not exposed: it has no rule, and `methods` does not name it.
+    let hidden = gateway.grpc("library.v1.Library/ImportBooks").send(&[json!({})]).await;
+    hidden.failed(Code::Unimplemented);
+    assert_eq!(hidden.headers["content-type"], "application/grpc");
+    assert!(!hidden.trailers.contains_key("trailer"));
+}
+
+#[tokio::test]
+async fn method_not_allowed() {
+    let library = library(|| ok(json!({}))).await;
+    let gateway = start(&library).await;
+    let reply = gateway.request("PUT", BOOK).await;
+    reply.status(405).reason("METHOD_NOT_ALLOWED").header("allow", "DELETE, GET, HEAD, PATCH");
+    assert_eq!(reply.value()["code"], 12);
+    gateway.get("/v1/echo").await.status(405).header("allow", "POST");
+}
+
+#[tokio::test]
+async fn bad_requests_name_the_field_and_the_way_out() {
+    let library = library(|| ok(json!({}))).await;
+    let gateway = start(&library).await;
+    let bad = async |body: &str| {
+        let call = gateway.request("POST", "/v1/echo").header("content-type", "application/json");
+        let reply = call.body(body.to_owned()).await;
+        reply.status(400).reason("BAD_REQUEST");
+        let violation = reply.value()["details"][1].clone();
+        assert_eq!(violation["@type"], "type.googleapis.com/google.rpc.BadRequest");
+        violation["fieldViolations"][0].clone()
+    };
+    assert_eq!(bad(r#"{"place": {"shelf": "x"}}"#).await["field"], "place.shelf");
+    assert_eq!(bad(r#"{"pages": 1.5}"#).await["field"], "pages");
+    let cut = bad(r#"{"title": "Du"#).await;
+    assert!(cut["description"].as_str().unwrap().contains("at byte"), "{cut}");
+    bad(&format!("{}{}", r#"{"place": {"behind": "#.repeat(1), "[".repeat(200))).await;
+    let deep = format!("{{\"place\":{}{}}}", "{\"behind\":".repeat(60), "{}".to_owned() + &"}".repeat(60));
+    gateway.request("POST", "/v1/echo").header("content-type", "application/json").body(deep).await.status(200);
+    let deep = format!("{{\"place\":{}{}}}", "{\"behind\":".repeat(120), "{}".to_owned() + &"}".repeat(120));
+    let call = gateway.request("POST", "/v1/echo").header("content-type", "application/json");
+    call.body(deep).await.status(400).reason("BAD_REQUEST");
+    gateway.get("/v1/shelves/%zz/books/7").await.status(400).reason("BAD_REQUEST");
+    gateway.get(&format!("{BOOK}?nonsense=1")).await.status(400).reason("BAD_REQUEST");
+    gateway.get(BOOK).header("content-type", "application/json").body("{}").await.status(400).reason("BAD_REQUEST");
+    gateway.get(BOOK).header("x-request-timeout", "soon").await.status(400).reason("BAD_REQUEST");
+    let grpc = gateway.grpc("library.v1.Library/GetBook").header("grpc-timeout", "1").send(&[json!({})]).await;
+    grpc.failed(Code::InvalidArgument);
+    assert!(grpc.trailers.contains_key("grpc-status-details-bin"));
+    library.saw("Echo").times(1);
+    library.saw("GetBook").times(0);
+}
+
+#[tokio::test]
+async fn unsupported_media() {
+    let library = library(|| ok(json!({}))).await;
+    let gateway = start(&library).await;
+    // An RPC's own path, in dialects that are not spoken.
+    for content_type in
+        ["application/json", "application/grpc-web+proto", "application/connect+json", "application/grpc"]
+    {
+        let call = gateway.request("POST", "/library.v1.Library/GetBook").header("content-type", content_type);
+        call.body("{}").await.status(415).reason("UNSUPPORTED_MEDIA_TYPE");
+    }
+    gateway.request("POST", "/library.v1.Library/GetBook").await.status(404).reason("NO_ROUTE");
+}
+
+#[tokio::test]
+async fn too_large_names_the_limit() {
+    let library = library(|| ok(json!({}))).await;
+    let gateway = start(&library).await;
+    let long = json!({ "title": "x".repeat(2100) });
+    let reply = gateway.post("/v1/echo", &long).await;
+    reply.status(413).reason("TOO_LARGE");
+    assert!(reply.text().contains("2048"), "{}", reply.text());
+    // Chunked, so that no length says it beforehand.
+    let mut raw = gateway.raw().await;
+    raw.write(
+        "POST /v1/echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+    )
+    .await;
+    for _ in 0..5 {
+        raw.write(format!("200\r\n{}\r\n", " ".repeat(512))).await;
+    }
+    assert!(raw.read_until("TOO_LARGE").await.starts_with("HTTP/1.1 413"));
+    // A length alone is enough; the body need not come.
+    let mut raw = gateway.raw().await;
+    raw.write(
+        "POST /v1/echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n",
+    )
+    .await;
+    assert!(raw.read_until("TOO_LARGE").await.starts_with("HTTP/1.1 413"));
+
+    let grpc = gateway.grpc("library.v1.Library/Echo").send(&[long]).await;
+    grpc.failed(Code::ResourceExhausted);
+    assert!(grpc.message.contains("2048"), "{}", grpc.message);
+}
+
+#[tokio::test]
+async fn response_too_large() {
+    let long = || ok(json!({ "title": "x".repeat(1100) }));
+    both(long, 502, Code::ResourceExhausted, "RESPONSE_TOO_LARGE").await;
+}
+
+#[tokio::test]
+async fn no_endpoint_or_none_that_connects() {
+    let library = library(|| ok(json!({}))).await;
+    let gateway = start(&library).await;
+    library.stop().await;
+    let mut reasons = Vec::new();
+    for _ in 0..3 {
+        let reply = gateway.get(BOOK).await;
+        let reason = reply.value()["details"][0]["reason"].as_str().unwrap().to_owned();
+        assert_eq!(reply.value()["code"], 14);
+        reply.status(if reason == "NO_ENDPOINT" { 503 } else { 502 });
+        assert!(!reply.text().contains("127.0.0.1"), "addresses are for the log: {}", reply.text());
+        reasons.push(reason);
+    }
+    assert!(reasons.iter().all(|reason| reason == "CONNECT_FAILED" || reason == "NO_ENDPOINT"), "{reasons:?}");
+    let grpc = gateway.grpc("library.v1.Library/GetBook").send(&[json!({})]).await;
+    grpc.failed(Code::Unavailable);
+}
+
+#[tokio::test]
+async fn upstream_reset() {
+    both(|| stream([]).then_bytes(&[0, 0, 0]).then_reset(), 502, Code::Unavailable, "UPSTREAM_RESET").await;
+}
+
+#[tokio::test]
+async fn upstream_that_answers_garbage() {
+    // What a pass-through cannot see is the client's to judge; REST judges here.
+    for garbage in [
+        raw(200, "text/html", b"<p>hello</p>"),
+        raw(200, "application/grpc", b"\x00\x00\x00\x00\x02\xff\xff"),
+        stream([]).then_no_trailers(),
+        // A field cut short, under a status of OK.
+        stream([]).then_bytes(&[0, 0, 0, 0, 2, 10, 200]),
+        // A compressed message that nobody asked for.
+        stream([]).then_bytes(&[1, 0, 0, 0, 0]),
+        // Two messages.
+        stream([json!({}), json!({})]),
+    ] {
+        let library = library(move || garbage.clone()).await;
+        let gateway = start(&library).await;
+        gateway.get(BOOK).await.status(502).reason("UPSTREAM_PROTOCOL");
+    }
+    let library = library(|| raw(503, "text/html", b"busy")).await;
+    let gateway = start(&library).await;
+    let reply = gateway.get(BOOK).await;
+    assert_eq!(reply.status(503).value()["code"], 14);
+}
+
+#[tokio::test]
+async fn deadline() {
+    both(hang, 504, Code::DeadlineExceeded, "DEADLINE").await;
+}
+
+#[tokio::test]
+async fn a_client_may_shorten_the_deadline_and_never_lengthen_it() {
+    let library = library(hang).await;
+    let gateway = start(&library).await;
+    let timeout = |saw: &crate::support::saw::SeenCall| {
+        let text = saw.headers["grpc-timeout"].to_str().unwrap();
+        transom_transcode::frame::timeout::parse(text).unwrap()
+    };
+    gateway.get(BOOK).header("x-request-timeout", "0.05").await.status(504);
+    assert!(timeout(library.saw("GetBook").last()) <= Duration::from_millis(51));
+    gateway.get(BOOK).header("x-request-timeout", "60").await.status(504);
+    assert!(timeout(library.saw("GetBook").last()) <= Duration::from_millis(301));
+    let call = gateway.grpc("library.v1.Library/GetBook").header("grpc-timeout", "50m");
+    call.send(&[json!({})]).await.failed(Code::DeadlineExceeded);
+    assert!(timeout(library.saw("GetBook").last()) <= Duration::from_millis(51));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_cancels_its_call() {
+    let library = library(hang).await;
+    let gateway = gateway().descriptors("library").upstream("library", &library).start().await;
+    let mut raw = gateway.raw().await;
+    raw.write(format!("GET {BOOK} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+    library.called("GetBook", 1).await;
+    drop(raw);
+    library.cancelled("GetBook", 1).await;
+    let line = &gateway.logged(1).await[0];
+    let told = (&line["status"], &line["code"], &line["reason"]);
+    assert_eq!(told, (&json!(499), &json!("CANCELLED"), &json!("CLIENT_GONE")));
+
+    let mut open = gateway.grpc("library.v1.Library/GetBook").open().await;
+    open.send(&json!({}));
+    library.called("GetBook", 2).await;
+    drop(open);
+    library.cancelled("GetBook", 2).await;
+    assert_eq!(gateway.logged(2).await[1]["reason"], "CLIENT_GONE");
+}
+
+#[tokio::test]
+async fn an_upstream_status_passes_with_its_details() {
+    // google.rpc.Status { code: 9, message: "m", details: [Any { known type }, Any { unknown type }] }
+    let known = any("type.googleapis.com/library.v1.GetBookRequest", &[10, 1, b'x']);
+    let unknown = any("type.example.com/acme.Unknown", &[8, 1]);
+    let status = [&[8, 9, 18, 1, b'm'][..], &nested(3, &known), &nested(3, &unknown)].concat();
+    let details = base64(&status);
+    let told = details.clone();
+    let library =
+        library(move || fail(Code::FailedPrecondition, "m\u{e4}h 100%").trailer("grpc-status-details-bin", &told))
+            .await;
+    let gateway = start(&library).await;
+    gateway.get(BOOK).await.status(400).json(&json!({
+        "code": 9,
+        "message": "m\u{e4}h 100%",
+        "details": [
+            { "@type": "type.googleapis.com/library.v1.GetBookRequest", "name": "x" },
+            { "@type": "type.example.com/acme.Unknown", "value": "CAE=" },
+        ]
+    }));
+    let grpc = gateway.grpc("library.v1.Library/GetBook").send(&[json!({})]).await;
+    grpc.failed(Code::FailedPrecondition);
+    assert_eq!(grpc.message, "m\u{e4}h 100%");
+    let sent = grpc.trailers["grpc-status-details-bin"].to_str().unwrap();
+    for part in [&known, &unknown] {
+        let bytes = unbase64(sent);
+        assert!(bytes.windows(part.len()).any(|window| window == &part[..]), "{sent}");
+    }
+    // The upstream's own errors have no reason of ours.
+    assert!(gateway.logged(2).await.iter().all(|line| line["reason"] == Value::Null));
+}
+
+#[tokio::test]
+async fn every_code_has_its_http_status() {
+    for (code, http) in
+        Code::ALL.iter().skip(1).zip([499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401])
+    {
+        let library = library({
+            let code = *code;
+            move || fail(code, "told")
+        })
+        .await;
+        let gateway = start(&library).await;
+        let reply = gateway.get(BOOK).await;
+        reply.status(http).json(&json!({ "code": code.number(), "message": "told" }));
+    }
+}
+
+fn any(type_url: &str, value: &[u8]) -> Vec<u8> {
+    [nested(1, type_url.as_bytes()), nested(2, value)].concat()
+}
+
+fn nested(field: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[field << 3 | 2, u8::try_from(bytes.len()).unwrap()], bytes].concat()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD_NO_PAD.encode(bytes)
+}
+
+fn unbase64(text: &str) -> Bytes {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD_NO_PAD.decode(text.trim_end_matches('=')).unwrap().into()
+}

@@ -1,0 +1,185 @@
+//! Server streams over REST: an array, lines or events; errors before the head and after it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use transom_transcode::status::Code;
+
+use crate::support::gateway::{Running, gateway};
+use crate::support::reply::{Reply, fail, ok, stream};
+use crate::support::soon;
+use crate::support::upstream::{self, Upstream};
+
+const WATCH: &str = "/v1/shelves/1/books:watch";
+
+async fn library(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Upstream {
+    upstream::grpc("library.v1.Library").server_stream("WatchBooks", move |_| reply()).start().await
+}
+
+async fn start(library: &Upstream) -> Running {
+    gateway().descriptors("library").upstream_with("library", &[library], "limits: { receive: 1KiB }").start().await
+}
+
+fn three() -> Reply {
+    stream([json!({ "title": "A" }), json!({ "pages": "2" }), json!({})])
+}
+
+#[tokio::test]
+async fn a_stream_takes_the_form_that_the_client_accepts() {
+    let library = library(three).await;
+    let gateway = start(&library).await;
+    for (accept, content_type, body) in [
+        ("*/*", "application/json", "[{\"title\":\"A\"},{\"pages\":\"2\"},{}]"),
+        ("application/json", "application/json", "[{\"title\":\"A\"},{\"pages\":\"2\"},{}]"),
+        ("application/x-ndjson", "application/x-ndjson", "{\"title\":\"A\"}\n{\"pages\":\"2\"}\n{}\n"),
+        (
+            "text/event-stream",
+            "text/event-stream",
+            "id: 1\ndata: {\"title\":\"A\"}\n\nid: 2\ndata: {\"pages\":\"2\"}\n\nid: 3\ndata: {}\n\n",
+        ),
+    ] {
+        for http2 in [false, true] {
+            let call = gateway.get(WATCH).header("accept", accept);
+            let reply = if http2 { call.http2().await } else { call.await };
+            reply.status(200).header("content-type", content_type);
+            assert_eq!(reply.text(), body);
+        }
+    }
+    library.saw("WatchBooks").message(&json!({ "parent": "shelves/1" }));
+}
+
+#[tokio::test]
+async fn an_empty_stream_is_an_empty_array() {
+    let library = library(|| stream([])).await;
+    let gateway = start(&library).await;
+    gateway.get(WATCH).await.status(200).json(&json!([]));
+    let lines = gateway.get(WATCH).header("accept", "application/x-ndjson").await;
+    assert_eq!(lines.status(200).text(), "");
+}
+
+#[tokio::test]
+async fn what_fails_at_once_has_its_http_status() {
+    for accept in ["*/*", "application/x-ndjson", "text/event-stream"] {
+        let told = [
+            (fail(Code::NotFound, "no shelf"), 404),
+            // After the head and before the first message.
+            (stream([]).header("x-a", "b").then_sleep(Duration::from_millis(20)).then_fail(Code::Aborted, "no"), 409),
+        ];
+        for (reply, status) in told {
+            let library = library(move || reply.clone()).await;
+            let gateway = start(&library).await;
+            let reply = gateway.get(WATCH).header("accept", accept).await;
+            reply.status(status).header("content-type", "application/json");
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_come_as_they_are_sent() {
+    let go = Arc::new(Notify::new());
+    let told = go.clone();
+    let library = library(move || ok(json!({ "title": "A" })).then_wait(&told).then(json!({ "title": "B" }))).await;
+    let gateway = start(&library).await;
+    let mut body = gateway.get(WATCH).header("accept", "application/x-ndjson").open().await.into_body();
+    let first = soon("the first message", body.frame()).await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first, "{\"title\":\"A\"}\n");
+    go.notify_one();
+    let rest = soon("the rest", body.collect()).await.unwrap().to_bytes();
+    assert_eq!(rest, "{\"title\":\"B\"}\n");
+}
+
+#[tokio::test]
+async fn a_quiet_watch_opens_within_a_second_and_beats() {
+    let library = library(|| stream([]).header("x-a", "b").then_sleep(Duration::from_secs(60))).await;
+    let gateway = start(&library).await;
+    let response = gateway.get(WATCH).header("accept", "text/event-stream").open().await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["x-a"], "b");
+    drop(response);
+    library.cancelled("WatchBooks", 1).await;
+    assert_eq!(gateway.logged(1).await[0]["reason"], "CLIENT_GONE");
+}
+
+#[tokio::test]
+async fn an_error_in_the_middle_is_never_taken_for_the_end() {
+    let endings: [(fn() -> Reply, Value); 4] = [
+        (|| ok(json!({})).then_fail(Code::Aborted, "enough"), json!({ "code": 10, "message": "enough" })),
+        (|| ok(json!({})).then_sleep(Duration::from_millis(50)).then_reset(), reason(14, "UPSTREAM_RESET")),
+        (|| ok(json!({})).then_no_trailers(), reason(13, "UPSTREAM_PROTOCOL")),
+        (|| ok(json!({})).then(json!({ "title": "x".repeat(2000) })), reason(8, "RESPONSE_TOO_LARGE")),
+    ];
+    for (reply, expected) in endings {
+        let library = library(reply).await;
+        let gateway = start(&library).await;
+        let is_expected = |error: &Value| {
+            assert_eq!(error["code"], expected["code"], "{error}");
+            assert_eq!(error["details"][0]["reason"], expected["details"][0]["reason"], "{error}");
+        };
+
+        let lines = gateway.get(WATCH).header("accept", "application/x-ndjson").await;
+        let text = lines.status(200).text();
+        let (first, last) = text.trim_end().split_once('\n').expect("two lines");
+        assert_eq!(first, "{}");
+        is_expected(&serde_json::from_str::<Value>(last).unwrap()["error"]);
+
+        let events = gateway.get(WATCH).header("accept", "text/event-stream").await;
+        let text = events.status(200).text();
+        let (first, last) = text.split_once("event: error\ndata: ").expect("an error event");
+        assert_eq!(first, "id: 1\ndata: {}\n\n");
+        is_expected(&serde_json::from_str(last).unwrap());
+
+        for http2 in [false, true] {
+            let call = gateway.get(WATCH);
+            let response = if http2 { call.http2().open().await } else { call.open().await };
+            assert_eq!(response.status(), 200);
+            let mut body = response.into_body();
+            let mut text = Vec::new();
+            let broken = loop {
+                match soon("the next frame", body.frame()).await {
+                    Some(Ok(frame)) => text.extend_from_slice(frame.data_ref().unwrap()),
+                    Some(Err(_)) => break true,
+                    None => break false,
+                }
+            };
+            assert!(broken, "a broken array was closed as if it were whole");
+            assert_eq!(text, b"[{}");
+        }
+        for line in gateway.logged(4).await {
+            assert_eq!(line["code"], Code::from_number(expected["code"].as_i64().unwrap()).name(), "{line}");
+        }
+    }
+}
+
+fn reason(code: u8, reason: &str) -> Value {
+    json!({ "code": code, "details": [{ "reason": reason }] })
+}
+
+#[tokio::test]
+async fn a_stream_outlives_the_timeout_of_calls() {
+    let library = library(|| ok(json!({})).then_sleep(Duration::from_millis(400)).then(json!({}))).await;
+    let gateway =
+        gateway().descriptors("library").upstream_with("library", &[&library], "timeout: 100ms").start().await;
+    gateway.get(WATCH).await.status(200).json(&json!([{}, {}]));
+    let reply = gateway.get(WATCH).header("accept", "application/x-ndjson").header("x-request-timeout", "0.1").await;
+    assert!(reply.text().contains("DEADLINE"), "{}", reply.text());
+}
+
+#[tokio::test]
+async fn a_reader_that_waits_is_waited_for() {
+    let book = json!({ "title": "x".repeat(900) });
+    let library = library(move || stream(std::iter::repeat_n(book.clone(), 5_000))).await;
+    let gateway = start(&library).await;
+    let mut body = gateway.get(WATCH).header("accept", "application/x-ndjson").open().await.into_body();
+    // Nothing is taken for a while: what the gateway has sent by then is what it and the sockets hold, not 4.5 MB.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(gateway.lines().len(), 0, "the call is still open");
+    let mut bytes = 0;
+    while let Some(frame) = soon("the next frame", body.frame()).await {
+        bytes += frame.unwrap().into_data().unwrap().len();
+    }
+    assert_eq!(bytes, 5_000 * (900 + "{\"title\":\"\"}\n".len()));
+    assert_eq!(gateway.logged(1).await[0]["bytes_out"], bytes);
+}
