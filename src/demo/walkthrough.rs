@@ -9,7 +9,7 @@ use super::Login;
 pub fn walkthrough(port: u16, login: Option<Login>) -> String {
     let account = match login {
         Some(Login { email, password }) => {
-            format!("# (You can also log in as {email} with the password {password}.)\n")
+            format!("# You can also log in as {email} with the password {password}.\n")
         }
         None => String::new(),
     };

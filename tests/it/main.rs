@@ -14,6 +14,7 @@ mod config_examples;
 mod demo_auth;
 mod demo_booking;
 mod demo_client;
+mod demo_rest;
 mod demo_system;
 mod demo_tickets;
 mod errors_compile;

@@ -1,5 +1,6 @@
 //! Passwords: Argon2id hashes (RFC 9106), computed off the runtime's threads and a few at a time.
 
+use std::sync::LazyLock;
 use std::thread::available_parallelism;
 
 use argon2::password_hash::phc::PasswordHash;
@@ -13,24 +14,21 @@ use crate::demo::refusal::Refusal;
 /// Hashes that wait or run at once: each of them holds a caller, and while it runs 7 MiB.
 const MOST_WAITING: usize = 256;
 
+/// What a password is checked against when there is no account: a stranger must not see it by the time it takes.
+static DECOY: LazyLock<String> = LazyLock::new(|| hash("nobody's password").unwrap_or_default());
+
 /// Hashes and checks passwords.
 ///
 /// A hash takes 7 MiB and 5 passes, one of the settings that OWASP's password storage guide calls enough.
 pub(super) struct Passwords {
     waiting: Semaphore,
     running: Semaphore,
-    /// What a password is checked against when there is no account: a stranger must not see by the time it takes.
-    decoy: String,
 }
 
 impl Passwords {
     pub(super) fn new() -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
-        Self {
-            waiting: Semaphore::new(MOST_WAITING),
-            running: Semaphore::new(cores),
-            decoy: hash("nobody's password").unwrap_or_default(),
-        }
+        Self { waiting: Semaphore::new(MOST_WAITING), running: Semaphore::new(cores) }
     }
 
     /// The hash to keep, as a PHC string.
@@ -41,9 +39,8 @@ impl Passwords {
     /// Whether a password is the one that was hashed; `None` takes as long and is never it.
     pub(super) async fn matches(&self, password: String, hash: Option<String>) -> Result<bool, Status> {
         let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.decoy.clone());
         let verify = move || {
-            let hash = PasswordHash::new(&hash).ok()?;
+            let hash = PasswordHash::new(hash.as_ref().unwrap_or(&DECOY)).ok()?;
             Argon2::default().verify_password(password.as_bytes(), &hash).ok()
         };
         Ok(self.run(verify).await?.is_some() && known)

@@ -33,6 +33,9 @@ use super::token::{Caller, Tokens, id};
 /// The name in the tokens by which this service proves itself to the others.
 const NAME: &str = "booking-service";
 
+/// What an owner can change in a booking.
+const CHANGEABLE: [&str; 3] = ["contact_email", "note", "attendee_names"];
+
 /// The bookings that all instances share.
 pub(super) struct Bookings {
     tokens: Arc<Tokens>,
@@ -250,15 +253,10 @@ impl BookingService for Bookings {
         let caller = self.caller(request.metadata(), &request.get_ref().user_id)?;
         let request = request.into_inner();
         let wish = request.booking.unwrap_or_default();
-        let mask = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
-        let all = ["contact_email", "note", "attendee_names"];
-        if mask.is_empty() {
-            return Err(Refusal::field("update_mask", "is needed: name the fields to change, or *").into());
-        }
-        if let Some(wrong) = mask.iter().find(|path| *path != "*" && !all.contains(&path.as_str())) {
-            let message = format!("{wrong:.100} cannot be changed, only contact_email, note and attendee_names");
-            return Err(Refusal::field("update_mask", &message).into());
-        }
+        let mask = match request.update_mask {
+            Some(mask) if !mask.paths.is_empty() => named(mask.paths)?,
+            _ => implied(&request.booking_id, &wish)?,
+        };
         contents(&wish.contact_email, &wish.note, &wish.attendee_names)?;
         let changes = |field: &str| mask.iter().any(|path| path == field || path == "*");
         let now = self.clock.now();
@@ -309,6 +307,38 @@ fn end(booking: &mut Booking) {
     booking.set_state(State::Cancelled);
     booking.position = 0;
     booking.pay_until = None;
+}
+
+/// The fields of a mask, if all of them can be changed.
+fn named(mask: Vec<String>) -> Result<Vec<String>, Refusal> {
+    match mask.iter().find(|path| *path != "*" && !CHANGEABLE.contains(&path.as_str())) {
+        None => Ok(mask),
+        Some(wrong) => {
+            let message = format!("{wrong:.100} cannot be changed, only contact_email, note and attendee_names");
+            Err(Refusal::field("update_mask", &message))
+        }
+    }
+}
+
+/// The fields that a wish has, where it comes without a mask (AIP-134); one that cannot be changed is not read over.
+fn implied(booking_id: &str, wish: &Booking) -> Result<Vec<String>, Refusal> {
+    let changeable = Booking {
+        contact_email: wish.contact_email.clone(),
+        note: wish.note.clone(),
+        attendee_names: wish.attendee_names.clone(),
+        booking_id: wish.booking_id.clone(),
+        ..Default::default()
+    };
+    if *wish != changeable || !(wish.booking_id.is_empty() || wish.booking_id == booking_id) {
+        return Err(Refusal::field("booking", "can change in contact_email, note and attendee_names only"));
+    }
+    let has = [!wish.contact_email.is_empty(), !wish.note.is_empty(), !wish.attendee_names.is_empty()];
+    let mask: Vec<_> =
+        CHANGEABLE.into_iter().zip(has).filter(|(_, has)| *has).map(|(field, _)| field.to_owned()).collect();
+    if mask.is_empty() {
+        return Err(Refusal::field("update_mask", "is needed to make a field empty; otherwise send what changes"));
+    }
+    Ok(mask)
 }
 
 /// Refuses what a booking must not contain.
