@@ -51,24 +51,51 @@ fn digits(text: &[u8], at: usize) -> usize {
 #[inline]
 pub(crate) fn plain_integer(text: &[u8]) -> Option<(Integer, usize)> {
     let negative = text.first() == Some(&b'-');
-    let start = usize::from(negative);
-    let mut at = start;
-    let mut value = 0_u64;
-    while let Some(&byte) = text.get(at) {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
+    let digits = text.get(usize::from(negative)..)?;
+    let (mut value, mut written) = (0_u64, 0);
+    while let Some(chunk) = digits.get(written..).and_then(<[u8]>::first_chunk::<8>) {
+        let (eight, count) = leading_digits(u64::from_le_bytes(*chunk));
+        if count < 8 {
+            value = value.wrapping_mul(POWERS[count]).wrapping_add(eight);
+            written += count;
             break;
         }
-        // Wraps only with 20 digits or more, which are refused below.
-        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-        at += 1;
+        value = value.wrapping_mul(100_000_000).wrapping_add(eight);
+        written += 8;
     }
-    let written = at - start;
-    let leading_zero = written > 1 && text[start] == b'0';
-    if written == 0 || written > 19 || leading_zero || matches!(text.get(at), Some(b'.' | b'e' | b'E')) {
+    // The end of the text; else the first byte is no digit.
+    while let Some(digit @ b'0'..=b'9') = digits.get(written) {
+        // Wraps only with 20 digits or more, which are refused below.
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+        written += 1;
+    }
+    let leading_zero = written > 1 && digits[0] == b'0';
+    if written == 0 || written > 19 || leading_zero || matches!(digits.get(written), Some(b'.' | b'e' | b'E')) {
         return None;
     }
-    Some(((negative, value), at))
+    Some(((negative, value), written + usize::from(negative)))
+}
+
+const POWERS: [u64; 8] = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000];
+
+/// The value of the digits that eight bytes of text (the first the lowest) begin with, and their number.
+#[inline]
+fn leading_digits(text: u64) -> (u64, usize) {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const LOW: u64 = 0x0000_00ff_0000_00ff;
+    let digits = text.wrapping_sub(ONES * b'0' as u64);
+    // Bytes beyond `9` carry into the high bit by the addition, those below `0` by the subtraction; carries go upwards only.
+    let others = (text.wrapping_add(ONES * 0x46) | digits) & (ONES * 0x80);
+    let count = (others.trailing_zeros() / 8) as usize;
+    if count == 0 {
+        return (0, 0);
+    }
+    // Zeros in front, then pairs, fours and eights are summed up.
+    let digits = digits << (64 - 8 * count);
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    let high = (pairs & LOW).wrapping_mul(1_000_000 << 32 | 100);
+    let low = (pairs >> 16 & LOW).wrapping_mul(10_000 << 32 | 1);
+    (high.wrapping_add(low) >> 32, count)
 }
 
 /// The integer that a whole text spells: `12`, `1.0`, `1e5`, `12.50e1`.
@@ -221,6 +248,43 @@ mod tests {
             ("1000000000000000000000e-20", (false, 10)),
         ] {
             assert_eq!(integer(text.as_bytes()), Ok(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn plain_integers_of_every_length_and_surrounding() {
+        let digits = "1234567890123456789";
+        for length in 1..=19 {
+            for tail in ["", ",", "]", "\"", ",\"a\":12345678", "x", ":", "/", "\u{ff}", " 1"] {
+                for sign in ["", "-"] {
+                    let text = format!("{sign}{}{tail}", &digits[..length]);
+                    let expected = digits[..length].parse().unwrap();
+                    assert_eq!(
+                        plain_integer(text.as_bytes()),
+                        Some(((sign == "-", expected), sign.len() + length)),
+                        "{text}"
+                    );
+                }
+            }
+        }
+        for text in [
+            "",
+            "-",
+            "x",
+            "01",
+            "1.0",
+            "1e5",
+            "-01",
+            "12345678.5",
+            "123456789E1",
+            "12345678901234567890",
+            "00000000000",
+        ] {
+            assert_eq!(plain_integer(text.as_bytes()), None, "{text}");
+        }
+        for number in (0..1_000_000_000).step_by(999_983) {
+            let text = format!("{number},12345678");
+            assert_eq!(plain_integer(text.as_bytes()), Some(((false, number), text.len() - 9)));
         }
     }
 

@@ -323,6 +323,15 @@ impl Enum {
         Some(&self.values[self.by_number[at].1 as usize].0)
     }
 
+    /// The number of a name that is not known to be UTF-8. Few names are compared faster than one is hashed.
+    #[inline]
+    pub(crate) fn number_of_bytes(&self, name: &[u8]) -> Option<i32> {
+        if self.values.len() <= 8 {
+            return self.values.iter().find(|(value, _)| value.as_bytes() == name).map(|&(_, number)| number);
+        }
+        self.number_of(std::str::from_utf8(name).ok()?)
+    }
+
     /// The number of a name.
     pub fn number_of(&self, name: &str) -> Option<i32> {
         self.by_name.get(name).copied()

@@ -132,10 +132,14 @@ impl<'a> Bound<'a> {
     pub(super) fn add(&mut self, node: u32, field: &Field, text: &[u8], source: Source) -> Result<(), Fail> {
         let start = self.bytes.len();
         let always = field.shape != Shape::Singular || field.presence != Presence::Implicit;
-        let mut wire = Wire::new(self.bytes, self.fixups);
+        let mut wire = Wire::new(std::mem::take(self.bytes), self.fixups);
         let mark = wire.mark();
-        field::write_text(&mut wire, self.schema, field, always, text)?;
-        wire.settle(mark);
+        let written = field::write_text(&mut wire, self.schema, field, always, text);
+        if written.is_ok() {
+            wire.settle(mark);
+        }
+        *self.bytes = wire.into_bytes();
+        written?;
         self.keep(node, field, Piece { start, end: self.bytes.len(), key: start, next: 0 }, source)
     }
 
@@ -152,12 +156,16 @@ impl<'a> Bound<'a> {
             return Err(Invalid::new("a map without key and value").into());
         };
         let start = self.bytes.len();
-        let mut wire = Wire::new(self.bytes, self.fixups);
+        let mut wire = Wire::new(std::mem::take(self.bytes), self.fixups);
         let mark = wire.mark();
-        field::write_text(&mut wire, self.schema, key_field, true, key)?;
+        let key_written = field::write_text(&mut wire, self.schema, key_field, true, key);
         let key = wire.len();
-        field::write_text(&mut wire, self.schema, value_field, true, text)?;
-        wire.settle(mark);
+        let written = key_written.and_then(|()| field::write_text(&mut wire, self.schema, value_field, true, text));
+        if written.is_ok() {
+            wire.settle(mark);
+        }
+        *self.bytes = wire.into_bytes();
+        written?;
         self.keep(node, field, Piece { start, end: self.bytes.len(), key, next: 0 }, Source::Query)
     }
 

@@ -16,7 +16,7 @@ use crate::to_wire::{Translation, scalar, special};
 
 impl Translation<'_> {
     /// Reads a field's value, whatever its shape. `node` is what is bound inside it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn field(&mut self, field: &Field, node: u32) -> Result<(), Fail> {
         match field.shape {
             Shape::Singular => self.element(field, field.presence != Presence::Implicit, node),
@@ -27,7 +27,7 @@ impl Translation<'_> {
     }
 
     /// Reads one value and writes its record; a default value only if it is `always` written.
-    #[inline]
+    #[inline(always)]
     pub(super) fn element(&mut self, field: &Field, always: bool, node: u32) -> Result<(), Fail> {
         match field.kind {
             Kind::String => self.string(field, always),
@@ -39,22 +39,27 @@ impl Translation<'_> {
                 self.wire.close(record);
                 Ok(())
             }
-            Kind::Group(id) => {
-                self.wire.tag(field.tag);
-                self.message(id, node)?;
-                end_group(&mut self.wire, field);
-                Ok(())
-            }
-            kind => {
-                if let Some(bits) = self.bits(kind)?
-                    && (always || bits != 0)
-                {
-                    self.wire.tag(field.tag);
-                    scalar::put(&mut self.wire, kind, bits);
-                }
-                Ok(())
-            }
+            Kind::Group(id) => self.group(field, id, node),
+            _ => self.scalar(field, always),
         }
+    }
+
+    #[inline(never)]
+    fn scalar(&mut self, field: &Field, always: bool) -> Result<(), Fail> {
+        if let Some(bits) = self.bits(field.kind)?
+            && (always || bits != 0)
+        {
+            scalar::put_tagged(&mut self.wire, field, bits);
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn group(&mut self, field: &Field, id: MessageId, node: u32) -> Result<(), Fail> {
+        self.wire.tag(field.tag);
+        self.message(id, node)?;
+        end_group(&mut self.wire, field);
+        Ok(())
     }
 
     /// Reads a message's value, special JSON forms included, and writes its content.
@@ -66,17 +71,25 @@ impl Translation<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn string(&mut self, field: &Field, always: bool) -> Result<(), Fail> {
         if self.scan.peek() != b'"' {
             return Err(self.scan.expected("a string"));
         }
         let string = self.scan.string()?;
-        if always || !string.raw.is_empty() {
-            self.wire.tag(field.tag);
-            self.text(string)?;
+        if !string.escaped {
+            if always || !string.raw.is_empty() {
+                self.wire.tagged_text(field.tag, self.scan.from(string.at), string.raw.len());
+            }
+            return Ok(());
         }
-        Ok(())
+        self.escaped_string(field, string)
+    }
+
+    #[inline(never)]
+    fn escaped_string(&mut self, field: &Field, string: Quoted<'_>) -> Result<(), Fail> {
+        self.wire.tag(field.tag);
+        self.text(string)
     }
 
     /// Writes a string token's length and text.
@@ -92,6 +105,7 @@ impl Translation<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     fn bytes(&mut self, field: &Field, always: bool) -> Result<(), Fail> {
         if self.scan.peek() != b'"' {
             return Err(self.scan.expected("a base64 string"));
@@ -101,6 +115,7 @@ impl Translation<'_> {
             .map_err(|fail| located(fail, at))
     }
 
+    #[inline(never)]
     fn repeated(&mut self, field: &Field) -> Result<(), Fail> {
         self.array(|this| {
             this.element(field, true, UNBOUND)?;
@@ -108,6 +123,7 @@ impl Translation<'_> {
         })
     }
 
+    #[inline(never)]
     fn packed(&mut self, field: &Field) -> Result<(), Fail> {
         let mark = self.wire.mark();
         self.wire.tag(field.tag);
@@ -143,6 +159,7 @@ impl Translation<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     fn map(&mut self, field: &Field) -> Result<(), Fail> {
         let (Kind::Message(id) | Kind::Group(id)) = field.kind else { return Err(self.scan.value()) };
         let [key, value] = &*self.schema.message(id).fields else { return Err(self.scan.value()) };

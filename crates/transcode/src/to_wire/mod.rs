@@ -98,10 +98,10 @@ fn translate(
     scratch.seen.clear();
     scratch.keys.clear();
     let limit = out.len().saturating_add(limits.output);
-    Translation {
+    let mut translation = Translation {
         schema,
         scan: Scanner::new(input.body),
-        wire: Wire::new(out, &mut scratch.fixups),
+        wire: Wire::new(std::mem::take(out), &mut scratch.fixups),
         bound,
         seen: &mut scratch.seen,
         keys: &mut scratch.keys,
@@ -110,8 +110,10 @@ fn translate(
         room,
         limit,
         work: input.body.len().saturating_mul(8).saturating_add(64 << 10),
-    }
-    .request(plan)
+    };
+    let result = translation.request(plan);
+    *out = translation.wire.into_bytes();
+    result
 }
 
 /// One translation under way.
@@ -134,7 +136,7 @@ struct Translation<'a> {
 
 impl<'a> Translation<'a> {
     /// Writes the request message: the body where it belongs, and what is bound.
-    fn request(mut self, plan: &BindPlan) -> Result<(), Fail> {
+    fn request(&mut self, plan: &BindPlan) -> Result<(), Fail> {
         let mark = self.wire.mark();
         let root = self.bound.root();
         let message = self.schema.message(plan.input);
@@ -143,7 +145,7 @@ impl<'a> Translation<'a> {
             Body::Field(slot) if !self.scan.is_empty() => self.body_field(message, usize::from(slot), root)?,
             Body::None | Body::Whole | Body::Field(_) => {
                 let seen = self.open_seen(message);
-                self.complete(message, seen, root)?;
+                self.complete(message, &seen, root)?;
             }
         }
         if plan.body != Body::None && !self.scan.is_empty() {
@@ -156,11 +158,11 @@ impl<'a> Translation<'a> {
 
     /// The body is one field's JSON.
     fn body_field(&mut self, message: &'a Message, slot: usize, root: u32) -> Result<(), Fail> {
-        let seen = self.open_seen(message);
-        self.note_bound_oneofs(message, seen, root);
-        let field = &message.fields[slot];
-        self.member(message, slot, seen, root).map_err(|fail| object::within_field(fail, &field.json_name))?;
-        self.complete(message, seen, root)
+        let mut seen = self.open_seen(message);
+        self.note_bound_oneofs(message, &mut seen, root);
+        let name = &message.fields[slot].json_name;
+        self.member(message, slot, &mut seen, root).map_err(|fail| object::within_field(fail, name))?;
+        self.complete(message, &seen, root)
     }
 
     /// Refuses an output that has become too long.

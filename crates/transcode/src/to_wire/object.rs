@@ -18,6 +18,31 @@ pub(super) enum TypeKey {
     Past,
 }
 
+/// Which fields and oneofs an open object has set: a bit each, those beyond 64 on a stack.
+#[derive(Debug)]
+pub(super) struct Seen {
+    low: u64,
+    /// Where the object's words begin on the stack.
+    high: usize,
+}
+
+impl Seen {
+    /// Sets a bit; whether it was set before.
+    #[inline]
+    fn mark(&mut self, stack: &mut [u64], bit: usize) -> bool {
+        let word = if bit < 64 { &mut self.low } else { &mut stack[self.high + bit / 64 - 1] };
+        let mask = 1 << (bit % 64);
+        let before = *word & mask != 0;
+        *word |= mask;
+        before
+    }
+
+    fn has(&self, stack: &[u64], bit: usize) -> bool {
+        let word = if bit < 64 { self.low } else { stack[self.high + bit / 64 - 1] };
+        word & (1 << (bit % 64)) != 0
+    }
+}
+
 impl Translation<'_> {
     /// Reads an object into a message's fields; `node` is what is bound in it.
     pub(super) fn object(&mut self, message: &Message, node: u32) -> Result<(), Fail> {
@@ -26,7 +51,7 @@ impl Translation<'_> {
             self.members(message, node, TypeKey::Foreign)?;
         } else if node != UNBOUND || message.has_required {
             let seen = self.open_seen(message);
-            self.complete(message, seen, node)?;
+            self.complete(message, &seen, node)?;
         }
         self.room += 1;
         Ok(())
@@ -34,33 +59,37 @@ impl Translation<'_> {
 
     /// Reads the members of an object that has some, up to its `}`.
     pub(super) fn members(&mut self, message: &Message, node: u32, mut type_key: TypeKey) -> Result<(), Fail> {
-        let seen = self.open_seen(message);
-        self.note_bound_oneofs(message, seen, node);
+        let mut seen = self.open_seen(message);
+        self.note_bound_oneofs(message, &mut seen, node);
         // Members come in the order of the fields, most often: the next one is compared before any is looked up.
         let mut next = 0;
         loop {
             self.scan.peek();
-            match message.fields.get(next) {
-                Some(field) if self.scan.eat(&field.json_key) => {
-                    self.member(message, next, seen, node).map_err(|fail| within_field(fail, &field.json_name))?;
-                    next += 1;
-                }
+            let mut written = None;
+            let slot = match message.fields.get(next) {
+                Some(field) if self.scan.eat(&field.json_key) => Some(next),
                 _ => {
                     let name = self.scan.name()?;
-                    if let Some(slot) = self.slot(message, name)? {
-                        self.member(message, slot, seen, node).map_err(|fail| within_field(fail, &echo(name.raw)))?;
-                        next = slot + 1;
-                    } else {
-                        self.unknown_member(message, name, &mut type_key)?;
-                    }
+                    written = Some(name);
+                    self.slot(message, name)?
                 }
+            };
+            match (slot, written) {
+                (Some(slot), _) => {
+                    if let Err(fail) = self.member(message, slot, &mut seen, node) {
+                        return Err(within_member(fail, message, slot, written));
+                    }
+                    next = slot + 1;
+                    self.fits()?;
+                }
+                (None, Some(name)) => self.unknown_member(message, name, &mut type_key)?,
+                (None, None) => {}
             }
-            self.fits()?;
             if !self.scan.more(b'}')? {
                 break;
             }
         }
-        self.complete(message, seen, node)
+        self.complete(message, &seen, node)
     }
 
     /// The field of a member's name, in either spelling.
@@ -74,10 +103,10 @@ impl Translation<'_> {
     }
 
     /// Reads one member's value.
-    #[inline]
-    pub(super) fn member(&mut self, message: &Message, slot: usize, seen: usize, node: u32) -> Result<(), Fail> {
+    #[inline(always)]
+    pub(super) fn member(&mut self, message: &Message, slot: usize, seen: &mut Seen, node: u32) -> Result<(), Fail> {
         let field = &message.fields[slot];
-        if self.mark_seen(seen, slot) {
+        if seen.mark(self.seen, slot) {
             return Err(scan::fail(self.scan.at(), "this field is there twice"));
         }
         let bound = if node == UNBOUND { UNBOUND } else { self.bound.child(node, slot) };
@@ -89,7 +118,7 @@ impl Translation<'_> {
             return Ok(());
         }
         if let Some(oneof) = field.oneof
-            && self.mark_seen(seen, message.fields.len() + usize::from(oneof))
+            && seen.mark(self.seen, message.fields.len() + usize::from(oneof))
             && bound == UNBOUND
         {
             return Err(self.oneof_twice(message, oneof));
@@ -134,21 +163,21 @@ impl Translation<'_> {
     }
 
     /// Ends an object: writes what is bound in it and was not there, checks that what is required is.
-    pub(super) fn complete(&mut self, message: &Message, seen: usize, node: u32) -> Result<(), Fail> {
+    pub(super) fn complete(&mut self, message: &Message, seen: &Seen, node: u32) -> Result<(), Fail> {
         if node != UNBOUND {
             self.write_bound(message, node)?;
         }
         if message.has_required {
             let missing = message.fields.iter().enumerate().find(|(slot, field)| {
                 field.presence == Presence::Required
-                    && !self.is_seen(seen, *slot)
+                    && !seen.has(self.seen, *slot)
                     && (node == UNBOUND || self.bound.child(node, *slot) == UNBOUND)
             });
             if let Some((_, field)) = missing {
                 return Err(within_field(field::located(required(), self.scan.at()), &field.json_name));
             }
         }
-        self.seen.truncate(seen);
+        self.seen.truncate(seen.high);
         Ok(())
     }
 
@@ -165,35 +194,23 @@ impl Translation<'_> {
         }
     }
 
-    /// Room for one bit a field and oneof; returns where it begins.
+    /// No field of a message seen yet.
     #[inline]
-    pub(super) fn open_seen(&mut self, message: &Message) -> usize {
-        let base = self.seen.len();
-        let words = (message.fields.len() + message.oneofs.len()).div_ceil(64);
-        self.seen.resize(base + words, 0);
-        base
-    }
-
-    /// Sets a bit; whether it was set before.
-    #[inline]
-    fn mark_seen(&mut self, seen: usize, bit: usize) -> bool {
-        let word = &mut self.seen[seen + bit / 64];
-        let mask = 1 << (bit % 64);
-        let before = *word & mask != 0;
-        *word |= mask;
-        before
-    }
-
-    fn is_seen(&self, seen: usize, bit: usize) -> bool {
-        self.seen[seen + bit / 64] & (1 << (bit % 64)) != 0
+    pub(super) fn open_seen(&mut self, message: &Message) -> Seen {
+        let high = self.seen.len();
+        let bits = message.fields.len() + message.oneofs.len();
+        if bits > 64 {
+            self.seen.resize(high + (bits - 64).div_ceil(64), 0);
+        }
+        Seen { low: 0, high }
     }
 
     /// The oneofs of bound fields are taken.
-    pub(super) fn note_bound_oneofs(&mut self, message: &Message, seen: usize, node: u32) {
+    pub(super) fn note_bound_oneofs(&mut self, message: &Message, seen: &mut Seen, node: u32) {
         let mut child = if node == UNBOUND { UNBOUND } else { self.bound.first_child(node) };
         while child != UNBOUND {
             if let Some(oneof) = message.fields[self.bound.slot(child)].oneof {
-                self.mark_seen(seen, message.fields.len() + usize::from(oneof));
+                seen.mark(self.seen, message.fields.len() + usize::from(oneof));
             }
             child = self.bound.next(child);
         }
@@ -220,6 +237,16 @@ impl Translation<'_> {
 #[cold]
 fn required() -> Fail {
     Invalid::new("this field is required").into()
+}
+
+/// The refusal within a member, by the name that the client wrote; `None` is the JSON name.
+#[cold]
+#[inline(never)]
+fn within_member(fail: Fail, message: &Message, slot: usize, written: Option<Quoted<'_>>) -> Fail {
+    match written {
+        Some(name) => within_field(fail, &echo(name.raw)),
+        None => within_field(fail, &message.fields[slot].json_name),
+    }
 }
 
 /// The refusal within a field, by the name that the client wrote.

@@ -6,7 +6,7 @@ use crate::invalid::{Fail, Invalid};
 use crate::json::number::{self, Integer};
 use crate::json::scan::{self, echo};
 use crate::plan::Unknown;
-use crate::schema::{EnumId, Kind, Schema};
+use crate::schema::{EnumId, Field, Kind, Schema};
 use crate::to_wire::Translation;
 use crate::to_wire::wire::Wire;
 
@@ -82,9 +82,9 @@ impl Translation<'_> {
                 let name = self.scan.string()?;
                 if name.escaped {
                     self.scan.rewind(start);
-                    self.with_string(|_, text| Ok(enumeration.number_of(&String::from_utf8_lossy(text))))?
+                    self.with_string(|_, text| Ok(enumeration.number_of_bytes(text)))?
                 } else {
-                    std::str::from_utf8(name.raw).ok().and_then(|name| enumeration.number_of(name))
+                    enumeration.number_of_bytes(name.raw)
                 }
             }
             b'n' if enumeration.null_value => {
@@ -124,7 +124,7 @@ pub(super) fn text_bits(schema: &Schema, kind: Kind, text: &[u8]) -> Result<u64,
         Kind::Double | Kind::Float => text_float_bits(kind, text),
         Kind::Enum(id) => {
             let enumeration = schema.enumeration(id);
-            let named = std::str::from_utf8(text).ok().and_then(|name| enumeration.number_of(name));
+            let named = enumeration.number_of_bytes(text);
             let number = named.or_else(|| {
                 let number = integer_bits(Kind::Int32, number::integer(text).ok()?)? as i32;
                 (!enumeration.closed || enumeration.name_of(number).is_some()).then_some(number)
@@ -150,6 +150,18 @@ pub(super) fn put(wire: &mut Wire<'_>, kind: Kind, bits: u64) {
         1 => wire.raw(&bits.to_le_bytes()),
         5 => wire.raw(&(bits as u32).to_le_bytes()),
         _ => wire.varint(bits),
+    }
+}
+
+/// Writes a field's tag and a scalar's bits.
+#[inline]
+pub(super) fn put_tagged(wire: &mut Wire<'_>, field: &Field, bits: u64) {
+    match field.kind.wire_type() {
+        0 => wire.tagged_varint(field.tag, bits),
+        _ => {
+            wire.tag(field.tag);
+            put(wire, field.kind, bits);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::scratch::Fixup;
 /// Output under construction.
 #[derive(Debug)]
 pub(crate) struct Wire<'a> {
-    bytes: &'a mut Vec<u8>,
+    bytes: Vec<u8>,
     /// Open records, and closed ones whose length needs more than the reserved byte; by position.
     fixups: &'a mut Vec<Fixup>,
     /// How many bytes the lengths on the list will need beyond their reserved ones.
@@ -25,10 +25,15 @@ pub(crate) struct Mark {
 }
 
 impl<'a> Wire<'a> {
-    /// Output appended to `bytes`; `fixups` is empty room.
-    pub(crate) fn new(bytes: &'a mut Vec<u8>, fixups: &'a mut Vec<Fixup>) -> Self {
+    /// Output appended to `bytes`; `fixups` is room for its lengths.
+    pub(crate) fn new(bytes: Vec<u8>, fixups: &'a mut Vec<Fixup>) -> Self {
         fixups.clear();
         Self { bytes, fixups, extra: 0 }
+    }
+
+    /// The output.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// How many bytes are written, what was there before included; lengths not settled count one byte.
@@ -72,24 +77,43 @@ impl<'a> Wire<'a> {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// A field's tag. (A copy of fixed size compiles to two stores; one of `len` bytes to a call.)
+    /// The first bytes of a word, at most eight. (A copy of fixed size is one store; one of `length` bytes is a call.)
+    #[inline]
+    fn word(&mut self, word: u64, length: usize) {
+        let end = self.bytes.len() + length;
+        self.bytes.extend_from_slice(&word.to_le_bytes());
+        self.bytes.truncate(end);
+    }
+
+    /// A field's tag.
     #[inline]
     pub(crate) fn tag(&mut self, tag: Tag) {
-        let end = self.bytes.len() + usize::from(tag.len);
-        self.bytes.extend_from_slice(&tag.bytes);
-        self.bytes.truncate(end);
+        let (word, length) = tag_word(tag);
+        self.word(word, length);
     }
 
     #[inline]
     pub(crate) fn varint(&mut self, value: u64) {
-        if value < 0x80 {
-            self.bytes.push(value as u8);
-            return;
+        if value < 1 << 56 {
+            let (word, length) = varint_word(value);
+            self.word(word, length);
+        } else {
+            let (bytes, length) = varint(value);
+            self.bytes.extend_from_slice(&bytes[..length]);
         }
-        let (bytes, length) = varint(value);
-        let end = self.bytes.len() + length;
-        self.bytes.extend_from_slice(&bytes);
-        self.bytes.truncate(end);
+    }
+
+    /// A field's tag and a varint.
+    #[inline]
+    pub(crate) fn tagged_varint(&mut self, tag: Tag, value: u64) {
+        let (word, length) = tag_word(tag);
+        if value < 1 << 21 {
+            let (value, more) = varint_word(value);
+            self.word(word | value << (8 * length), length + more);
+        } else {
+            self.word(word, length);
+            self.varint(value);
+        }
     }
 
     /// A string or bytes value: its length, then its bytes.
@@ -97,6 +121,20 @@ impl<'a> Wire<'a> {
     pub(crate) fn text(&mut self, text: &[u8]) {
         self.varint(text.len() as u64);
         self.bytes.extend_from_slice(text);
+    }
+
+    /// A field's tag and a string: the first `length` bytes of `text`, which may go on.
+    #[inline]
+    pub(crate) fn tagged_text(&mut self, tag: Tag, text: &[u8], length: usize) {
+        self.tagged_varint(tag, length as u64);
+        let end = self.bytes.len() + length;
+        // Short ones are copied with what follows them, in pieces of fixed size.
+        match (text.first_chunk::<16>(), text.first_chunk::<32>()) {
+            (Some(chunk), _) if length <= 16 => self.bytes.extend_from_slice(chunk),
+            (_, Some(chunk)) if length <= 32 => self.bytes.extend_from_slice(chunk),
+            _ => self.bytes.extend_from_slice(&text[..length]),
+        }
+        self.bytes.truncate(end);
     }
 
     /// Starts a record whose length is not known yet.
@@ -127,7 +165,7 @@ impl<'a> Wire<'a> {
     /// Buffer to append a value's bytes to, between [`Wire::open`] and [`Wire::close`].
     #[inline]
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
-        self.bytes
+        &mut self.bytes
     }
 
     /// Writes the lengths of all records closed since a mark; none is open.
@@ -160,6 +198,27 @@ impl<'a> Wire<'a> {
 #[inline]
 pub(crate) fn varint_length(value: u64) -> usize {
     ((70 - (value | 1).leading_zeros()) / 7) as usize
+}
+
+/// A tag as the first bytes of a word, and their number.
+#[inline]
+fn tag_word(tag: Tag) -> (u64, usize) {
+    let [a, b, c, d, e] = tag.bytes;
+    (u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]), usize::from(tag.len))
+}
+
+/// The varint of a value below 2^56 as the first bytes of a word, and their number: groups of seven bits are spread to eight.
+#[inline]
+fn varint_word(value: u64) -> (u64, usize) {
+    if value < 0x80 {
+        return (value, 1);
+    }
+    let word = (value & 0x0fff_ffff) | (value & 0x00ff_ffff_f000_0000) << 4;
+    let word = (word & 0x0000_3fff_0000_3fff) | (word & 0x0fff_c000_0fff_c000) << 2;
+    let word = (word & 0x007f_007f_007f_007f) | (word & 0x3f80_3f80_3f80_3f80) << 1;
+    let length = varint_length(value);
+    let more = 0x0080_8080_8080_8080 & ((1 << (8 * (length - 1))) - 1);
+    (word | more, length)
 }
 
 /// A varint's bytes and their number.
@@ -206,13 +265,14 @@ mod tests {
     fn lengths_of_every_size_are_settled() {
         for depth in 0..6 {
             for size in [0, 1, 110, 120, 124, 125, 126, 127, 128, 200, 16_370, 16_380, 16_383, 16_384, 70_000] {
-                let (mut bytes, mut fixups) = (b"prefix".to_vec(), Vec::new());
-                let mut wire = Wire::new(&mut bytes, &mut fixups);
+                let mut fixups = Vec::new();
+                let mut wire = Wire::new(b"prefix".to_vec(), &mut fixups);
                 let mark = wire.mark();
                 nested(&mut wire, depth, size);
                 nested(&mut wire, 0, size);
                 let settled = wire.settled_len();
                 wire.settle(mark);
+                let bytes = wire.into_bytes();
                 assert_eq!(settled, bytes.len());
                 assert!(
                     bytes == [b"prefix".to_vec(), expected(depth, size), expected(0, size)].concat(),
@@ -227,8 +287,32 @@ mod tests {
         for shift in 0..64 {
             for value in [(1_u64 << shift) - 1, 1 << shift, u64::MAX >> shift] {
                 assert_eq!(varint(value).1, varint_length(value), "{value}");
+                if value < 1 << 56 {
+                    let (word, length) = varint_word(value);
+                    let (bytes, expected) = varint(value);
+                    assert_eq!((word.to_le_bytes().as_slice(), length), (&bytes[..8], expected), "{value}");
+                }
             }
         }
         assert_eq!(varint(300).0[..2], [0xac, 0x02]);
+    }
+
+    #[test]
+    fn texts_of_every_length_end_where_they_end() {
+        let text: Vec<u8> = (0..200).collect();
+        for tag in [Tag { bytes: [0x0a, 0, 0, 0, 0], len: 1 }, Tag { bytes: [0xfa, 0xff, 0xff, 0xff, 0x0f], len: 5 }] {
+            for length in 0..200 {
+                for room in [length, length + 1, 200] {
+                    let mut fixups = Vec::new();
+                    let mut wire = Wire::new(Vec::new(), &mut fixups);
+                    wire.tagged_text(tag, &text[..room.min(200)], length);
+                    let (bytes, size) = varint(length as u64);
+                    assert!(
+                        wire.into_bytes() == [tag.as_bytes(), &bytes[..size], &text[..length]].concat(),
+                        "{length}"
+                    );
+                }
+            }
+        }
     }
 }
