@@ -11,8 +11,8 @@ pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest id taken from a client.
 const LONGEST: usize = 128;
-/// 128 bits, five to a character.
-const OWN_LENGTH: usize = 26;
+/// 64 bits, five to a character.
+const HALF: usize = 13;
 /// Crockford's base 32, in lower case.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -36,7 +36,7 @@ impl RequestId {
 
     /// As text.
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        std::str::from_utf8(self.0.as_bytes()).unwrap_or_default()
     }
 }
 
@@ -44,7 +44,7 @@ impl RequestId {
 /// neither repeat nor tell clients how many calls there are.
 #[derive(Debug)]
 pub struct RequestIds {
-    own: u64,
+    own: [u8; HALF],
     next: AtomicU64,
 }
 
@@ -53,7 +53,7 @@ impl RequestIds {
     pub fn new() -> Self {
         // The standard library's hash keys come from the system's entropy and differ at each call.
         let random = |salt: u8| RandomState::new().hash_one(salt);
-        Self { own: random(0), next: AtomicU64::new(random(1)) }
+        Self { own: base32(random(0)), next: AtomicU64::new(random(1)) }
     }
 
     /// The client's id where it sent exactly one that is valid, else a new one.
@@ -65,13 +65,9 @@ impl RequestIds {
 
     /// A new id.
     pub fn next(&self) -> RequestId {
-        let low = permute(self.next.fetch_add(1, Ordering::Relaxed));
-        let mut left = u128::from(self.own) << 64 | u128::from(low);
-        let mut text = [0; OWN_LENGTH];
-        for place in text.iter_mut().rev() {
-            *place = DIGITS[(left & 31) as usize];
-            left >>= 5;
-        }
+        let mut text = [0; 2 * HALF];
+        text[..HALF].copy_from_slice(&self.own);
+        text[HALF..].copy_from_slice(&base32(permute(self.next.fetch_add(1, Ordering::Relaxed))));
         // Base 32 digits are valid in a header.
         RequestId(HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0")))
     }
@@ -81,6 +77,15 @@ impl Default for RequestIds {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn base32(mut bits: u64) -> [u8; HALF] {
+    let mut text = [0; HALF];
+    for place in text.iter_mut().rev() {
+        *place = DIGITS[(bits & 31) as usize];
+        bits >>= 5;
+    }
+    text
 }
 
 /// SplitMix64's finisher: each number to another, none to the same.

@@ -23,7 +23,7 @@ impl Clock {
     }
 
     /// RFC 3339 in UTC, with microseconds.
-    pub(super) fn at(&mut self, now: SystemTime) -> &str {
+    pub(super) fn at(&mut self, now: SystemTime) -> &[u8] {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         if since.as_secs() != self.second {
             self.second = since.as_secs();
@@ -38,40 +38,41 @@ impl Clock {
             *place = b'0' + (micros % 10) as u8;
             micros /= 10;
         }
-        std::str::from_utf8(&self.text).unwrap_or_default()
+        &self.text
     }
 }
 
-/// One JSON object and a line feed.
-pub(super) fn json(out: &mut Vec<u8>, time: &str, entry: &Entry<'_>) {
-    out.extend_from_slice(b"{\"time\":\"");
-    out.extend_from_slice(time.as_bytes());
-    out.extend_from_slice(b"\",\"log\":\"access\"");
-    string(out, "request_id", entry.request_id);
-    out.extend_from_slice(b",\"client\":\"");
+/// One JSON object and a line feed. A key comes with all that surrounds it, which halves the number of writes.
+pub(super) fn json(out: &mut Vec<u8>, time: &[u8], entry: &Entry<'_>) {
+    out.extend_from_slice(br#"{"time":""#);
+    out.extend_from_slice(time);
+    string(out, br#"","log":"access","request_id":""#, entry.request_id);
+    out.extend_from_slice(br#"","client":""#);
     address(out, entry.client);
-    out.push(b'"');
-    string(out, "method", entry.method);
-    string(out, "path", without_query(entry.path));
-    string(out, "route", entry.route);
-    string(out, "rpc", entry.rpc);
-    string(out, "dialect", entry.dialect.name());
-    number(out, "status", u64::from(entry.status));
-    string(out, "code", entry.code.name());
-    number(out, "duration_us", u64::try_from(entry.elapsed.as_micros()).unwrap_or(u64::MAX));
-    number(out, "bytes_in", entry.bytes_in);
-    number(out, "bytes_out", entry.bytes_out);
-    for (key, value) in [("endpoint", entry.endpoint), ("reason", entry.reason), ("cause", entry.cause)] {
+    string(out, br#"","method":""#, entry.method);
+    string(out, br#"","path":""#, without_query(entry.path));
+    string(out, br#"","route":""#, entry.route);
+    string(out, br#"","rpc":""#, entry.rpc);
+    plain(out, br#"","dialect":""#, entry.dialect.name());
+    number(out, br#"","status":"#, u64::from(entry.status));
+    plain(out, br#","code":""#, entry.code.name());
+    number(out, br#"","duration_us":"#, u64::try_from(entry.elapsed.as_micros()).unwrap_or(u64::MAX));
+    number(out, br#","bytes_in":"#, entry.bytes_in);
+    number(out, br#","bytes_out":"#, entry.bytes_out);
+    let rare: [(&[u8], _); 3] =
+        [(br#","endpoint":""#, entry.endpoint), (br#","reason":""#, entry.reason), (br#","cause":""#, entry.cause)];
+    for (key, value) in rare {
         if let Some(value) = value {
             string(out, key, value);
+            out.push(b'"');
         }
     }
     out.extend_from_slice(b"}\n");
 }
 
 /// `00:48:15.123 GET /v1/books/7 200 OK 1.2ms library.v1.Library/GetBook 127.0.0.1:50051 01h…`
-pub(super) fn text(out: &mut Vec<u8>, time: &str, entry: &Entry<'_>) {
-    out.extend_from_slice(time.get(11..23).unwrap_or(time).as_bytes());
+pub(super) fn text(out: &mut Vec<u8>, time: &[u8], entry: &Entry<'_>) {
+    out.extend_from_slice(time.get(11..23).unwrap_or(time));
     for part in [entry.method, without_query(entry.path)] {
         out.push(b' ');
         escaped(out, part);
@@ -91,22 +92,20 @@ fn without_query(path: &str) -> &str {
     path.split_once('?').map_or(path, |(path, _)| path)
 }
 
-fn string(out: &mut Vec<u8>, key: &str, value: &str) {
-    name(out, key);
-    out.push(b'"');
+fn string(out: &mut Vec<u8>, key: &[u8], value: &str) {
+    out.extend_from_slice(key);
     escaped(out, value);
-    out.push(b'"');
 }
 
-fn number(out: &mut Vec<u8>, key: &str, value: u64) {
-    name(out, key);
+/// Our own words need no escapes.
+fn plain(out: &mut Vec<u8>, key: &[u8], value: &'static str) {
+    out.extend_from_slice(key);
+    out.extend_from_slice(value.as_bytes());
+}
+
+fn number(out: &mut Vec<u8>, key: &[u8], value: u64) {
+    out.extend_from_slice(key);
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
-fn name(out: &mut Vec<u8>, key: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(key.as_bytes());
-    out.extend_from_slice(b"\":");
 }
 
 fn address(out: &mut Vec<u8>, address: IpAddr) {
@@ -128,8 +127,9 @@ fn address(out: &mut Vec<u8>, address: IpAddr) {
 /// JSON's escapes, and with them no line feed and no terminal sequence gets through, C1 controls included.
 fn escaped(out: &mut Vec<u8>, value: &str) {
     let value = &value[..value.floor_char_boundary(LONGEST_TEXT)];
-    let plain = |byte: &u8| (0x20..0x7f).contains(byte) && *byte != b'"' && *byte != b'\\';
-    if value.as_bytes().iter().all(plain) {
+    // Every byte is looked at, without a branch, which the compiler turns into vector code.
+    let special = |byte: &u8| *byte < 0x20 || *byte >= 0x7f || *byte == b'"' || *byte == b'\\';
+    if !value.as_bytes().iter().fold(false, |found, byte| found | special(byte)) {
         out.extend_from_slice(value.as_bytes());
         return;
     }
