@@ -5,6 +5,10 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic is how a test fails")]
 
+#[expect(dead_code, reason = "the words come before the sentences")]
+mod support;
+
+mod admin_port;
 mod architecture;
 mod cli_check;
 mod cli_descriptors;
@@ -17,19 +21,17 @@ mod demo_client;
 mod demo_rest;
 mod demo_system;
 mod demo_tickets;
+mod drain;
 mod errors_compile;
 mod errors_table;
 mod grpc_pass_through;
+mod health_endpoints;
+mod http_connection;
+mod http_requests;
+mod http_two;
+mod metrics_calls;
 mod pipeline_size;
 mod rest_metadata;
 mod rest_unary;
 mod stream_rest;
-#[expect(dead_code, reason = "the words come before the sentences")]
-mod support;
-mod admin_port;
-mod drain;
-mod health_endpoints;
-mod http_connection;
-mod http_requests;
-mod metrics_calls;
 mod support_self;

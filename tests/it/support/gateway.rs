@@ -24,7 +24,13 @@ use super::{protos, soon, until};
 
 /// A gateway with one worker, all built-in endpoints of the default, and nothing behind it.
 pub(crate) fn gateway() -> Builder {
-    Builder { descriptors: Vec::new(), upstreams: String::new(), config: String::new(), limits: Limits::default() }
+    Builder {
+        descriptors: Vec::new(),
+        upstreams: String::new(),
+        config: String::new(),
+        limits: Limits::default(),
+        builtin: None,
+    }
 }
 
 pub(crate) struct Builder {
@@ -32,6 +38,7 @@ pub(crate) struct Builder {
     upstreams: String,
     config: String,
     limits: Limits,
+    builtin: Option<axum::Router>,
 }
 
 impl Builder {
@@ -78,6 +85,12 @@ impl Builder {
     /// What clients may take.
     pub(crate) fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// What answers for the built-in endpoints instead of them.
+    pub(crate) fn builtin(mut self, router: axum::Router) -> Self {
+        self.builtin = Some(router);
         self
     }
 
@@ -133,7 +146,7 @@ impl Builder {
         let snapshot = self.compile(&metrics).unwrap_or_else(|problems| panic!("{problems:?} in\n{}", self.text()));
         let config = snapshot.config.clone();
         let state = State::new(snapshot, metrics.clone());
-        let builtin = admin::public(state.clone(), &config.public_endpoints);
+        let builtin = self.builtin.unwrap_or_else(|| admin::public(state.clone(), &config.public_endpoints));
         let listeners = Listeners::bind(&config).unwrap();
         let (address, admin_address) = (listeners.address().unwrap(), listeners.admin_address().unwrap());
         let page = Page::default();
