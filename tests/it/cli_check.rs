@@ -78,3 +78,45 @@ fn a_wrong_command_line_is_usage() {
         assert_eq!(transom(arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
+
+/// A folder with a configuration and one .proto file; what `check` says of it, paths shortened.
+fn check_protos(config: &str, proto: &str) -> (Option<i32>, Vec<String>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("transom.yaml");
+    fs::create_dir(folder.path().join("protos")).expect("a folder");
+    fs::write(folder.path().join("protos/a.proto"), proto).expect("written");
+    fs::write(&file, config).expect("written");
+    let (code, lines) = check(&file);
+    let folder = format!("{}/", folder.path().display());
+    (code, lines.into_iter().map(|line| line.replace(&folder, "")).collect())
+}
+
+const UPSTREAM: &str = "schema: { protos: protos }\nupstreams:\n  a: { services: [a.S], endpoints: ['h:1'] }\nmethods: { a.S/Gte: {}, a.T/*: {} }\n";
+
+#[test]
+fn what_serve_would_refuse_of_the_schema_is_told() {
+    let proto = |options: [&str; 2]| {
+        format!(
+            "syntax = \"proto3\";\npackage a;\nimport \"google/api/annotations.proto\";\nmessage M {{ string id = 1; }}\n\
+             service S {{\n  rpc Get(M) returns (M) {{ option (google.api.http) = {{ {} }}; }}\n\
+             rpc Find(M) returns (M) {{ option (google.api.http) = {{ {} }}; }}\n}}\nservice T {{}}\n",
+            options[0], options[1]
+        )
+    };
+    let (code, lines) = check_protos(UPSTREAM, &proto(["get: \"/v1/{id}/\"", "get: \"/v1/{nothing}\""]));
+    assert_eq!(code, Some(1));
+    let has = |start: &str| assert!(lines.iter().any(|line| line.starts_with(start)), "{start} is not in {lines:#?}");
+    has("FILE:4: methods[\"a.S/Gte\"]: no loaded schema has the method `Gte`; did you mean `Get`?");
+    has("FILE:4: methods[\"a.T/*\"]: no upstream serves `a.T`; add it to the `services` of one, or remove this");
+    has("a.proto: a.S.Get, column ");
+    has("a.proto: a.S.Find");
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+
+    let (code, lines) = check_protos(UPSTREAM, &proto(["get: \"/v1/{id}\"", "get: \"/v1/{id=*}\""]));
+    assert_eq!((code, lines.len()), (Some(1), 3));
+    assert!(lines.iter().any(|line| line.contains("a.S") && line.contains("/v1/{id=*}")), "{lines:#?}");
+
+    let (code, lines) = check_protos(UPSTREAM, "syntax = \"proto3\";\nmessage M { Missing m = 1; }\n");
+    assert_eq!(code, Some(1));
+    assert!(lines.len() == 1 && lines[0].contains("a.proto:2:"), "{lines:#?}");
+}
