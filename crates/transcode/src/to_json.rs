@@ -28,6 +28,9 @@ use crate::scratch::Scratch;
 pub use status::status_to_json;
 use value::Printer;
 
+/// Nothing nests deeper, whatever [`Limits::depth`] says: the printers are recursive.
+const DEEPEST: u16 = 256;
+
 /// Appends `message` as JSON to `out`.
 ///
 /// # Errors
@@ -43,31 +46,28 @@ pub fn to_json(
     if u32::try_from(message.len()).is_err() {
         return Err(Invalid::new("the message is longer than 4 GiB").of(Refusal::TooLarge));
     }
-    let start = out.len();
-    let text = Text::new(out, message.len().saturating_mul(3), limits.output);
+    let depth = limits.depth.min(DEEPEST);
     let mut printer = Printer {
         schema,
         wire: message,
         options: plan.options,
-        text,
+        text: Text::new(std::mem::take(out), message.len().saturating_mul(3), limits.output),
         scratch: &mut scratch.json,
-        depth: limits.depth,
+        depth,
         work: value::budget(message),
     };
     let mut done = printer.stream(plan);
     if done.is_err() {
         // A refusal is not final either: a later record may replace what was refused, or complete it.
-        printer.restart(limits);
+        printer.restart(depth);
         done = printer.indexed(plan);
     }
-    let done = done.and_then(|()| printer.text.finish().map_err(Halt::from));
-    done.map_err(|halt| {
-        out.truncate(start);
-        match halt {
-            Halt::Invalid(invalid) => *invalid,
-            // The indexed printer knows no disorder.
-            Halt::Disorder => Invalid::new("the message is no valid protobuf"),
-        }
+    let (text, fits) = printer.text.finish(done.is_ok());
+    *out = text;
+    done.and_then(|()| Ok(fits?)).map_err(|halt| match halt {
+        Halt::Invalid(invalid) => *invalid,
+        // The indexed printer knows no disorder.
+        Halt::Disorder => Invalid::new("the message is no valid protobuf"),
     })
 }
 

@@ -12,8 +12,8 @@ const AHEAD: usize = 64;
 
 /// A JSON text being appended to a buffer.
 #[derive(Debug)]
-pub(crate) struct Text<'a> {
-    out: &'a mut Vec<u8>,
+pub(crate) struct Text {
+    out: Vec<u8>,
     /// Where the text begins in `out`.
     start: usize,
     /// Where the next byte goes; `out` is longer.
@@ -33,25 +33,22 @@ pub(crate) enum Refused {
 
 type Done = Result<(), Refused>;
 
-impl<'a> Text<'a> {
-    /// A text of about `expected` and at most `limit` bytes, behind what `out` holds.
-    pub(crate) fn new(out: &'a mut Vec<u8>, expected: usize, limit: usize) -> Self {
+impl Text {
+    /// A text of about `expected` and at most `limit` bytes, behind what `out` holds. It keeps `out` until [`Text::finish`].
+    pub(crate) fn new(mut out: Vec<u8>, expected: usize, limit: usize) -> Self {
         let start = out.len();
         let room = expected.min(limit).saturating_add(AHEAD);
         out.resize(start.saturating_add(room), 0);
         Self { out, start, at: start, limit: start.saturating_add(limit) }
     }
 
-    /// Ends the text: the comma behind the last value goes.
-    pub(crate) fn finish(mut self) -> Done {
-        if self.at > self.start && self.last() == b',' {
-            self.at -= 1;
-        }
-        if self.at > self.limit {
-            return Err(Refused::Full);
-        }
-        self.out.truncate(self.at);
-        Ok(())
+    /// Ends the text and gives the buffer back: the comma behind the last value goes, and the whole text unless it is to be
+    /// kept and fits.
+    pub(crate) fn finish(mut self, keep: bool) -> (Vec<u8>, Done) {
+        self.at -= usize::from(self.at > self.start && self.last() == b',');
+        let fits = if self.at <= self.limit { Ok(()) } else { Err(Refused::Full) };
+        self.out.truncate(if keep && fits.is_ok() { self.at } else { self.start });
+        (self.out, fits)
     }
 
     /// Where the text is now; [`Text::back_to`] forgets what was printed since.
@@ -98,7 +95,7 @@ impl<'a> Text<'a> {
     #[inline]
     pub(crate) fn raw(&mut self, text: &[u8]) -> Done {
         self.room(text.len())?;
-        self.at = put(self.out, self.at, text);
+        self.at = put(&mut self.out, self.at, text);
         Ok(())
     }
 
@@ -112,7 +109,7 @@ impl<'a> Text<'a> {
     #[inline]
     pub(crate) fn integer(&mut self, value: impl itoa::Integer) -> Done {
         self.room(0)?;
-        self.at = put(self.out, self.at, itoa::Buffer::new().format(value).as_bytes());
+        self.at = put(&mut self.out, self.at, itoa::Buffer::new().format(value).as_bytes());
         self.comma();
         Ok(())
     }
@@ -122,7 +119,7 @@ impl<'a> Text<'a> {
     pub(crate) fn quoted(&mut self, value: impl itoa::Integer, after: u8) -> Done {
         self.room(0)?;
         self.out[self.at] = b'"';
-        let end = put(self.out, self.at + 1, itoa::Buffer::new().format(value).as_bytes());
+        let end = put(&mut self.out, self.at + 1, itoa::Buffer::new().format(value).as_bytes());
         self.out[end..][..2].copy_from_slice(&[b'"', after]);
         self.at = end + 2;
         Ok(())
@@ -136,7 +133,7 @@ impl<'a> Text<'a> {
             let mut buffer = zmij::Buffer::new();
             let text = buffer.format_finite(value);
             self.room(0)?;
-            self.at = put(self.out, self.at, text.strip_suffix(".0").unwrap_or(text).as_bytes());
+            self.at = put(&mut self.out, self.at, text.strip_suffix(".0").unwrap_or(text).as_bytes());
             self.comma();
             Ok(())
         } else if wide.is_nan() {
@@ -153,7 +150,7 @@ impl<'a> Text<'a> {
     pub(crate) fn identifier(&mut self, name: &str) -> Done {
         self.room(name.len())?;
         self.out[self.at] = b'"';
-        let end = put(self.out, self.at + 1, name.as_bytes());
+        let end = put(&mut self.out, self.at + 1, name.as_bytes());
         self.out[end..][..2].copy_from_slice(b"\",");
         self.at = end + 2;
         Ok(())
@@ -178,14 +175,29 @@ impl<'a> Text<'a> {
     #[inline]
     pub(crate) fn string(&mut self, source: &[u8], start: usize, end: usize, after: u8) -> Done {
         self.room_within_limit(end - start)?;
-        self.out[self.at] = b'"';
+        self.put_string(source, start, end, after)
+    }
+
+    /// A member of an object: its key with the colon, and a string.
+    #[inline]
+    pub(crate) fn member(&mut self, key: &[u8], source: &[u8], start: usize, end: usize) -> Done {
+        self.room_within_limit(key.len() + (end - start))?;
+        self.at = put(&mut self.out, self.at, key);
+        self.put_string(source, start, end, b',')
+    }
+
+    /// [`Text::string`] where there is room.
+    #[inline(always)]
+    fn put_string(&mut self, source: &[u8], start: usize, end: usize, after: u8) -> Done {
+        let out = self.out.as_mut_slice();
+        out[self.at] = b'"';
         let (mut from, mut at) = (start, self.at + 1);
         while let Some(block) = source.get(from..).and_then(<[u8]>::first_chunk::<BLOCK>) {
-            self.out[at..][..BLOCK].copy_from_slice(block);
+            out[at..at + BLOCK].copy_from_slice(block);
             let clean = ordinary(block);
             let left = end - from;
             if clean >= left {
-                self.out[at + left..][..2].copy_from_slice(&[b'"', after]);
+                out[at + left..at + left + 2].copy_from_slice(&[b'"', after]);
                 self.at = at + left + 2;
                 return Ok(());
             }
@@ -208,7 +220,7 @@ impl<'a> Text<'a> {
             self.room_within_limit(rest.len())?;
             let clean = unescaped(rest);
             let (plain, tail) = rest.split_at(clean);
-            self.at = put(self.out, self.at, plain);
+            self.at = put(&mut self.out, self.at, plain);
             rest = tail;
             if let [byte, tail @ ..] = rest {
                 self.escape(*byte)?;

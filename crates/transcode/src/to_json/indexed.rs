@@ -346,8 +346,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// The value of a record, and where the record ends. Where groups end is remembered: else each level of nested ones
-    /// would look for it again.
+    /// The value of a record, and where the record ends.
     fn span(&mut self, wire: &[u8], tag: Tag, at: usize) -> Result<(Span, usize), Halt> {
         match tag.wire_type() {
             reader::LEN => {
@@ -356,6 +355,7 @@ impl<'a> Printer<'a> {
             }
             GROUP => {
                 let (content, end) = reader::group(wire, tag.number(), at, self.depth)?;
+                self.spend(end - at)?; // each level of nested groups looks for the end again
                 Ok((Span::new(at, content), end))
             }
             _ => {

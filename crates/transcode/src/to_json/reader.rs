@@ -28,12 +28,17 @@ impl Tag {
 }
 
 /// The tag at `at`, and where its value begins.
-#[inline]
+#[inline(always)]
 pub(super) fn tag(wire: &[u8], at: usize) -> Result<(Tag, usize), Halt> {
-    let (value, next) = match wire.get(at) {
-        Some(&byte) if byte < 0x80 => (u64::from(byte), at + 1),
-        _ => varint(wire, at)?,
-    };
+    match wire.get(at) {
+        Some(&byte) if (8..0x80).contains(&byte) => Ok((Tag(u32::from(byte)), at + 1)),
+        _ => long_tag(wire, at),
+    }
+}
+
+#[inline(never)]
+fn long_tag(wire: &[u8], at: usize) -> Result<(Tag, usize), Halt> {
+    let (value, next) = varint(wire, at)?;
     match u32::try_from(value) {
         Ok(tag) if tag >= 8 => Ok((Tag(tag), next)),
         _ => Err(malformed("the message has a tag that is no field's")),
@@ -41,38 +46,38 @@ pub(super) fn tag(wire: &[u8], at: usize) -> Result<(Tag, usize), Halt> {
 }
 
 /// The varint at `at`, and where it ends.
-#[inline]
+#[inline(always)]
 pub(super) fn varint(wire: &[u8], at: usize) -> Result<(u64, usize), Halt> {
     match wire.get(at) {
-        Some(&low) if low < 0x80 => Ok((u64::from(low), at + 1)),
-        Some(&low) => match wire.get(at + 1) {
-            Some(&high) if high < 0x80 => Ok((u64::from(low & 0x7f) | (u64::from(high) << 7), at + 2)),
-            _ => long_varint(wire, at),
-        },
-        None => Err(cut_off()),
+        Some(&byte) if byte < 0x80 => Ok((u64::from(byte), at + 1)),
+        _ => long_varint(wire, at),
     }
 }
 
+/// A varint of two bytes or more.
+#[inline(never)]
 fn long_varint(wire: &[u8], at: usize) -> Result<(u64, usize), Halt> {
+    let bytes = wire.get(at..).unwrap_or_default();
     let mut value = 0;
-    for (index, &byte) in wire.get(at..).unwrap_or_default().iter().take(10).enumerate() {
+    for (index, &byte) in bytes.iter().enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * index);
         if byte < 0x80 {
-            if index == 9 && byte > 1 {
-                return Err(malformed("the message has a varint of more than 64 bits"));
-            }
             return Ok((value, at + index + 1));
         }
+        if index == 8 {
+            // The tenth byte holds the 64th bit, and ends it.
+            return match bytes.get(9) {
+                Some(&last) if last < 2 => Ok((value | u64::from(last) << 63, at + 10)),
+                Some(_) => Err(malformed("the message has a varint of more than 64 bits")),
+                None => Err(cut_off()),
+            };
+        }
     }
-    if wire.len() - at < 10 {
-        Err(cut_off())
-    } else {
-        Err(malformed("the message has a varint of more than ten bytes"))
-    }
+    Err(cut_off())
 }
 
 /// The length-delimited value at `at`.
-#[inline]
+#[inline(always)]
 pub(super) fn delimited(wire: &[u8], at: usize) -> Result<(usize, usize), Halt> {
     let (len, start) = varint(wire, at)?;
     if len > (wire.len() - start) as u64 {

@@ -14,33 +14,37 @@ use crate::status::{Detail, Status};
 /// A detail of a type that no loaded schema knows, or that cannot be printed, is kept as it came:
 /// `{"@type":"…","value":"<base64>"}`.
 pub fn status_to_json(schema: &Schema, status: &Status, out: &mut Vec<u8>) {
-    let start = out.len();
-    if print(schema, status, out).is_err() {
-        out.truncate(start);
-        out.extend_from_slice(b"{\"code\":13,\"message\":\"\"}");
-    }
-}
-
-fn print(schema: &Schema, status: &Status, out: &mut Vec<u8>) -> Result<(), Refused> {
     let mut details = Vec::new();
     for detail in &status.details {
         details.push(b',');
         if !known(schema, detail, &mut details) {
-            unknown(detail, &mut details)?;
+            object(&mut details, |text| {
+                text.raw(b"\"@type\":")?;
+                text.string(detail.type_url.as_bytes(), 0, detail.type_url.len(), b',')?;
+                text.raw(b"\"value\":")?;
+                text.base64(&detail.value)
+            });
         }
     }
-    let mut text = Text::new(out, 64 + status.message.len() + details.len(), usize::MAX / 2);
-    text.raw(b"{\"code\":")?;
-    text.integer(status.code.number())?;
-    text.raw(b"\"message\":")?;
-    text.string(status.message.as_bytes(), 0, status.message.len(), b',')?;
-    if let [_, details @ ..] = details.as_slice() {
-        text.raw(b"\"details\":[")?;
-        text.raw(details)?;
-        text.close(b']')?;
-    }
-    text.close(b'}')?;
-    text.finish()
+    object(out, |text| {
+        text.raw(b"\"code\":")?;
+        text.integer(status.code.number())?;
+        text.raw(b"\"message\":")?;
+        text.string(status.message.as_bytes(), 0, status.message.len(), b',')?;
+        if let [_, details @ ..] = details.as_slice() {
+            text.raw(b"\"details\":[")?;
+            text.raw(details)?;
+            text.close(b']')?;
+        }
+        Ok(())
+    });
+}
+
+/// Appends an object. Its members are strings that are UTF-8 and have no limit, so that printing cannot fail.
+fn object(out: &mut Vec<u8>, members: impl FnOnce(&mut Text) -> Result<(), Refused>) {
+    let mut text = Text::new(std::mem::take(out), 256, usize::MAX / 2);
+    let _ = text.open(b'{').and_then(|()| members(&mut text)).and_then(|()| text.close(b'}'));
+    *out = text.finish(true).0;
 }
 
 /// Prints a detail by the loaded schemas, if they can.
@@ -54,14 +58,4 @@ fn known(schema: &Schema, detail: &Detail, out: &mut Vec<u8>) -> bool {
     }
     let plan = OutPlan { output, field: None, options: OutOptions::default() };
     to_json(schema, &plan, &any, &Limits::default(), &mut Scratch::default(), out).is_ok()
-}
-
-fn unknown(detail: &Detail, out: &mut Vec<u8>) -> Result<(), Refused> {
-    let mut text = Text::new(out, 64 + detail.type_url.len() + detail.value.len() * 4 / 3, usize::MAX / 2);
-    text.raw(b"{\"@type\":")?;
-    text.string(detail.type_url.as_bytes(), 0, detail.type_url.len(), b',')?;
-    text.raw(b"\"value\":")?;
-    text.base64(&detail.value)?;
-    text.close(b'}')?;
-    text.finish()
 }

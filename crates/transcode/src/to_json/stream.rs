@@ -6,7 +6,7 @@ use super::reader::{self, END_GROUP, LEN, Tag, cut_off, delimited};
 use super::value::{Printer, Scalar, accepts, is_packed};
 use super::{Halt, defaults, malformed};
 use crate::plan::OutPlan;
-use crate::schema::{Field, Kind, Message, MessageId, Shape, WellKnown};
+use crate::schema::{Field, Kind, Message, MessageId, Presence, Shape, WellKnown};
 use crate::scratch::Span;
 
 type Done = Result<(), Halt>;
@@ -40,14 +40,15 @@ impl<'a> Printer<'a> {
             let known = message.slot(tag.number()).map(|slot| &message.fields[slot]);
             at = match known {
                 Some(field) if field.number == wanted.number && accepts(field, tag.wire_type()) => {
-                    let mark = self.text.mark();
-                    let end =
-                        self.stream_value(field, b"", wire, tag, value).map_err(|halt| halt.within(&field.name))?;
                     if printed {
                         return Err(Halt::Disorder);
                     }
-                    printed = self.text.mark() > mark;
-                    end
+                    printed = true;
+                    let end = match field.shape {
+                        Shape::Singular => self.stream_one(field, b"", wire, tag, value),
+                        _ => self.stream_many(field, b"", wire, tag, value),
+                    };
+                    end.map_err(|halt| halt.within(&field.name))?
                 }
                 Some(field) if field.oneof.is_some() && field.oneof == wanted.oneof => return Err(Halt::Disorder),
                 _ => reader::skip(wire, tag, value, self.depth)?,
@@ -83,7 +84,7 @@ impl<'a> Printer<'a> {
                 break at;
             }
             let (tag, value) = reader::tag(wire, at)?;
-            let field = match message.slot(tag.number()) {
+            let slot = match message.slot(tag.number()) {
                 Some(slot) if accepts(&message.fields[slot], tag.wire_type()) => slot,
                 _ if group != 0 && tag.wire_type() == END_GROUP && tag.number() == group => break value,
                 _ => {
@@ -91,9 +92,17 @@ impl<'a> Printer<'a> {
                     continue;
                 }
             };
-            let slot = field;
             let field = &message.fields[slot];
-            at = match self.stream_field(message, slot, field, &mut seen, wire, tag, value) {
+            let bit = match field.oneof {
+                None => slot,
+                Some(oneof) => message.fields.len() + usize::from(oneof),
+            };
+            let printed = match field.shape {
+                _ if !self.see(&mut seen, bit) => return Err(Halt::Disorder),
+                Shape::Singular => self.stream_one(field, self.key(field), wire, tag, value),
+                _ => self.stream_many(field, self.key(field), wire, tag, value),
+            };
+            at = match printed {
                 Ok(end) => end,
                 Err(halt) => return Err(halt.within(&field.name)),
             };
@@ -110,60 +119,56 @@ impl<'a> Printer<'a> {
         Ok(end)
     }
 
-    #[inline]
-    #[expect(clippy::too_many_arguments, reason = "one record's coordinates, in registers")]
-    fn stream_field(
-        &mut self,
-        message: &'a Message,
-        slot: usize,
-        field: &'a Field,
-        seen: &mut Seen,
-        wire: &[u8],
-        tag: Tag,
-        at: usize,
-    ) -> Result<usize, Halt> {
-        let bit = match field.oneof {
-            None => slot,
-            Some(oneof) => message.fields.len() + usize::from(oneof),
-        };
-        let mark = self.text.mark();
-        let key = self.key(field);
-        let end = self.stream_value(field, key, wire, tag, at)?;
-        // A record of which nothing was printed sets nothing, unless it is a default.
-        if (self.text.mark() > mark || matches!(field.shape, Shape::Singular)) && !self.see(seen, bit) {
-            return Err(Halt::Disorder);
-        }
-        Ok(end)
-    }
-
-    /// Prints a field from its first record on; a list or map with all records that follow at once.
-    #[inline]
-    fn stream_value(&mut self, field: &'a Field, key: &[u8], wire: &[u8], tag: Tag, at: usize) -> Result<usize, Halt> {
-        match (field.shape, field.kind) {
-            (Shape::Singular, Kind::Message(id)) => {
+    /// Prints a singular field.
+    #[inline(always)]
+    fn stream_one(&mut self, field: &'a Field, key: &[u8], wire: &[u8], tag: Tag, at: usize) -> Result<usize, Halt> {
+        match field.kind {
+            Kind::String => {
+                let (start, end) = delimited(wire, at)?;
+                if start != end || !self.omits(field, key) {
+                    self.text.member(key, self.wire, start, end)?;
+                }
+                Ok(end)
+            }
+            Kind::Message(id) => {
                 let (start, end) = delimited(wire, at)?;
                 self.text.raw(key)?;
                 self.stream_message(id, &wire[..end], start, 0)
             }
-            (Shape::Singular, Kind::Group(id)) => {
+            Kind::Group(id) => {
                 self.text.raw(key)?;
                 self.stream_message(id, wire, at, tag.number())
             }
-            (Shape::Singular, kind) => {
+            kind => {
                 let (scalar, end) = Scalar::read(kind, wire, at)?;
-                let is_bare = key.is_empty();
-                if self.is_left_out(field, scalar) && !self.options.emit_defaults && !is_bare
-                    || self.is_unknown(kind, scalar)
-                {
+                if scalar.is_default(kind) && self.omits(field, key) {
                     return Ok(end);
+                }
+                if self.is_unknown(kind, scalar) {
+                    return Err(Halt::Disorder); // the record sets nothing: the field may come yet
                 }
                 self.text.raw(key)?;
                 self.scalar(kind, scalar)?;
                 Ok(end)
             }
-            (Shape::Repeated | Shape::Packed, _) => self.stream_list(field, key, wire, tag, at),
-            (Shape::Map, _) => self.stream_map(field, key, wire, at),
         }
+    }
+
+    /// A singular field's default need not be printed.
+    #[inline]
+    fn omits(&self, field: &Field, key: &[u8]) -> bool {
+        field.presence == Presence::Implicit && !self.options.emit_defaults && !key.is_empty()
+    }
+
+    /// Prints a list or map from its first record on, with all records that follow at once.
+    fn stream_many(&mut self, field: &'a Field, key: &[u8], wire: &[u8], tag: Tag, at: usize) -> Result<usize, Halt> {
+        let mark = self.text.mark();
+        let end = match field.shape {
+            Shape::Map => self.stream_map(field, key, wire, at)?,
+            _ => self.stream_list(field, key, wire, tag, at)?,
+        };
+        // Records of which nothing was printed set nothing: the field may come yet.
+        if self.text.mark() == mark { Err(Halt::Disorder) } else { Ok(end) }
     }
 
     fn stream_list(&mut self, field: &'a Field, key: &[u8], wire: &[u8], tag: Tag, at: usize) -> Result<usize, Halt> {

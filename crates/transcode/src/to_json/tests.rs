@@ -509,6 +509,21 @@ fn work_is_bounded() {
 }
 
 #[test]
+fn nested_groups_in_disorder_are_bounded() {
+    let limits = Limits { output: usize::MAX / 2, ..Limits::default() };
+    let text = len(8, "x".repeat(100_000));
+    let part =
+        |levels: usize| [int(1, 1), int(1, 1), (0..levels).fold(text.clone(), |inner, _| group(4, &inner))].concat();
+    let fields = (0..20).fold("optional string x = 8;".to_owned(), |inner, _| {
+        format!("optional int32 a = 1; optional string x = 8; optional group Part = 4 {{ {inner} }}")
+    });
+    let nested = format!(r#"syntax = "proto2"; package q; message M {{ {fields} }}"#);
+    let print = |levels| try_print(&nested, &part(levels), "", OutOptions::default(), limits).map(|text| text.len());
+    assert!(print(8).unwrap() > 100_000);
+    assert_eq!(print(20).unwrap_err().kind, Refusal::TooMuchWork);
+}
+
+#[test]
 fn a_status_keeps_details_that_no_schema_knows() {
     let detail = |type_url: &str, value: &[u8]| Detail { type_url: type_url.into(), value: value.to_vec().into() };
     let mut status = Status::new(Code::NotFound, "no \"such\" event");

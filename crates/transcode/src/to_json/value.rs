@@ -4,7 +4,7 @@ use super::reader::{self, delimited, fixed32, fixed64, too_deep, varint};
 use super::{Halt, malformed};
 use crate::invalid::{Invalid, Kind as Refusal};
 use crate::json::print::Text;
-use crate::plan::{Limits, OutOptions};
+use crate::plan::OutOptions;
 use crate::schema::{EnumId, Field, Kind, Presence, Schema, Shape};
 use crate::scratch::{Json, Span};
 
@@ -25,7 +25,7 @@ pub(super) struct Printer<'a> {
     /// The whole input; positions count from its start.
     pub(super) wire: &'a [u8],
     pub(super) options: OutOptions,
-    pub(super) text: Text<'a>,
+    pub(super) text: Text,
     pub(super) scratch: &'a mut Json,
     /// Levels that may still be entered.
     pub(super) depth: u16,
@@ -91,9 +91,9 @@ impl Scalar {
 
 impl<'a> Printer<'a> {
     /// Forgets what was printed, for the second printer.
-    pub(super) fn restart(&mut self, limits: &Limits) {
+    pub(super) fn restart(&mut self, depth: u16) {
         self.text.restart();
-        self.depth = limits.depth;
+        self.depth = depth;
         self.work = budget(self.wire);
     }
 
@@ -228,6 +228,7 @@ impl<'a> Printer<'a> {
 }
 
 /// The singular values of fields 1 to `N` in a message that is given as parts: the last of each counts.
+#[inline(always)]
 pub(super) fn last_of<const N: usize>(
     wire: &[u8],
     spans: &[Span],

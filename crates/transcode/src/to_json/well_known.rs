@@ -147,16 +147,16 @@ impl<'a> Printer<'a> {
     /// A map's key in the path of a refusal: `["a"]`, `[7]`.
     #[cold]
     pub(super) fn key_path(&self, kind: Kind, key: Scalar) -> String {
-        let mut out = Vec::new();
         let wire = self.wire.get(key.start()..key.end).unwrap_or_default();
         match kind {
             Kind::String => return format!("[{:?}]", String::from_utf8_lossy(wire)),
             Kind::Bool => return format!("[{}]", key.bits != 0),
             _ => {}
         }
-        let text = crate::json::print::Text::new(&mut out, 32, 64);
+        let text = crate::json::print::Text::new(Vec::new(), 32, 64);
         let mut printer = Printer { text, scratch: &mut Default::default(), ..*self };
-        let _ = printer.scalar(kind, key).and_then(|()| Ok(printer.text.finish()?));
+        let _ = printer.scalar(kind, key);
+        let (out, _) = printer.text.finish(true);
         format!("[{}]", String::from_utf8_lossy(&out).trim_matches('"'))
     }
 }

@@ -1,10 +1,10 @@
 use super::*;
 
-fn text(print: impl FnOnce(&mut Text<'_>) -> Done) -> String {
-    let mut out = b">".to_vec();
-    let mut text = Text::new(&mut out, 0, usize::MAX / 2);
+fn text(print: impl FnOnce(&mut Text) -> Done) -> String {
+    let mut text = Text::new(b">".to_vec(), 0, usize::MAX / 2);
     print(&mut text).unwrap();
-    text.finish().unwrap();
+    let (out, fits) = text.finish(true);
+    fits.unwrap();
     String::from_utf8(out).unwrap().strip_prefix('>').unwrap().to_owned()
 }
 
@@ -52,8 +52,7 @@ fn every_scalar_value_reads_back_from_every_place() {
 #[test]
 fn strings_that_are_not_utf8_are_refused() {
     for bad in [&b"\xff"[..], b"\xc3", b"abcdefghijklmnop\xed\xa0\x80", b"\xc0\x80 and more than a block behind"] {
-        let mut out = Vec::new();
-        assert_eq!(Text::new(&mut out, 0, 1000).string(bad, 0, bad.len(), b','), Err(Refused::NotUtf8));
+        assert_eq!(Text::new(Vec::new(), 0, 1000).string(bad, 0, bad.len(), b','), Err(Refused::NotUtf8));
     }
 }
 
@@ -88,20 +87,18 @@ fn numbers_are_the_shortest_that_read_back() {
 fn nothing_grows_beyond_the_limit() {
     let long = vec![b'x'; 1 << 20];
     for limit in [0, 1, 100, 1000] {
-        let mut out = Vec::new();
-        let mut text = Text::new(&mut out, usize::MAX / 4, limit);
+        let mut text = Text::new(Vec::new(), usize::MAX / 4, limit);
         assert_eq!(text.string(&long, 0, long.len(), b','), Err(Refused::Full));
         assert_eq!(text.base64(&long), Err(Refused::Full));
         let full = (0..).find_map(|_| text.integer(7).err());
         assert_eq!(full, Some(Refused::Full));
-        assert!(out.len() <= limit + 2 * AHEAD);
+        assert!(text.out.len() <= limit + 2 * AHEAD);
     }
-    let mut out = Vec::new();
-    let mut text = Text::new(&mut out, 0, 7);
-    text.string(b"12345", 0, 5, b',').unwrap();
-    text.finish().unwrap();
-    assert_eq!(out, b"\"12345\"");
-    let mut text = Text::new(&mut out, 0, 6);
-    text.string(b"12345", 0, 5, b',').unwrap();
-    assert_eq!(text.finish(), Err(Refused::Full));
+    for (limit, expected) in [(7, Ok(())), (6, Err(Refused::Full))] {
+        let mut text = Text::new(b">".to_vec(), 0, limit);
+        text.string(b"12345", 0, 5, b',').unwrap();
+        let (out, fits) = text.finish(true);
+        assert_eq!(fits, expected);
+        assert_eq!(out, if fits.is_ok() { &b">\"12345\""[..] } else { b">" });
+    }
 }
