@@ -26,7 +26,13 @@ impl RequestId {
         let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         let bytes = value.as_bytes();
         let valid = (1..=LONGEST).contains(&bytes.len()) && bytes.iter().all(allowed);
-        valid.then(|| Self(value.clone()))
+        valid.then(|| Self::once(value.clone()))
+    }
+
+    /// Kept out of HPACK's tables, where an id that comes once drives out what comes with every call.
+    fn once(mut value: HeaderValue) -> Self {
+        value.set_sensitive(true);
+        Self(value)
     }
 
     /// As a header's value.
@@ -69,7 +75,7 @@ impl RequestIds {
         text[..HALF].copy_from_slice(&self.own);
         text[HALF..].copy_from_slice(&base32(permute(self.next.fetch_add(1, Ordering::Relaxed))));
         // Base 32 digits are valid in a header.
-        RequestId(HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0")))
+        RequestId::once(HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0")))
     }
 }
 

@@ -10,14 +10,13 @@ use super::failure::{Failure, FailureKind};
 /// A stream at an endpoint. Dropped without an outcome, its caller has left.
 pub(super) struct Attempt {
     connection: Arc<Connection>,
-    /// None: nothing was sent, and nothing is counted.
-    outcome: Option<Outcome>,
+    outcome: Outcome,
 }
 
 impl Attempt {
     pub(super) fn begin(connection: &Arc<Connection>) -> Self {
         connection.slot.endpoint.metrics.in_flight().inc();
-        Self { connection: Arc::clone(connection), outcome: Some(Outcome::Cancelled) }
+        Self { connection: Arc::clone(connection), outcome: Outcome::Cancelled }
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -25,17 +24,12 @@ impl Attempt {
     }
 
     pub(super) fn ended(&mut self, outcome: Outcome) {
-        self.outcome = Some(outcome);
-    }
-
-    /// It was not one: nothing was sent.
-    pub(super) fn never(&mut self) {
-        self.outcome = None;
+        self.outcome = outcome;
     }
 
     /// The failure, with the endpoint's name on it.
     pub(super) fn failed(&mut self, failure: Failure) -> Failure {
-        self.outcome = Some(outcome(&failure.kind));
+        self.outcome = outcome(&failure.kind);
         failure.at(&self.connection.slot.endpoint.label)
     }
 }
@@ -44,10 +38,8 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         let endpoint = &self.connection.slot.endpoint;
         endpoint.metrics.in_flight().dec();
-        if let Some(outcome) = self.outcome {
-            endpoint.metrics.record(outcome);
-            tracing::debug!(endpoint = %endpoint.label, outcome = outcome.name(), "upstream try");
-        }
+        endpoint.metrics.record(self.outcome);
+        tracing::debug!(endpoint = %endpoint.label, outcome = self.outcome.name(), "upstream try");
     }
 }
 

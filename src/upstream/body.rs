@@ -15,7 +15,7 @@ use super::Permit;
 use super::attempt::Attempt;
 use super::exchange::Exchange;
 use super::failure::{Failure, FailureKind, Seen};
-use super::reply::status_of;
+use super::status::status_of;
 use super::wheel::Timer;
 
 /// The DATA frames of a reply, untouched, and its trailers. A stream that ends without trailers ends in a failure.

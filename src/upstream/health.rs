@@ -82,9 +82,7 @@ impl Upstream {
         };
         let uri = Uri::from_static("http://health/grpc.health.v1.Health/Check");
         let mut outgoing = Outgoing { uri, headers: HeaderMap::new(), deadline };
-        let Some(mut exchange) = outgoing.open(lease)? else {
-            return Err(Failure::new(Seen::NotSeen, FailureKind::Refused, "the connection goes away"));
-        };
+        let mut exchange = outgoing.open(lease)?;
         exchange.send_whole(framed(&HealthCheckRequest { service: check.service.clone() }));
         let reply = reply::unary(&mut exchange, &mut timer, REPLY).await?;
         let reply = HealthCheckResponse::decode(reply.message)

@@ -21,6 +21,7 @@ mod pump;
 mod reaper;
 mod reply;
 mod send;
+mod status;
 mod watch;
 mod wheel;
 
@@ -38,8 +39,9 @@ use crate::telemetry::Metrics;
 pub use body::ReplyBody;
 pub use failure::{Answer, Failure, FailureKind, Seen};
 pub use pool::Pool;
-pub use reply::{Unary, status_of};
+pub use reply::Unary;
 pub use send::Streaming;
+pub use status::status_of;
 
 use balance::Roster;
 use endpoint::Endpoint;

@@ -15,12 +15,15 @@ use super::failure::{Failure, FailureKind, Seen};
 use super::pool::{Acquired, Grant, Lease, Pool, Wait};
 use super::wheel::Timer;
 
+/// Connections that may go away under one call before that counts against their endpoints.
+const DRAINED: usize = 3;
+
 /// Where a call has been, and why it is not there any more.
 #[derive(Default)]
 pub(super) struct Tries {
     endpoints: SmallVec<[usize; 4]>,
-    /// It went to an endpoint again because the connection, not the endpoint, went away under it.
-    again: bool,
+    /// How often a connection went away under it. That is not the endpoint's refusal, which may be asked again.
+    drained: usize,
     last: Option<Box<Failure>>,
 }
 
@@ -32,7 +35,8 @@ impl Tries {
             return Err(failure);
         }
         let connection = attempt.connection();
-        if !connection.drains() || std::mem::replace(&mut self.again, true) {
+        self.drained += usize::from(connection.drains());
+        if !connection.drains() || self.drained > DRAINED {
             self.endpoints.push(connection.slot.endpoint.id);
         }
         self.last = Some(Box::new(failure));

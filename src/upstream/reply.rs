@@ -3,23 +3,17 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD_NO_PAD as STANDARD_NO_PAD;
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, HeaderName};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
-use prost::Message;
-use prost_types::Any;
 use smallvec::SmallVec;
-use transom_transcode::status::{Code, Detail, Status};
+use transom_transcode::status::{Code, Status};
 
 use super::exchange::Exchange;
 use super::failure::{Answer, Failure, FailureKind, Seen};
+use super::status::{STATUS, status_of, take_status};
 use super::wheel::Timer;
 
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const PREFIX: usize = 5;
 
 /// A unary call's reply; its status was OK.
@@ -120,70 +114,6 @@ fn is_grpc(content_type: &[u8]) -> bool {
 fn refusal(status: Status, headers: HeaderMap, trailers: HeaderMap) -> Failure {
     let cause = format!("{}: {}", status.code.name(), status.message);
     Failure::new(Seen::Seen, FailureKind::Status(Box::new(Answer { status, headers, trailers })), cause)
-}
-
-/// The status that a head or trailers carry; none without a `grpc-status` that is a number.
-pub fn status_of(headers: &HeaderMap) -> Option<Status> {
-    let number = headers.get(STATUS)?.to_str().ok()?;
-    if number == "0" {
-        return Some(Status::new(Code::Ok, ""));
-    }
-    if number.is_empty() || number.len() > 10 || !number.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    let code = Code::from_number(number.parse().ok()?);
-    let message = headers.get(MESSAGE).map(|text| percent_decode(text.as_bytes())).unwrap_or_default();
-    let mut status = Status::new(code, message);
-    if let Some(details) = headers.get(DETAILS).and_then(|value| details(value.as_bytes())) {
-        status.details = details;
-    }
-    Some(status)
-}
-
-/// The status, taken out of the metadata that it came with.
-fn take_status(headers: &mut HeaderMap) -> Option<Status> {
-    let status = status_of(headers)?;
-    headers.remove(STATUS);
-    if !headers.is_empty() {
-        headers.remove(MESSAGE);
-        headers.remove(DETAILS);
-    }
-    Some(status)
-}
-
-fn details(value: &[u8]) -> Option<Vec<Detail>> {
-    // Padded or not: gRPC asks for both to be taken.
-    let unpadded = value.trim_ascii().strip_suffix(b"==").or(value.strip_suffix(b"=")).unwrap_or(value);
-    let bytes = STANDARD_NO_PAD.decode(unpadded).ok()?;
-    let status = RpcStatus::decode(bytes.as_slice()).ok()?;
-    let detail = |any: Any| Detail { type_url: any.type_url, value: any.value.into() };
-    Some(status.details.into_iter().map(detail).collect())
-}
-
-/// `google.rpc.Status`; code and message are said again by `grpc-status` and `grpc-message`.
-#[derive(Clone, PartialEq, Message)]
-struct RpcStatus {
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-/// `grpc-message` is percent-encoded UTF-8; what is not is kept as well as it can be.
-fn percent_decode(text: &[u8]) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, after)) = rest.split_first() {
-        let escaped = match (first, after) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
-            _ => None,
-        };
-        bytes.push(escaped.unwrap_or(first));
-        rest = if escaped.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 /// A unary reply's only message as it comes in: no copy if it came in one frame.

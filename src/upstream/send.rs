@@ -2,13 +2,13 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
 use http::{HeaderMap, Method, Request, Version};
 use http_body::Body;
-use smallvec::SmallVec;
+use transom_transcode::frame::timeout;
 
 use crate::telemetry::Outcome;
 
@@ -26,6 +26,7 @@ use super::{Outgoing, Permit, Upstream};
 
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const LONGEST: HeaderValue = HeaderValue::from_static("99999999H");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 /// A streaming call's reply, from its head on.
@@ -45,9 +46,12 @@ impl Upstream {
         loop {
             let lease = self.acquire(pool, &mut tries, &mut timer).await?;
             let mut attempt = Attempt::begin(lease.connection());
-            let Some(mut exchange) = outgoing.open(lease).map_err(|failure| attempt.failed(failure))? else {
-                attempt.never();
-                continue;
+            let mut exchange = match outgoing.open(lease) {
+                Ok(exchange) => exchange,
+                Err(failure) => {
+                    tries.failed(attempt, failure, true)?;
+                    continue;
+                }
             };
             exchange.send_whole(message.clone());
             match reply::unary(&mut exchange, &mut timer, self.config.limits.receive).await {
@@ -71,10 +75,13 @@ impl Upstream {
         let mut pump = Pump::new(body);
         loop {
             let lease = self.acquire(pool, &mut tries, &mut timer).await?;
-            let mut attempt = Attempt::begin(lease.connection());
-            let Some(mut exchange) = outgoing.open(lease).map_err(|failure| attempt.failed(failure))? else {
-                attempt.never();
-                continue;
+            let attempt = Attempt::begin(lease.connection());
+            let mut exchange = match outgoing.open(lease) {
+                Ok(exchange) => exchange,
+                Err(failure) => {
+                    tries.failed(attempt, failure, true)?;
+                    continue;
+                }
             };
             match head(&mut exchange, &mut pump, &mut timer).await {
                 Ok(head) => return Ok(streaming(head, exchange, pump, timer, attempt, permit)),
@@ -136,37 +143,27 @@ where
 }
 
 impl Outgoing {
-    /// Sends the head. None: the connection is about to close, and another is needed.
-    pub(super) fn open(&mut self, lease: Lease) -> Result<Option<Exchange>, Failure> {
+    /// Sends the head.
+    pub(super) fn open(&mut self, lease: Lease) -> Result<Exchange, Failure> {
         let Some(left) = self.deadline.checked_duration_since(Instant::now()) else { return Err(Failure::deadline()) };
         self.headers.insert(TE, TRAILERS);
         self.headers.entry(CONTENT_TYPE).or_insert(GRPC);
-        self.headers.insert(TIMEOUT, timeout(left.as_millis()));
+        self.headers.insert(TIMEOUT, grpc_timeout(left));
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
-        match Exchange::open(lease, request) {
-            Ok(exchange) => Ok(Some(exchange)),
-            Err(Unopened::Draining) => Ok(None),
-            Err(Unopened::Malformed(error)) => {
-                Err(Failure::new(Seen::Local, FailureKind::Malformed, error.to_string()))
-            }
-        }
+        Exchange::open(lease, request).map_err(|unopened| match unopened {
+            Unopened::Draining => Failure::new(Seen::NotSeen, FailureKind::Refused, "the connection goes away"),
+            Unopened::Malformed(error) => Failure::new(Seen::Local, FailureKind::Malformed, error.to_string()),
+        })
     }
 }
 
-/// `grpc-timeout` in milliseconds, rounded up: a call's usual timeout then stays one entry of HPACK's table.
-fn timeout(millis: u128) -> HeaderValue {
-    let millis = u64::try_from(millis).unwrap_or(u64::MAX).saturating_add(1);
-    let mut digits = itoa::Buffer::new();
-    // At most 8 digits.
-    let (value, unit) = match millis {
-        0..100_000_000 => (millis, b'm'),
-        _ => ((millis / 1000).min(99_999_999), b'S'),
-    };
-    let mut text = SmallVec::<[u8; 9]>::from_slice(digits.format(value).as_bytes());
-    text.push(unit);
-    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("99999999S"))
+/// What is left, rounded up to milliseconds: a call's usual timeout then stays one entry of HPACK's table.
+fn grpc_timeout(left: Duration) -> HeaderValue {
+    let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    let text = timeout::format(Duration::from_millis(millis));
+    HeaderValue::from_bytes(text.as_bytes()).unwrap_or(LONGEST)
 }
