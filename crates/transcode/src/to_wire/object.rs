@@ -137,7 +137,7 @@ impl Translation<'_> {
             }
     }
 
-    /// Reads a member that no field has.
+    /// Reads a member that no field has. (One that is read over may be there twice: nothing of it is kept.)
     #[cold]
     #[inline(never)]
     pub(super) fn unknown_member(

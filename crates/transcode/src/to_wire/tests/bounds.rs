@@ -45,6 +45,19 @@ fn a_megabyte_of_brackets_is_refused_early_whatever_the_limit() {
         request.limits.depth = u16::MAX;
         assert_eq!(request.bytes().unwrap_err().kind, Kind::TooDeep, "{text}");
     }
+    // The longest ways through the readers: a thread's stack holds as many as are let in.
+    for text in [
+        r#"{"inner":"#,
+        r#"{"items":["#,
+        r#"{"byNumber":{"1":"#,
+        r#"{"any":{"@type":"x/t.All","inner":"#,
+        r#"{"any":{"@type":"x/google.protobuf.Any","value":"#,
+    ] {
+        let json = text.repeat(1000);
+        let mut request = Request::json("t.All", json.as_bytes());
+        request.limits.depth = u16::MAX;
+        assert_eq!(request.bytes().unwrap_err().kind, Kind::TooDeep, "{text}");
+    }
 }
 
 #[test]
