@@ -1,6 +1,6 @@
 //! The booking system's time: the machine's, or one that a test moves.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -30,10 +30,10 @@ impl Clock {
         (Self(Source::Hand(receiver)), Hand(sender))
     }
 
-    /// The time.
+    /// The time, to the millisecond: finer than that it says nothing, and prints badly.
     pub fn now(&self) -> SystemTime {
         match &self.0 {
-            Source::Machine => SystemTime::now(),
+            Source::Machine => to_the_millisecond(SystemTime::now()),
             Source::Hand(time) => *time.borrow(),
         }
     }
@@ -61,4 +61,9 @@ impl Hand {
     pub fn advance(&self, by: Duration) {
         self.0.send_modify(|now| *now += by);
     }
+}
+
+fn to_the_millisecond(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::new(since.as_secs(), since.subsec_millis() * 1_000_000)
 }

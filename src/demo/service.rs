@@ -1,8 +1,10 @@
 //! What all five services share: how answers say 201, how times and waits are read, and work that outlives its caller.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use prost_types::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::metadata::MetadataValue;
 use tonic::{Response, Status};
 
@@ -10,6 +12,9 @@ use super::refusal::Refusal;
 
 /// The longest that anything is watched, and how long it is when the client does not say.
 const LONGEST_WATCH: Duration = Duration::from_secs(10 * 60);
+
+/// Streams that one service keeps open.
+const MOST_WATCHERS: usize = 10_000;
 
 /// An answer about something that this call created: a gateway that speaks HTTP says 201.
 pub(super) fn created<T>(message: T) -> Response<T> {
@@ -21,6 +26,16 @@ pub(super) fn created<T>(message: T) -> Response<T> {
 /// A point in time.
 pub(super) fn time(field: &str, time: Timestamp) -> Result<SystemTime, Refusal> {
     SystemTime::try_from(time).map_err(|_| Refusal::field(field, "is not a time"))
+}
+
+/// Room for streams that wait for changes; each holds a task.
+pub(super) fn watchers() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MOST_WATCHERS))
+}
+
+/// A place among the watchers, held for as long as one watches.
+pub(super) fn place(watchers: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal> {
+    Arc::clone(watchers).try_acquire_owned().map_err(|_| Refusal::full("people who watch"))
 }
 
 /// How long a stream may run.

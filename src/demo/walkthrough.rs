@@ -19,7 +19,7 @@ pub fn walkthrough(port: u16, login: Option<Login>) -> String {
 API=http://127.0.0.1:{port}/api/v1
 JSON='content-type: application/json'
 ME="me-$$-$(date +%s)@example.com"
-show() {{ tee /dev/stderr | sed -E 's/.*"'"$1"'": *"([^"]*)".*/\1/'; echo >&2; }}
+show() {{ tee -a /dev/stderr | sed -E 's/.*"'"$1"'": *"([^"]*)".*/\1/'; echo >&2; }}
 
 # register, and log in
 curl -sS "$API/auth/register" -H "$JSON" -d '{{"email":"'"$ME"'","password":"correct horse","firstName":"Me"}}'; echo

@@ -15,11 +15,19 @@ mod cli_descriptors;
 mod cli_routes;
 mod cli_serve;
 mod config_examples;
+#[cfg(feature = "demo")]
 mod demo_auth;
+#[cfg(feature = "demo")]
 mod demo_booking;
+#[cfg(feature = "demo")]
 mod demo_client;
+#[cfg(feature = "demo")]
+mod demo_protos;
+#[cfg(feature = "demo")]
 mod demo_rest;
+#[cfg(feature = "demo")]
 mod demo_system;
+#[cfg(feature = "demo")]
 mod demo_tickets;
 mod drain;
 mod errors_compile;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use super::proto::booking::{
 use super::proto::ticket::ticket_inventory_client::TicketInventoryClient;
 use super::proto::ticket::{ClaimReservationRequest, GetReservationRequest};
 use super::refusal::{Refusal, relayed};
-use super::service::{created, max_duration, to_the_end};
+use super::service::{created, max_duration, place, to_the_end, watchers};
 use super::token::{Caller, Tokens, id};
 
 /// The name in the tokens by which this service proves itself to the others.
@@ -47,6 +47,7 @@ pub(super) struct Queue {
     pay_within: Duration,
     turns: usize,
     peers: Peers,
+    watchers: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
@@ -66,9 +67,17 @@ impl Queue {
         peers: Peers,
         stopping: CancellationToken,
     ) -> Arc<Self> {
-        let lines = Mutex::default();
-        let queue = Self { tokens, clock, lines, joined: Notify::new(), pay_within, turns, peers, stopping };
-        let queue = Arc::new(queue);
+        let queue = Arc::new(Self {
+            tokens,
+            clock,
+            lines: Mutex::default(),
+            joined: Notify::new(),
+            pay_within,
+            turns,
+            peers,
+            watchers: watchers(),
+            stopping,
+        });
         tokio::spawn(Arc::clone(&queue).work());
         queue
     }
@@ -251,8 +260,12 @@ impl BookingWorker for Queue {
         let request = request.into_inner();
         let until = self.clock.now() + max_duration(request.max_duration)?;
         self.lines.lock().owned(&request.entry_id, &caller.user_id)?;
+        let place = place(&self.watchers)?;
         let (watcher, stream) = mpsc::channel(1);
-        tokio::spawn(self.watch(request.entry_id, caller.user_id, until, watcher));
+        tokio::spawn(async move {
+            let _place = place;
+            self.watch(request.entry_id, caller.user_id, until, watcher).await;
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }

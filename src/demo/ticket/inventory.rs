@@ -10,6 +10,9 @@ use super::show::Show;
 use crate::demo::proto::ticket::{Event, EventAvailability, Reservation, Ticket, event, reservation, ticket};
 use crate::demo::refusal::Refusal;
 
+/// Reservations that are kept, those that have ended a short while ago among them.
+const MOST: usize = 100_000;
+
 /// Reservations that one user may hold without booking them.
 const MOST_HELD: usize = 20;
 
@@ -159,6 +162,9 @@ impl Inventory {
         let show = &self.shows[at];
         if show.state(now) == event::State::Over {
             return Err(Refusal::state("EVENT_OVER", event_id, "the event has begun; no seat is sold any more"));
+        }
+        if self.reservations.len() >= MOST {
+            return Err(Refusal::full("reservations"));
         }
         if self.held_by.get(user_id).is_some_and(|&held| held >= MOST_HELD) {
             return Err(Refusal::full("reservations of yours that are not booked"));

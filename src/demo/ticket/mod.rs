@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ use super::proto::ticket::{
     ReleaseReservationRequest, Reservation, ReserveTicketsRequest, SellReservationRequest, WatchEventRequest, event,
 };
 use super::refusal::Refusal;
-use super::service::{created, max_duration, time};
+use super::service::{created, max_duration, place, time, watchers};
 use super::token::{Tokens, id};
 
 /// How often seats are looked for that were held too long. What a call asks about is looked at by the call itself.
@@ -40,13 +40,15 @@ pub(super) struct Ticket {
     clock: Clock,
     inventory: Mutex<Inventory>,
     pages: Pages,
+    watchers: Arc<Semaphore>,
     stopping: CancellationToken,
 }
 
 impl Ticket {
     pub(super) fn new(tokens: Arc<Tokens>, clock: Clock, hold_for: Duration, stopping: CancellationToken) -> Arc<Self> {
         let inventory = Mutex::new(Inventory::new(hold_for, clock.now()));
-        let ticket = Arc::new(Self { tokens, clock, inventory, pages: Pages::default(), stopping });
+        let ticket =
+            Arc::new(Self { tokens, clock, inventory, pages: Pages::default(), watchers: watchers(), stopping });
         tokio::spawn(Arc::clone(&ticket).sweep());
         ticket
     }
@@ -216,8 +218,12 @@ impl TicketService for Ticket {
         let request = request.into_inner();
         let until = self.clock.now() + max_duration(request.max_duration)?;
         self.inventory.lock().event(&request.event_id, self.clock.now())?;
+        let place = place(&self.watchers)?;
         let (watcher, stream) = mpsc::channel(1);
-        tokio::spawn(Arc::clone(&self).watch(request.event_id, until, watcher));
+        tokio::spawn(async move {
+            let _place = place;
+            self.watch(request.event_id, until, watcher).await;
+        });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }
