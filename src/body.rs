@@ -32,7 +32,7 @@ pub trait Streamed: Send {
     /// for whole.
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>>;
 
-    /// The call's outcome, asked for once the last frame or the error has been given.
+    /// The call's outcome, asked for once, when the last frame or the error has been given.
     fn end(&self) -> End;
 
     /// What is known of the length before it is sent.
@@ -42,21 +42,25 @@ pub trait Streamed: Send {
 }
 
 /// The outcome of a streamed body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct End {
     /// The call's code.
     pub code: Code,
     /// The reason of an error of the gateway's own.
     pub reason: Option<&'static str>,
+    /// What lies behind it: for the log alone.
+    pub cause: Option<String>,
 }
 
 impl End {
-    /// All went well.
-    pub const OK: Self = Self { code: Code::Ok, reason: None };
+    /// The end of a stream that carries its own status.
+    pub fn status(code: Code) -> Self {
+        Self { code, reason: None, cause: None }
+    }
 
     /// What an error is to the log and the counters.
-    pub fn of(error: &Error) -> Self {
-        Self { code: error.code(), reason: error.reason() }
+    pub fn error(error: &Error, cause: Option<String>) -> Self {
+        Self { code: error.code(), reason: error.reason(), cause }
     }
 }
 
@@ -102,8 +106,9 @@ impl Body {
     pub fn boxed<B>(body: B) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        Self::streamed(Foreign { body: Box::pin(body), end: End::OK })
+        Self::streamed(Foreign { body: Box::pin(body), end: End::status(Code::Ok) })
     }
 
     /// The same body, watched.
@@ -205,12 +210,14 @@ struct Foreign<B> {
 impl<B> Streamed for Foreign<B>
 where
     B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.body.as_mut().poll_frame(cx).map(|frame| {
             frame.map(|frame| {
-                frame.map_err(|_| {
-                    self.end = End::of(&Error::Internal);
+                frame.map_err(|error| {
+                    let error: Box<dyn std::error::Error + Send + Sync> = error.into();
+                    self.end = End::error(&Error::Internal, Some(error.to_string()));
                     Broken
                 })
             })
@@ -218,7 +225,7 @@ where
     }
 
     fn end(&self) -> End {
-        self.end
+        self.end.clone()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -3,7 +3,7 @@
 mod details;
 mod frames;
 
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use transom_transcode::status::{Code, encode_message};
 
 use super::essence;
@@ -14,6 +14,8 @@ pub use frames::{Frames, Watched};
 
 /// The content type of every gRPC answer of the gateway's own.
 static APPLICATION_GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// Whether a content type is that of gRPC with protobuf messages, the only codec that upstreams are asked in.
 pub fn is_proto(content_type: &str) -> bool {
@@ -31,7 +33,7 @@ pub fn error(error: &Error) -> Response<Body> {
 /// An error as trailers: `grpc-status`, `grpc-message` and `grpc-status-details-bin`.
 pub fn trailers(error: &Error) -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(4);
-    trailers.insert("grpc-status", HeaderValue::from(u16::from(error.code().number())));
+    trailers.insert(&GRPC_STATUS, HeaderValue::from(u16::from(error.code().number())));
     if let Ok(message) = HeaderValue::from_str(&encode_message(&error.message())) {
         trailers.insert("grpc-message", message);
     }
@@ -43,6 +45,6 @@ pub fn trailers(error: &Error) -> HeaderMap {
 
 /// The code that trailers carry; without one the call went wrong.
 pub fn code(trailers: &HeaderMap) -> Option<Code> {
-    let number = trailers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
+    let number = trailers.get(&GRPC_STATUS)?.to_str().ok()?.parse().ok()?;
     Some(Code::from_number(number))
 }

@@ -22,7 +22,7 @@ pub static X_HTTP_CODE: HeaderName = HeaderName::from_static("x-http-code");
 pub static X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 
 /// Room for a call's usual metadata, ours and the protocol's own, without growing.
-const USUAL: usize = 16;
+const USUAL: usize = 12;
 
 /// The metadata of a REST request: what the list lets through.
 pub fn from_rest(headers: &HeaderMap) -> HeaderMap {

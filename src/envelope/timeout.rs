@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use transom_transcode::frame;
 
 use super::metadata::X_REQUEST_TIMEOUT;
 use crate::error::Error;
+
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// Longer than any connection lives: what a larger number means.
 const LONGEST: f64 = 1e9;
@@ -17,7 +19,7 @@ const LONGEST: f64 = 1e9;
 /// One of them is no time.
 pub fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
     let grpc =
-        match headers.get("grpc-timeout") {
+        match headers.get(&GRPC_TIMEOUT) {
             Some(value) => {
                 Some(value.to_str().ok().and_then(frame::timeout::parse).ok_or_else(|| {
                     Error::bad_request("grpc-timeout is at most 8 digits and one of H, M, S, m, u, n")

@@ -146,6 +146,7 @@ impl Guard for Call {
             outcome.whole = true;
             if let Some(end) = end {
                 (outcome.code, outcome.reason) = (end.code, end.reason);
+                self.cause = end.cause.map(Cow::Owned).or(self.cause.take());
             }
         }
     }

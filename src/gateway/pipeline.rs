@@ -85,7 +85,7 @@ impl Gateway {
         let mut captured = Captured::new();
         let route = self.route(call, peer, head, &mut captured)?;
         let Action::Call(binding) = &route.action else {
-            host(&head)?;
+            host(head)?;
             return Box::pin(self.ask_builtin(head.clone(), body)).await;
         };
         let rpc = &binding.rpc;
@@ -103,7 +103,8 @@ impl Gateway {
         rest::admit(head, &body, limit)?;
 
         // Translate in.
-        let body = rest::read(body, limit, outgoing.deadline).await?;
+        let read = call.worker.pool.within(outgoing.deadline, rest::read(body, limit)).await;
+        let body = read.unwrap_or(Err(Error::Deadline))?;
         call.read(body.len());
         let query = head.uri.query().unwrap_or_default();
         let input = Input { body: &body, captures: &captured, query };

@@ -4,7 +4,10 @@
 //! here and not asked of h2: a cloned h2 handle says `ready` at once and queues without bound.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
@@ -40,6 +43,17 @@ impl Pool {
 
     pub(super) fn timer(&self, deadline: Instant) -> Timer {
         self.wheel.timer(deadline)
+    }
+
+    /// The future's outcome, or none once the deadline has passed; it costs no timer of the runtime's.
+    pub async fn within<F: Future>(&self, deadline: Instant, future: F) -> Option<F::Output> {
+        let mut timer = self.timer(deadline);
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => timer.poll(cx).map(|()| None),
+        })
+        .await
     }
 
     /// Streams that wait to be reset.

@@ -1,30 +1,70 @@
-//! What one call holds while it waits: it decides the memory of a busy connection.
+//! The pipeline by itself: what one call holds while it waits, and what a panic in it costs.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::Request;
-use http_body_util::Full;
-use transom::gateway::{Gateway, Peer, State, Worker};
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full};
+use tower::ServiceExt as _;
+use transom::body::Body;
+use transom::gateway::{Gateway, Peer, Service, State, Worker};
 use transom::telemetry::{AccessLog, Format, Metrics};
 use transom::upstream::Pool;
 
 use crate::support::gateway::gateway;
 
-#[tokio::test]
-async fn the_pipeline_is_at_most_two_kilobytes() {
+fn parts() -> (Arc<Gateway>, Arc<Worker>, Peer) {
     let metrics = Metrics::new();
     let builder = gateway().descriptors("library");
     let builder = builder.upstream_at("library", "library.v1.Library", &["127.0.0.1:1".to_owned()], "");
     let state = State::new(builder.compile(&metrics).unwrap(), metrics.clone());
-    let gateway = Gateway::new(state, axum::Router::new());
     let log = AccessLog::to(std::io::sink(), Format::Json, metrics.lost_lines()).unwrap();
     let worker = Arc::new(Worker::new(Pool::new(0, 1), log.buffer(), metrics));
-    let peer = Peer::new(([127, 0, 0, 1], 1).into(), false);
+    (Arc::new(Gateway::new(state, axum::Router::new())), worker, Peer::new(([127, 0, 0, 1], 1).into(), false))
+}
+
+/// It decides the memory of a busy connection.
+#[tokio::test]
+async fn the_pipeline_is_at_most_two_kilobytes() {
+    let (gateway, worker, peer) = parts();
 
     let call = gateway.serve(&worker, &peer, Request::new(Full::<Bytes>::default()));
 
     let size = size_of_val(&call);
     assert!(size <= 2048, "{size} bytes");
-    println!("{size} bytes");
+}
+
+/// A body that no client can send.
+struct Panics;
+
+impl http_body::Body for Panics {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        panic!("told to")
+    }
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_answer() {
+    let (gateway, worker, peer) = parts();
+    let service = Service::new(gateway, worker.clone(), peer);
+    let request = |body: bool| {
+        let request = Request::post("/v1/echo").header("host", "a").header("content-type", "application/json");
+        request.header("x-request-id", if body { "second" } else { "first" })
+    };
+
+    let response: Response<Body> = service.clone().oneshot(request(false).body(Panics).unwrap()).await.unwrap();
+
+    assert_eq!((response.status().as_u16(), &response.headers()["x-request-id"]), (500, &"first".parse().unwrap()));
+    let text = response.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&text).contains("\"INTERNAL\""), "{text:?}");
+    assert_eq!(worker.metrics.in_flight().value(), 0);
+
+    let response = service.oneshot(request(true).body(Full::from("{")).unwrap()).await.unwrap();
+    assert_eq!(response.status(), 400);
 }

@@ -1,5 +1,6 @@
 //! Opaque gRPC frames: the bytes cross as they came, and only the lengths in the frame headers are read.
 
+use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use transom_transcode::status::Code;
 
 use super::{code, trailers};
 use crate::body::{Broken, End, Streamed};
@@ -29,10 +29,10 @@ impl<B> Frames<B> {
         Self { body, lengths: Lengths::new(limit), end: None, stopped: request.stopped, request_limit: request.limit }
     }
 
-    fn fail(&mut self, error: &Error) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn fail(&mut self, error: &Error, cause: Option<String>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let over = Error::TooLarge { limit: self.request_limit };
         let error = if self.stopped.load(Ordering::Relaxed) { &over } else { error };
-        self.end = Some(End::of(error));
+        self.end = Some(End::error(error, cause));
         Poll::Ready(Some(Ok(Frame::trailers(trailers(error)))))
     }
 }
@@ -40,7 +40,7 @@ impl<B> Frames<B> {
 impl<B> Streamed for Frames<B>
 where
     B: Body<Data = Bytes> + Send + Unpin,
-    B::Error: Into<Error>,
+    B::Error: Into<Error> + Display,
 {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = &mut *self;
@@ -51,24 +51,30 @@ where
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
                     if let Err(limit) = this.lengths.pass(data) {
-                        return this.fail(&Error::ResponseTooLarge { limit });
+                        return this.fail(&Error::ResponseTooLarge { limit }, None);
                     }
                 } else if let Some(trailers) = frame.trailers_ref() {
                     match code(trailers) {
-                        Some(code) => this.end = Some(End { code, reason: None }),
-                        None => return this.fail(&Error::UpstreamProtocol),
+                        Some(code) => this.end = Some(End::status(code)),
+                        None => {
+                            return this.fail(&Error::UpstreamProtocol, Some("trailers without a status".to_owned()));
+                        }
                     }
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => this.fail(&error.into()),
+            Some(Err(error)) => {
+                let cause = error.to_string();
+                this.fail(&error.into(), Some(cause))
+            }
             // An answer without trailers says nothing about its outcome.
-            None => this.fail(&Error::UpstreamProtocol),
+            None => this.fail(&Error::UpstreamProtocol, Some("no trailers".to_owned())),
         }
     }
 
     fn end(&self) -> End {
-        self.end.unwrap_or(End { code: Code::Internal, reason: None })
+        // Asked before there is one only after a panic.
+        self.end.clone().unwrap_or_else(|| End::error(&Error::Internal, None))
     }
 }
 

@@ -1,13 +1,12 @@
 //! How a REST request is read: what its head allows, then its body up to the limit.
 
-use std::pin::{Pin, pin};
-use std::time::Instant;
+use std::future::poll_fn;
+use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use http::header;
 use http::request::Parts;
 use http_body::Body;
-use tokio::time::timeout_at;
 
 use crate::envelope::{content_type, essence};
 use crate::error::Error;
@@ -35,26 +34,15 @@ pub fn admit<B: Body>(head: &Parts, body: &B, limit: usize) -> Result<(), Error>
 }
 
 /// The whole body, of at most `limit` bytes; without a copy where it comes in one piece.
-pub async fn read<B>(body: B, limit: usize, deadline: Instant) -> Result<Bytes, Error>
+pub async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, Error>
 where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    // The timer is made where the body is not there yet.
-    timeout_at(deadline.into(), collect(pin!(body), limit)).await.unwrap_or(Err(Error::Deadline))
-}
-
-async fn collect<B>(mut body: Pin<&mut B>, limit: usize) -> Result<Bytes, Error>
-where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
-    while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+    while !body.is_end_stream() {
+        let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else { break };
         // Trailers mean nothing here.
         let Ok(data) = frame.map_err(|error| broken(&*error.into()))?.into_data() else { continue };
         if first.len() + all.len() + data.len() > limit {
@@ -69,9 +57,6 @@ where
                 all.extend_from_slice(&std::mem::take(&mut first));
             }
             all.extend_from_slice(&data);
-        }
-        if body.is_end_stream() {
-            break;
         }
     }
     Ok(if all.is_empty() { first } else { all.freeze() })

@@ -3,6 +3,7 @@
 //! What has begun is never closed as if it were complete: after the head an error is a line, an event, or the end of the
 //! connection.
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,6 +14,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use transom_transcode::frame::{Deframer, FrameError};
+use transom_transcode::status::Code;
 
 use super::Form;
 use crate::body::{Broken, End, Streamed};
@@ -55,6 +57,8 @@ pub struct Messages<B, T> {
     /// Messages translated.
     count: u64,
     end: Option<Result<(), Error>>,
+    /// What lies behind an error: for the log alone.
+    cause: Option<String>,
     /// The closing bracket, or the error, has been written.
     closed: bool,
     /// What came before a break has had its turn to be written.
@@ -65,7 +69,7 @@ pub struct Messages<B, T> {
 impl<B, T> Messages<B, T>
 where
     B: Body<Data = Bytes> + Send + Unpin,
-    B::Error: Into<Error>,
+    B::Error: Into<Error> + Display,
     T: Translate,
 {
     /// A stream of messages of at most `limit` bytes each.
@@ -85,6 +89,7 @@ where
             out: Vec::new(),
             count: 0,
             end: None,
+            cause: None,
             closed: false,
             flushed: false,
             heartbeat,
@@ -132,7 +137,10 @@ where
                 Err(_) if !self.deframer.is_empty() => Some(Err(Error::UpstreamProtocol)),
                 Err(frame) => frame.trailers_ref().map(|trailers| self.translate.outcome(trailers)),
             },
-            Some(Err(error)) => Some(Err(error.into())),
+            Some(Err(error)) => {
+                self.cause = Some(error.to_string());
+                Some(Err(error.into()))
+            }
             None => Some(Err(Error::UpstreamProtocol)),
         };
     }
@@ -186,7 +194,7 @@ where
 impl<B, T> Streamed for Messages<B, T>
 where
     B: Body<Data = Bytes> + Send + Unpin,
-    B::Error: Into<Error>,
+    B::Error: Into<Error> + Display,
     T: Translate,
 {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
@@ -215,10 +223,10 @@ where
 
     fn end(&self) -> End {
         match &self.end {
-            Some(Ok(())) => End::OK,
-            Some(Err(error)) => End::of(error),
-            // Asked only after a panic.
-            None => End::of(&Error::Internal),
+            Some(Ok(())) => End::status(Code::Ok),
+            Some(Err(error)) => End::error(error, self.cause.clone()),
+            // Asked before there is one only after a panic.
+            None => End::error(&Error::Internal, None),
         }
     }
 }
