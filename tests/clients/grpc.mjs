@@ -32,6 +32,9 @@ const tickets = new packages.ticket.TicketService(address, plain);
 const bookings = new packages.booking.BookingService(address, plain);
 const inventory = new packages.ticket.TicketInventory(address, plain);
 
+/** Who asks: set by the first check. */
+const me = new grpc.Metadata();
+
 const checks = {
   async "unary calls log in and carry the token on"() {
     const user = { email: `grpc-${process.pid}@example.com`, password: "correct horse battery" };
@@ -40,12 +43,11 @@ const checks = {
     assert.ok(registered.reply.user_id);
     assert.match(registered.headers.get("x-request-id")[0], /^[A-Za-z0-9._-]{1,128}$/);
     const { reply } = await call(auth, "Login", user);
-    const metadata = new grpc.Metadata();
-    metadata.set("authorization", `Bearer ${reply.access_token}`);
-    const profile = await call(auth, "GetUserProfile", {}, metadata);
+    me.set("authorization", `Bearer ${reply.access_token}`);
+    const profile = await call(auth, "GetUserProfile", {}, me);
     assert.equal(profile.error, null);
     assert.equal(profile.reply.email, user.email);
-    const list = await call(bookings, "ListBookings", {}, metadata);
+    const list = await call(bookings, "ListBookings", {}, me);
     assert.deepEqual(list.reply.bookings, []);
   },
 
@@ -59,7 +61,7 @@ const checks = {
 
   async "a server stream opens, delivers and is cancelled"() {
     const { reply } = await call(tickets, "GetEvents", { page_size: 1 });
-    const stream = tickets.WatchEvent({ event_id: reply.events[0].event_id });
+    const stream = tickets.WatchEvent({ event_id: reply.events[0].event_id }, me);
     await new Promise((resolve, reject) => {
       stream.on("data", (message) => {
         assert.equal(message.event_id, reply.events[0].event_id);
@@ -72,7 +74,7 @@ const checks = {
 
   async "a deadline ends a quiet stream"() {
     const { reply } = await call(tickets, "GetEvents", { page_size: 1 });
-    const stream = tickets.WatchEvent({ event_id: reply.events[0].event_id }, { deadline: Date.now() + 300 });
+    const stream = tickets.WatchEvent({ event_id: reply.events[0].event_id }, me, { deadline: Date.now() + 300 });
     stream.on("data", () => {});
     const error = await new Promise((resolve) => stream.on("error", resolve));
     assert.equal(error.code, grpc.status.DEADLINE_EXCEEDED);
