@@ -7,8 +7,8 @@ use tokio::net::TcpStream;
 use transom::server::Limits;
 
 use crate::support::gateway::{Running, gateway};
-use crate::support::reply::hang;
-use crate::support::{soon, until, upstream};
+use crate::support::reply::{hang, ok};
+use crate::support::{grpc, soon, until, upstream};
 
 type Client = h2::client::SendRequest<Bytes>;
 
@@ -77,6 +77,27 @@ async fn streams_over_the_limit_wait_for_their_turn() {
     for call in calls {
         soon("an answer", call).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn one_connection_carries_calls_side_by_side() {
+    let library = upstream::grpc("library.v1.Library").unary("Echo", |book| ok(book.clone())).start().await;
+    let gateway = gateway().descriptors("library").upstream("library", &library).start().await;
+    let connection = gateway.connect_http2().await;
+    let calls: Vec<_> = (0..100)
+        .map(|at| {
+            let call = grpc::call_on(&connection, "library.v1.Library/Echo");
+            let book = json!({ "title": format!("volume {at}") });
+            tokio::spawn(async move {
+                call.send(std::slice::from_ref(&book)).await.ok(&[book]);
+            })
+        })
+        .collect();
+    for call in calls {
+        soon("an answer", call).await.unwrap();
+    }
+    library.saw("Echo").times(100);
+    assert_eq!(gateway.metric("transom_connections_accepted_total"), 1.0);
 }
 
 #[tokio::test]

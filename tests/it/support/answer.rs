@@ -51,12 +51,16 @@ pub(super) async fn answer(
     };
     let method = protos::method(path);
     let seen = Answering(log.begin(method.name(), head.headers));
-    let mut messages = Messages { body, deframer: Deframer::default(), method: method.clone() };
+    let mut messages = Messages { body, deframer: Deframer::default(), method: method.clone(), broken_off: false };
     match answer {
         Answer::Whole(answer) => {
             let mut all = Vec::new();
             while let Some(message) = messages.next(&seen).await {
                 all.push(message);
+            }
+            if messages.broken_off {
+                // Dropping `seen` notes it; nobody reads the answer.
+                return respond(&fail(Code::Cancelled, "the caller left"), None, None).await;
             }
             respond(&answer(&all), Some(&method), Some(seen)).await
         }
@@ -68,6 +72,9 @@ pub(super) async fn answer(
                     for reply in answer(&message) {
                         let _ = frames.send(Ok(Frame::data(frame(&protos::encode(&method.output(), &reply)))));
                     }
+                }
+                if messages.broken_off {
+                    return;
                 }
                 let mut trailers = HeaderMap::new();
                 put_status(&mut trailers, Code::Ok, "");
@@ -159,6 +166,8 @@ struct Messages {
     body: Incoming,
     deframer: Deframer,
     method: MethodDescriptor,
+    /// The caller left in the middle.
+    broken_off: bool,
 }
 
 impl Messages {
@@ -169,8 +178,10 @@ impl Messages {
                 seen.0.change(|call| call.messages.push(message.clone()));
                 return Some(message);
             }
-            // A client that breaks off has said all that it will say; the drop of the answer tells that it left.
-            let frame = self.body.frame().await?.ok()?;
+            let Ok(frame) = self.body.frame().await? else {
+                self.broken_off = true;
+                return None;
+            };
             if let Ok(data) = frame.into_data() {
                 self.deframer.push(&data);
             }

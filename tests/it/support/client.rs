@@ -71,8 +71,7 @@ impl Call {
     pub(crate) async fn try_send(self) -> hyper::Result<Reply> {
         let (head, body) = soon("the answer's head", self.start()).await?.into_parts();
         let body = soon("the answer's body", body.collect()).await?;
-        let trailers = body.trailers().cloned().unwrap_or_default();
-        Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes(), trailers })
+        Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
     }
 
     async fn start(self) -> hyper::Result<Response<Incoming>> {
@@ -107,7 +106,6 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
-    pub(crate) trailers: HeaderMap,
 }
 
 impl Reply {
@@ -184,7 +182,7 @@ impl Connection {
         let response = self.sender.send_request(request.body(Full::default()).unwrap());
         let (head, body) = soon("the answer's head", response).await?.into_parts();
         let body = soon("the answer's body", body.collect()).await?;
-        Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes(), trailers: HeaderMap::new() })
+        Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
     }
 
     /// Whether the server has closed it.
@@ -239,8 +237,7 @@ impl Http2 {
         let response = self.clone().send(request);
         let (head, body) = soon("the answer's head", response).await?.into_parts();
         let body = soon("the answer's body", body.collect()).await?;
-        let trailers = body.trailers().cloned().unwrap_or_default();
-        Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes(), trailers })
+        Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
     }
 
     /// Whether the server has closed it, or said that it will.
