@@ -21,11 +21,17 @@ pub(super) struct Activity {
     calls: AtomicUsize,
     /// Bytes have come since a call last began or ended: part of a head.
     received: AtomicBool,
+    /// Bytes have gone since the last look: of an answer that a slow client still reads, though its call is over.
+    sent: AtomicBool,
 }
 
 impl Activity {
     pub(super) fn received(&self) {
         self.received.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn sent(&self) {
+        self.sent.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -117,7 +123,8 @@ impl Watch {
     /// Looks, `every` after the last time.
     pub(super) fn look(&mut self, activity: &Activity) -> Finding {
         let calls = activity.calls();
-        if activity.in_flight() > 0 || calls != self.calls {
+        let sent = activity.sent.swap(false, Ordering::Relaxed);
+        if activity.in_flight() > 0 || calls != self.calls || sent {
             self.calls = calls;
             self.quiet = Duration::ZERO;
             return Finding::Busy;
@@ -164,6 +171,16 @@ mod tests {
         assert!((0..100).all(|_| watch.look(&activity) == Finding::Busy));
         drop(call);
         assert_eq!(watch.look(&activity), Finding::Busy);
+    }
+
+    #[test]
+    fn an_answer_that_is_still_read_is_not_idle() {
+        let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(HEAD, IDLE));
+        drop(activity.begin());
+        for _ in 0..100 {
+            activity.sent();
+            assert_eq!(watch.look(&activity), Finding::Busy);
+        }
     }
 
     #[test]

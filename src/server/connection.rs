@@ -83,7 +83,7 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, mut socket: TcpStream
     let Ok(Ok(Some((protocol, head)))) = detected else { return };
     let activity = Arc::new(Activity::default());
     let io = Rewound::new(head, socket, activity.clone());
-    terms.state.metrics.connections(protocol).inc();
+    let _open = terms.state.metrics.connections(protocol).enter();
     let peer = Arc::new(peer);
     let service = service_fn(|request| {
         let (terms, peer, call) = (terms.clone(), peer.clone(), activity.begin());
@@ -107,7 +107,6 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, mut socket: TcpStream
             drive(connection, Watch::new(idle, idle), &activity, phases).await;
         }
     }
-    terms.state.metrics.connections(protocol).dec();
 }
 
 /// A connection that can be told to end after what it has begun.
@@ -175,7 +174,12 @@ async fn drive<C: Graceful>(mut connection: Pin<&mut C>, mut watch: Watch, activ
             () = look.as_mut() => {
                 match watch.look(activity) {
                     Finding::SlowHead => return,
-                    Finding::Idle => connection.as_mut().close(),
+                    // It was told to end, and nothing has moved since: its client does not read.
+                    Finding::Idle if closing => return,
+                    Finding::Idle => {
+                        connection.as_mut().close();
+                        closing = true;
+                    }
                     Finding::Busy if closing => connection.as_mut().close(),
                     Finding::Busy => {}
                 }

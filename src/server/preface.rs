@@ -38,7 +38,7 @@ pub(super) async fn detect(socket: &mut TcpStream) -> io::Result<Option<(Protoco
     Ok(Some((protocol, head)))
 }
 
-/// A connection that begins with what has been read of it, and notes when more comes.
+/// A connection that begins with what has been read of it, and notes when bytes come and go.
 #[derive(Debug)]
 pub(super) struct Rewound {
     head: Head,
@@ -69,7 +69,9 @@ impl Read for Rewound {
 
 impl Write for Rewound {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.socket).poll_write(cx, buf));
+        self.activity.sent();
+        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -89,6 +91,8 @@ impl Write for Rewound {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, bufs)
+        let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, bufs));
+        self.activity.sent();
+        Poll::Ready(written)
     }
 }

@@ -17,4 +17,4 @@ pub use endpoint::{EndpointMetrics, Outcome};
 pub use metrics::{CONTENT_TYPE, Metrics, Protocol};
 pub use request_id::{HEADER as REQUEST_ID, RequestId, RequestIds};
 pub use route::RouteMetrics;
-pub use shard::{Gauge, enter_shard};
+pub use shard::{Entered, Gauge, enter_shard};

@@ -56,6 +56,13 @@ impl Gauge {
         Self { shards: Sharded::new() }
     }
 
+    /// One more, until what is returned is dropped: by a panic too.
+    #[must_use = "dropped at once, it counts nothing"]
+    pub fn enter(&self) -> Entered<'_> {
+        self.inc();
+        Entered(self)
+    }
+
     /// One more.
     #[inline]
     pub fn inc(&self) {
@@ -71,6 +78,16 @@ impl Gauge {
     /// The sum over all workers. Not a snapshot: it is what each shard held when it was read.
     pub fn value(&self) -> i64 {
         self.shards.all().map(|shard| shard.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// One of those that a gauge counts.
+#[derive(Debug)]
+pub struct Entered<'a>(&'a Gauge);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

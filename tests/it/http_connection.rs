@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use transom::server::Limits;
 use transom::telemetry::Protocol;
 
-use crate::support::gateway::gateway;
-use crate::support::{soon, until};
+use crate::support::gateway::{Running, gateway};
+use crate::support::reply::ok;
+use crate::support::upstream::Upstream;
+use crate::support::{soon, until, upstream};
 
 #[tokio::test]
 async fn http1_connections_are_kept() {
@@ -126,6 +129,49 @@ async fn a_busy_connection_is_not_idle() {
         connection.send("GET", "/livez").await.expect("a connection in use stays open");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// A gateway that lets go of idle connections at once, and a book of 16 MiB.
+async fn long_book() -> (Upstream, Running) {
+    let library = upstream::grpc("library.v1.Library")
+        .unary("GetBook", |_| ok(json!({ "title": "a".repeat(16 << 20) })))
+        .start()
+        .await;
+    let limits = Limits { idle_http1: Duration::from_millis(200), ..Limits::default() };
+    let gateway = gateway()
+        .descriptors("library")
+        .upstream_with("library", &[&library], "limits: { receive: 32MiB }")
+        .limits(limits)
+        .start()
+        .await;
+    (library, gateway)
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_all_of_its_answer() {
+    let (_library, gateway) = long_book().await;
+    let mut raw = gateway.raw().await;
+    raw.write("GET /v1/shelves/1/books/7 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    raw.read_until("\r\n\r\n").await;
+    let mut left = (16 << 20) + r#"{"title":""}"#.len();
+    while left > 0 {
+        let some = left.min(1 << 20);
+        raw.read(some).await;
+        left -= some;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(raw.read_to_end().await, "", "and then the connection is idle");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let (library, gateway) = long_book().await;
+    let mut raw = gateway.raw().await;
+    raw.write("GET /v1/shelves/1/books/7 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    library.called("GetBook", 1).await;
+    let open = async || gateway.state.metrics.connections(Protocol::Http1).value();
+    until("its answer is on its way", async || gateway.metric("transom_in_flight") == 0.0).await;
+    until("its connection is dropped", async || open().await == 0).await;
 }
 
 #[tokio::test]
