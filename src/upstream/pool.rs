@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
@@ -149,17 +149,19 @@ impl Slot {
         }
         let may_connect = state.members.len() + state.connecting < self.share
             && state.not_before.is_none_or(|not_before| state.members.is_empty() || Instant::now() >= not_before);
-        if may_connect {
-            self.connect(&mut state);
-        }
         let (sender, receiver) = oneshot::channel();
         state.waiting.push_back(sender);
         let wait = if state.members.is_empty() { Wait::Connection } else { Wait::Stream };
+        if may_connect {
+            self.connect(state);
+        }
         Acquired::Queued(wait, receiver)
     }
 
-    fn connect(self: &Arc<Self>, state: &mut State) {
+    /// Lets go of the lock first: a runtime that shuts down drops a new task at once, and then the task takes it.
+    fn connect(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         state.connecting += 1;
+        drop(state);
         tokio::spawn(connection::run(Connecting { slot: Arc::clone(self), settled: false }));
     }
 
@@ -241,8 +243,12 @@ impl Slot {
             drop(state);
             let gone = Failure::new(Seen::NotSeen, FailureKind::NoEndpoint, "the endpoint is retired");
             self.refuse(waiting, &gone);
-        } else if !state.waiting.is_empty() && state.members.is_empty() && state.connecting == 0 {
-            self.connect(&mut state);
+            return;
+        }
+        // Calls that have left need no connection.
+        state.waiting.retain(|waiting| !waiting.is_closed());
+        if !state.waiting.is_empty() && state.members.is_empty() && state.connecting == 0 {
+            self.connect(state);
         }
     }
 }

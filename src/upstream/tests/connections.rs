@@ -9,9 +9,10 @@ use h2::{Reason, server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::support::{Call, Server, answer, call, framed, join, numbered, outgoing, settings, upstream, who};
+use super::support::{Call, Server, answer, call, framed, join, numbered, outgoing, settings, until, upstream, who};
 use crate::error::Error;
 use crate::telemetry::Metrics;
+use crate::upstream::pool::Acquired;
 use crate::upstream::{Failure, FailureKind, Pool, Seen, Upstream};
 
 const HERE: &str = "127.0.0.1:0";
@@ -186,7 +187,7 @@ async fn full_connections_get_company_then_a_queue_then_refusals() {
     // Six calls for four streams: two wait, and are served when others end.
     let calls = join((0..6).map(|_| call(&upstream, &pool)));
     let releases = async {
-        super::support::until(|| server.calls() == 4).await;
+        until(|| server.calls() == 4).await;
         assert_eq!(server.connections.load(Ordering::Relaxed), 2);
         release.add_permits(6);
     };
@@ -227,4 +228,29 @@ async fn malformed_metadata_harms_nothing() {
     assert!(matches!(failure.kind, FailureKind::Malformed), "{failure}");
     assert_eq!(who(&upstream, &pool).await, 3);
     assert_eq!(server.connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_runtime_ends_while_calls_wait_for_a_stream() {
+    let mut none = server::Builder::new();
+    none.max_concurrent_streams(0);
+    let server = Server::with(none, |call| answer(call, b"")).await;
+    let upstream = upstream(&[server.address]);
+    let (done, ended) = tokio::sync::oneshot::channel();
+    // A thread of its own: one that hangs must not keep the test from saying so.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let pool = Pool::new(0, 1);
+        let endpoint = Arc::clone(&upstream.roster.all()[0]);
+        let place = runtime.block_on(async {
+            let acquired = pool.acquire(&endpoint, &upstream.roster);
+            until(|| endpoint.metrics.connections().value() == 1).await;
+            acquired
+        });
+        assert!(matches!(place, Acquired::Queued(..)));
+        drop(runtime);
+        drop(place);
+        done.send(()).unwrap();
+    });
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the runtime ends").unwrap();
 }
