@@ -148,6 +148,19 @@ async fn too_large_names_the_limit() {
 }
 
 #[tokio::test]
+async fn a_chunk_that_is_none_is_the_clients_fault() {
+    let library = library(|| ok(json!({}))).await;
+    let gateway = start(&library).await;
+    for chunk in ["zz\r\n{}\r\n", "ffffffffffffffffff\r\n{}\r\n"] {
+        let mut raw = gateway.raw().await;
+        let head = "POST /v1/echo HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked";
+        raw.write(format!("{head}\r\n\r\n{chunk}")).await;
+        let answer = raw.read_until("BAD_REQUEST").await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn response_too_large() {
     let long = || ok(json!({ "title": "x".repeat(1100) }));
     both(long, 502, Code::ResourceExhausted, "RESPONSE_TOO_LARGE").await;

@@ -1,6 +1,8 @@
 //! How a REST request is read: what its head allows, then its body up to the limit.
 
+use std::error::Error as _;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
@@ -65,11 +67,17 @@ where
 /// A body that ended early: the client left, or it sent what is no HTTP.
 fn broken(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
     match error.downcast_ref::<hyper::Error>() {
-        Some(error) if error.is_parse() || error.is_body_write_aborted() => {
+        Some(error) if error.is_parse() || error.is_body_write_aborted() || is_no_chunk(error) => {
             Error::bad_request("the body's framing is broken")
         }
         _ => Error::ClientGone,
     }
+}
+
+/// A chunk that HTTP/1.1 does not have: hyper tells it as an I/O error of these kinds.
+fn is_no_chunk(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
 fn is_json(content_type: &str) -> bool {
