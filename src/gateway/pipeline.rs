@@ -81,17 +81,17 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        // Route.
+        // Route. One host first: a path is looked up for no request that leaves open whom it is for.
+        let host = host(head)?;
         let mut captured = Captured::new();
         let route = self.route(call, peer, head, &mut captured)?;
         let Action::Call(binding) = &route.action else {
-            host(head)?;
             return Box::pin(self.ask_builtin(head.clone(), body)).await;
         };
         let rpc = &binding.rpc;
 
         // Admit, by the head alone.
-        let outgoing = admit(call, peer, rpc, head)?;
+        let outgoing = admit(call, peer, rpc, head, host)?;
         if call.dialect == Dialect::Grpc {
             return Box::pin(pass_through(call, rpc, outgoing, body)).await;
         }
@@ -178,13 +178,12 @@ fn host(head: &Parts) -> Result<HeaderValue, Error> {
         .ok_or_else(|| Error::bad_request("send one Host header, the same as in the request line or in :authority"))
 }
 
-/// What the head alone decides: one host, no tunnel, a deadline. What goes to the upstream with every message is
+/// What the rest of the head decides: no tunnel, a deadline. What goes to the upstream with every message is
 /// complete from here.
-fn admit(call: &Call, peer: &Peer, rpc: &Rpc, head: &Parts) -> Result<Outgoing, Error> {
+fn admit(call: &Call, peer: &Peer, rpc: &Rpc, head: &Parts, host: HeaderValue) -> Result<Outgoing, Error> {
     if head.method == Method::CONNECT {
         return Err(Error::bad_request("CONNECT is not served here"));
     }
-    let host = host(head)?;
     let deadline = call.deadline(rpc.settings.timeout.value, timeout(&head.headers)?);
     let mut headers = match call.dialect {
         Dialect::Grpc => metadata::from_grpc(&head.headers),

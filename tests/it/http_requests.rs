@@ -49,7 +49,8 @@ async fn a_request_has_exactly_one_host() {
         ("host: a\r\nhost: b\r\n", "400"),
         ("host: \r\n", "400"),
     ] {
-        for path in ["/livez", "/v1/shelves/1/books/7"] {
+        for path in ["/livez", "/v1/shelves/1/books/7", "/nothing"] {
+            let status = if path == "/nothing" && status == "200" { "404" } else { status };
             let mut raw = gateway.raw().await;
             raw.write(format!("GET {path} HTTP/1.1\r\n{hosts}connection: close\r\n\r\n")).await;
             let answer = raw.read_to_end().await;
