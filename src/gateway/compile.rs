@@ -296,8 +296,13 @@ impl<'a> Compiler<'a> {
         match (bind, out) {
             (Ok(bind), Ok(out)) => Some(Plan { rule, template, bind, out }),
             (bind, out) => {
-                for why in [bind.err(), out.err()].into_iter().flatten() {
-                    self.schema_problem(service, method, format!("{} {}: {why}", rule.method, rule.template));
+                let bind = bind.err().map(|why| (why.column, why.message));
+                for (column, why) in [bind, out.err().map(|why| (None, why))].into_iter().flatten() {
+                    let symbol = format!("{}.{}", service.name, method.name);
+                    let why = format!("{} {}: {why}", rule.method, rule.template);
+                    let mut problem = schema::Problem::new(&*service.file, symbol, why);
+                    problem.column = column;
+                    self.problems.push(Problem::Schema(problem));
                 }
                 None
             }

@@ -57,7 +57,7 @@ fn a_rule_that_is_wrong_is_told_with_its_place() {
         problems.iter().find(|problem| problem.contains(&symbol)).unwrap_or_else(|| panic!("{method}: {problems:#?}"))
     };
     assert!(of("Template").contains("wrong.proto") && of("Template").contains("column"), "{}", of("Template"));
-    assert!(of("Variable").contains("nome"), "{}", of("Variable"));
+    assert!(of("Variable").contains("column 6") && of("Variable").contains("nome"), "{}", of("Variable"));
     assert!(of("Body").contains("boddy"), "{}", of("Body"));
     assert!(of("Reply").contains("none"), "{}", of("Reply"));
     assert!(of("Two").contains("wrong.v1.Wrong/One"), "{}", of("Two"));

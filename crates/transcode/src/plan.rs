@@ -2,6 +2,8 @@
 
 mod bind;
 
+pub use bind::Unbindable;
+
 use crate::schema::{Message, MessageId, Schema, WellKnown};
 
 /// What becomes of a REST request (or a JSON message) on its way into the request message.

@@ -4,6 +4,15 @@ use crate::plan::{BindPlan, Binding, Body, Unknown, has_text_form, is_open};
 use crate::schema::{HttpRule, Kind, Message, MessageId, Schema, Shape};
 use crate::template::{Template, Variable};
 
+/// Why a rule cannot be bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unbindable {
+    /// Where in the template, counted from 1 in characters, if the template is wrong.
+    pub column: Option<usize>,
+    /// What is wrong, naming the field.
+    pub message: String,
+}
+
 impl BindPlan {
     /// The plan of a JSON message: all of it is the body.
     pub fn whole(input: MessageId) -> Self {
@@ -13,28 +22,35 @@ impl BindPlan {
     /// The plan of an HTTP rule.
     ///
     /// # Errors
-    /// What is wrong with the rule, naming the field: the caller knows file, method and column.
+    /// What is wrong with the rule: the caller knows file and method.
     pub fn compile(
         schema: &Schema,
         input: MessageId,
         template: &Template,
         rule: &HttpRule,
         unknown: Unknown,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, Unbindable> {
         let message = schema.message(input);
         let captures = template
             .variables()
             .iter()
-            .map(|variable| binding(schema, message, variable))
+            .map(|variable| binding(schema, message, variable).map_err(|message| unbindable(variable, message)))
             .collect::<Result<Box<[_]>, _>>()?;
         refuse_shared_oneofs(schema, message, template.variables(), &captures)?;
         let body = match &*rule.body {
             "" => Body::None,
             "*" => Body::Whole,
-            name => Body::Field(body_slot(message, name, &captures)?),
+            name => {
+                let slot = body_slot(message, name, &captures);
+                Body::Field(slot.map_err(|message| Unbindable { column: None, message })?)
+            }
         };
         Ok(Self { input, body, captures, query: body != Body::Whole, unknown })
     }
+}
+
+fn unbindable(variable: &Variable, message: String) -> Unbindable {
+    Unbindable { column: Some(variable.column), message }
 }
 
 /// Where a template's variable goes.
@@ -79,7 +95,7 @@ fn refuse_shared_oneofs(
     input: &Message,
     variables: &[Variable],
     captures: &[Binding],
-) -> Result<(), String> {
+) -> Result<(), Unbindable> {
     for (at, one) in captures.iter().enumerate() {
         for (before, other) in captures[..at].iter().enumerate() {
             let mut message = input;
@@ -88,7 +104,8 @@ fn refuse_shared_oneofs(
                 if slot != beside {
                     if field.oneof.is_some() && field.oneof == message.fields[usize::from(beside)].oneof {
                         let (one, other) = (&variables[at].field, &variables[before].field);
-                        return Err(format!("the path binds `{other}` and `{one}`, which are in one oneof"));
+                        let message = format!("the path binds `{other}` and `{one}`, which are in one oneof");
+                        return Err(unbindable(&variables[at], message));
                     }
                     break;
                 }

@@ -100,6 +100,7 @@ fn plan(input: &str, template: &str, body: &str) -> Result<BindPlan, String> {
     let rule =
         HttpRule { method: "POST".into(), template: template.into(), body: body.into(), response_body: "".into() };
     BindPlan::compile(&WORLD.schema, id(input), &Template::parse(template).unwrap(), &rule, Unknown::Refuse)
+        .map_err(|why| why.message)
 }
 
 /// `t.All` from JSON, as prost-reflect reads it back.
