@@ -45,7 +45,10 @@ load: ## a bounded load on loopback: the gateway alone, with wrk and h2load
 bench: ## codec and instruction counts, then the gateway beside Envoy and the floor
 	.ci/install load
 	.ci/install envoy
-	cargo bench --package transom-benches
+	cargo bench --package transom-benches --bench codec
+	@if command -v valgrind >/dev/null; then \
+	  .ci/install instructions && cargo bench --package transom-benches --bench instructions; \
+	else echo "without valgrind: instruction counts are left out"; fi
 	cargo build --quiet --release --workspace
 	python3 benches/compare/compare.py
 
