@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
-use http_body_util::Full;
 use tokio::time::timeout;
 use transom_transcode::plan::OutPlan;
 
@@ -50,7 +49,7 @@ pub(super) async fn server_stream(
     outgoing: Outgoing,
     message: Bytes,
 ) -> Result<Response<Body>, Error> {
-    let reply = rpc.upstream.stream(&call.worker.pool, outgoing, Full::new(message)).await;
+    let reply = rpc.upstream.server_stream(&call.worker.pool, outgoing, message).await;
     let reply = reply.map_err(|failure| call.failed(failure))?;
     let printed = Printed { worker: call.worker.clone(), rpc: rpc.clone(), out };
     let mut messages = Messages::new(reply.body, printed, form, rpc.receive);

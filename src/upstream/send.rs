@@ -1,13 +1,14 @@
 //! Send: the loop around a call's attempts.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
 use http::{HeaderMap, Method, Request, Version};
 use http_body::Body;
+use tokio::task::AbortHandle;
 use transom_transcode::frame::timeout;
 
 use crate::telemetry::Outcome;
@@ -22,7 +23,7 @@ use super::pool::{Lease, Pool};
 use super::pump::Pump;
 use super::reply::{self, Head, Unary};
 use super::wheel::Timer;
-use super::{Outgoing, Permit, Upstream};
+use super::{Outgoing, Upstream};
 
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
@@ -44,21 +45,33 @@ impl Upstream {
         let mut timer = pool.timer(outgoing.deadline);
         let mut tries = Tries::default();
         loop {
-            let lease = self.acquire(pool, &mut tries, &mut timer).await?;
-            let mut attempt = Attempt::begin(lease.connection());
-            let mut exchange = match outgoing.open(lease) {
-                Ok(exchange) => exchange,
-                Err(failure) => {
-                    tries.failed(attempt, failure, true)?;
-                    continue;
-                }
-            };
+            let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
             exchange.send_whole(message.clone());
             match reply::unary(&mut exchange, &mut timer, self.config.limits.receive).await {
                 Ok(reply) => {
                     attempt.ended(Outcome::Ok);
                     return Ok(reply);
                 }
+                Err(failure) => tries.failed(attempt, failure, true)?,
+            }
+        }
+    }
+
+    /// One message there, a stream back. `message` has its 5-byte prefix; all of it is at hand, so it can be sent again.
+    pub async fn server_stream(
+        &self,
+        pool: &Pool,
+        mut outgoing: Outgoing,
+        message: Bytes,
+    ) -> Result<Streaming, Failure> {
+        let permit = self.permit()?;
+        let mut timer = pool.timer(outgoing.deadline);
+        let mut tries = Tries::default();
+        loop {
+            let (attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
+            exchange.send_whole(message.clone());
+            match head(&mut exchange, |_, _| Poll::Pending, &mut timer).await {
+                Ok(head) => return Ok(streaming(head, ReplyBody::new(exchange, timer, attempt, permit))),
                 Err(failure) => tries.failed(attempt, failure, true)?,
             }
         }
@@ -74,31 +87,46 @@ impl Upstream {
         let mut tries = Tries::default();
         let mut pump = Pump::new(body);
         loop {
-            let lease = self.acquire(pool, &mut tries, &mut timer).await?;
-            let attempt = Attempt::begin(lease.connection());
-            let mut exchange = match outgoing.open(lease) {
-                Ok(exchange) => exchange,
-                Err(failure) => {
-                    tries.failed(attempt, failure, true)?;
-                    continue;
+            let (attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
+            match head(&mut exchange, |cx, exchange| pump.poll(cx, exchange), &mut timer).await {
+                Ok(head) => {
+                    let sending = matches!(head, Head::Open(_)).then(|| rest(&mut exchange, pump)).flatten();
+                    let body = ReplyBody::new(exchange, timer, attempt, permit).sending(sending);
+                    return Ok(streaming(head, body));
                 }
-            };
-            match head(&mut exchange, &mut pump, &mut timer).await {
-                Ok(head) => return Ok(streaming(head, exchange, pump, timer, attempt, permit)),
                 // What was read from the client is gone: only an untouched body can be sent again.
                 Err(failure) => tries.failed(attempt, failure, pump.untouched())?,
             }
         }
     }
+
+    /// A stream to the next endpoint that takes one, with the request's head sent.
+    async fn begin(
+        &self,
+        pool: &Pool,
+        outgoing: &mut Outgoing,
+        tries: &mut Tries,
+        timer: &mut Timer,
+    ) -> Result<(Attempt, Exchange), Failure> {
+        loop {
+            let lease = self.acquire(pool, tries, timer).await?;
+            let attempt = Attempt::begin(lease.connection());
+            match outgoing.open(lease) {
+                Ok(exchange) => return Ok((attempt, exchange)),
+                Err(failure) => tries.failed(attempt, failure, true)?,
+            }
+        }
+    }
 }
 
-/// Awaits the reply's head, and sends what the client has for us meanwhile.
-async fn head<B>(exchange: &mut Exchange, pump: &mut Pump<B>, timer: &mut Timer) -> Result<Head, Failure>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
+/// Awaits the reply's head, and lets `send` send what there is of the request meanwhile.
+async fn head(
+    exchange: &mut Exchange,
+    mut send: impl FnMut(&mut Context<'_>, &mut Exchange) -> Poll<Result<(), Failure>>,
+    timer: &mut Timer,
+) -> Result<Head, Failure> {
     poll_fn(|cx| {
-        if let Poll::Ready(Err(failure)) = pump.poll(cx, exchange) {
+        if let Poll::Ready(Err(failure)) = send(cx, exchange) {
             return Poll::Ready(Err(failure));
         }
         match exchange.poll_head(cx) {
@@ -109,36 +137,27 @@ where
     .await
 }
 
-fn streaming<B>(
-    head: Head,
-    mut exchange: Exchange,
-    mut pump: Pump<B>,
-    timer: Timer,
-    attempt: Attempt,
-    permit: Permit,
-) -> Streaming
+/// A reply that is not being read must not stop the request, so what is left of it gets a task of its own. A request that
+/// has been sent by now needs none.
+fn rest<B>(exchange: &mut Exchange, mut pump: Pump<B>) -> Option<AbortHandle>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
+    let mut sending = exchange.split()?;
+    let task = async move {
+        // A client that breaks off leaves the stream to the reaper, which resets it.
+        drop(poll_fn(|cx| pump.poll(cx, &mut sending)).await);
+    };
+    Some(tokio::spawn(task).abort_handle())
+}
+
+fn streaming(head: Head, body: ReplyBody) -> Streaming {
     match head {
         Head::Ended(mut headers) => {
             headers.remove(CONTENT_TYPE);
-            let body = ReplyBody::new(exchange, timer, attempt, permit).ended(headers);
-            Streaming { headers: HeaderMap::new(), body }
+            Streaming { headers: HeaderMap::new(), body: body.ended(headers) }
         }
-        Head::Open(headers) => {
-            // A reply that is not being read must not stop the request, so what is left of it gets a task of its own. A
-            // unary request has been sent by now and needs none.
-            let sending = exchange.split().map(|mut sending| {
-                let task = async move {
-                    // A client that breaks off leaves the stream to the reaper, which resets it.
-                    drop(poll_fn(|cx| pump.poll(cx, &mut sending)).await);
-                };
-                tokio::spawn(task).abort_handle()
-            });
-            let body = ReplyBody::new(exchange, timer, attempt, permit).sending(sending);
-            Streaming { headers, body }
-        }
+        Head::Open(headers) => Streaming { headers, body },
     }
 }
 

@@ -237,3 +237,23 @@ async fn what_is_read_is_given_back_to_the_window() {
         assert!(sent.load(Ordering::Relaxed) <= read + 256 * 1024 + 1000);
     }
 }
+
+#[tokio::test]
+async fn a_server_stream_that_was_refused_comes_from_the_next_endpoint() {
+    let refusing = Server::start(|(_, mut respond): Call| respond.send_reset(h2::Reason::REFUSED_STREAM)).await;
+    let good = Server::start(|(mut request, mut respond): Call| {
+        tokio::spawn(async move {
+            let message = request.body_mut().data().await.unwrap().unwrap();
+            let mut send = respond.send_response(grpc_head(), false).unwrap();
+            send.send_data(message, false).unwrap();
+            send.send_trailers(status("0")).unwrap();
+        });
+    })
+    .await;
+    let (upstream, pool) = (upstream(&[refusing.address, good.address]), Pool::new(0, 1));
+    let outgoing = outgoing(Duration::from_secs(5));
+    let mut reply = upstream.server_stream(&pool, outgoing, framed(b"one message")).await.unwrap();
+    assert_eq!(data(&mut reply.body).await, framed(b"one message"));
+    assert_eq!(trailers(&mut reply.body).await["grpc-status"], "0");
+    assert_eq!((refusing.calls(), good.calls()), (1, 1));
+}
