@@ -2,7 +2,7 @@
 
 use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
@@ -26,7 +26,8 @@ pub(super) struct Ports {
 
 /// Runs all services and the gateway until SIGTERM or SIGINT.
 pub(super) fn all(ports: &Ports) -> Result<(), Refusal> {
-    log::start()?;
+    let metrics = Metrics::new();
+    let log = log::start(metrics.lost_lines())?;
     let system = System::start(ports.instances)?;
     let lookup = |name: &str| match name {
         "HOST" => Some(Ipv4Addr::LOCALHOST.to_string()),
@@ -34,19 +35,18 @@ pub(super) fn all(ports: &Ports) -> Result<(), Refusal> {
         "ADMIN_PORT" => Some(ports.admin.to_string()),
         _ => system.variable(name).or_else(|| env::var(name).ok()),
     };
-    let metrics = Metrics::new();
     let snapshot = load::compile("examples/booking/transom.yaml", CONFIG, &lookup, &metrics, |_| {
         let mut builder = Schema::builder();
         builder.add(DESCRIPTORS, "descriptors/booking.binpb")?;
         builder.build()
     })?;
     let welcome = |address: SocketAddr| output::print(&demo::walkthrough(address.port(), system.login));
-    serve::control()?.block_on(serve::run(snapshot, metrics, welcome))
+    serve::control()?.block_on(serve::run(snapshot, metrics, log.clone(), welcome))
 }
 
 /// Runs one instance of one service on every address until SIGTERM or SIGINT.
 pub(super) fn one(service: Service, port: u16) -> Result<(), Refusal> {
-    log::start()?;
+    let _log = log::start(Arc::default())?;
     serve::control()?.block_on(async {
         let shutdown = Shutdown::watch()?;
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));

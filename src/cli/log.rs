@@ -1,17 +1,22 @@
 //! The process's own log on stderr: text for a terminal, JSON otherwise; `RUST_LOG` chooses what.
+//!
+//! Its lines go the way of the calls' lines, through one bounded queue: a stderr that nobody reads costs lines, and nothing
+//! ever waits for it.
 
 use std::env::{self, VarError};
-use std::io::{IsTerminal as _, stderr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tracing_subscriber::EnvFilter;
 
 use super::Refusal;
+use crate::telemetry::{AccessLog, Format};
 
 /// Without `RUST_LOG`.
 const DEFAULT: &str = "info";
 
-/// Starts it, once in a process.
-pub(super) fn start() -> Result<(), Refusal> {
+/// Starts it, once in a process; `lost` counts lines that were dropped.
+pub(super) fn start(lost: Arc<AtomicU64>) -> Result<Arc<AccessLog>, Refusal> {
     let written = match env::var("RUST_LOG") {
         Ok(written) if !written.is_empty() => written,
         Ok(_) | Err(VarError::NotPresent) => DEFAULT.to_owned(),
@@ -19,8 +24,13 @@ pub(super) fn start() -> Result<(), Refusal> {
     };
     let filter = EnvFilter::try_new(&written)
         .map_err(|error| Refusal::new(format!("RUST_LOG: {error}; write `info`, or `info,transom=debug`")))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let all = AccessLog::stderr(lost).map_err(|error| Refusal::new(format!("the log cannot be started: {error}")))?;
+    let lines = all.lines();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines.clone());
     // That a log runs already is fine: it is the embedding program's.
-    let _ = if stderr().is_terminal() { log.try_init() } else { log.json().flatten_event(true).try_init() };
-    Ok(())
+    let _ = match all.format() {
+        Format::Text => log.try_init(),
+        Format::Json => log.json().flatten_event(true).try_init(),
+    };
+    Ok(Arc::new(all))
 }

@@ -109,6 +109,11 @@ impl Refusal {
         Self { lines: vec![line.into()] }
     }
 
+    /// One that the log tells.
+    fn logged() -> Self {
+        Self { lines: Vec::new() }
+    }
+
     fn of(problems: &[impl Display]) -> Self {
         Self { lines: problems.iter().map(ToString::to_string).collect() }
     }

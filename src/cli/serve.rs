@@ -16,10 +16,10 @@ use super::{Refusal, load, log};
 
 /// Serves a configuration.
 pub(super) fn serve(file: &Path) -> Result<(), Refusal> {
-    log::start()?;
     let metrics = Metrics::new();
+    let log = log::start(metrics.lost_lines())?;
     let snapshot = load::snapshot(file, &metrics)?;
-    control()?.block_on(run(snapshot, metrics, |_| Ok(())))
+    control()?.block_on(run(snapshot, metrics, log, |_| Ok(())))
 }
 
 /// The runtime of everything that is no call: signals, health checks, DNS, the admin port.
@@ -32,6 +32,7 @@ pub(super) fn control() -> Result<Runtime, Refusal> {
 pub(super) async fn run(
     snapshot: Snapshot,
     metrics: Arc<Metrics>,
+    log: Arc<AccessLog>,
     listening: impl FnOnce(SocketAddr) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     let config = snapshot.config.clone();
@@ -40,7 +41,6 @@ pub(super) async fn run(
     let listeners = Listeners::bind(&config).map_err(|error| Refusal::new(error.to_string()))?;
     let cannot = |error: std::io::Error| Refusal::new(format!("cannot serve: {error}"));
     let (address, admin_address) = (listeners.address().map_err(cannot)?, listeners.admin_address().map_err(cannot)?);
-    let log = AccessLog::stderr(metrics.lost_lines()).map_err(cannot)?;
     let state = State::new(snapshot, metrics);
     let builtin = admin::public(state.clone(), &config.public_endpoints);
     let server = Server {
@@ -53,7 +53,11 @@ pub(super) async fn run(
     };
     tracing::info!(%address, admin = %admin_address, "listening");
     listening(address)?;
-    server::run(server, shutdown.told()).await.map_err(cannot)
+    server::run(server, shutdown.told()).await.map_err(|error| {
+        // By now nobody may read stderr: the log alone gives up on that.
+        tracing::error!(%error, "cannot serve");
+        Refusal::logged()
+    })
 }
 
 /// SIGTERM and SIGINT.

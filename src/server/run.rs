@@ -31,8 +31,8 @@ pub struct Server {
     pub gateway: Arc<Gateway>,
     /// What answers on the admin port.
     pub admin: axum::Router,
-    /// Where calls are logged.
-    pub log: AccessLog,
+    /// Where calls are logged; whoever lets go of it last waits for its lines.
+    pub log: Arc<AccessLog>,
     /// What clients may take.
     pub limits: Limits,
 }
@@ -110,7 +110,6 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     }
     let _ = admin_phase.send(Phase::Gone);
     let _ = admin.await;
-    log.flush();
     Ok(())
 }
 

@@ -229,7 +229,7 @@ impl AllSeries {
         for (name, help, value) in [
             ("transom_connections_accepted", "Connections that clients opened.", sum(&self.accepted)),
             ("transom_connections_turned_away", "Connections over the limit.", sum(&self.turned_away)),
-            ("transom_log_lines_lost", "Access log lines not written.", self.lost_lines.load(Ordering::Relaxed)),
+            ("transom_log_lines_lost", "Log lines not written.", self.lost_lines.load(Ordering::Relaxed)),
         ] {
             counter(&mut encoder.encode_descriptor(name, help, None, MetricType::Counter)?, value)?;
         }

@@ -11,7 +11,7 @@ mod request_id;
 mod route;
 mod shard;
 
-pub use access_log::{AccessLog, Entry, Format, LogBuffer};
+pub use access_log::{AccessLog, Entry, Format, Lines, LogBuffer};
 pub use dialect::Dialect;
 pub use endpoint::{EndpointMetrics, Outcome};
 pub use metrics::{CONTENT_TYPE, Metrics, Protocol};

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -13,7 +13,8 @@ use crate::support::client::{Call, Reply};
 
 /// A command that runs until it is told to end.
 struct Process {
-    child: Child,
+    child: Option<Child>,
+    /// Its stderr, which is read no faster than this is.
     log: Receiver<String>,
     address: SocketAddr,
     admin: Option<SocketAddr>,
@@ -32,7 +33,7 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the command runs");
-        let (lines, log) = channel();
+        let (lines, log) = sync_channel(0);
         let stderr = BufReader::new(child.stderr.take().expect("its stderr"));
         thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
         let (address, admin) = loop {
@@ -44,7 +45,7 @@ impl Process {
                 break (address, field("admin").map(|admin| admin.parse().expect("an address")));
             }
         };
-        Self { child, log, address, admin }
+        Self { child: Some(child), log, address, admin }
     }
 
     fn get(&self, path: &str) -> Reply {
@@ -57,18 +58,27 @@ impl Process {
 
     /// Sends a signal and waits for the end: the exit code, and the log's lines since it listens.
     fn end(mut self, signal: &str) -> (Option<i32>, Vec<String>) {
-        let kill = format!("kill -{signal} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
-        let code = self.child.wait().expect("its end").code();
-        (code, self.log.iter().collect())
+        let mut child = self.child.take().expect("it runs");
+        let id = child.id();
+        let kill = |signal: &str| Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status();
+        assert!(kill(signal).expect("a shell").success());
+        let (done, ended) = channel();
+        thread::spawn(move || done.send(child.wait()));
+        let Ok(end) = ended.recv_timeout(PATIENCE) else {
+            let _ = kill("KILL");
+            panic!("it does not end");
+        };
+        (end.expect("its end").code(), self.log.iter().collect())
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -92,6 +102,21 @@ fn serve_listens_answers_and_drains() {
     assert_eq!(code, Some(0));
     assert!(log.iter().any(|line| line.contains("/api/v1/events")), "{log:#?}");
     assert!(log.iter().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log:#?}");
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nothing_up() {
+    let example = ["serve", "--config", "examples/booking/transom.yaml"];
+    let gateway =
+        Process::start(&example, &[("HOST", "127.0.0.1"), ("PORT", "0"), ("ADMIN_PORT", "0"), ("WORKERS", "1")]);
+    // A pipe takes 64 KiB; a line, with this path, is more than one.
+    let path = format!("/nothing/{}", "x".repeat(1000));
+    for _ in 0..300 {
+        gateway.get(&path).status(404);
+    }
+    let (code, log) = gateway.end("TERM");
+    assert_eq!(code, Some(0));
+    assert!(log.len() < 300, "the pipe took all: {}", log.len());
 }
 
 #[test]

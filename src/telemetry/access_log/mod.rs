@@ -1,4 +1,4 @@
-//! The access log: one line per call, formatted on the worker, written by one thread.
+//! The access log: one line per call, formatted on the worker, written by one thread, as are the process's own lines.
 //!
 //! A worker never waits for the log. It formats into its own buffer; a full buffer goes to the writer's bounded queue,
 //! and what finds the queue full is dropped and counted. A buffer that is not full is fetched after half a second.
@@ -17,7 +17,7 @@ use super::dialect::Dialect;
 use line::Clock;
 use writer::{Batch, Queue};
 
-pub use writer::AccessLog;
+pub use writer::{AccessLog, Lines};
 
 /// A buffer of this size goes to the writer.
 const FULL: usize = 16 * 1024;

@@ -13,12 +13,13 @@ use super::{Format, LogBuffer};
 
 /// A buffer that is not full waits at most this long.
 const TICK: Duration = Duration::from_millis(500);
-/// Full buffers that wait for the writer: about a megabyte.
-const LONGEST_QUEUE: usize = 64;
+/// Bytes that wait for the writer.
+const LONGEST_QUEUE: usize = 1024 * 1024;
 /// A flush gives up on a writer that is stuck.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The log of the process. Dropping it writes what is left.
+/// The log of the process, with one thread that writes. Dropping it writes what is left, for two seconds at most: who should
+/// read may have stopped, and that must not keep the process.
 #[derive(Debug)]
 pub struct AccessLog {
     format: Format,
@@ -47,6 +48,16 @@ impl AccessLog {
         LogBuffer { format: self.format, clock: Mutex::new(Clock::new()), batch, queue: self.queue.clone() }
     }
 
+    /// Takes lines from elsewhere, the process's own.
+    pub fn lines(&self) -> Lines {
+        Lines(self.queue.clone())
+    }
+
+    /// How a call's line looks.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     /// Waits until all lines up to here are written, two seconds at most.
     pub fn flush(&self) {
         let mut state = self.queue.state.lock();
@@ -59,8 +70,25 @@ impl AccessLog {
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
+        self.flush();
         self.queue.state.lock().closed = true;
         self.queue.wake.notify_one();
+    }
+}
+
+/// A way into the log for lines that are formatted elsewhere: each write is one. It never waits and never fails; what
+/// finds the queue full is dropped and counted.
+#[derive(Debug, Clone)]
+pub struct Lines(Arc<Queue>);
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.push(Batch { bytes: line.to_vec(), lines: 1 });
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -83,6 +111,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     full: VecDeque<Batch>,
+    /// Their bytes.
+    waiting: usize,
     buffers: Vec<Weak<Mutex<Batch>>>,
     flushes_wanted: u64,
     flushes_done: u64,
@@ -93,7 +123,8 @@ impl Queue {
     /// Takes a full buffer, or counts its lines as lost.
     pub(super) fn push(&self, mut batch: Batch) {
         let mut state = self.state.lock();
-        if state.full.len() < LONGEST_QUEUE {
+        if state.waiting + batch.bytes.len() <= LONGEST_QUEUE {
+            state.waiting += batch.bytes.len();
             state.full.push_back(batch);
             self.wake.notify_one();
         } else {
@@ -114,6 +145,7 @@ impl Queue {
             let closed = state.closed;
             let flush = state.flushes_wanted;
             let mut batches = std::mem::take(&mut state.full);
+            state.waiting = 0;
             // Workers lock their buffer first and the queue second; so the queue is let go of before a buffer is locked.
             let fetch = closed || flush != state.flushes_done || fetched.elapsed() >= TICK;
             let buffers = if fetch { state.buffers.clone() } else { Vec::new() };

@@ -154,7 +154,7 @@ impl Builder {
             listeners,
             gateway: Arc::new(Gateway::new(state.clone(), builtin)),
             admin: admin::router(state.clone(), &config.admin),
-            log: AccessLog::to(page.clone(), Format::Json, metrics.lost_lines()).unwrap(),
+            log: Arc::new(AccessLog::to(page.clone(), Format::Json, metrics.lost_lines()).unwrap()),
             state: state.clone(),
             limits: self.limits,
         };
