@@ -82,8 +82,10 @@ impl Payments {
                     *end = Some(ended);
                     self.books.lock().purchases.insert(key, Arc::clone(&purchase));
                 }
-                // Nobody knows whether the seats were sold: the key stands for this payment until it is asked again.
-                Err(status) if status.code() == Code::Unavailable => return Err(status),
+                // Nobody knows whether the seats were sold: a connection may break after the booking was settled, which
+                // arrives as a fault as often as an absence. The key stands for this payment until it is asked again, and
+                // settling it twice is settling it once.
+                Err(status) if matches!(status.code(), Code::Unavailable | Code::Internal) => return Err(status),
                 Err(status) => {
                     // Nothing was paid, and the way may be free later: the key is as good as new.
                     self.books.lock().purchases.remove(&key);
