@@ -25,7 +25,7 @@ pub(super) fn is_ready(state: &State) -> bool {
     usable && !state.draining.load(Ordering::Relaxed)
 }
 
-/// Some endpoint gets calls.
+/// Some endpoint gets calls and is known to answer.
 pub(super) fn is_up(upstream: &Upstream) -> bool {
     upstream.usable() > 0
 }
@@ -58,7 +58,7 @@ pub(super) async fn detailed(extract::State(state): extract::State<Arc<State>>) 
     for upstream in snapshot.upstreams.values() {
         let name = upstream.config().health_name.clone().unwrap_or_else(|| upstream.name().to_string());
         let healthy = is_up(upstream);
-        let connected = upstream.describe().iter().any(|endpoint| !endpoint.down);
+        let connected = upstream.describe().iter().any(|endpoint| endpoint.reached);
         up += usize::from(healthy);
         services.insert(name.clone(), Value::from(if healthy { "healthy" } else { "unhealthy" }));
         connections.insert(name, Value::from(if connected { "connected" } else { "disconnected" }));

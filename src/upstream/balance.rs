@@ -1,6 +1,6 @@
 //! Roster: the endpoints of an upstream and whose turn it is.
 //!
-//! The live list holds the usable endpoints and nothing else, so that turns stay exact while some are down: skipping over a
+//! The live list holds the endpoints that take calls and nothing else, so that turns stay exact while some are down: skipping over a
 //! dead endpoint would give its turns to its neighbour.
 
 use std::net::SocketAddr;
@@ -44,11 +44,17 @@ impl Roster {
         self.trouble.notified().await;
     }
 
-    pub(super) fn usable(&self) -> usize {
-        self.live.load().len()
+    /// Some endpoint takes calls.
+    pub(super) fn is_live(&self) -> bool {
+        !self.live.load().is_empty()
     }
 
-    /// Gives `take` the endpoint whose turn it is; none is left when all usable ones were tried.
+    /// Endpoints that take calls and are known to answer.
+    pub(super) fn usable(&self) -> usize {
+        self.live.load().iter().filter(|endpoint| endpoint.usable()).count()
+    }
+
+    /// Gives `take` the endpoint whose turn it is; none is left when all live ones were tried.
     pub(super) fn next<T>(&self, tried: &[usize], take: impl FnOnce(&Arc<Endpoint>) -> T) -> Option<T> {
         let live = self.live.load();
         if live.is_empty() {
@@ -99,7 +105,7 @@ impl Roster {
     }
 
     fn relist(&self) {
-        let live = self.all.load().iter().filter(|endpoint| endpoint.usable()).cloned().collect();
+        let live = self.all.load().iter().filter(|endpoint| endpoint.takes_calls()).cloned().collect();
         self.live.store(Arc::new(live));
     }
 }

@@ -1,6 +1,7 @@
 //! Endpoint: one address of an upstream, and whether calls may go there.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
@@ -15,6 +16,8 @@ const DOWN: u8 = 1;
 const UNHEALTHY: u8 = 2;
 /// It is no longer among the upstream's addresses.
 const RETIRED: u8 = 4;
+/// It was reached at least once.
+const REACHED: u8 = 8;
 
 /// Shared by all workers; each keeps its own connections to it.
 #[derive(Debug)]
@@ -47,9 +50,19 @@ impl Endpoint {
         }
     }
 
-    /// Calls may go there. An endpoint that was never tried counts as usable.
+    /// Calls may go there; one that was never tried is worth a try.
+    pub(super) fn takes_calls(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & !REACHED == 0
+    }
+
+    /// Calls may go there, and it is known that they can.
     pub(super) fn usable(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == 0
+        self.state.load(Ordering::Relaxed) == REACHED
+    }
+
+    /// It was connected to, and could not be said to be down since.
+    pub(super) fn reached(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & (REACHED | DOWN) == REACHED
     }
 
     pub(super) fn down(&self) -> bool {
@@ -62,6 +75,9 @@ impl Endpoint {
 
     /// True if that is news.
     pub(super) fn set_down(&self, down: bool) -> bool {
+        if !down {
+            self.set(REACHED, true);
+        }
         let news = self.set(DOWN, down);
         if news && down {
             self.fell.notify_one();
@@ -69,9 +85,15 @@ impl Endpoint {
         news
     }
 
-    /// Until it goes down, or has gone down since this was last awaited.
+    /// Until it goes down, or has gone down since this was last awaited or forgotten.
     pub(super) async fn fell(&self) {
         self.fell.notified().await;
+    }
+
+    /// What was noted of its falls so far is old news.
+    pub(super) fn forget_falls(&self) {
+        // Takes the stored permit, if there is one.
+        pin!(self.fell.notified()).enable();
     }
 
     /// True if that is news.

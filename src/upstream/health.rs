@@ -31,6 +31,7 @@ impl Upstream {
     pub(super) async fn tend(self: Arc<Self>, endpoint: Arc<Endpoint>, pool: Arc<Pool>) {
         let mut backoff = Backoff::new();
         loop {
+            endpoint.forget_falls();
             let answers = self.look(&endpoint, &pool).await;
             let pause = match (&self.config.health_check, answers) {
                 (_, false) => backoff.next(Instant::now()),
@@ -40,7 +41,8 @@ impl Upstream {
             tokio::select! {
                 () = endpoint.retired() => return,
                 () = sleep(pause) => {}
-                () = endpoint.fell() => sleep(backoff.next(Instant::now())).await,
+                // A fall that this look has noted itself has had its pause.
+                () = endpoint.fell(), if answers => sleep(backoff.next(Instant::now())).await,
             }
         }
     }

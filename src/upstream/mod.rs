@@ -75,8 +75,10 @@ pub struct Outgoing {
 pub struct EndpointState {
     /// `ip:port`.
     pub address: Arc<str>,
-    /// It gets calls.
+    /// It gets calls and is known to answer. One that was not reached yet is tried, but not promised.
     pub usable: bool,
+    /// A connection to it was made, and none has failed since.
+    pub reached: bool,
     /// The last attempt to connect to it failed.
     pub down: bool,
     /// What its health check says; true without one.
@@ -113,7 +115,7 @@ impl Upstream {
         &self.config
     }
 
-    /// Endpoints that get calls.
+    /// Endpoints that get calls and were reached at least once.
     pub fn usable(&self) -> usize {
         self.roster.usable()
     }
@@ -123,6 +125,7 @@ impl Upstream {
         let state = |endpoint: &Arc<Endpoint>| EndpointState {
             address: Arc::clone(&endpoint.label),
             usable: endpoint.usable(),
+            reached: endpoint.reached(),
             down: endpoint.down(),
             healthy: endpoint.healthy(),
             connections: endpoint.metrics.connections().value(),

@@ -92,7 +92,7 @@ impl Upstream {
         let mut resolved = std::pin::pin!(resolved);
         resolved.as_mut().enable();
         if self.is_resolved() {
-            return if self.roster.usable() > 0 { Ok(()) } else { Err(none()) };
+            return if self.roster.is_live() { Ok(()) } else { Err(none()) };
         }
         poll_fn(|cx| match resolved.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Ok(())),

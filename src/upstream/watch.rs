@@ -1,10 +1,12 @@
 //! Watch: what happens to an upstream beside its calls: names are resolved, endpoints looked after.
 
 use std::collections::HashSet;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -32,18 +34,10 @@ impl Upstream {
         R: AsyncFn(Arc<str>, u16) -> io::Result<Vec<SocketAddr>>,
     {
         let mut names = Name::all(&self);
-        let pool = Arc::new(Pool::new(0, 1));
-        let mut tended = HashSet::new();
-        // Dropped with this future, and with it everything that runs for the upstream.
-        let mut tending = JoinSet::new();
+        let mut tended = Tended::default();
+        tended.follow(&self);
         loop {
-            let complete = self.resolve(&mut names, &resolve).await;
-            let endpoints = self.roster.all();
-            tended.retain(|id| endpoints.iter().any(|endpoint| endpoint.id == *id));
-            for endpoint in endpoints.iter().filter(|endpoint| tended.insert(endpoint.id)) {
-                tending.spawn(Arc::clone(&self).tend(Arc::clone(endpoint), Arc::clone(&pool)));
-            }
-            while tending.try_join_next().is_some() {}
+            let complete = self.resolve(&mut names, &resolve, &mut tended).await;
             if names.iter().all(|name| name.literal) {
                 return std::future::pending().await;
             }
@@ -59,14 +53,30 @@ impl Upstream {
         }
     }
 
-    /// True if every name was found. One that was not keeps the addresses that it had.
-    async fn resolve<R>(&self, names: &mut [Name], resolve: &R) -> bool
+    /// True if every name was found. One that was not keeps the addresses that it had; none waits for another.
+    async fn resolve<R>(self: &Arc<Self>, names: &mut [Name], resolve: &R, tended: &mut Tended) -> bool
     where
         R: AsyncFn(Arc<str>, u16) -> io::Result<Vec<SocketAddr>>,
     {
         let mut complete = true;
-        for name in names.iter_mut().filter(|name| !name.literal) {
-            match resolve(Arc::clone(&name.host), name.port).await {
+        let asked = names.iter().enumerate().filter(|(_, name)| !name.literal);
+        let mut asked: Vec<_> =
+            asked.map(|(at, name)| (at, Box::pin(resolve(Arc::clone(&name.host), name.port)))).collect();
+        while !asked.is_empty() {
+            let (at, answer) = poll_fn(|cx| {
+                for place in 0..asked.len() {
+                    let (at, answer) = &mut asked[place];
+                    if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                        let at = *at;
+                        drop(asked.swap_remove(place));
+                        return Poll::Ready((at, answer));
+                    }
+                }
+                Poll::Pending
+            })
+            .await;
+            let name = &mut names[at];
+            match answer {
                 Ok(mut found) if !found.is_empty() => {
                     // Resolvers rotate their answers; turns are to stay as they are.
                     found.sort_unstable();
@@ -78,12 +88,41 @@ impl Upstream {
                     tracing::warn!(upstream = %self.name, host = %name.host, %error, "name not resolved");
                 }
             }
+            let addresses: Vec<_> = names.iter().flat_map(|name| name.addresses.iter().copied()).collect();
+            self.set_addresses(&addresses);
+            tended.follow(self);
+            if asked.is_empty() {
+                self.unresolved.store(false, Ordering::Release);
+            }
+            self.resolved.notify_waiters();
         }
-        let addresses: Vec<_> = names.iter().flat_map(|name| name.addresses.iter().copied()).collect();
-        self.set_addresses(&addresses);
-        self.unresolved.store(false, Ordering::Release);
-        self.resolved.notify_waiters();
         complete
+    }
+}
+
+/// The endpoints that are looked after. Dropped, nobody looks after them any more.
+struct Tended {
+    ids: HashSet<usize>,
+    tasks: JoinSet<()>,
+    /// What health checks connect by.
+    pool: Arc<Pool>,
+}
+
+impl Default for Tended {
+    fn default() -> Self {
+        Self { ids: HashSet::new(), tasks: JoinSet::new(), pool: Arc::new(Pool::new(0, 1)) }
+    }
+}
+
+impl Tended {
+    /// Looks after new endpoints at once; those that were retired end by themselves.
+    fn follow(&mut self, upstream: &Arc<Upstream>) {
+        let endpoints = upstream.roster.all();
+        self.ids.retain(|id| endpoints.iter().any(|endpoint| endpoint.id == *id));
+        for endpoint in endpoints.iter().filter(|endpoint| self.ids.insert(endpoint.id)) {
+            self.tasks.spawn(Arc::clone(upstream).tend(Arc::clone(endpoint), Arc::clone(&self.pool)));
+        }
+        while self.tasks.try_join_next().is_some() {}
     }
 }
 

@@ -5,7 +5,7 @@ use transom_transcode::status::Code;
 
 use crate::support::gateway::gateway;
 use crate::support::reply::ok;
-use crate::support::upstream;
+use crate::support::{until, upstream};
 
 #[tokio::test]
 async fn everything_is_json() {
@@ -14,6 +14,7 @@ async fn everything_is_json() {
 
     gateway.admin("/livez").await.status(200).json(&json!({ "status": "ok" }));
     gateway.admin("/startupz").await.status(200).json(&json!({ "status": "ok" }));
+    until("ready", async || gateway.admin("/readyz").await.status == 200).await;
     gateway.admin("/readyz").await.status(200).json(&json!({ "status": "ready" }));
 
     let upstreams = gateway.admin("/upstreams").await.status(200).value();

@@ -97,6 +97,19 @@ async fn ready_follows_the_upstream() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_never_answered_is_not_ready_from_the_first_request_on() {
+    // The kernel connects, and nobody accepts.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = [silent.local_addr().unwrap().to_string()];
+    let gateway = gateway().descriptors("library").upstream_at("library", "library.v1.Library", &address, "");
+    let gateway = gateway.config(DETAILED).start().await;
+    gateway.get("/readyz").await.status(503);
+    gateway.admin("/readyz").await.status(503);
+    let body = gateway.get("/health/detailed").await.status(503).value();
+    assert_eq!(body["grpc_connections"], json!({ "library": "disconnected" }));
+}
+
+#[tokio::test]
 async fn grpc_health_is_of_the_gateway_and_of_services() {
     let library = library().await;
     let gateway = two_services(&library).await;
@@ -116,6 +129,7 @@ async fn grpc_health_is_of_the_gateway_and_of_services() {
 async fn grpc_health_watch_tells_changes() {
     let library = library().await;
     let gateway = two_services(&library).await;
+    until("checked", async || gateway.get("/health/detailed").await.value()["status"] == "degraded").await;
     let mut client = health_client(&gateway).await;
     let request = HealthCheckRequest { service: "library.v1.Library".to_owned() };
     let mut watch = client.watch(request).await.unwrap().into_inner();
