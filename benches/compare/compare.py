@@ -224,7 +224,7 @@ def main():
     for repetition in range(arguments.repetitions + 1):
         for label, drive, case in cases:
             for gateway in gateways.values():
-                seconds = arguments.seconds if repetition else 1  # the first is a warm-up
+                seconds = arguments.seconds if repetition else 2  # the first is a warm-up
                 before = gateway.process.cpu()
                 requests, took, p50, p99 = drive(gateway, last, seconds, case)
                 cpu = (gateway.process.cpu() - before) / requests * 1e6

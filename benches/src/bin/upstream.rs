@@ -35,6 +35,8 @@ async fn serve(socket: TcpStream, replies: &'static [Canned]) {
         .max_concurrent_streams(1_000)
         .initial_connection_window_size(1 << 24)
         .initial_window_size(1 << 20)
+        // When a load ends, its clients leave together; the floor resets every call of theirs at once.
+        .max_pending_accept_reset_streams(10_000)
         .handshake(socket)
         .await;
     let Ok(mut connection) = handshake else { return };
