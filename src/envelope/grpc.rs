@@ -6,8 +6,8 @@ mod frames;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use transom_transcode::status::{Code, encode_message};
 
-use super::essence;
-use crate::body::Body;
+use super::{essence, metadata};
+use crate::body::{Body, Streamed};
 use crate::error::Error;
 
 pub use frames::{Frames, Watched};
@@ -20,6 +20,16 @@ static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// Whether a content type is that of gRPC with protobuf messages, the only codec that upstreams are asked in.
 pub fn is_proto(content_type: &str) -> bool {
     matches!(essence(content_type), "application/grpc" | "application/grpc+proto")
+}
+
+/// An answer whose frames and trailers cross as they are.
+pub fn reply<B>(headers: HeaderMap, frames: Frames<B>) -> Response<Body>
+where
+    Frames<B>: Streamed + 'static,
+{
+    let mut response = Response::new(Body::streamed(frames));
+    *response.headers_mut() = metadata::to_grpc(headers);
+    response
 }
 
 /// An error before any message: one head that is the trailers too.

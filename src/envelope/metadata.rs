@@ -1,12 +1,11 @@
 //! Which headers cross the gateway, in both directions. A list of what is let through for REST, a list of what is
 //! kept back for gRPC; what speaks of the client's identity is kept back in every dialect.
 
-use std::net::{IpAddr, SocketAddr};
-
+use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
-use crate::config::Network;
+use super::head::Known;
 
 /// `x-request-id`
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,36 +24,58 @@ pub static X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-ti
 const USUAL: usize = 12;
 
 /// The metadata of a REST request: what the list lets through.
-pub fn from_rest(headers: &HeaderMap) -> HeaderMap {
-    let named = named_by_connection(headers);
+pub fn from_rest(headers: &HeaderMap, known: &Known<'_>) -> HeaderMap {
+    let named = known.named_by_connection();
     let mut metadata = HeaderMap::with_capacity(USUAL);
     for (name, value) in headers {
         if crosses_from_rest(name) && !named.iter().any(|dropped| dropped == name.as_str()) {
-            metadata.append(name.clone(), value.clone());
+            metadata.append(name.clone(), crossing(name, value));
         }
     }
     metadata
 }
 
-/// The metadata of a gRPC request: all but what is kept back.
-pub fn from_grpc(headers: &HeaderMap) -> HeaderMap {
-    let named = named_by_connection(headers);
-    let mut metadata = HeaderMap::with_capacity(USUAL);
+/// The metadata of a gRPC request: all but what is kept back. `te` and `content-type` are what makes it gRPC.
+pub fn from_grpc(headers: &HeaderMap, known: &Known<'_>) -> HeaderMap {
+    let named = known.named_by_connection();
+    let mut metadata = HeaderMap::with_capacity(headers.len() + USUAL);
     for (name, value) in headers {
         if !kept_back(name.as_str()) && !named.iter().any(|dropped| dropped == name.as_str()) {
-            metadata.append(name.clone(), value.clone());
+            metadata.append(name.clone(), crossing(name, value));
         }
     }
     metadata
 }
 
-/// The reply's metadata as headers of a REST answer: names that frame the answer or speak to browsers stay behind.
-pub fn to_rest(metadata: &HeaderMap, headers: &mut HeaderMap) {
+/// A client's value as HPACK sends it on: as it is, but for names with few values.
+fn crossing(name: &HeaderName, value: &HeaderValue) -> HeaderValue {
+    match *name {
+        header::USER_AGENT | header::ACCEPT_LANGUAGE => value.clone(),
+        _ => unindexed(value),
+    }
+}
+
+/// A value that HPACK sends as it is. What clients send stays out of the table that they all share at an upstream
+/// (RFC 7541 §7.1: one could probe for another's), and an id that never comes twice would only push out what does: h2
+/// compares a new value with every one that the table has under its name.
+pub fn unindexed(value: &HeaderValue) -> HeaderValue {
+    let mut value = value.clone();
+    value.set_sensitive(true);
+    value
+}
+
+/// The reply's metadata as headers of a REST answer: names that frame the answer or speak to browsers stay behind. What
+/// comes back is the status that the upstream wishes by [`X_HTTP_CODE`]: 200 to 299.
+pub fn to_rest(metadata: &HeaderMap, headers: &mut HeaderMap) -> Option<StatusCode> {
+    let mut status = None;
     for (name, value) in metadata {
         if crosses_to_rest(name.as_str()) {
             headers.append(name.clone(), value.clone());
+        } else if name == X_HTTP_CODE {
+            status = StatusCode::from_bytes(value.as_bytes()).ok().filter(StatusCode::is_success);
         }
     }
+    status
 }
 
 /// The reply's metadata as headers of a gRPC answer: all but what belongs to the connection.
@@ -182,81 +203,4 @@ fn kept_back(name: &str) -> bool {
                 | "expect"
         ),
     }
-}
-
-/// The headers that `Connection` declares to belong to the connection, in lower case.
-fn named_by_connection(headers: &HeaderMap) -> SmallVec<[String; 2]> {
-    let mut named = SmallVec::new();
-    for value in headers.get_all(header::CONNECTION) {
-        for token in value.as_bytes().split(|&byte| byte == b',') {
-            let token = token.trim_ascii();
-            let usual = [&b"keep-alive"[..], b"close", b"upgrade", b"te", b""];
-            if !usual.iter().any(|usual| token.eq_ignore_ascii_case(usual)) {
-                named.push(String::from_utf8_lossy(token).to_ascii_lowercase());
-            }
-        }
-    }
-    named
-}
-
-/// The client behind trusted proxies: the rightmost address of `x-forwarded-for` that is none of theirs.
-pub fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
-    let mut client = peer;
-    if !is_trusted(peer) {
-        return client;
-    }
-    // A list may come in several headers; the last address of the last one is nearest.
-    let lists: SmallVec<[&HeaderValue; 2]> = headers.get_all(&X_FORWARDED_FOR).iter().collect();
-    for list in lists.iter().rev() {
-        for text in list.to_str().unwrap_or_default().rsplit(',') {
-            let Some(address) = address(text.trim()) else { return client };
-            client = address;
-            if !is_trusted(address) {
-                return client;
-            }
-        }
-    }
-    client
-}
-
-/// An address as proxies write it: with or without a port, IPv6 with or without brackets.
-fn address(text: &str) -> Option<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let address = bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))?;
-    Some(IpAddr::to_canonical(&address))
-}
-
-/// `x-forwarded-for` as the upstream gets it: the peer, behind what a trusted proxy said.
-pub fn forwarded_for(headers: &HeaderMap, peer: &HeaderValue, trusted: bool) -> HeaderValue {
-    if !trusted {
-        return peer.clone();
-    }
-    let mut list = Vec::new();
-    for value in headers.get_all(&X_FORWARDED_FOR) {
-        list.extend_from_slice(value.as_bytes());
-        list.extend_from_slice(b", ");
-    }
-    list.extend_from_slice(peer.as_bytes());
-    HeaderValue::try_from(list).unwrap_or_else(|_| peer.clone())
-}
-
-/// The host that the client means: one `Host` or `:authority`, or several that agree. `None` where there is none, or
-/// they differ, or it is no host.
-pub fn host(uri: &http::Uri, headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let first = hosts.next();
-    if hosts.next().is_some() {
-        return None;
-    }
-    let host = match (uri.authority(), first) {
-        (None, None) => return None,
-        (None, Some(host)) => host.clone(),
-        (Some(authority), None) => HeaderValue::from_str(authority.as_str()).ok()?,
-        (Some(authority), Some(host)) => {
-            host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()).then(|| host.clone())?
-        }
-    };
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_~:[]%".contains(byte);
-    (!host.is_empty() && host.as_bytes().iter().all(plain)).then_some(host)
 }

@@ -2,16 +2,15 @@
 //! belong to the transcoder.
 
 pub mod grpc;
+pub mod head;
 pub mod metadata;
+pub mod origin;
 pub mod rest;
-mod timeout;
 
 use http::request::Parts;
 use http::{HeaderMap, Version, header};
 
 use crate::telemetry::Dialect;
-
-pub use timeout::timeout;
 
 impl Dialect {
     /// The dialect of a request; decided once, from the head. What only looks like gRPC (gRPC-Web, gRPC over

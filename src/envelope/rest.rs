@@ -7,7 +7,7 @@ mod stream;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::metadata::{self, X_HTTP_CODE};
+use super::metadata;
 use crate::body::Body;
 
 pub use accept::Form;
@@ -18,19 +18,25 @@ pub use stream::{Messages, Translate};
 /// The content type of every JSON answer.
 static APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A unary answer: one write, with its length.
-pub fn reply(json: Vec<u8>, headers: &HeaderMap, trailers: &HeaderMap) -> Response<Body> {
-    let status = status(headers).or_else(|| status(trailers)).unwrap_or(StatusCode::OK);
+/// Room for an answer's usual headers.
+const USUAL: usize = 6;
+
+/// A unary answer: one write, with its length. Its status is 200, or what the upstream wishes.
+pub fn reply(json: Vec<u8>, metadata: [&HeaderMap; 2]) -> Response<Body> {
+    let mut headers = HeaderMap::with_capacity(USUAL);
+    headers.insert(header::CONTENT_TYPE, APPLICATION_JSON.clone());
+    let mut status = None;
+    for metadata in metadata {
+        status = metadata::to_rest(metadata, &mut headers).or(status);
+    }
+    let status = status.unwrap_or(StatusCode::OK);
     let bodyless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
+    if bodyless {
+        headers.remove(header::CONTENT_TYPE);
+    }
     let mut response = Response::new(if bodyless { Body::empty() } else { Body::full(json) });
     *response.status_mut() = status;
-    let out = response.headers_mut();
-    out.reserve(8);
-    if !bodyless {
-        out.insert(header::CONTENT_TYPE, APPLICATION_JSON.clone());
-    }
-    metadata::to_rest(headers, out);
-    metadata::to_rest(trailers, out);
+    *response.headers_mut() = headers;
     response
 }
 
@@ -41,10 +47,4 @@ pub fn without_body(response: Response<Body>) -> Response<Body> {
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     Response::from_parts(head, Body::empty())
-}
-
-/// What the upstream wants as the status of a successful answer: 200 to 299.
-fn status(metadata: &HeaderMap) -> Option<StatusCode> {
-    let wish = metadata.get(&X_HTTP_CODE)?;
-    StatusCode::from_bytes(wish.as_bytes()).ok().filter(StatusCode::is_success)
 }

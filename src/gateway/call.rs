@@ -111,9 +111,13 @@ impl Call {
             }
         };
         if let Some(beside) = self.beside.take() {
-            let cross = if self.dialect == Dialect::Grpc { metadata::append_grpc } else { metadata::to_rest };
-            cross(&beside.0, response.headers_mut());
-            cross(&beside.1, response.headers_mut());
+            for metadata in [&beside.0, &beside.1] {
+                match self.dialect {
+                    Dialect::Grpc => metadata::append_grpc(metadata, response.headers_mut()),
+                    // An error has its status by the table, whatever the upstream wishes.
+                    Dialect::Rest | Dialect::Http => drop(metadata::to_rest(metadata, response.headers_mut())),
+                }
+            }
         }
         self.outcome = Some(Outcome {
             status: response.status().as_u16(),

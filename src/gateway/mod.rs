@@ -8,7 +8,7 @@
 //! worker     what a call finds where it runs
 //! call       one request in flight; dropped, it is logged and counted
 //! translate  the translator at work for a call
-//! stream     calls whose answer is made while it is sent
+//! stream     a server stream over REST, printed while it is sent
 //! pipeline   detect → route → admit → translate → send → translate back → finish
 //! service    the pipeline as a tower::Service
 //! ```

@@ -17,11 +17,12 @@ use transom_transcode::to_wire::{Input, SystemParameters};
 use super::call::Call;
 use super::route::{Action, Route, Rpc};
 use super::snapshot::State;
-use super::stream::{pass_through, server_stream};
+use super::stream::server_stream;
 use super::translate::{frame, print};
 use super::worker::{Peer, Worker};
 use crate::body::Body;
-use crate::envelope::{content_type, metadata, rest, timeout};
+use crate::envelope::head::Known;
+use crate::envelope::{content_type, grpc, metadata, origin, rest};
 use crate::error::Error;
 use crate::telemetry::Dialect;
 use crate::upstream::Outgoing;
@@ -82,7 +83,8 @@ impl Gateway {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         // Route. One host first: a path is looked up for no request that leaves open whom it is for.
-        let host = host(head)?;
+        let known = Known::of(&head.headers);
+        let host = known.host(&head.uri)?;
         let mut captured = Captured::new();
         let route = self.route(call, peer, head, &mut captured)?;
         let Action::Call(binding) = &route.action else {
@@ -91,9 +93,13 @@ impl Gateway {
         let rpc = &binding.rpc;
 
         // Admit, by the head alone.
-        let outgoing = admit(call, peer, rpc, head, host)?;
+        let outgoing = admit(call, peer, rpc, head, &known, host)?;
         if call.dialect == Dialect::Grpc {
-            return Box::pin(pass_through(call, rpc, outgoing, body)).await;
+            let (body, stop) = grpc::Watched::new(body, rpc.send.output);
+            let reply = rpc.upstream.stream(&call.worker.pool, outgoing, body).await;
+            let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
+            let frames = grpc::Frames::new(reply.body, rpc.receive, stop);
+            return Ok(grpc::reply(reply.headers, frames));
         }
         if rpc.client_streaming {
             let message = "this method takes a stream of messages: call it as gRPC";
@@ -122,7 +128,7 @@ impl Gateway {
 
         // Translate back.
         let json = print(&call.worker, rpc, &out, &reply.message)?;
-        Ok(rest::reply(json, &reply.headers, &reply.trailers))
+        Ok(rest::reply(json, [&reply.headers, &reply.trailers]))
     }
 
     /// Where the request goes. The snapshot is needed here and no later: the route holds what the call needs.
@@ -134,7 +140,7 @@ impl Gateway {
         captured: &mut Captured<'p>,
     ) -> Result<Arc<Route>, Error> {
         let snapshot = self.state.snapshot.load();
-        call.client = metadata::client(&head.headers, peer.ip(), snapshot.trusted_proxies());
+        call.client = origin::client(&head.headers, peer.ip(), snapshot.trusted_proxies());
         let path = head.uri.path();
         let route = if call.dialect == Dialect::Grpc {
             snapshot.find_rpc(path).ok_or(Error::NoRoute)?
@@ -172,25 +178,26 @@ impl Gateway {
     }
 }
 
-/// The one host that the client means.
-fn host(head: &Parts) -> Result<HeaderValue, Error> {
-    metadata::host(&head.uri, &head.headers)
-        .ok_or_else(|| Error::bad_request("send one Host header, the same as in the request line or in :authority"))
-}
-
-/// What the rest of the head decides: no tunnel, a deadline. What goes to the upstream with every message is
-/// complete from here.
-fn admit(call: &Call, peer: &Peer, rpc: &Rpc, head: &Parts, host: HeaderValue) -> Result<Outgoing, Error> {
+/// What the head alone decides: no tunnel, a deadline. What goes to the upstream with every message is complete from
+/// here.
+fn admit(
+    call: &Call,
+    peer: &Peer,
+    rpc: &Rpc,
+    head: &Parts,
+    known: &Known<'_>,
+    host: HeaderValue,
+) -> Result<Outgoing, Error> {
     if head.method == Method::CONNECT {
         return Err(Error::bad_request("CONNECT is not served here"));
     }
-    let deadline = call.deadline(rpc.settings.timeout.value, timeout(&head.headers)?);
+    let deadline = call.deadline(rpc.settings.timeout.value, known.timeout()?);
     let mut headers = match call.dialect {
-        Dialect::Grpc => metadata::from_grpc(&head.headers),
-        Dialect::Rest | Dialect::Http => metadata::from_rest(&head.headers),
+        Dialect::Grpc => metadata::from_grpc(&head.headers, known),
+        Dialect::Rest | Dialect::Http => metadata::from_rest(&head.headers, known),
     };
-    let forwarded = metadata::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip());
-    headers.insert(&metadata::X_REQUEST_ID, call.id.header().clone());
+    let forwarded = origin::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip());
+    headers.insert(&metadata::X_REQUEST_ID, metadata::unindexed(call.id.header()));
     headers.insert(&metadata::X_FORWARDED_FOR, forwarded);
     headers.insert(&metadata::X_FORWARDED_PROTO, HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
     headers.insert(&metadata::X_FORWARDED_HOST, host);

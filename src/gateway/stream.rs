@@ -1,4 +1,4 @@
-//! Calls whose answer is made while it is sent.
+//! A server stream over REST: one message there, many back, printed while they are sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,32 +13,13 @@ use super::route::Rpc;
 use super::translate::print_into;
 use super::worker::Worker;
 use crate::body::Body;
+use crate::envelope::metadata;
 use crate::envelope::rest::{Form, Messages, Translate, status_json};
-use crate::envelope::{grpc, metadata};
 use crate::error::Error;
 use crate::upstream::{Outgoing, status_of};
 
 /// A server stream's head waits this long for the first message.
 const FIRST_MESSAGE: Duration = Duration::from_secs(1);
-
-/// gRPC to gRPC: frames cross untouched in both directions, whatever streams.
-pub(super) async fn pass_through<B>(
-    call: &mut Call,
-    rpc: &Rpc,
-    outgoing: Outgoing,
-    body: B,
-) -> Result<Response<Body>, Error>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-{
-    let (body, stop) = grpc::Watched::new(body, rpc.send.output);
-    let reply = rpc.upstream.stream(&call.worker.pool, outgoing, body).await;
-    let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
-    let mut response = Response::new(Body::empty());
-    *response.headers_mut() = metadata::to_grpc(reply.headers);
-    *response.body_mut() = Body::streamed(grpc::Frames::new(reply.body, rpc.receive, stop));
-    Ok(response)
-}
 
 /// One message there, a stream back, in the form that the client accepts.
 pub(super) async fn server_stream(

@@ -29,8 +29,8 @@ pub(super) fn frame(worker: &Worker, binding: &Binding, input: &Input<'_>) -> Re
 
 /// A reply as JSON.
 pub(super) fn print(worker: &Worker, rpc: &Rpc, plan: &OutPlan, message: &[u8]) -> Result<Vec<u8>, Error> {
-    // JSON is about twice as long as its message; growing once costs less than always taking more.
-    let mut json = Vec::with_capacity(message.len() * 2 + 64);
+    // What the printer takes at first, so that it need not move.
+    let mut json = Vec::with_capacity(message.len() * 3 + 64);
     print_into(worker, rpc, plan, message, &mut json)?;
     Ok(json)
 }

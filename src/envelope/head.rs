@@ -1,0 +1,139 @@
+//! What every call asks of its headers, found in one pass.
+
+use std::time::Duration;
+
+use http::Uri;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+use transom_transcode::frame;
+
+use super::metadata::X_REQUEST_TIMEOUT;
+use crate::error::Error;
+
+static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// Longer than any connection lives: what a larger number means.
+const LONGEST: f64 = 1e9;
+
+/// The headers that the pipeline knows by name.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'h> {
+    headers: &'h HeaderMap,
+    host: Option<&'h HeaderValue>,
+    /// There is more than one `Host`.
+    hosts: bool,
+    /// There is a `Connection`.
+    connection: bool,
+    grpc_timeout: Option<&'h HeaderValue>,
+    request_timeout: Option<&'h HeaderValue>,
+}
+
+impl<'h> Known<'h> {
+    /// Those of a request.
+    pub fn of(headers: &'h HeaderMap) -> Self {
+        let mut known =
+            Self { headers, host: None, hosts: false, connection: false, grpc_timeout: None, request_timeout: None };
+        for (name, value) in headers {
+            if name == header::HOST {
+                known.hosts |= known.host.replace(value).is_some();
+            } else if name == header::CONNECTION {
+                known.connection = true;
+            } else if name == GRPC_TIMEOUT {
+                known.grpc_timeout.get_or_insert(value);
+            } else if name == X_REQUEST_TIMEOUT {
+                known.request_timeout.get_or_insert(value);
+            }
+        }
+        known
+    }
+
+    /// The one host that the client means: `Host` or `:authority`, or both where they agree.
+    ///
+    /// # Errors
+    /// There is none, there are several, they differ, or it is no host.
+    pub fn host(&self, uri: &Uri) -> Result<HeaderValue, Error> {
+        let host = match (uri.authority(), self.host) {
+            _ if self.hosts => None,
+            (None, host) => host.cloned(),
+            (Some(authority), None) => HeaderValue::from_str(authority.as_str()).ok(),
+            (Some(authority), Some(host)) => {
+                let equal = host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes());
+                equal.then(|| host.clone())
+            }
+        };
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_~:[]%".contains(byte);
+        host.filter(|host| !host.is_empty() && host.as_bytes().iter().all(plain))
+            .ok_or_else(|| Error::bad_request("send one Host header, the same as in the request line or in :authority"))
+    }
+
+    /// How long the client wants to wait: the shorter of `grpc-timeout` and `x-request-timeout` (seconds, with a
+    /// fraction).
+    ///
+    /// # Errors
+    /// One of them is no time.
+    pub fn timeout(&self) -> Result<Option<Duration>, Error> {
+        let parse = |value: Option<&HeaderValue>, parse: fn(&str) -> Option<Duration>, message| match value {
+            None => Ok(None),
+            Some(value) => match value.to_str().ok().and_then(parse) {
+                None => Err(Error::bad_request(message)),
+                timeout => Ok(timeout),
+            },
+        };
+        let message = "grpc-timeout is at most 8 digits and one of H, M, S, m, u, n";
+        let grpc = parse(self.grpc_timeout, frame::timeout::parse, message)?;
+        let message = "x-request-timeout is a number of seconds, such as 2 or 0.5";
+        let request = parse(self.request_timeout, seconds, message)?;
+        Ok(grpc.into_iter().chain(request).min())
+    }
+
+    /// The headers that `Connection` declares to belong to the connection, in lower case.
+    pub(super) fn named_by_connection(&self) -> SmallVec<[String; 1]> {
+        if !self.connection {
+            return SmallVec::new();
+        }
+        let values = self.headers.get_all(header::CONNECTION).iter();
+        let tokens = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+        let usual = [&b"keep-alive"[..], b"close", b"upgrade", b"te", b""];
+        tokens
+            .map(<[u8]>::trim_ascii)
+            .filter(|token| !usual.iter().any(|usual| token.eq_ignore_ascii_case(usual)))
+            .map(|token| String::from_utf8_lossy(token).to_ascii_lowercase())
+            .collect()
+    }
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let seconds = text.parse::<f64>().ok().filter(|_| plain)?;
+    Duration::try_from_secs_f64(seconds.min(LONGEST)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderMap, HeaderValue};
+
+    use super::Known;
+
+    fn timeout(sent: &[(&'static str, &'static str)]) -> Option<Option<Duration>> {
+        let pair =
+            |(name, value): &(&'static str, &'static str)| (name.parse().unwrap(), HeaderValue::from_static(value));
+        let headers: HeaderMap = sent.iter().map(pair).collect();
+        Known::of(&headers).timeout().ok()
+    }
+
+    #[test]
+    fn the_shorter_timeout_wins_and_nonsense_is_refused() {
+        assert_eq!(timeout(&[]), Some(None));
+        assert_eq!(timeout(&[("grpc-timeout", "250m")]), Some(Some(Duration::from_millis(250))));
+        assert_eq!(timeout(&[("x-request-timeout", "1.5")]), Some(Some(Duration::from_millis(1500))));
+        let both = [("x-request-timeout", "1"), ("grpc-timeout", "2S")];
+        assert_eq!(timeout(&both), Some(Some(Duration::from_secs(1))));
+        for wrong in ["", "-1", "inf", "NaN", "1e3", "1s", "0x10"] {
+            assert_eq!(timeout(&[("x-request-timeout", wrong)]), None, "{wrong}");
+        }
+        assert_eq!(timeout(&[("grpc-timeout", "1")]), None);
+        assert!(timeout(&[("x-request-timeout", "99999999999999999999999999")]).flatten().is_some());
+    }
+}
