@@ -41,7 +41,8 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl Snapshot {
-    /// Builds what runs. Upstreams of `previous` whose configuration is the same are kept, connections and all.
+    /// Builds what runs. Endpoints of `previous` that stay are kept, connections and all; until the upstreams are enacted
+    /// nothing that runs changes.
     ///
     /// # Errors
     /// Every problem of the configuration's references into the schema, of the HTTP rules, and between them.
@@ -80,18 +81,13 @@ impl Snapshot {
 }
 
 fn upstreams(config: &Config, metrics: &Arc<Metrics>, previous: Option<&Snapshot>) -> BTreeMap<String, Arc<Upstream>> {
-    let running = |name: &str, written: &config::Upstream| {
-        let kept = previous?.upstreams.get(name)?;
-        (kept.config() == written).then(|| kept.clone())
-    };
-    config
-        .upstreams
-        .iter()
-        .map(|(name, written)| {
-            let upstream = running(name, written).unwrap_or_else(|| Upstream::compile(name, written, metrics));
-            (name.clone(), upstream)
-        })
-        .collect()
+    let compile =
+        |name: &str, written: &config::Upstream| match previous.and_then(|previous| previous.upstreams.get(name)) {
+            Some(kept) if kept.config() == written => kept.clone(),
+            Some(before) => before.recompile(written, metrics),
+            None => Upstream::compile(name, written, metrics),
+        };
+    config.upstreams.iter().map(|(name, written)| (name.clone(), compile(name, written))).collect()
 }
 
 struct Compiler<'a> {

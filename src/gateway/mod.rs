@@ -4,6 +4,7 @@
 //! settings   what a method is allowed, and where each value comes from
 //! route      one way to an RPC, resolved at load
 //! snapshot   what runs: routes and upstreams; built once, swapped whole
+//! state      what all of the process shares: the snapshot, and how the last reload went
 //! compile    Config and Schema → Snapshot, or every problem
 //! worker     what a call finds where it runs
 //! call       one request in flight; dropped, it is logged and counted
@@ -20,6 +21,7 @@ mod route;
 mod service;
 mod settings;
 mod snapshot;
+mod state;
 mod stream;
 mod translate;
 mod worker;
@@ -30,5 +32,6 @@ pub use pipeline::Gateway;
 pub use route::{Action, Binding, Route, Rpc};
 pub use service::Service;
 pub use settings::{Origin, Setting, Settings};
-pub use snapshot::{Row, Snapshot, State, Value};
+pub use snapshot::{Row, Snapshot, Value};
+pub use state::{Ask, Loaded, Outcome, Reason, Reload, Reloads, State};
 pub use worker::{Peer, Worker};

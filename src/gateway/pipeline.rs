@@ -16,7 +16,7 @@ use transom_transcode::to_wire::{Input, SystemParameters};
 
 use super::call::Call;
 use super::route::{Action, Route, Rpc};
-use super::snapshot::State;
+use super::state::State;
 use super::stream::server_stream;
 use super::translate::{frame, print};
 use super::worker::{Peer, Worker};

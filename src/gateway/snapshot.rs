@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use arc_swap::ArcSwap;
 use http::HeaderValue;
 use serde::Serialize;
 use transom_transcode::router::{Captures, Found, Router};
@@ -13,25 +11,7 @@ use transom_transcode::schema::Schema;
 use super::route::{Action, Route};
 use crate::config::{Config, Network};
 use crate::error::Error;
-use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
-
-/// What all of the process shares: the snapshot that calls run on, and what outlives it.
-pub struct State {
-    /// What runs now.
-    pub snapshot: ArcSwap<Snapshot>,
-    /// The process's metrics.
-    pub metrics: Arc<Metrics>,
-    /// The process is about to stop: it is not ready, and takes no new connections.
-    pub draining: AtomicBool,
-}
-
-impl State {
-    /// The state of a process that starts with this snapshot.
-    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { snapshot: ArcSwap::from_pointee(snapshot), metrics, draining: AtomicBool::new(false) })
-    }
-}
 
 /// One configuration, running.
 pub struct Snapshot {

@@ -9,7 +9,6 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::connection::{Answer, Terms};
@@ -45,15 +44,8 @@ pub struct Server {
 pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Result<()> {
     let Server { listeners, state, gateway, admin, log, limits } = server;
     let (phase, phases) = watch::channel(Phase::Serving);
-    let drain_timeout = state.snapshot.load().config.drain_timeout;
-    let lame_duck = limits.lame_duck.min(drain_timeout);
-
-    let beside = CancellationToken::new();
-    let _stop_beside = beside.clone().drop_guard();
-    let upstreams: Vec<_> = state.snapshot.load().upstreams.values().cloned().collect();
-    for upstream in upstreams {
-        tokio::spawn(upstream.watch(beside.clone()));
-    }
+    let lame_duck = limits.lame_duck;
+    state.watches.lock().begin(state.snapshot.load().upstreams.values());
     // The admin port answers to the very end: that is where the end is seen. It has a phase of its own.
     let (admin_phase, admin_phases) = watch::channel(Phase::Serving);
     let terms = Arc::new(Terms::new(Admin(admin), Limits::default(), state.clone(), admin_phases));
@@ -89,6 +81,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     };
     if let Some(ended) = failed {
         let _ = phase.send(Phase::Gone);
+        state.watches.lock().keep([]);
         return match ended {
             Ok(Ok(Err(error))) => Err(error),
             _ => Err(io::Error::other("a worker ended")),
@@ -98,6 +91,8 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     tracing::info!(in_flight = state.metrics.in_flight().value(), "draining");
     state.draining.store(true, Ordering::Relaxed);
     let _ = phase.send(Phase::Draining);
+    let drain_timeout = state.snapshot.load().config.drain_timeout;
+    let lame_duck = lame_duck.min(drain_timeout);
     let drained = tokio::time::timeout(drain_timeout, async {
         let _ = tokio::time::timeout(lame_duck, open.none()).await;
         let _ = phase.send(Phase::Closing);
@@ -110,6 +105,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     }
     let _ = admin_phase.send(Phase::Gone);
     let _ = admin.await;
+    state.watches.lock().keep([]);
     Ok(())
 }
 

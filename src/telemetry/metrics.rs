@@ -16,6 +16,7 @@ use transom_transcode::status::Code;
 
 use super::dialect::Dialect;
 use super::endpoint::{self, EndpointMetrics, Outcome};
+use super::reloads::Reloads;
 use super::route::{self, RouteMetrics};
 use super::shard::{Gauge, Sharded};
 
@@ -107,6 +108,11 @@ impl Metrics {
         self.series.lost_lines.clone()
     }
 
+    /// What is counted of reloads.
+    pub fn reloads(&self) -> &Reloads {
+        &self.series.reloads
+    }
+
     /// All of it as OpenMetrics text ([`CONTENT_TYPE`]).
     pub fn encode(&self) -> String {
         let mut text = String::with_capacity(16 * 1024);
@@ -128,6 +134,7 @@ struct AllSeries {
     accepted: Sharded<AtomicU64>,
     turned_away: Sharded<AtomicU64>,
     lost_lines: Arc<AtomicU64>,
+    reloads: Reloads,
 }
 
 impl AllSeries {
@@ -140,6 +147,7 @@ impl AllSeries {
             accepted: Sharded::new(),
             turned_away: Sharded::new(),
             lost_lines: Arc::default(),
+            reloads: Reloads::default(),
         }
     }
 
@@ -241,7 +249,8 @@ impl Collector for AllSeries {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         self.encode_routes(&mut encoder)?;
         self.encode_endpoints(&mut encoder)?;
-        self.encode_process(&mut encoder)
+        self.encode_process(&mut encoder)?;
+        self.reloads.encode(&mut encoder)
     }
 }
 

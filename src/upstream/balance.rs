@@ -20,6 +20,8 @@ pub(super) struct Roster {
     cursor: AtomicUsize,
     /// An endpoint went down.
     trouble: Notify,
+    /// Something was said of an endpoint.
+    verdict: Notify,
     /// One writer at a time; readers never wait.
     writing: Mutex<()>,
 }
@@ -31,6 +33,7 @@ impl Roster {
             live: ArcSwap::default(),
             cursor: AtomicUsize::new(0),
             trouble: Notify::new(),
+            verdict: Notify::new(),
             writing: Mutex::new(()),
         }
     }
@@ -42,6 +45,24 @@ impl Roster {
     /// Until an endpoint goes down, or one has gone down since this was last awaited.
     pub(super) async fn troubled(&self) {
         self.trouble.notified().await;
+    }
+
+    /// Until each endpoint was found to answer or not to.
+    pub(super) async fn settled(&self) {
+        loop {
+            let verdict = self.verdict.notified();
+            let mut verdict = std::pin::pin!(verdict);
+            verdict.as_mut().enable();
+            if self.all.load().iter().all(|endpoint| endpoint.is_judged()) {
+                return;
+            }
+            verdict.await;
+        }
+    }
+
+    /// It is among the upstream's addresses.
+    pub(super) fn lists(&self, endpoint: &Endpoint) -> bool {
+        self.all.load().iter().any(|listed| listed.id == endpoint.id)
     }
 
     /// Some endpoint takes calls.
@@ -67,7 +88,12 @@ impl Roster {
     }
 
     /// The upstream's addresses as they are now. Endpoints that stay keep their state, connections and all.
-    pub(super) fn set_addresses(&self, addresses: &[SocketAddr], make: impl Fn(SocketAddr) -> Endpoint) {
+    pub(super) fn set_addresses(
+        &self,
+        addresses: &[SocketAddr],
+        connections: usize,
+        make: impl Fn(SocketAddr) -> Endpoint,
+    ) {
         let _writing = self.writing.lock();
         let before = self.all.load();
         let mut after: Vec<Arc<Endpoint>> = Vec::with_capacity(addresses.len());
@@ -75,10 +101,11 @@ impl Roster {
             if after.iter().any(|known| known.address == address) {
                 continue;
             }
-            let known = before.iter().find(|known| known.address == address).cloned();
+            let stays = |known: &&Arc<Endpoint>| known.address == address && known.connections == connections;
+            let known = before.iter().find(stays).cloned();
             after.push(known.unwrap_or_else(|| Arc::new(make(address))));
         }
-        for gone in before.iter().filter(|known| !addresses.contains(&known.address)) {
+        for gone in before.iter().filter(|known| !after.iter().any(|stays| stays.id == known.id)) {
             gone.retire();
         }
         self.all.store(Arc::new(after));
@@ -94,6 +121,7 @@ impl Roster {
                 self.trouble.notify_one();
             }
         }
+        self.verdict.notify_waiters();
     }
 
     /// Says what an endpoint's health check said.
@@ -102,6 +130,7 @@ impl Roster {
         if endpoint.set_healthy(healthy) {
             self.relist();
         }
+        self.verdict.notify_waiters();
     }
 
     fn relist(&self) {

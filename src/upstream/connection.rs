@@ -96,6 +96,11 @@ impl Connection {
         self.slot.leave(self);
     }
 
+    /// As [`Connection::drain`], for one that has left its slot already.
+    pub(super) fn close(&self) {
+        *self.handle.lock() = None;
+    }
+
     pub(super) fn drains(&self) -> bool {
         self.handle.lock().is_none()
     }
@@ -112,6 +117,11 @@ impl Connection {
             self.open.store(open + 1, Ordering::Relaxed);
         }
         room
+    }
+
+    /// It carries no stream; under the slot's lock.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
     }
 
     /// Under the slot's lock.

@@ -14,7 +14,7 @@ use crate::telemetry::EndpointMetrics;
 const DOWN: u8 = 1;
 /// Its last health check said so.
 const UNHEALTHY: u8 = 2;
-/// It is no longer among the upstream's addresses.
+/// No configuration or name leads to it any more.
 const RETIRED: u8 = 4;
 /// It was reached at least once.
 const REACHED: u8 = 8;
@@ -50,9 +50,14 @@ impl Endpoint {
         }
     }
 
-    /// Calls may go there; one that was never tried is worth a try.
+    /// Calls may go there; one that was never tried is worth a try. So is a retired one, to a call that knows no other.
     pub(super) fn takes_calls(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & !REACHED == 0
+        self.state.load(Ordering::Relaxed) & (DOWN | UNHEALTHY) == 0
+    }
+
+    /// It was found to answer, or not to.
+    pub(super) fn is_judged(&self) -> bool {
+        self.state.load(Ordering::Relaxed) != 0
     }
 
     /// Calls may go there, and it is known that they can.
@@ -101,7 +106,7 @@ impl Endpoint {
         self.set(UNHEALTHY, !healthy)
     }
 
-    /// Takes it out of service for good: its connections finish their calls and close.
+    /// Nothing leads to it any more: its connections close once they are idle.
     pub(super) fn retire(&self) {
         self.set(RETIRED, true);
         self.retired.cancel();
@@ -111,8 +116,9 @@ impl Endpoint {
         self.retired.cancelled().await;
     }
 
+    #[inline]
     pub(super) fn is_retired(&self) -> bool {
-        self.retired.is_cancelled()
+        self.state.load(Ordering::Relaxed) & RETIRED != 0
     }
 
     fn set(&self, bit: u8, on: bool) -> bool {

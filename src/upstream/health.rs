@@ -15,25 +15,28 @@ use transom_transcode::status::Code;
 
 use crate::config::HealthCheck;
 
+use super::Outgoing;
 use super::connection;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
+use super::group::Group;
 use super::pick::queued;
 use super::pool::{Acquired, Pool};
 use super::reply;
-use super::{Outgoing, Upstream};
 
 /// The most that a health reply is read of.
 const REPLY: usize = 64 * 1024;
 
-impl Upstream {
+impl Group {
     /// Looks after one endpoint until it is retired.
     pub(super) async fn tend(self: Arc<Self>, endpoint: Arc<Endpoint>, pool: Arc<Pool>) {
         let mut backoff = Backoff::new();
+        let mut rule = self.health.subscribe();
         loop {
+            let check = rule.borrow_and_update().clone();
             endpoint.forget_falls();
-            let answers = self.look(&endpoint, &pool).await;
-            let pause = match (&self.config.health_check, answers) {
+            let answers = self.look(check.as_ref(), &endpoint, &pool).await;
+            let pause = match (&check, answers) {
                 (_, false) => backoff.next(Instant::now()),
                 (Some(check), true) => jitter(check.interval),
                 (None, true) => Duration::MAX,
@@ -41,6 +44,7 @@ impl Upstream {
             tokio::select! {
                 () = endpoint.retired() => return,
                 () = sleep(pause) => {}
+                _ = rule.changed() => {}
                 // A fall that this look has noted itself has had its pause.
                 () = endpoint.fell(), if answers => sleep(backoff.next(Instant::now())).await,
             }
@@ -48,8 +52,8 @@ impl Upstream {
     }
 
     /// Asks once, and notes the answer. True if it answered at all.
-    async fn look(&self, endpoint: &Arc<Endpoint>, pool: &Pool) -> bool {
-        let Some(check) = &self.config.health_check else {
+    async fn look(&self, check: Option<&HealthCheck>, endpoint: &Arc<Endpoint>, pool: &Pool) -> bool {
+        let Some(check) = check else {
             let reached = connection::probe(endpoint).await;
             self.roster.set_down(endpoint, reached.is_err());
             return reached.is_ok();

@@ -14,6 +14,7 @@ mod connection;
 mod endpoint;
 mod exchange;
 mod failure;
+mod group;
 mod health;
 mod pick;
 mod pool;
@@ -23,15 +24,15 @@ mod reply;
 mod send;
 mod status;
 mod watch;
+mod watches;
 mod wheel;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use http::{HeaderMap, Uri};
-use tokio::sync::Notify;
 
 use crate::config;
 use crate::telemetry::Metrics;
@@ -42,20 +43,19 @@ pub use pool::Pool;
 pub use reply::Unary;
 pub use send::Streaming;
 pub use status::status_of;
+pub use watches::Watches;
 
 use balance::Roster;
 use endpoint::Endpoint;
+use group::Group;
 
-/// One upstream, running.
+/// One upstream, running under one configuration.
 pub struct Upstream {
-    name: Arc<str>,
     config: config::Upstream,
+    /// Its endpoints, which a reload may keep.
+    group: Arc<Group>,
+    /// The group's.
     roster: Arc<Roster>,
-    in_flight: Arc<AtomicUsize>,
-    metrics: Arc<Metrics>,
-    /// Some of its names have not been resolved yet.
-    unresolved: AtomicBool,
-    resolved: Notify,
 }
 
 /// A request, as far as HTTP/2 is concerned.
@@ -90,24 +90,38 @@ pub struct EndpointState {
 }
 
 impl Upstream {
-    /// Endpoints written as addresses can be called at once, names once [`Upstream::watch`] has resolved them.
+    /// Endpoints written as addresses can be called at once, names once [`Watches`] have resolved them.
     pub fn compile(name: &str, config: &config::Upstream, metrics: &Arc<Metrics>) -> Arc<Self> {
-        let upstream = Self {
-            name: name.into(),
-            config: config.clone(),
-            roster: Arc::new(Roster::new()),
-            in_flight: Arc::new(AtomicUsize::new(0)),
-            metrics: Arc::clone(metrics),
-            unresolved: AtomicBool::new(config.endpoints.iter().any(|endpoint| literal(endpoint).is_none())),
-            resolved: Notify::new(),
-        };
-        upstream.set_addresses(&config.endpoints.iter().filter_map(literal).collect::<Vec<_>>());
-        Arc::new(upstream)
+        Self::of(Group::new(name, config, metrics), config)
+    }
+
+    /// The same upstream under another configuration. It shares what runs if one of its endpoints stays; until
+    /// [`Upstream::enact`] nothing of that changes.
+    pub fn recompile(&self, config: &config::Upstream, metrics: &Arc<Metrics>) -> Arc<Self> {
+        if self.group.goes_on_in(config) {
+            Self::of(Arc::clone(&self.group), config)
+        } else {
+            Self::compile(self.name(), config, metrics)
+        }
+    }
+
+    fn of(group: Arc<Group>, config: &config::Upstream) -> Arc<Self> {
+        Arc::new(Self { config: config.clone(), roster: Arc::clone(&group.roster), group })
+    }
+
+    /// From now on this configuration is the one that counts: endpoints come and go, the others keep their connections.
+    pub fn enact(&self) {
+        self.group.follow(&self.config);
+    }
+
+    /// Until it is known of each endpoint whether it answers.
+    pub async fn settled(&self) {
+        self.group.settled().await;
     }
 
     /// Its name in the configuration.
     pub fn name(&self) -> &Arc<str> {
-        &self.name
+        &self.group.name
     }
 
     /// What was written.
@@ -134,20 +148,10 @@ impl Upstream {
         self.roster.all().iter().map(state).collect()
     }
 
-    fn set_addresses(&self, addresses: &[SocketAddr]) {
-        self.roster.set_addresses(addresses, |address| {
-            Endpoint::new(address, self.config.connections, self.metrics.endpoint(&self.name, &address.to_string()))
-        });
-    }
-
-    fn is_resolved(&self) -> bool {
-        !self.unresolved.load(Ordering::Acquire)
-    }
-
     /// One of the calls that may be in flight.
     fn permit(&self) -> Result<Permit, Failure> {
-        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        let permit = Permit(Arc::clone(&self.in_flight));
+        let before = self.group.in_flight.fetch_add(1, Ordering::Relaxed);
+        let permit = Permit(Arc::clone(&self.group.in_flight));
         if before < self.config.limits.in_flight {
             return Ok(permit);
         }

@@ -88,10 +88,10 @@ impl Upstream {
     /// Until names were resolved for the first time; an upstream whose endpoints are all down fails at once.
     async fn wait_for_addresses(&self, timer: &mut Timer) -> Result<(), Failure> {
         let none = || Failure::new(Seen::NotSeen, FailureKind::NoEndpoint, "no endpoint is usable");
-        let resolved = self.resolved.notified();
+        let resolved = self.group.resolved.notified();
         let mut resolved = std::pin::pin!(resolved);
         resolved.as_mut().enable();
-        if self.is_resolved() {
+        if self.group.is_resolved() {
             return if self.roster.is_live() { Ok(()) } else { Err(none()) };
         }
         poll_fn(|cx| match resolved.as_mut().poll(cx) {

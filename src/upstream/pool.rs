@@ -192,6 +192,24 @@ impl Slot {
         if !state.waiting.is_empty() {
             drop(state);
             self.serve_waiting();
+        } else if self.endpoint.is_retired() {
+            drop(state);
+            self.close_idle(connection);
+        }
+    }
+
+    /// Closes a connection to a retired endpoint if nobody uses it. One that is in use is closed by its last stream.
+    pub(super) fn close_idle(&self, connection: &Connection) {
+        let mut state = self.state.lock();
+        let before = state.members.len();
+        if connection.is_idle() && state.waiting.is_empty() {
+            // From here on nobody finds it.
+            state.members.retain(|member| !std::ptr::eq(&**member, connection));
+        }
+        if state.members.len() < before {
+            drop(state);
+            self.endpoint.metrics.connections().dec();
+            connection.close();
         }
     }
 
@@ -238,7 +256,8 @@ impl Slot {
             return;
         }
         self.endpoint.metrics.connections().dec();
-        if self.endpoint.is_retired() {
+        if self.endpoint.is_retired() && !self.roster.lists(&self.endpoint) {
+            // There are others by now.
             let waiting = std::mem::take(&mut state.waiting);
             drop(state);
             let gone = Failure::new(Seen::NotSeen, FailureKind::NoEndpoint, "the endpoint is retired");

@@ -118,7 +118,7 @@ pub(super) async fn run(connection: Arc<Connection>, mut ping: Option<PingPong>)
         tokio::select! {
             () = reaper.arrived.notified() => {}
             () = connection.slot.endpoint.retired(), if !retired => {
-                connection.drain();
+                connection.slot.close_idle(&connection);
                 retired = true;
             }
         }

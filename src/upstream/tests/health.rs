@@ -5,26 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
 
 use super::support::{Call, Server, answer, call, numbered, settings, status, until, upstream, who};
 use crate::config::{Endpoint, HealthCheck};
 use crate::telemetry::Metrics;
-use crate::upstream::{FailureKind, Pool, Upstream};
+use crate::upstream::{FailureKind, Pool, Upstream, Watches};
 
 /// Watched until it is dropped.
-struct Watched(CancellationToken);
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-fn watch(upstream: &Arc<Upstream>) -> Watched {
-    let cancel = CancellationToken::new();
-    tokio::spawn(Arc::clone(upstream).watch(cancel.clone()));
-    Watched(cancel)
+fn watch(upstream: &Arc<Upstream>) -> Watches {
+    let mut watches = Watches::default();
+    watches.begin([upstream]);
+    watches
 }
 
 #[tokio::test]
@@ -120,7 +111,7 @@ async fn a_name_stands_for_all_its_addresses_and_follows_them() {
     // Calls before the first resolution wait for it.
     let pool = Pool::new(0, 1);
     let (first, _) = tokio::join!(call(&upstream, &pool), async {
-        tokio::spawn(Arc::clone(&upstream).attend(resolve));
+        tokio::spawn(Arc::clone(&upstream.group).attend(resolve));
     });
     first.unwrap();
     let kept = upstream.describe()[0].connections.max(upstream.describe()[1].connections);
@@ -156,7 +147,7 @@ async fn until_called(upstream: &Upstream, pool: &Pool, number: u8) {
 #[tokio::test]
 async fn a_name_that_is_not_found_is_no_endpoint() {
     let upstream = named(&["nowhere.internal"]);
-    tokio::spawn(Arc::clone(&upstream).attend(async |_, _| Err(std::io::Error::other("no such name"))));
+    tokio::spawn(Arc::clone(&upstream.group).attend(async |_, _| Err(std::io::Error::other("no such name"))));
     let failure = call(&upstream, &Pool::new(0, 1)).await.unwrap_err();
     assert!(matches!(failure.kind, FailureKind::NoEndpoint), "{failure}");
 }
@@ -166,7 +157,7 @@ async fn a_name_that_takes_long_delays_no_other() {
     let server = numbered(7).await;
     let upstream = named(&["slow.internal", "quick.internal"]);
     let address = server.address;
-    tokio::spawn(Arc::clone(&upstream).attend(async move |name: Arc<str>, _| match &*name {
+    tokio::spawn(Arc::clone(&upstream.group).attend(async move |name: Arc<str>, _| match &*name {
         "quick.internal" => Ok(vec![address]),
         _ => std::future::pending().await,
     }));

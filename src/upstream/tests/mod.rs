@@ -2,6 +2,7 @@
 
 mod cancel;
 mod connections;
+mod generations;
 mod health;
 mod replies;
 mod streams;

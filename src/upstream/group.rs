@@ -1,0 +1,157 @@
+//! Group: an upstream's endpoints as they run, with their health and connections.
+//!
+//! It outlives the configurations that name it: a reload that changes timeouts or limits touches nothing here, one that
+//! changes endpoints keeps those that stay, connections and all.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::balance::Roster;
+use super::endpoint::Endpoint;
+use super::literal;
+use crate::config::{self, HealthCheck};
+use crate::telemetry::Metrics;
+
+/// Shared by the generations of one upstream.
+pub(super) struct Group {
+    pub(super) name: Arc<str>,
+    pub(super) roster: Arc<Roster>,
+    /// Calls that are under way.
+    pub(super) in_flight: Arc<AtomicUsize>,
+    /// How endpoints are asked for their health; a change is acted on at once.
+    pub(super) health: watch::Sender<Option<HealthCheck>>,
+    written: Mutex<Written>,
+    /// Other names were written.
+    pub(super) renamed: Notify,
+    /// Some of its names have not been resolved yet.
+    unresolved: AtomicBool,
+    pub(super) resolved: Notify,
+    metrics: Arc<Metrics>,
+}
+
+/// The connection settings, and what names stand for.
+struct Written {
+    connections: usize,
+    names: Vec<Name>,
+}
+
+/// An endpoint as it was written, and what it stands for.
+struct Name {
+    endpoint: config::Endpoint,
+    literal: bool,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Group {
+    /// Endpoints written as addresses can be called at once, names once they are resolved.
+    pub(super) fn new(name: &str, config: &config::Upstream, metrics: &Arc<Metrics>) -> Arc<Self> {
+        let group = Self {
+            name: name.into(),
+            roster: Arc::new(Roster::new()),
+            in_flight: Arc::default(),
+            health: watch::Sender::new(None),
+            written: Mutex::new(Written { connections: config.connections, names: Vec::new() }),
+            renamed: Notify::new(),
+            unresolved: AtomicBool::new(false),
+            resolved: Notify::new(),
+            metrics: Arc::clone(metrics),
+        };
+        group.follow(config);
+        Arc::new(group)
+    }
+
+    /// Whether an upstream of this configuration is the same service, moved at most: one of its endpoints stays.
+    pub(super) fn goes_on_in(&self, config: &config::Upstream) -> bool {
+        self.written.lock().names.iter().any(|name| config.endpoints.contains(&name.endpoint))
+    }
+
+    /// Takes over what is written now. Endpoints that stay with their connection settings keep their connections; names
+    /// that stay keep their addresses until they are resolved again.
+    pub(super) fn follow(&self, config: &config::Upstream) {
+        let mut written = self.written.lock();
+        let before = std::mem::take(&mut written.names);
+        written.names = config.endpoints.iter().map(|endpoint| Name::of(endpoint, &before)).collect();
+        written.connections = config.connections;
+        self.unresolved.store(written.names.iter().any(Name::is_unknown), Ordering::Release);
+        self.list(&written);
+        drop(written);
+        let news = self.health.send_if_modified(|health| {
+            let news = *health != config.health_check;
+            health.clone_from(&config.health_check);
+            news
+        });
+        if news && config.health_check.is_none() {
+            // Nobody would ever say that they are well again.
+            self.roster.all().iter().for_each(|endpoint| self.roster.set_healthy(endpoint, true));
+        }
+        self.renamed.notify_one();
+    }
+
+    /// The names to be resolved.
+    pub(super) fn names(&self) -> Vec<config::Endpoint> {
+        let written = self.written.lock();
+        written.names.iter().filter(|name| !name.literal).map(|name| name.endpoint.clone()).collect()
+    }
+
+    /// What a name stands for now.
+    pub(super) fn found(&self, endpoint: &config::Endpoint, addresses: &[SocketAddr]) {
+        let mut written = self.written.lock();
+        for name in written.names.iter_mut().filter(|name| !name.literal && name.endpoint == *endpoint) {
+            name.addresses = addresses.to_vec();
+        }
+        self.list(&written);
+    }
+
+    /// Every name was asked for.
+    pub(super) fn set_resolved(&self) {
+        self.unresolved.store(false, Ordering::Release);
+    }
+
+    pub(super) fn is_resolved(&self) -> bool {
+        !self.unresolved.load(Ordering::Acquire)
+    }
+
+    /// Until it is known of each endpoint whether it answers.
+    pub(super) async fn settled(&self) {
+        loop {
+            let resolved = self.resolved.notified();
+            let mut resolved = std::pin::pin!(resolved);
+            resolved.as_mut().enable();
+            if self.is_resolved() {
+                break;
+            }
+            resolved.await;
+        }
+        self.roster.settled().await;
+    }
+
+    /// Nobody names it any more: connections close once they are idle. Calls that are on their way still get there.
+    pub(super) fn retire(&self) {
+        self.roster.all().iter().for_each(|endpoint| endpoint.retire());
+    }
+
+    fn list(&self, written: &Written) {
+        let addresses: Vec<_> = written.names.iter().flat_map(|name| name.addresses.iter().copied()).collect();
+        self.roster.set_addresses(&addresses, written.connections, |address| {
+            let metrics = self.metrics.endpoint(&self.name, &address.to_string());
+            Endpoint::new(address, written.connections, metrics)
+        });
+    }
+}
+
+impl Name {
+    fn of(endpoint: &config::Endpoint, before: &[Self]) -> Self {
+        let literal = literal(endpoint);
+        let known = || before.iter().find(|name| name.endpoint == *endpoint).map(|name| name.addresses.clone());
+        let addresses = literal.map(|address| vec![address]).or_else(known).unwrap_or_default();
+        Self { endpoint: endpoint.clone(), literal: literal.is_some(), addresses }
+    }
+
+    fn is_unknown(&self) -> bool {
+        self.addresses.is_empty()
+    }
+}

@@ -1,0 +1,132 @@
+//! What a reload keeps: endpoints that stay keep their connections, those that go close once they are idle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+
+use super::support::{
+    Call, Server, call, framed, grpc_head, numbered, outgoing, settings, status, until, upstream, who,
+};
+use crate::config::HealthCheck;
+use crate::telemetry::Metrics;
+use crate::upstream::{Pool, Upstream, Watches};
+
+#[tokio::test]
+async fn other_limits_and_timeouts_touch_no_connection() {
+    let server = numbered(3).await;
+    let first = upstream(&[server.address]);
+    let mut watches = Watches::default();
+    watches.begin([&first]);
+    let pool = Pool::new(0, 1);
+    assert_eq!(who(&first, &pool).await, 3);
+    first.settled().await;
+    let made = server.connections.load(std::sync::atomic::Ordering::Relaxed);
+
+    let mut changed = settings(&[server.address]);
+    changed.timeout = Duration::from_secs(1);
+    changed.limits.in_flight = 0;
+    let second = first.recompile(&changed, &Metrics::new());
+    watches.begin([&second]);
+    second.enact();
+    watches.keep([&second]);
+    call(&second, &pool).await.expect_err("the new limit counts");
+    assert_eq!(who(&first, &pool).await, 3, "a call of the old snapshot goes on as it began");
+    assert_eq!(server.connections.load(std::sync::atomic::Ordering::Relaxed), made);
+    assert_eq!(server.open(), 1);
+}
+
+#[tokio::test]
+async fn endpoints_come_and_go_around_one_that_stays() {
+    let servers = [numbered(0).await, numbered(1).await, numbered(2).await];
+    let at = servers.each_ref().map(|server| server.address);
+    let first = upstream(&[at[0], at[1]]);
+    let pool = Pool::new(0, 1);
+    assert_eq!([who(&first, &pool).await, who(&first, &pool).await], [0, 1]);
+
+    let second = first.recompile(&settings(&[at[1], at[2]]), &Metrics::new());
+    let addresses = |upstream: &Upstream| upstream.describe().iter().map(|state| state.address.to_string()).collect();
+    let (before, after): (Vec<String>, Vec<String>) = (addresses(&first), vec![at[1].to_string(), at[2].to_string()]);
+    assert_eq!(addresses(&second), before, "nothing changes before the swap");
+    second.enact();
+    assert_eq!(addresses(&second), after);
+    until(|| servers[0].open() == 0).await;
+    let mut answers = [who(&second, &pool).await, who(&second, &pool).await];
+    answers.sort_unstable();
+    assert_eq!(answers, [1, 2]);
+    assert_eq!(servers[1].connections.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn other_connection_settings_are_other_connections() {
+    let server = numbered(1).await;
+    let first = upstream(&[server.address]);
+    let pool = Pool::new(0, 1);
+    who(&first, &pool).await;
+    let mut changed = settings(&[server.address]);
+    changed.connections = 3;
+    let second = first.recompile(&changed, &Metrics::new());
+    second.enact();
+    until(|| server.open() == 0).await;
+    who(&second, &pool).await;
+    assert_eq!(server.connections.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn an_upstream_that_was_removed_drains_and_serves_who_was_on_the_way() {
+    let go_on = Arc::new(tokio::sync::Notify::new());
+    let held = Arc::clone(&go_on);
+    let server = Server::start(move |(_, mut respond): Call| {
+        let held = Arc::clone(&held);
+        tokio::spawn(async move {
+            let mut send = respond.send_response(grpc_head(), false).unwrap();
+            send.send_data(framed(&[1]), false).unwrap();
+            held.notified().await;
+            send.send_data(framed(&[2]), false).unwrap();
+            send.send_trailers(status("0")).unwrap();
+        });
+    })
+    .await;
+    let removed = upstream(&[server.address]);
+    let mut watches = Watches::default();
+    watches.begin([&removed]);
+    removed.settled().await;
+    let pool = Pool::new(0, 1);
+    let stream = async || removed.server_stream(&pool, outgoing(Duration::from_secs(9)), framed(b"")).await.unwrap();
+    let mut early = stream().await.body;
+    early.frame().await.unwrap().unwrap();
+
+    watches.keep([]);
+    // Its route was found before the swap, its endpoint after.
+    let late = stream().await.body;
+    go_on.notify_one();
+    go_on.notify_one();
+    let rest = early.collect().await.unwrap();
+    assert_eq!(rest.trailers().unwrap()["grpc-status"], "0");
+    go_on.notify_one();
+    assert_eq!(late.collect().await.unwrap().to_bytes(), [framed(&[1]), framed(&[2])].concat());
+    until(|| server.open() == 0).await;
+    // Again, now that nothing is connected.
+    go_on.notify_one();
+    stream().await.body.collect().await.unwrap();
+    until(|| server.open() == 0).await;
+}
+
+#[tokio::test]
+async fn without_health_checks_nobody_stays_unhealthy() {
+    let server = numbered(7).await;
+    let mut checked = settings(&[server.address]);
+    let (interval, timeout) = (Duration::from_millis(20), Duration::from_secs(1));
+    checked.health_check = Some(HealthCheck { interval, timeout, service: String::new() });
+    let first = Upstream::compile("test", &checked, &Metrics::new());
+    let mut watches = Watches::default();
+    watches.begin([&first]);
+    // It answers a health check with what is no health reply.
+    until(|| !first.describe()[0].healthy).await;
+    first.settled().await;
+    let second = first.recompile(&settings(&[server.address]), &Metrics::new());
+    second.enact();
+    watches.keep([&second]);
+    until(|| second.usable() == 1).await;
+    assert_eq!(who(&second, &Pool::new(0, 1)).await, 7);
+}
