@@ -38,10 +38,7 @@ impl GrpcHealth {
         if service.is_empty() {
             return Some(serving(is_ready(&self.state)));
         }
-        let snapshot = self.state.snapshot.load();
-        let mut upstreams = snapshot.upstreams.values();
-        let serves = upstreams.find(|upstream| upstream.config().services.iter().any(|served| served == service))?;
-        Some(serving(is_up(serves)))
+        Some(serving(is_up(self.state.snapshot.load().serving(service)?)))
     }
 }
 

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use crate::gateway::State;
+use crate::gateway::{Snapshot, State};
 use crate::telemetry;
 use crate::upstream::Upstream;
 
@@ -26,11 +26,11 @@ pub(super) async fn routes(extract::State(state): extract::State<Arc<State>>) ->
 /// `/upstreams`: every endpoint as it is now.
 pub(super) async fn upstreams(extract::State(state): extract::State<Arc<State>>) -> Response {
     let snapshot = state.snapshot.load();
-    let upstreams: Vec<_> = snapshot.upstreams.values().map(|upstream| describe(upstream)).collect();
+    let upstreams: Vec<_> = snapshot.upstreams.values().map(|upstream| describe(&snapshot, upstream)).collect();
     Json(json!({ "upstreams": upstreams })).into_response()
 }
 
-fn describe(upstream: &Upstream) -> Value {
+fn describe(snapshot: &Snapshot, upstream: &Upstream) -> Value {
     let endpoints: Vec<_> = upstream
         .describe()
         .iter()
@@ -47,7 +47,7 @@ fn describe(upstream: &Upstream) -> Value {
         .collect();
     json!({
         "name": &**upstream.name(),
-        "services": upstream.config().services,
+        "services": snapshot.services_of(upstream.name()).collect::<Vec<_>>(),
         "required": upstream.config().required,
         "usable": upstream.usable(),
         "endpoints": endpoints,

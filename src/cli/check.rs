@@ -9,8 +9,9 @@ use super::{Refusal, load, output};
 
 /// Tells every problem of a configuration and of what it names.
 pub(super) fn check(file: &Path) -> Result<(), Refusal> {
-    load::snapshot(file, &Metrics::new())?;
-    output::print(&format!("{}: no problems\n", file.display()))
+    let snapshot = load::snapshot(file, &Metrics::new())?;
+    let notes: String = snapshot.notes.iter().map(|note| format!("note: {note}\n")).collect();
+    output::print(&format!("{notes}{}: no problems\n", file.display()))
 }
 
 /// Prints the JSON Schema of configurations.

@@ -23,7 +23,7 @@ fn cells(row: &Row, file: &Path, source: &Source) -> Vec<String> {
     let others: Vec<_> = row
         .settings
         .iter()
-        .filter(|value| value.key != "timeout" && source.line(&value.from).is_some())
+        .filter(|value| value.key != "timeout" && value.from != "default")
         .map(|value| format!("{}: {}", value.key, describe(value, file, source)))
         .collect();
     vec![
@@ -36,11 +36,13 @@ fn cells(row: &Row, file: &Path, source: &Source) -> Vec<String> {
     ]
 }
 
-/// A value and where it comes from: `5s (transom.yaml:17)`, `5s (default)`.
+/// A value and where it comes from: `5s (transom.yaml:17)`, `5s (booking.proto: …)`, `5s (default)`.
 pub(super) fn describe(value: &Value, file: &Path, source: &Source) -> String {
+    format!("{} ({})", value.value, origin(&value.from, file, source))
+}
+
+/// A key of the configuration as its line there, anything else as it is.
+pub(super) fn origin(from: &str, file: &Path, source: &Source) -> String {
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
-    match source.line(&value.from) {
-        Some(line) => format!("{} ({name}:{line})", value.value),
-        None => format!("{} (default)", value.value),
-    }
+    source.line(from).map_or_else(|| from.to_owned(), |line| format!("{name}:{line}"))
 }

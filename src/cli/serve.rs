@@ -36,6 +36,9 @@ pub(super) async fn run(
     listening: impl FnOnce(SocketAddr) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     let config = snapshot.config.clone();
+    for note in &snapshot.notes {
+        tracing::warn!("{note}");
+    }
     // Before the sockets are open: who sees them may send the signal.
     let shutdown = Shutdown::watch()?;
     let listeners = Listeners::bind(&config).map_err(|error| Refusal::new(error.to_string()))?;

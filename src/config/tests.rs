@@ -244,8 +244,6 @@ methods:
             "23: upstreams.third.services[0]: `a.A` is served by the upstream `other` already; keep one",
             "24: upstreams.third.endpoints: is empty; write a list, each item `host:port`, or a map",
             "25: upstreams[\"bad name\"]: is not a name; write 1 to 64 letters, digits, `-`, `_` or `.`",
-            "26: upstreams[\"bad name\"].services: is missing; write a list, each item a service's full name such as \
-             `pkg.Service`",
             "28: methods[\"booking.BookingService\"]: names no method; write `booking.BookingService/*` for a service or \
              `booking/BookingService` for a method",
             "29: methods[\"/booking.BookingService/Get\"]: starts with a slash; write `booking.BookingService/Get`",

@@ -15,8 +15,8 @@ const LARGEST: usize = 1 << 31;
 section! {
     /// One upstream: endpoints that serve the same services.
     pub struct Upstream {
-        /// Full names of the services it serves.
-        services: Vec<String> = list(checked("a service's full name such as `pkg.Service`", service)).not_empty().required(),
+        /// Full names of the services it serves, beside those whose .proto says `option (transom.service).upstream`.
+        services: Vec<String> = list(checked("a service's full name such as `pkg.Service`", service)).or("[]"),
         /// Where it runs: `host:port`, or a map with `address`. A host name stands for all its addresses, re-resolved.
         endpoints: Vec<Endpoint> = list(Endpoints).not_empty().required(),
         /// Its name in `/health/detailed`; by default the upstream's own.

@@ -1,6 +1,6 @@
 //! `Snapshot::compile`: configuration and schema become what runs, or every problem is told at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,14 +11,17 @@ use transom_transcode::schema::{self, HttpRule, Method, Schema, Service};
 use transom_transcode::template::Template;
 
 use super::route::{Action, Binding, Route, Rpc};
-use super::settings::Settings;
-use super::snapshot::Snapshot;
+use super::settings::{Origin, Settings};
+use super::snapshot::{Serving, Snapshot};
 use crate::config::{self, Config, Expose, PublicEndpoint};
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
 /// JSON is longer than the protobuf that it says; an answer may be this many times `limits.receive`.
 const JSON_GROWTH: usize = 8;
+
+/// The option by which a service names its upstream.
+const UPSTREAM: &str = "(transom.service).upstream";
 
 /// Why a snapshot cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +62,8 @@ impl Snapshot {
             schema: &schema,
             metrics,
             upstreams: &upstreams,
-            serving: HashMap::new(),
+            serving: BTreeMap::new(),
+            notes: Vec::new(),
             rest: RouterBuilder::new(),
             rpcs: hashbrown::HashMap::default(),
             routes: Vec::new(),
@@ -71,12 +75,12 @@ impl Snapshot {
         for service in &schema.services {
             compiler.service(service);
         }
-        let Compiler { rest, rpcs, routes, problems, .. } = compiler;
+        let Compiler { serving: services, notes, rest, rpcs, routes, problems, .. } = compiler;
         if !problems.is_empty() {
             return Err(problems);
         }
         let rest = rest.build();
-        Ok(Self { config: config.clone(), schema, upstreams, rest, rpcs, routes })
+        Ok(Self { config: config.clone(), schema, upstreams, services, notes, rest, rpcs, routes })
     }
 }
 
@@ -95,8 +99,8 @@ struct Compiler<'a> {
     schema: &'a Arc<Schema>,
     metrics: &'a Metrics,
     upstreams: &'a BTreeMap<String, Arc<Upstream>>,
-    /// Service → the name of its upstream.
-    serving: HashMap<&'a str, &'a str>,
+    serving: BTreeMap<Box<str>, Serving>,
+    notes: Vec<String>,
     rest: RouterBuilder<Arc<Route>>,
     rpcs: hashbrown::HashMap<Box<str>, Arc<Route>, foldhash::fast::RandomState>,
     routes: Vec<Arc<Route>>,
@@ -104,16 +108,43 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    /// Which upstream serves which service.
+    /// Which upstream serves which service: what `services` says, then what the services say themselves.
     fn assign_services(&mut self) {
         for (name, upstream) in &self.config.upstreams {
             for (at, service) in upstream.services.iter().enumerate() {
-                let path = || format!("{}[{at}]", config::place(&["upstreams", name, "services"]));
+                let path = format!("{}[{at}]", config::place(&["upstreams", name, "services"]));
                 if !self.schema.services.iter().any(|known| *known.name == **service) {
                     let names = self.schema.services.iter().map(|known| &*known.name);
-                    self.unknown(path(), "service", service, names);
+                    self.unknown(path.clone(), "service", service, names);
                 }
-                self.serving.insert(service, name);
+                let serving = Serving { upstream: name.as_str().into(), from: Origin::Written(path.into()) };
+                self.serving.insert(service.as_str().into(), serving);
+            }
+        }
+        for service in &self.schema.services {
+            let upstream = &service.policy.upstream;
+            // Who answers a call is not for a server to say.
+            if upstream.is_empty() || service.reflected || self.serving.contains_key(&service.name) {
+                continue;
+            }
+            let from = Origin::option(&service.file, &service.name, UPSTREAM);
+            if self.config.upstreams.contains_key(&**upstream) {
+                self.serving.insert(service.name.clone(), Serving { upstream: upstream.clone(), from });
+            } else {
+                let names = self.config.upstreams.keys().map(String::as_str);
+                let hint = match config::nearest(upstream, names) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => "add it under `upstreams` to serve this".to_owned(),
+                };
+                self.notes.push(format!("{from} names `{upstream}`, which no upstream is called; {hint}"));
+            }
+        }
+        for name in self.config.upstreams.keys() {
+            if !self.serving.values().any(|serving| *serving.upstream == **name) {
+                let path = config::place(&["upstreams", name]);
+                self.notes.push(format!(
+                    "{path} serves nothing: name its `services`, or say `option {UPSTREAM} = \"{name}\"` in theirs"
+                ));
             }
         }
     }
@@ -181,7 +212,7 @@ impl<'a> Compiler<'a> {
 
     /// The routes of a service. Its rules are checked also where no upstream serves it.
     fn service(&mut self, service: &'a Service) {
-        let upstream = self.serving.get(&*service.name).and_then(|name| self.upstreams.get(*name));
+        let upstream = self.serving.get(&service.name).and_then(|serving| self.upstreams.get(&*serving.upstream));
         for method in &service.methods {
             let plans: Vec<_> = method.http.iter().filter_map(|rule| self.plan(service, method, rule)).collect();
             let Some(upstream) = upstream else { continue };
@@ -215,7 +246,6 @@ impl<'a> Compiler<'a> {
         path: &str,
     ) -> Result<Arc<Rpc>, String> {
         let written = upstream.config();
-        let names = (&*service.name, &*method.name);
         let uri = Uri::builder().scheme("http").authority(&**upstream.name()).path_and_query(path).build();
         let depth = Limits::default().depth;
         Ok(Arc::new(Rpc {
@@ -225,7 +255,7 @@ impl<'a> Compiler<'a> {
             uri: uri.map_err(|error| format!("its path is no URI: {error}"))?,
             upstream: upstream.clone(),
             schema: self.schema.clone(),
-            settings: Settings::compile(self.config, upstream.name(), written, names, method.server_streaming),
+            settings: Settings::compile(self.config, upstream.name(), written, service, method),
             send: Limits { depth, output: written.limits.send },
             receive: written.limits.receive,
             print: Limits { depth, output: written.limits.receive.saturating_mul(JSON_GROWTH) },

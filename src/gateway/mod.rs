@@ -32,6 +32,6 @@ pub use pipeline::Gateway;
 pub use route::{Action, Binding, Route, Rpc};
 pub use service::Service;
 pub use settings::{Origin, Setting, Settings};
-pub use snapshot::{Row, Snapshot, Value};
+pub use snapshot::{Row, Serving, Snapshot, Value};
 pub use state::{Ask, Loaded, Outcome, Reason, Reload, Reloads, State};
 pub use worker::{Peer, Worker};

@@ -1,10 +1,12 @@
-//! What a method is allowed: `methods`' entries over its upstream's values over the defaults, key by key, each value with
-//! the place that it comes from.
+//! What a method is allowed: `methods`' entries over the `.proto`'s options over its upstream's values over the defaults,
+//! key by key, each value with the place that it comes from.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use transom_transcode::plan::{OutOptions, Unknown};
+use transom_transcode::schema::{self, Method, MethodPolicy, Service};
 
 use crate::config::{self, UnknownFields};
 
@@ -43,55 +45,72 @@ pub enum Origin {
     Default,
     /// This place of the configuration, such as `upstreams.booking.timeout`.
     Written(Box<str>),
+    /// An option in a `.proto`, such as `booking/booking.proto: booking.BookingService: (transom.service).upstream`.
+    Option(Box<str>),
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::Written(place) => f.write_str(place),
+            Self::Written(place) | Self::Option(place) => f.write_str(place),
         }
     }
 }
 
+impl Origin {
+    /// An option of a symbol.
+    pub(super) fn option(file: &str, symbol: &str, option: &str) -> Self {
+        Self::Option(format!("{file}: {symbol}: {option}").into())
+    }
+}
+
 impl Settings {
-    /// The settings of `service`/`method`, served by the upstream `name`.
+    /// The settings of a method that the upstream `name` serves.
     pub(super) fn compile(
         config: &config::Config,
         name: &str,
         upstream: &config::Upstream,
-        (service, method): (&str, &str),
-        server_streaming: bool,
+        service: &Service,
+        method: &Method,
     ) -> Self {
-        // Most specific first.
-        let entries: Vec<(String, &config::Method)> = [format!("{service}/{method}"), format!("{service}/*")]
-            .into_iter()
-            .filter_map(|key| config.methods.get(&key).map(|entry| (key, entry)))
-            .collect();
-        let layers = Layers { config, entries: &entries, upstream: name };
+        let layers = Layers { config, entries: &Entry::all(config, service, method), upstream: name };
         let refuse_or_ignore = |wish: UnknownFields| match wish {
             UnknownFields::Refuse => Unknown::Refuse,
             UnknownFields::Ignore => Unknown::Ignore,
         };
+        let flag = |key: &str, pick: fn(&config::Output) -> Option<bool>| {
+            let pick = |entry: &config::Method| pick(&entry.output);
+            layers.method(&["output", key], pick, Setting { value: false, from: Origin::Default }, |_, _| true)
+        };
+        let timeout = match method.server_streaming {
+            // A stream ends when it ends: a watch that is cut after a call's usual time is of no use.
+            true => Setting { value: None, from: Origin::Default },
+            false => layers.upstream(&["timeout"], Some(upstream.timeout)),
+        };
         Self {
-            timeout: match layers.method(&["timeout"], |entry| entry.timeout.map(Some)) {
-                Some(timeout) => timeout,
-                // A stream ends when it ends: a watch that is cut after a call's usual time is of no use.
-                None if server_streaming => Setting { value: None, from: Origin::Default },
-                None => layers.upstream(&["timeout"], Some(upstream.timeout)),
-            },
-            unknown_fields: layers.or(
+            timeout: layers.method(
+                &["timeout"],
+                |entry| entry.timeout.map(Some),
+                timeout,
+                |new, old| old.is_none() || new.is_some() && new <= old,
+            ),
+            unknown_fields: layers.method(
                 &["unknown_fields"],
                 |entry| entry.unknown_fields.map(refuse_or_ignore),
-                Unknown::Refuse,
+                Setting { value: Unknown::Refuse, from: Origin::Default },
+                |new, _| *new == Unknown::Refuse,
             ),
-            body: layers
-                .method(&["limits", "body"], |entry| entry.limits.body)
-                .unwrap_or_else(|| layers.upstream(&["limits", "send"], upstream.limits.send)),
-            emit_defaults: layers.or(&["output", "emit_defaults"], |entry| entry.output.emit_defaults, false),
-            enums_as_numbers: layers.or(&["output", "enums_as_numbers"], |entry| entry.output.enums_as_numbers, false),
-            proto_names: layers.or(&["output", "proto_names"], |entry| entry.output.proto_names, false),
-            int64_as_numbers: layers.or(&["output", "int64_as_numbers"], |entry| entry.output.int64_as_numbers, false),
+            body: layers.method(
+                &["limits", "body"],
+                |entry| entry.limits.body,
+                layers.upstream(&["limits", "send"], upstream.limits.send),
+                |new, old| new <= old,
+            ),
+            emit_defaults: flag("emit_defaults", |output| output.emit_defaults),
+            enums_as_numbers: flag("enums_as_numbers", |output| output.enums_as_numbers),
+            proto_names: flag("proto_names", |output| output.proto_names),
+            int64_as_numbers: flag("int64_as_numbers", |output| output.int64_as_numbers),
         }
     }
 
@@ -125,24 +144,87 @@ impl Settings {
     }
 }
 
+/// One place that may say something of a method, and what it says.
+struct Entry<'a> {
+    place: Place<'a>,
+    method: Cow<'a, config::Method>,
+}
+
+enum Place<'a> {
+    /// A key of `methods`.
+    Key(String),
+    /// An option in a `.proto`.
+    Option { file: &'a str, symbol: String, option: &'static str, reflected: bool },
+}
+
+impl<'a> Entry<'a> {
+    /// Whoever wins first: configuration over options, the method over its service.
+    fn all(config: &'a config::Config, service: &'a Service, method: &Method) -> Vec<Self> {
+        let keys = [&*method.name, "*"].map(|method| format!("{}/{method}", service.name));
+        let written = keys.into_iter().filter_map(|key| {
+            let method = config.methods.get(&key)?;
+            Some(Self { place: Place::Key(key), method: Cow::Borrowed(method) })
+        });
+        let options = [
+            (format!("{}.{}", service.name, method.name), "(transom.method)", &method.policy),
+            (service.name.to_string(), "(transom.service).methods", &service.policy.methods),
+        ];
+        let options = options.into_iter().map(|(symbol, option, policy)| Self {
+            place: Place::Option { file: &service.file, symbol, option, reflected: service.reflected },
+            method: Cow::Owned(as_written(policy)),
+        });
+        written.chain(options).collect()
+    }
+}
+
+/// An option as if configuration said it.
+fn as_written(policy: &MethodPolicy) -> config::Method {
+    config::Method {
+        timeout: policy.timeout,
+        unknown_fields: policy.unknown_fields.map(|wish| match wish {
+            schema::UnknownFields::Refuse => UnknownFields::Refuse,
+            schema::UnknownFields::Ignore => UnknownFields::Ignore,
+        }),
+        output: config::Output {
+            emit_defaults: policy.emit_defaults,
+            enums_as_numbers: policy.enums_as_numbers,
+            proto_names: policy.proto_names,
+            int64_as_numbers: policy.int64_as_numbers,
+        },
+        limits: config::MethodLimits { body: policy.body },
+    }
+}
+
 /// The places that a value may come from.
 struct Layers<'a> {
     config: &'a config::Config,
-    entries: &'a [(String, &'a config::Method)],
+    entries: &'a [Entry<'a>],
     upstream: &'a str,
 }
 
 impl Layers<'_> {
-    /// The value of the most specific entry that has this key.
-    fn method<T>(&self, key: &[&str], pick: impl Fn(&config::Method) -> Option<T>) -> Option<Setting<T>> {
-        self.entries.iter().find_map(|(name, entry)| {
-            let place = config::place(&[&["methods", name], key].concat());
-            Some(Setting { value: pick(entry)?, from: Origin::Written(place.into()) })
-        })
-    }
-
-    fn or<T>(&self, key: &[&str], pick: impl Fn(&config::Method) -> Option<T>, default: T) -> Setting<T> {
-        self.method(key, pick).unwrap_or(Setting { value: default, from: Origin::Default })
+    /// The value of the first entry that has this key, or `otherwise`. What server reflection brings must tighten that.
+    fn method<T>(
+        &self,
+        key: &[&str],
+        pick: impl Fn(&config::Method) -> Option<T>,
+        otherwise: Setting<T>,
+        tightens: impl Fn(&T, &T) -> bool,
+    ) -> Setting<T> {
+        for entry in self.entries {
+            let Some(value) = pick(&entry.method) else { continue };
+            let from = match &entry.place {
+                Place::Key(name) => Origin::Written(config::place(&[&["methods", name], key].concat()).into()),
+                Place::Option { file, symbol, option, reflected } => {
+                    if *reflected && !tightens(&value, &otherwise.value) {
+                        continue;
+                    }
+                    Origin::option(file, symbol, &format!("{option}.{}", key.join(".")))
+                }
+            };
+            return Setting { value, from };
+        }
+        otherwise
     }
 
     /// The upstream's value, written or by default.
@@ -154,40 +236,4 @@ impl Layers<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::{Origin, Settings};
-    use crate::config;
-
-    const CONFIG: &str = "
-        schema: { protos: [protos] }
-        upstreams:
-          library: { services: [library.v1.Library], endpoints: ['127.0.0.1:1'], timeout: 3s, limits: { send: 1KiB } }
-        methods:
-          library.v1.Library/*: { timeout: 2s, output: { emit_defaults: true, proto_names: true } }
-          library.v1.Library/GetBook: { unknown_fields: ignore, output: { proto_names: false } }
-    ";
-
-    fn written(place: &str) -> Origin {
-        Origin::Written(place.into())
-    }
-
-    fn settings(method: &str) -> Settings {
-        let config = config::parse(CONFIG, &|_| None).unwrap();
-        let upstream = &config.upstreams["library"];
-        Settings::compile(&config, "library", upstream, ("library.v1.Library", method), false)
-    }
-
-    #[test]
-    fn the_most_specific_entry_wins_key_by_key() {
-        let settings = settings("GetBook");
-        assert_eq!(settings.timeout.value, Some(Duration::from_secs(2)));
-        assert_eq!(settings.timeout.from, written("methods[\"library.v1.Library/*\"].timeout"));
-        assert!(settings.emit_defaults.value);
-        assert!(!settings.proto_names.value);
-        assert_eq!(settings.proto_names.from, written("methods[\"library.v1.Library/GetBook\"].output.proto_names"));
-        assert_eq!((settings.body.value, settings.body.from), (1024, written("upstreams.library.limits.send")));
-        assert_eq!(settings.enums_as_numbers.from, Origin::Default);
-    }
-}
+mod tests;

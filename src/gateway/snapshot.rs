@@ -9,6 +9,7 @@ use transom_transcode::router::{Captures, Found, Router};
 use transom_transcode::schema::Schema;
 
 use super::route::{Action, Route};
+use super::settings::Origin;
 use crate::config::{Config, Network};
 use crate::error::Error;
 use crate::upstream::Upstream;
@@ -21,6 +22,10 @@ pub struct Snapshot {
     pub schema: Arc<Schema>,
     /// The upstreams by name.
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// Which upstream serves a service, by its full name.
+    pub services: BTreeMap<Box<str>, Serving>,
+    /// What is no problem and may still surprise, a line each.
+    pub notes: Vec<String>,
     /// By HTTP method and path: `google.api.http` bindings and built-in endpoints.
     pub(super) rest: Router<Arc<Route>>,
     /// By `/pkg.Service/Method`.
@@ -63,8 +68,27 @@ impl Snapshot {
 
     /// A row for each way to an RPC, for people and machines.
     pub fn routes(&self) -> Vec<Row> {
-        self.routes.iter().filter_map(|route| Row::of(route)).collect()
+        self.routes.iter().filter_map(|route| Row::of(route, &self.services)).collect()
     }
+
+    /// Full names of the services that an upstream serves.
+    pub fn services_of<'a>(&'a self, upstream: &'a str) -> impl Iterator<Item = &'a str> {
+        self.services.iter().filter(move |(_, serving)| *serving.upstream == *upstream).map(|(name, _)| &**name)
+    }
+
+    /// The upstream that serves a service.
+    pub fn serving(&self, service: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(&*self.services.get(service)?.upstream)
+    }
+}
+
+/// Where a service is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serving {
+    /// The upstream's name.
+    pub upstream: Box<str>,
+    /// Who says so.
+    pub from: Origin,
 }
 
 /// One line of `transom routes` and `/routes`.
@@ -80,6 +104,8 @@ pub struct Row {
     pub kind: &'static str,
     /// The upstream that serves it.
     pub upstream: String,
+    /// Who says so: a key of the configuration, or an option in a .proto.
+    pub upstream_from: String,
     /// What it is allowed.
     pub settings: Vec<Value>,
 }
@@ -96,10 +122,11 @@ pub struct Value {
 }
 
 impl Row {
-    fn of(route: &Route) -> Option<Self> {
+    fn of(route: &Route, services: &BTreeMap<Box<str>, Serving>) -> Option<Self> {
         let Action::Call(binding) = &route.action else { return None };
         let rpc = &binding.rpc;
-        let value = |(key, value, from): (_, _, &super::Origin)| Value { key, value, from: from.to_string() };
+        let serving = rpc.name.split_once('/').and_then(|(service, _)| services.get(service));
+        let value = |(key, value, from): (_, _, &Origin)| Value { key, value, from: from.to_string() };
         Some(Self {
             method: route.method.to_string(),
             path: route.template.to_string(),
@@ -111,6 +138,7 @@ impl Row {
                 (true, true) => "bidi_stream",
             },
             upstream: rpc.upstream.name().to_string(),
+            upstream_from: serving.map(|serving| serving.from.to_string()).unwrap_or_default(),
             settings: rpc.settings.describe().into_iter().map(value).collect(),
         })
     }

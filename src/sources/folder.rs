@@ -1,6 +1,7 @@
 //! A folder of `.proto` files, compiled in this process.
 //!
-//! Imports are looked up in the folder first, then among what is built in: google/api, google/rpc, google/protobuf.
+//! Imports are looked up in the folder first, then among what is built in: google/api, google/rpc, google/protobuf,
+//! transom/options.proto.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -21,13 +22,14 @@ const MAX_DEPTH: usize = 32;
 const STACK: usize = 64 << 20;
 
 /// Files that need not be in the folder.
-const BUILT_IN: [(&str, &str); 6] = [
+const BUILT_IN: [(&str, &str); 7] = [
     ("google/api/annotations.proto", include_str!("../../proto/google/api/annotations.proto")),
     ("google/api/http.proto", include_str!("../../proto/google/api/http.proto")),
     ("google/api/httpbody.proto", include_str!("../../proto/google/api/httpbody.proto")),
     ("google/rpc/code.proto", include_str!("../../proto/google/rpc/code.proto")),
     ("google/rpc/error_details.proto", include_str!("../../proto/google/rpc/error_details.proto")),
     ("google/rpc/status.proto", include_str!("../../proto/google/rpc/status.proto")),
+    ("transom/options.proto", include_str!("../../proto/transom/options.proto")),
 ];
 
 /// The binary `FileDescriptorSet` of every `.proto` file in a folder, with all imports and custom options.

@@ -41,7 +41,6 @@ fn a_wrong_file_has_a_line_for_every_problem() {
         lines,
         [
             "FILE:1: listen: `:3000` is not an address to listen on; write `0.0.0.0:3000`",
-            "FILE:4: upstreams.a.services: is missing; write a list, each item a service's full name such as `pkg.Service`",
             "FILE:4: upstreams.a.endpoints[0]: `h` is not an endpoint; its port is missing; write `host:port`",
             "FILE:4: upstreams.a.service: unknown key; did you mean `services`?",
         ]
@@ -68,7 +67,7 @@ fn the_schema_is_json() {
     let output = transom(&["check", "--schema"]);
     assert_eq!(output.status.code(), Some(0));
     let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!(schema["properties"]["upstreams"]["additionalProperties"]["required"][0], "services");
+    assert_eq!(schema["properties"]["upstreams"]["additionalProperties"]["required"][0], "endpoints");
 }
 
 #[test]
@@ -119,4 +118,50 @@ fn what_serve_would_refuse_of_the_schema_is_told() {
     let (code, lines) = check_protos(UPSTREAM, "syntax = \"proto3\";\nmessage M { Missing m = 1; }\n");
     assert_eq!(code, Some(1));
     assert!(lines.len() == 1 && lines[0].contains("a.proto:2:"), "{lines:#?}");
+}
+
+#[test]
+fn a_service_registers_itself_by_its_proto() {
+    let config = "schema: { protos: protos }\nupstreams: { a: { endpoints: ['h:1'] }, b: { endpoints: ['h:2'] } }\n";
+    let proto = |upstream: &str, method: &str| {
+        format!(
+            "syntax = \"proto3\";\npackage a;\nimport \"google/api/annotations.proto\";\n\
+             import \"transom/options.proto\";\nmessage M {{ string id = 1; }}\nservice S {{\n  \
+             option (transom.service).upstream = \"{upstream}\";\n  \
+             rpc Get(M) returns (M) {{ option (google.api.http) = {{ get: \"/v1/{{id}}\" }}; {method} }}\n}}\n"
+        )
+    };
+    let written = |proto: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("transom.yaml");
+        fs::create_dir(folder.path().join("protos")).expect("a folder");
+        fs::write(folder.path().join("protos/a.proto"), proto).expect("written");
+        fs::write(&file, config).expect("written");
+        (folder, file)
+    };
+    let run = |command: &str, file: &Path| {
+        let output = transom(&[command, "--config", file.to_str().expect("UTF-8")]);
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+
+    let (_folder, file) = written(&proto("a", "option (transom.method) = { timeout: { seconds: 2 } };"));
+    let (code, out, err) = run("routes", &file);
+    assert_eq!(code, Some(0), "{err}");
+    let row = out.lines().nth(1).expect("a route").split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(row, "GET /v1/{id} a.S/Get a 2s (a.proto: a.S.Get: (transom.method).timeout) default");
+    let (_, out, _) = run("check", &file);
+    assert!(out.starts_with("note: upstreams.b serves nothing"), "{out}");
+
+    let (_folder, file) = written(&proto("aa", ""));
+    let (code, out, _) = run("check", &file);
+    assert_eq!(code, Some(0));
+    let note =
+        "note: a.proto: a.S: (transom.service).upstream names `aa`, which no upstream is called; did you mean `a`?";
+    assert!(out.lines().any(|line| line == note), "{out}");
+
+    let (_folder, file) = written(&proto("a", "option (transom.method).timeout = { seconds: -2 };"));
+    let (code, _, err) = run("check", &file);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("a.proto: a.S.Get: option (transom.method).timeout is not from 1 ms to 24 h"), "{err}");
 }

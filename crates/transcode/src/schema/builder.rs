@@ -37,17 +37,31 @@ pub struct Builder {
 pub(super) struct Source {
     pub(super) file: File,
     set: String,
+    pub(super) reflected: bool,
 }
 
 impl Builder {
     /// Adds every file of a binary `FileDescriptorSet`; `source` names the set in problems.
     ///
-    /// A file that came before is read over if it declares the same, else it is a problem naming both sets. Of the
-    /// files directly in google/api, protobuf, rpc and type only the first copy counts, since every compiler and project brings its own.
+    /// A file that came before is read over if it declares the same, else it is a problem naming both sets. Of
+    /// transom/options.proto and the files directly in google/api, protobuf, rpc and type only the first copy counts,
+    /// since every compiler and project brings its own.
     ///
     /// # Errors
     /// Every file of the set that cannot be read or contradicts an earlier one; the others are added.
     pub fn add(&mut self, bytes: &[u8], source: &str) -> Result<(), Vec<Problem>> {
+        self.add_set(bytes, source, false)
+    }
+
+    /// Adds what a server said of itself by reflection; see [`Service::reflected`](super::Service::reflected).
+    ///
+    /// # Errors
+    /// As [`Builder::add`].
+    pub fn add_reflected(&mut self, bytes: &[u8], source: &str) -> Result<(), Vec<Problem>> {
+        self.add_set(bytes, source, true)
+    }
+
+    fn add_set(&mut self, bytes: &[u8], source: &str, reflected: bool) -> Result<(), Vec<Problem>> {
         let set = FileSet::decode(bytes).map_err(|error| {
             let message = format!(
                 "not a FileDescriptorSet ({error}): write one with `transom descriptors`, `buf build -o FILE.binpb` \
@@ -61,7 +75,7 @@ impl Builder {
         let mut problems = Vec::new();
         for (at, bytes) in set.files.iter().enumerate() {
             match File::decode(bytes.as_slice()) {
-                Ok(file) => problems.extend(self.add_file(file, source)),
+                Ok(file) => problems.extend(self.add_file(file, source, reflected)),
                 Err(error) => {
                     problems.push(Problem::new(source, "", format!("file {at} of the set cannot be read: {error}")));
                 }
@@ -70,7 +84,7 @@ impl Builder {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    fn add_file(&mut self, file: File, source: &str) -> Option<Problem> {
+    fn add_file(&mut self, file: File, source: &str, reflected: bool) -> Option<Problem> {
         if file.name.is_empty() {
             return Some(Problem::new(source, "", "the set holds a file without a name"));
         }
@@ -89,7 +103,7 @@ impl Builder {
             return Some(Problem::new(file.name, "", message));
         }
         self.by_name.insert(file.name.clone(), self.files.len());
-        self.files.push(Source { file, set: source.to_owned() });
+        self.files.push(Source { file, set: source.to_owned(), reflected });
         None
     }
 
@@ -102,7 +116,7 @@ impl Builder {
         for file in set.files.iter().filter_map(|bytes| File::decode(bytes.as_slice()).ok()) {
             if !self.by_name.contains_key(&file.name) {
                 self.by_name.insert(file.name.clone(), self.files.len());
-                self.files.push(Source { file, set: "the built-in set".to_owned() });
+                self.files.push(Source { file, set: "the built-in set".to_owned(), reflected: false });
             }
         }
         compile(&self.files)
@@ -110,5 +124,5 @@ impl Builder {
 }
 
 fn is_shared(file: &str) -> bool {
-    file.rsplit_once('/').is_some_and(|(folder, _)| SHARED.contains(&folder))
+    file == "transom/options.proto" || file.rsplit_once('/').is_some_and(|(folder, _)| SHARED.contains(&folder))
 }

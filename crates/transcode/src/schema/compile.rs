@@ -8,8 +8,8 @@ use super::builder::Source;
 use super::descriptor::{EnumOptions, EnumType, FieldType, File, FileOptions, MessageOptions, MessageType};
 use super::features::Features;
 use super::names::Names;
-use super::{Enum, EnumId, Field, Message, MessageId, Problem, Schema, Service, Symbol, WellKnown};
-use super::{field, index, service, well_known};
+use super::{Enum, EnumId, Field, Message, MessageId, Problem, Schema, Service, ServicePolicy, Symbol, WellKnown};
+use super::{field, index, policy, service, well_known};
 
 /// Slots are `u16`, and the largest two values are not slots.
 const MAX_FIELDS: usize = 65_534;
@@ -21,7 +21,7 @@ const MAX_NAME: usize = 1_024;
 pub(super) fn compile(files: &[Source]) -> Result<Schema, Vec<Problem>> {
     let mut pass = Pass::default();
     for source in files {
-        pass.declare_file(&source.file);
+        pass.declare_file(source);
     }
     pass.compile_fields();
     pass.compile_extensions();
@@ -57,7 +57,8 @@ struct Extension<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn declare_file(&mut self, file: &'a File) {
+    fn declare_file(&mut self, source: &'a Source) {
+        let file = &source.file;
         let mut problem = |message| self.problems.push(Problem::new(&file.name, "", message));
         let options: FileOptions = match decode(&file.options) {
             Ok(options) => options,
@@ -81,7 +82,13 @@ impl<'a> Pass<'a> {
         for (proto, index) in file.services.iter().zip(self.schema.services.len()..) {
             let name = join(&file.package, &proto.name);
             self.declare(file, &name, &proto.name, Symbol::Service(index as u32));
-            self.schema.services.push(Service { name: name.into(), file: (*file.name).into(), methods: vec![] });
+            let policy = policy::of_service(&proto.options).unwrap_or_else(|why| {
+                self.problem(file, &name, &why);
+                ServicePolicy::default()
+            });
+            let (name, file) = (name.into(), (*file.name).into());
+            let reflected = source.reflected;
+            self.schema.services.push(Service { name, file, methods: vec![], policy, reflected });
         }
     }
 

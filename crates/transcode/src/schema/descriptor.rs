@@ -1,7 +1,7 @@
 //! `google/protobuf/descriptor.proto` as this crate reads it.
 //!
 //! Options are kept as the raw bytes that they came in, so that none is lost, and are decoded a second time with the
-//! structs at the end, in which editions' features and `google.api.http` are ordinary fields.
+//! structs at the end, in which editions' features, `google.api.http` and `transom.*` are ordinary fields.
 
 use prost::Message;
 
@@ -122,6 +122,8 @@ pub(super) struct ServiceType {
     pub(super) name: String,
     #[prost(message, repeated, tag = "2")]
     pub(super) methods: Vec<MethodType>,
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub(super) options: Vec<Vec<u8>>,
 }
 
 /// `MethodDescriptorProto`.
@@ -180,11 +182,20 @@ pub(super) struct EnumOptions {
     pub(super) features: Option<FeatureSet>,
 }
 
-/// `MethodOptions`: what is read of it, the `google.api.http` extension as an ordinary field.
+/// `ServiceOptions`: what is read of it, the `transom.service` extension as an ordinary field.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ServiceOptions {
+    #[prost(message, optional, tag = "87267")]
+    pub(super) policy: Option<ServicePolicy>,
+}
+
+/// `MethodOptions`: what is read of it, the `google.api.http` and `transom.method` extensions as ordinary fields.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct MethodOptions {
     #[prost(int32, tag = "34")]
     pub(super) idempotency: i32,
+    #[prost(message, optional, tag = "87267")]
+    pub(super) policy: Option<MethodPolicy>,
     #[prost(message, optional, tag = "72295728")]
     pub(super) http: Option<HttpRule>,
 }
@@ -243,4 +254,55 @@ pub(super) struct CustomPattern {
     pub(super) kind: String,
     #[prost(string, tag = "2")]
     pub(super) path: String,
+}
+
+/// `transom.ServicePolicy`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ServicePolicy {
+    #[prost(string, tag = "1")]
+    pub(super) upstream: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) methods: Option<MethodPolicy>,
+}
+
+/// `transom.MethodPolicy`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct MethodPolicy {
+    #[prost(message, optional, tag = "1")]
+    pub(super) timeout: Option<Duration>,
+    #[prost(int32, tag = "2")]
+    pub(super) unknown_fields: i32,
+    #[prost(message, optional, tag = "3")]
+    pub(super) output: Option<Output>,
+    #[prost(message, optional, tag = "4")]
+    pub(super) limits: Option<RequestLimits>,
+}
+
+/// `google.protobuf.Duration`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Duration {
+    #[prost(int64, tag = "1")]
+    pub(super) seconds: i64,
+    #[prost(int32, tag = "2")]
+    pub(super) nanos: i32,
+}
+
+/// `transom.Output`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Output {
+    #[prost(bool, optional, tag = "1")]
+    pub(super) emit_defaults: Option<bool>,
+    #[prost(bool, optional, tag = "2")]
+    pub(super) enums_as_numbers: Option<bool>,
+    #[prost(bool, optional, tag = "3")]
+    pub(super) proto_names: Option<bool>,
+    #[prost(bool, optional, tag = "4")]
+    pub(super) int64_as_numbers: Option<bool>,
+}
+
+/// `transom.Limits`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct RequestLimits {
+    #[prost(uint64, optional, tag = "1")]
+    pub(super) body: Option<u64>,
 }

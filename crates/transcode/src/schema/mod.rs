@@ -10,6 +10,7 @@ mod features;
 mod field;
 mod index;
 mod names;
+mod policy;
 mod problem;
 mod service;
 mod well_known;
@@ -17,6 +18,7 @@ mod well_known;
 use hashbrown::HashMap;
 
 pub use builder::Builder;
+pub use policy::{MethodPolicy, ServicePolicy, UnknownFields};
 pub use problem::Problem;
 
 /// Everything that the loaded descriptor sets declare.
@@ -210,6 +212,10 @@ pub struct Service {
     pub file: Box<str>,
     /// Its methods in order of declaration.
     pub methods: Vec<Method>,
+    /// What it says of itself by `(transom.service)`.
+    pub policy: ServicePolicy,
+    /// It came by server reflection: from whoever answers at the upstream's address, not from a file here.
+    pub reflected: bool,
 }
 
 /// An RPC.
@@ -229,6 +235,8 @@ pub struct Method {
     pub idempotency: Idempotency,
     /// Its `google.api.http` bindings, `additional_bindings` flattened behind the first.
     pub http: Vec<HttpRule>,
+    /// What it says of itself by `(transom.method)`.
+    pub policy: MethodPolicy,
     /// The raw bytes of its `MethodOptions`, unknown options included.
     pub options: Box<[u8]>,
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::compile::{decode, is_identifier, join};
 use super::descriptor::{self, MethodOptions, MethodType, Pattern, ServiceType};
 use super::names::Names;
+use super::policy;
 use super::{HttpRule, Idempotency, Method, Problem, Schema, Symbol};
 
 /// The methods of a service, and everything that is wrong with them.
@@ -46,6 +47,7 @@ fn compile_method(names: &Names<'_>, proto: &MethodType) -> Result<Method, Strin
             _ => Idempotency::Unknown,
         },
         http: options.http.as_ref().map_or(Ok(Vec::new()), http_rules)?,
+        policy: policy::of_method(&proto.options, &options)?,
         options: proto.options.concat().into(),
     })
 }

@@ -2,6 +2,7 @@
 
 mod editions;
 mod hostile;
+mod policy;
 mod problems;
 
 use super::*;

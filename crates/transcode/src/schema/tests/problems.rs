@@ -70,7 +70,7 @@ fn wrong_fields() {
             values: vec![EnumValue { name: "A".into(), number: 0 }],
             options: vec![],
         }],
-        services: vec![ServiceType { name: "S".into(), methods: vec![] }],
+        services: vec![ServiceType { name: "S".into(), methods: vec![], options: vec![] }],
         ..proto3("a.proto")
     };
     refuses(
@@ -149,7 +149,7 @@ fn wrong_services() {
         name: name.into(),
         input: input.into(),
         output: ".M".into(),
-        options: vec![MethodOptions { idempotency: 0, http }.encode_to_vec()],
+        options: vec![MethodOptions { idempotency: 0, policy: None, http }.encode_to_vec()],
         ..MethodType::default()
     };
     let rule = |pattern, additional_bindings| {
@@ -170,7 +170,7 @@ fn wrong_services() {
         method("a-b", ".M", None),
     ];
     let other = File { messages: vec![message("M", vec![])], ..proto3("m.proto") };
-    let services = vec![ServiceType { name: "S".into(), methods }];
+    let services = vec![ServiceType { name: "S".into(), methods, options: vec![] }];
     let file = File { package: "p".into(), services, ..proto3("a.proto") };
     let problems = schema(&encode(&[other, file])).unwrap_err();
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();

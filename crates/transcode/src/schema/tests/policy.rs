@@ -1,0 +1,74 @@
+//! `transom/options.proto`: what is read, and what is refused.
+
+use std::time::Duration;
+
+use super::*;
+
+const OPTIONS: &str = include_str!("../../../../../proto/transom/options.proto");
+
+fn compiled(options: &str, service: &str, method: &str) -> Result<Schema, Vec<Problem>> {
+    struct Files([(&'static str, String); 2]);
+    impl protox::file::FileResolver for Files {
+        fn open_file(&self, name: &str) -> Result<protox::file::File, protox::Error> {
+            match self.0.iter().find(|(own, _)| *own == name) {
+                Some((_, text)) => protox::file::File::from_source(name, text),
+                None => protox::file::GoogleFileResolver::new().open_file(name),
+            }
+        }
+    }
+    let text = format!(
+        "syntax = \"proto3\"; package p; import \"transom/options.proto\"; message M {{}}
+         service S {{ {service} rpc Get(M) returns (M) {{ {method} }} }}"
+    );
+    let files = Files([("a.proto", text), ("transom/options.proto", options.to_owned())]);
+    let mut compiler = protox::Compiler::with_file_resolver(files);
+    compiler.include_imports(true).open_file("a.proto").unwrap_or_else(|error| panic!("{error:?}"));
+    schema(&compiler.encode_file_descriptor_set())
+}
+
+#[test]
+fn what_services_and_methods_say_is_read() {
+    let schema = compiled(
+        OPTIONS,
+        "option (transom.service) = { upstream: \"u\" methods: { unknown_fields: IGNORE limits: { body: 10 } } };",
+        "option (transom.method).timeout = { seconds: 1 nanos: 500000000 };
+         option (transom.method).output.emit_defaults = true; option (transom.method).output.proto_names = false;",
+    )
+    .unwrap();
+    let service = &schema.services[0];
+    assert_eq!(&*service.policy.upstream, "u");
+    let methods = MethodPolicy { unknown_fields: Some(UnknownFields::Ignore), body: Some(10), ..Default::default() };
+    assert_eq!(service.policy.methods, methods);
+    let method = MethodPolicy {
+        timeout: Some(Duration::from_millis(1500)),
+        emit_defaults: Some(true),
+        proto_names: Some(false),
+        ..Default::default()
+    };
+    assert_eq!(service.methods[0].policy, method);
+}
+
+#[test]
+fn a_value_out_of_bounds_is_a_problem() {
+    for (option, wrong) in [
+        ("timeout = {}", "timeout is not from 1 ms to 24 h"),
+        ("timeout = { seconds: 86401 }", "timeout is not from 1 ms to 24 h"),
+        ("timeout = { nanos: -1 }", "timeout is not from 1 ms to 24 h"),
+        ("limits.body = 0", "limits.body is not from 1 to"),
+    ] {
+        let problems = compiled(OPTIONS, "", &format!("option (transom.method).{option};")).unwrap_err();
+        assert!(problems[0].message.contains(wrong), "{problems:?}");
+        assert_eq!((&*problems[0].file, &*problems[0].symbol), ("a.proto", "p.S.Get"));
+    }
+}
+
+#[test]
+fn an_option_of_a_newer_version_is_a_problem_and_not_ignored() {
+    let newer = OPTIONS
+        .replace("message Output {", "message Output { bool pretty = 99;")
+        .replace("message ServicePolicy {", "message ServicePolicy { string owner = 98;");
+    let problems = compiled(&newer, "", "option (transom.method).output.pretty = true;").unwrap_err();
+    assert!(problems[0].message.contains("(transom.method) has a field 99"), "{problems:?}");
+    let problems = compiled(&newer, "option (transom.service).owner = \"x\";", "").unwrap_err();
+    assert!(problems[0].message.contains("(transom.service) has a field 98"), "{problems:?}");
+}

@@ -1,0 +1,116 @@
+//! Who wins, and what reflected options may not do.
+
+use std::time::Duration;
+
+use transom_transcode::plan::Unknown;
+use transom_transcode::schema::{Idempotency, MessageId, Method, MethodPolicy, Service, ServicePolicy, UnknownFields};
+
+use super::{Origin, Settings};
+use crate::config;
+
+const CONFIG: &str = "
+    schema: { protos: [protos] }
+    upstreams:
+      library: { services: [library.v1.Library], endpoints: ['127.0.0.1:1'], timeout: 3s, limits: { send: 1KiB } }
+    methods:
+      library.v1.Library/*: { timeout: 2s, output: { emit_defaults: true, proto_names: true } }
+      library.v1.Library/GetBook: { unknown_fields: ignore, output: { proto_names: false } }
+";
+
+const BARE: &str = "
+    schema: { protos: [protos] }
+    upstreams:
+      library: { services: [library.v1.Library], endpoints: ['127.0.0.1:1'], timeout: 3s, limits: { send: 1KiB } }
+";
+
+fn service() -> Service {
+    Service {
+        name: "library.v1.Library".into(),
+        file: "library.proto".into(),
+        methods: Vec::new(),
+        policy: ServicePolicy::default(),
+        reflected: false,
+    }
+}
+
+fn method(policy: MethodPolicy) -> Method {
+    Method {
+        name: "GetBook".into(),
+        input: MessageId(0),
+        output: MessageId(0),
+        client_streaming: false,
+        server_streaming: false,
+        idempotency: Idempotency::Unknown,
+        http: Vec::new(),
+        policy,
+        options: Box::default(),
+    }
+}
+
+fn settings(config: &str, service: &Service, method: &Method) -> Settings {
+    let config = config::parse(config, &|_| None).unwrap();
+    Settings::compile(&config, "library", &config.upstreams["library"], service, method)
+}
+
+fn written(place: &str) -> Origin {
+    Origin::Written(place.into())
+}
+
+#[test]
+fn the_most_specific_entry_wins_key_by_key() {
+    let settings = settings(CONFIG, &service(), &method(MethodPolicy::default()));
+    assert_eq!(settings.timeout.value, Some(Duration::from_secs(2)));
+    assert_eq!(settings.timeout.from, written("methods[\"library.v1.Library/*\"].timeout"));
+    assert!(settings.emit_defaults.value);
+    assert!(!settings.proto_names.value);
+    assert_eq!(settings.proto_names.from, written("methods[\"library.v1.Library/GetBook\"].output.proto_names"));
+    assert_eq!((settings.body.value, settings.body.from), (1024, written("upstreams.library.limits.send")));
+    assert_eq!(settings.enums_as_numbers.from, Origin::Default);
+}
+
+#[test]
+fn configuration_wins_over_options_and_options_over_defaults() {
+    let seconds = Duration::from_secs;
+    let own = MethodPolicy { timeout: Some(seconds(30)), proto_names: Some(true), ..MethodPolicy::default() };
+    let all = MethodPolicy {
+        timeout: Some(seconds(20)),
+        enums_as_numbers: Some(true),
+        unknown_fields: Some(UnknownFields::Ignore),
+        body: Some(1 << 20),
+        ..MethodPolicy::default()
+    };
+    let service = Service { policy: ServicePolicy { upstream: "".into(), methods: all }, ..service() };
+
+    let optioned = settings(BARE, &service, &method(own));
+    assert_eq!(optioned.timeout.value, Some(seconds(30)));
+    let place = "library.proto: library.v1.Library.GetBook: (transom.method).timeout";
+    assert_eq!(optioned.timeout.from, Origin::Option(place.into()));
+    let place = "library.proto: library.v1.Library: (transom.service).methods.output.enums_as_numbers";
+    assert_eq!((optioned.enums_as_numbers.value, optioned.enums_as_numbers.from), (true, Origin::Option(place.into())));
+    assert_eq!((optioned.unknown_fields.value, optioned.body.value), (Unknown::Ignore, 1 << 20));
+
+    let configured = settings(CONFIG, &service, &method(own));
+    assert_eq!(configured.timeout.from, written("methods[\"library.v1.Library/*\"].timeout"));
+    assert_eq!((configured.timeout.value, configured.proto_names.value), (Some(seconds(2)), false));
+}
+
+#[test]
+fn reflected_options_tighten_and_never_loosen() {
+    let service = Service { reflected: true, ..service() };
+    let loose = MethodPolicy {
+        timeout: Some(Duration::from_secs(4)),
+        unknown_fields: Some(UnknownFields::Ignore),
+        body: Some(1025),
+        ..MethodPolicy::default()
+    };
+    let kept = settings(BARE, &service, &method(loose));
+    assert_eq!((kept.timeout.value, kept.body.value), (Some(Duration::from_secs(3)), 1024));
+    assert_eq!((kept.unknown_fields.value, kept.unknown_fields.from), (Unknown::Refuse, Origin::Default));
+
+    let tight = MethodPolicy { timeout: Some(Duration::from_secs(1)), body: Some(1000), ..loose };
+    let tightened = settings(BARE, &service, &method(tight));
+    assert_eq!((tightened.timeout.value, tightened.body.value), (Some(Duration::from_secs(1)), 1000));
+
+    let watch = Method { server_streaming: true, ..method(loose) };
+    assert_eq!(settings(BARE, &service, &watch).timeout.value, Some(Duration::from_secs(4)), "no limit is looser");
+}
