@@ -20,6 +20,11 @@ pub static X_HTTP_CODE: HeaderName = HeaderName::from_static("x-http-code");
 /// `x-request-timeout`: a client's deadline in seconds.
 pub static X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 
+/// How a side's messages are compressed.
+pub static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+/// How the other side's may be.
+pub static GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
 /// Room for a call's usual metadata, ours and the protocol's own, without growing.
 const USUAL: usize = 12;
 
@@ -35,14 +40,19 @@ pub fn from_rest(headers: &HeaderMap, known: &Known<'_>) -> HeaderMap {
     metadata
 }
 
-/// The metadata of a gRPC request: all but what is kept back. `te` and `content-type` are what makes it gRPC.
-pub fn from_grpc(headers: &HeaderMap, known: &Known<'_>) -> HeaderMap {
+/// The metadata of an RPC's own envelopes: all but what is kept back. `te` and `content-type` are what makes it gRPC; how
+/// messages are compressed crosses with messages that are `opaque` alone.
+pub fn from_rpc(headers: &HeaderMap, known: &Known<'_>, opaque: bool) -> HeaderMap {
     let named = known.named_by_connection();
     let mut metadata = HeaderMap::with_capacity(headers.len() + USUAL);
     for (name, value) in headers {
         if !kept_back(name.as_str()) && !named.iter().any(|dropped| dropped == name.as_str()) {
             metadata.append(name.clone(), crossing(name, value));
         }
+    }
+    if !opaque {
+        metadata.remove(&GRPC_ENCODING);
+        metadata.remove(&GRPC_ACCEPT_ENCODING);
     }
     metadata
 }

@@ -13,7 +13,7 @@ use crate::body::Body;
 pub use accept::Form;
 pub use error::{error, status_json};
 pub use request::{admit, read};
-pub use stream::{Messages, Translate};
+pub use stream::{Stream, stream_reply};
 
 /// The content type of every JSON answer.
 static APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");

@@ -12,9 +12,9 @@ use transom_transcode::status::Code;
 use super::route::{Action, Route};
 use super::worker::{Peer, Worker};
 use crate::body::{Body, End, Guard};
-use crate::envelope::{grpc, metadata, rest};
+use crate::envelope::{Dialect, grpc, metadata, rest};
 use crate::error::Error;
-use crate::telemetry::{Dialect, Entry, RequestId};
+use crate::telemetry::{Entry, RequestId};
 use crate::upstream::{Failure, FailureKind};
 
 /// One request in flight; its answer's body carries it to the end.
@@ -92,16 +92,20 @@ impl Call {
         self.endpoint = failure.endpoint.take();
         self.cause = Some(std::mem::take(&mut failure.cause)).filter(|cause| !cause.is_empty());
         if let FailureKind::Status(answer) = &mut failure.kind {
-            let metadata = (std::mem::take(&mut answer.headers), std::mem::take(&mut answer.trailers));
-            self.beside = Some(Box::new(metadata));
+            self.beside(std::mem::take(&mut answer.headers), std::mem::take(&mut answer.trailers));
         }
         failure.into()
+    }
+
+    /// The upstream's metadata beside an error of its own.
+    pub(super) fn beside(&mut self, headers: HeaderMap, trailers: HeaderMap) {
+        self.beside = Some(Box::new((headers, trailers)));
     }
 
     /// The answer to a call that went wrong before its head was sent, in its client's dialect.
     pub(super) fn refuse(&mut self, error: &Error) -> Response<Body> {
         let mut response = match self.dialect {
-            Dialect::Grpc => grpc::error(error),
+            Dialect::Grpc(codec) => grpc::error(error, codec),
             Dialect::Rest | Dialect::Http => {
                 let schema = self.route.as_ref().and_then(|route| match &route.action {
                     Action::Call(binding) => Some(&*binding.rpc.schema),
@@ -113,7 +117,7 @@ impl Call {
         if let Some(beside) = self.beside.take() {
             for metadata in [&beside.0, &beside.1] {
                 match self.dialect {
-                    Dialect::Grpc => metadata::append_grpc(metadata, response.headers_mut()),
+                    Dialect::Grpc(_) => metadata::append_grpc(metadata, response.headers_mut()),
                     // An error has its status by the table, whatever the upstream wishes.
                     Dialect::Rest | Dialect::Http => drop(metadata::to_rest(metadata, response.headers_mut())),
                 }
@@ -171,7 +175,7 @@ impl Drop for Call {
             None => ("", "", &self.worker.unrouted),
         };
         self.worker.metrics.in_flight().dec();
-        metrics.record(self.dialect, outcome.code, elapsed);
+        metrics.record(self.dialect.name(), outcome.code, elapsed);
         self.worker.log.write(&Entry {
             request_id: self.id.as_str(),
             client: self.client,
@@ -179,7 +183,7 @@ impl Drop for Call {
             path: self.uri.path(),
             route,
             rpc,
-            dialect: self.dialect,
+            dialect: self.dialect.name(),
             status: outcome.status,
             code: outcome.code,
             elapsed,

@@ -9,12 +9,14 @@
 //! worker     what a call finds where it runs
 //! call       one request in flight; dropped, it is logged and counted
 //! translate  the translator at work for a call
-//! stream     a server stream over REST, printed while it is sent
+//! codec      the same for a stream, message by message
+//! stream     calls whose messages stream, in every envelope
 //! pipeline   detect → route → admit → translate → send → translate back → finish
 //! service    the pipeline as a tower::Service
 //! ```
 
 mod call;
+mod codec;
 mod compile;
 mod pipeline;
 mod route;

@@ -17,14 +17,14 @@ use transom_transcode::to_wire::{Input, SystemParameters};
 use super::call::Call;
 use super::route::{Action, Route, Rpc};
 use super::state::State;
-use super::stream::server_stream;
+use super::stream::{Asking, stream};
 use super::translate::{frame, print};
 use super::worker::{Peer, Worker};
 use crate::body::Body;
 use crate::envelope::head::Known;
-use crate::envelope::{content_type, grpc, metadata, origin, rest};
+use crate::envelope::stream::{Stop, opaque};
+use crate::envelope::{Codec, Dialect, content_type, grpc, metadata, origin, rest};
 use crate::error::Error;
-use crate::telemetry::Dialect;
 use crate::upstream::Outgoing;
 
 /// The gateway: from a request to its answer.
@@ -83,6 +83,9 @@ impl Gateway {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         // Route. One host first: a path is looked up for no request that leaves open whom it is for.
+        if head.method == Method::CONNECT {
+            return Err(Error::bad_request("CONNECT is not served here: this is no proxy for tunnels"));
+        }
         let known = Known::of(&head.headers);
         let host = known.host(&head.uri)?;
         let mut captured = Captured::new();
@@ -94,12 +97,17 @@ impl Gateway {
 
         // Admit, by the head alone.
         let outgoing = admit(call, peer, rpc, head, &known, host)?;
-        if call.dialect == Dialect::Grpc {
-            let (body, stop) = grpc::Watched::new(body, rpc.send.output);
+        if call.dialect == Dialect::Grpc(Codec::Proto) {
+            let stop = Stop::default();
+            let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
             let reply = rpc.upstream.stream(&call.worker.pool, outgoing, body).await;
             let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
-            let frames = grpc::Frames::new(reply.body, rpc.receive, stop);
-            return Ok(grpc::reply(reply.headers, frames));
+            let frames = opaque::Frames::new(reply.body, rpc.receive, stop, grpc::Frames);
+            return Ok(grpc::reply(reply.headers, Codec::Proto, Body::streamed(frames)));
+        }
+        if call.dialect.is_rpc() {
+            let asking = Asking::stream(call, binding, body);
+            return Box::pin(stream(call, binding, binding.out.clone(), head, outgoing, asking)).await;
         }
         if rpc.client_streaming {
             let message = "this method takes a stream of messages: call it as gRPC";
@@ -120,8 +128,7 @@ impl Gateway {
 
         // Send.
         if rpc.server_streaming {
-            let form = rest::Form::of(&head.headers);
-            return Box::pin(server_stream(call, rpc, out, form, outgoing, message)).await;
+            return Box::pin(stream(call, binding, out, head, outgoing, Asking::Whole(message))).await;
         }
         let reply = rpc.upstream.unary(&call.worker.pool, outgoing, message).await;
         let reply = reply.map_err(|failure| call.failed(failure))?;
@@ -142,7 +149,7 @@ impl Gateway {
         let snapshot = self.state.snapshot.load();
         call.client = origin::client(&head.headers, peer.ip(), snapshot.trusted_proxies());
         let path = head.uri.path();
-        let route = if call.dialect == Dialect::Grpc {
+        let route = if call.dialect.is_rpc() {
             snapshot.find_rpc(path).ok_or(Error::NoRoute)?
         } else {
             let mut working = call.worker.working.lock();
@@ -178,7 +185,7 @@ impl Gateway {
     }
 }
 
-/// What the head alone decides: no tunnel, a deadline. What goes to the upstream with every message is complete from
+/// What the head alone decides: a deadline. What goes to the upstream with every message is complete from
 /// here.
 fn admit(
     call: &Call,
@@ -188,12 +195,9 @@ fn admit(
     known: &Known<'_>,
     host: HeaderValue,
 ) -> Result<Outgoing, Error> {
-    if head.method == Method::CONNECT {
-        return Err(Error::bad_request("CONNECT is not served here"));
-    }
     let deadline = call.deadline(rpc.settings.timeout.value, known.timeout()?);
     let mut headers = match call.dialect {
-        Dialect::Grpc => metadata::from_grpc(&head.headers, known),
+        Dialect::Grpc(_) => metadata::from_rpc(&head.headers, known, call.dialect.is_opaque()),
         Dialect::Rest | Dialect::Http => metadata::from_rest(&head.headers, known),
     };
     let forwarded = origin::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip());

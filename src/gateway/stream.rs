@@ -1,74 +1,102 @@
-//! A server stream over REST: one message there, many back, printed while they are sent.
+//! Calls whose messages stream: opened here, then carried by their bodies.
 
-use std::sync::Arc;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::Response;
+use http::request::Parts;
 use tokio::time::timeout;
 use transom_transcode::plan::OutPlan;
 
 use super::call::Call;
-use super::route::Rpc;
-use super::translate::print_into;
-use super::worker::Worker;
-use crate::body::Body;
-use crate::envelope::metadata;
-use crate::envelope::rest::{Form, Messages, Translate, status_json};
+use super::codec::{FromWire, ToWire};
+use super::route::Binding;
+use crate::body::{Body, Broken};
+use crate::envelope::stream::opaque::{Frames, Watched};
+use crate::envelope::stream::{Prefixed, Replies, Requests, Stop, Writer};
+use crate::envelope::{Dialect, grpc, rest};
 use crate::error::Error;
-use crate::upstream::{Outgoing, status_of};
+use crate::upstream::{Outgoing, ReplyBody};
 
-/// A server stream's head waits this long for the first message.
+/// A REST server stream's head waits this long for the first message.
 const FIRST_MESSAGE: Duration = Duration::from_secs(1);
 
-/// One message there, a stream back, in the form that the client accepts.
-pub(super) async fn server_stream(
+/// What a call asks its upstream.
+pub(super) enum Asking {
+    /// All of it is at hand, in its frame: it can be sent again.
+    Whole(Bytes),
+    /// Frames as they come. One kind of body, whatever the envelope.
+    Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = Broken> + Send>>, Stop),
+}
+
+impl Asking {
+    /// The client's messages, in an envelope that streams.
+    pub(super) fn stream<B>(call: &Call, binding: &Binding, body: B) -> Self
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let (stop, limit) = (Stop::default(), binding.rpc.send.output);
+        if call.dialect.is_opaque() {
+            return Self::Stream(Box::pin(Watched::new(body, limit, stop.clone())), stop);
+        }
+        let codec = ToWire::new(&call.worker, binding, call.dialect.codec());
+        Self::Stream(Box::pin(Requests::new(body, Prefixed::new(limit), codec, stop.clone())), stop)
+    }
+}
+
+/// Asks, and answers with a stream.
+pub(super) async fn stream(
     call: &mut Call,
-    rpc: &Arc<Rpc>,
+    binding: &Binding,
     out: OutPlan,
-    form: Form,
+    head: &Parts,
     outgoing: Outgoing,
-    message: Bytes,
+    asking: Asking,
 ) -> Result<Response<Body>, Error> {
-    let reply = rpc.upstream.server_stream(&call.worker.pool, outgoing, message).await;
-    let reply = reply.map_err(|failure| call.failed(failure))?;
-    let printed = Printed { worker: call.worker.clone(), rpc: rpc.clone(), out };
-    let mut messages = Messages::new(reply.body, printed, form, rpc.receive);
-    // A quiet watch still opens; what fails at once fails with its HTTP status.
-    if let Ok(first) = timeout(FIRST_MESSAGE, messages.first()).await {
-        first?;
+    let (upstream, worker) = (&binding.rpc.upstream, call.worker.clone());
+    let (reply, stop) = match asking {
+        Asking::Whole(message) => (upstream.server_stream(&worker.pool, outgoing, message).await, Stop::default()),
+        Asking::Stream(body, stop) => (upstream.stream(&worker.pool, outgoing, body).await, stop),
+    };
+    let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
+    let (codec, limit) = (call.dialect.codec(), binding.rpc.receive);
+    let answer = Answer { codec: FromWire::new(&worker, &binding.rpc, out, codec), upstream: reply.body, limit, stop };
+    match call.dialect {
+        Dialect::Grpc(codec) => Ok(grpc::reply(reply.headers, codec, answer.through(grpc::Frames))),
+        Dialect::Rest | Dialect::Http => {
+            let form = rest::Form::of(&head.headers);
+            let mut messages = answer.messages(rest::Stream::new(form, binding.rpc.schema.clone()));
+            // A quiet watch still opens; what fails at once fails with its HTTP status.
+            if let Ok(Err((error, trailers))) = timeout(FIRST_MESSAGE, messages.first()).await {
+                call.beside(reply.headers, trailers);
+                return Err(error);
+            }
+            Ok(rest::stream_reply(&reply.headers, form, messages))
+        }
     }
-    let mut response = Response::new(Body::streamed(messages));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, form.content_type());
-    if form == Form::Events {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    }
-    metadata::to_rest(&reply.headers, headers);
-    Ok(response)
 }
 
-/// A stream's messages as its route prints them.
-struct Printed {
-    worker: Arc<Worker>,
-    rpc: Arc<Rpc>,
-    out: OutPlan,
+/// An upstream's stream, on its way to an envelope.
+struct Answer {
+    upstream: ReplyBody,
+    codec: FromWire,
+    limit: usize,
+    stop: Stop,
 }
 
-impl Translate for Printed {
-    fn message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        print_into(&self.worker, &self.rpc, &self.out, message, out)
+impl Answer {
+    /// Its messages, as the client's codec and envelope write them.
+    fn messages<W: Writer>(self, writer: W) -> Replies<ReplyBody, FromWire, W> {
+        Replies::new(self.upstream, self.codec, writer, self.limit, self.stop)
     }
 
-    fn error(&self, error: &Error) -> Vec<u8> {
-        status_json(error, Some(&self.rpc.schema))
-    }
-
-    fn outcome(&self, trailers: &HeaderMap) -> Result<(), Error> {
-        match status_of(trailers) {
-            Some(status) if status.code == transom_transcode::status::Code::Ok => Ok(()),
-            Some(status) => Err(Error::Upstream(Box::new(status))),
-            None => Err(Error::UpstreamProtocol),
+    /// The same, in an envelope whose frames are the upstream's: unread where the codec is the upstream's too.
+    fn through<W: Writer + 'static>(self, writer: W) -> Body {
+        if self.codec.is_wire() {
+            Body::streamed(Frames::new(self.upstream, self.limit, self.stop, writer))
+        } else {
+            Body::streamed(self.messages(writer))
         }
     }
 }

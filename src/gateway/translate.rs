@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use transom_transcode::frame;
-use transom_transcode::plan::OutPlan;
+use transom_transcode::plan::{BindPlan, OutPlan};
 use transom_transcode::to_json::to_json;
 use transom_transcode::to_wire::{Input, to_wire};
 
@@ -19,12 +19,23 @@ pub(super) fn frame(worker: &Worker, binding: &Binding, input: &Input<'_>) -> Re
     // A message is seldom longer than its JSON; the rest is for bound values.
     let mut frame = Vec::with_capacity(PREFIX + input.body.len() + 64);
     frame.extend_from_slice(&[0; PREFIX]);
-    let mut working = worker.working.lock();
-    to_wire(&rpc.schema, &binding.bind, input, &rpc.send, &mut working.translator, &mut frame)
-        .map_err(|invalid| Error::request(invalid, rpc.send.output))?;
+    bind_into(worker, rpc, &binding.bind, input, &mut frame)?;
     let prefix = frame::prefix(frame.len() - PREFIX);
     frame[..PREFIX].copy_from_slice(&prefix);
     Ok(frame.into())
+}
+
+/// A request's message, appended to `out`.
+pub(super) fn bind_into(
+    worker: &Worker,
+    rpc: &Rpc,
+    plan: &BindPlan,
+    input: &Input<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let mut working = worker.working.lock();
+    to_wire(&rpc.schema, plan, input, &rpc.send, &mut working.translator, out)
+        .map_err(|invalid| Error::request(invalid, rpc.send.output))
 }
 
 /// A reply as JSON.

@@ -3,7 +3,7 @@
 /// What the client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Dialect {
+pub enum DialectName {
     /// JSON by `google.api.http` rules.
     Rest,
     /// gRPC over HTTP/2.
@@ -12,7 +12,7 @@ pub enum Dialect {
     Http,
 }
 
-impl Dialect {
+impl DialectName {
     /// Every dialect, by index.
     pub const ALL: [Self; 3] = [Self::Rest, Self::Grpc, Self::Http];
 

@@ -14,7 +14,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use transom_transcode::status::Code;
 
-use super::dialect::Dialect;
+use super::dialect::DialectName;
 use super::endpoint::{self, EndpointMetrics, Outcome};
 use super::reloads::Reloads;
 use super::route::{self, RouteMetrics};
@@ -157,7 +157,8 @@ impl AllSeries {
         let mut metric = encoder.encode_descriptor(name, "Finished calls.", None, MetricType::Counter)?;
         for route in &routes {
             let labels = &route.labels;
-            let called = Dialect::ALL.iter().flat_map(|dialect| Code::ALL.iter().map(move |code| (*dialect, *code)));
+            let called =
+                DialectName::ALL.iter().flat_map(|dialect| Code::ALL.iter().map(move |code| (*dialect, *code)));
             for (dialect, code) in called {
                 let labels = [
                     ("service", &*labels.service),
@@ -176,7 +177,7 @@ impl AllSeries {
         let help = "From a call's head to the last byte of its answer.";
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for route in &routes {
-            for dialect in Dialect::ALL {
+            for dialect in DialectName::ALL {
                 let latency = route.latency(dialect);
                 if latency.count > 0 {
                     let labels = [("route", &*route.labels.route), ("dialect", dialect.name())];

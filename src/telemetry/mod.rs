@@ -13,7 +13,7 @@ mod route;
 mod shard;
 
 pub use access_log::{AccessLog, Entry, Format, Lines, LogBuffer};
-pub use dialect::Dialect;
+pub use dialect::DialectName;
 pub use endpoint::{EndpointMetrics, Outcome};
 pub use metrics::{CONTENT_TYPE, Metrics, Protocol};
 pub use reloads::Reloads;

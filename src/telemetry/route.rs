@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use transom_transcode::status::Code;
 
-use super::dialect::Dialect;
+use super::dialect::DialectName;
 use super::shard::Sharded;
 
 /// Upper bounds of the latency buckets, in microseconds; the last one is open.
@@ -22,7 +22,7 @@ pub struct RouteMetrics(pub(super) Arc<Series>);
 impl RouteMetrics {
     /// Counts a finished call.
     #[inline]
-    pub fn record(&self, dialect: Dialect, code: Code, elapsed: Duration) {
+    pub fn record(&self, dialect: DialectName, code: Code, elapsed: Duration) {
         let cells = self.0.dialects[dialect as usize].here();
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         cells.codes[usize::from(code.number())].fetch_add(1, Ordering::Relaxed);
@@ -31,7 +31,7 @@ impl RouteMetrics {
     }
 
     /// Calls counted with this dialect and code.
-    pub fn calls(&self, dialect: Dialect, code: Code) -> u64 {
+    pub fn calls(&self, dialect: DialectName, code: Code) -> u64 {
         self.0.calls(dialect, code)
     }
 }
@@ -48,7 +48,7 @@ pub(super) struct Labels {
 #[derive(Debug)]
 pub(super) struct Series {
     pub(super) labels: Labels,
-    dialects: [Sharded<Cells>; Dialect::ALL.len()],
+    dialects: [Sharded<Cells>; DialectName::ALL.len()],
 }
 
 #[derive(Debug, Default)]
@@ -60,16 +60,16 @@ struct Cells {
 
 impl Series {
     pub(super) fn new(labels: Labels) -> Self {
-        Self { labels, dialects: Dialect::ALL.map(|_| Sharded::new()) }
+        Self { labels, dialects: DialectName::ALL.map(|_| Sharded::new()) }
     }
 
-    pub(super) fn calls(&self, dialect: Dialect, code: Code) -> u64 {
+    pub(super) fn calls(&self, dialect: DialectName, code: Code) -> u64 {
         let cells = self.dialects[dialect as usize].all();
         cells.map(|cells| cells.codes[usize::from(code.number())].load(Ordering::Relaxed)).sum()
     }
 
     /// Latencies of one dialect, summed over all workers.
-    pub(super) fn latency(&self, dialect: Dialect) -> Latency {
+    pub(super) fn latency(&self, dialect: DialectName) -> Latency {
         let mut latency = Latency { seconds: 0.0, count: 0, buckets: BOUNDS.map(|bound| (seconds(bound), 0)).to_vec() };
         latency.buckets.push((f64::INFINITY, 0));
         let mut micros = 0_u64;

@@ -9,13 +9,13 @@ use http_body::{Body, Frame};
 use tokio::task::AbortHandle;
 use transom_transcode::status::{Code, Status};
 
+use crate::envelope::grpc::status_of;
 use crate::telemetry::Outcome;
 
 use super::Permit;
 use super::attempt::Attempt;
 use super::exchange::Exchange;
 use super::failure::{Failure, FailureKind, Seen};
-use super::status::status_of;
 use super::wheel::Timer;
 
 /// The DATA frames of a reply, untouched, and its trailers. A stream that ends without trailers ends in a failure.

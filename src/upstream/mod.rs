@@ -22,7 +22,6 @@ mod pump;
 mod reaper;
 mod reply;
 mod send;
-mod status;
 mod watch;
 mod watches;
 mod wheel;
@@ -42,7 +41,6 @@ pub use failure::{Answer, Failure, FailureKind, Seen};
 pub use pool::Pool;
 pub use reply::Unary;
 pub use send::Streaming;
-pub use status::status_of;
 pub use watches::Watches;
 
 use balance::Roster;

@@ -9,9 +9,10 @@ use http::{HeaderMap, Response, StatusCode};
 use smallvec::SmallVec;
 use transom_transcode::status::{Code, Status};
 
+use crate::envelope::grpc::{STATUS, status_of, take_status};
+
 use super::exchange::Exchange;
 use super::failure::{Answer, Failure, FailureKind, Seen};
-use super::status::{STATUS, status_of, take_status};
 use super::wheel::Timer;
 
 const PREFIX: usize = 5;

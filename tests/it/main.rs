@@ -32,6 +32,7 @@ mod drain;
 mod errors_compile;
 mod errors_table;
 mod grpc_clients;
+mod grpc_json;
 mod grpc_pass_through;
 mod health_endpoints;
 mod http_connection;

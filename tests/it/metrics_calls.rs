@@ -1,7 +1,7 @@
 //! Metrics and the access log: each call is counted once and logged once, whatever became of it.
 
 use serde_json::{Value, json};
-use transom::telemetry::Dialect;
+use transom::telemetry::DialectName;
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Running, gateway};
@@ -111,7 +111,7 @@ async fn one_line_per_call() {
         })
     );
     let second = by_id(&lines, "second");
-    assert_eq!(second["dialect"], Dialect::Grpc.name());
+    assert_eq!(second["dialect"], DialectName::Grpc.name());
     assert_eq!((&second["status"], &second["code"]), (&json!(200), &json!("NOT_FOUND")));
     assert_eq!(second["endpoint"], library.address().to_string());
     let third = by_id(&lines, "third");

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use parking_lot::Mutex;
 use transom_transcode::status::Code;
 
-use super::dialect::Dialect;
+use super::dialect::DialectName;
 use line::Clock;
 use writer::{Batch, Queue};
 
@@ -47,7 +47,7 @@ pub struct Entry<'a> {
     /// `pkg.Service/Method`; empty where none was found.
     pub rpc: &'a str,
     /// What the client speaks.
-    pub dialect: Dialect,
+    pub dialect: DialectName,
     /// The HTTP status.
     pub status: u16,
     /// The gRPC code.

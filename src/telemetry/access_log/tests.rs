@@ -11,7 +11,7 @@ use transom_transcode::status::Code;
 
 use super::line::{self, Clock};
 use super::{AccessLog, Entry, Format};
-use crate::telemetry::Dialect;
+use crate::telemetry::DialectName;
 
 const ENTRY: Entry<'static> = Entry {
     request_id: "01h",
@@ -20,7 +20,7 @@ const ENTRY: Entry<'static> = Entry {
     path: "/v1/books/7?access_token=secret",
     route: "/v1/books/{id}",
     rpc: "library.v1.Library/GetBook",
-    dialect: Dialect::Rest,
+    dialect: DialectName::Rest,
     status: 503,
     code: Code::Unavailable,
     elapsed: Duration::from_micros(1234),

@@ -3,15 +3,15 @@ use std::time::Duration;
 use transom_transcode::status::Code;
 
 use super::{Metrics, Protocol};
-use crate::telemetry::{Dialect, Outcome};
+use crate::telemetry::{DialectName, Outcome};
 
 #[test]
 fn a_call_shows_as_a_count_and_in_its_bucket() {
     let metrics = Metrics::new();
     let route = metrics.route("library.v1.Library", "GetBook", "/v1/books/{id}");
-    route.record(Dialect::Rest, Code::Ok, Duration::from_micros(700));
-    route.record(Dialect::Rest, Code::Ok, Duration::from_secs(60));
-    route.record(Dialect::Grpc, Code::NotFound, Duration::ZERO);
+    route.record(DialectName::Rest, Code::Ok, Duration::from_micros(700));
+    route.record(DialectName::Rest, Code::Ok, Duration::from_secs(60));
+    route.record(DialectName::Grpc, Code::NotFound, Duration::ZERO);
 
     let text = metrics.encode();
     let has = |line: &str| assert!(text.lines().any(|found| found == line), "{line}\nnot in\n{text}");
@@ -50,11 +50,11 @@ fn an_endpoint_shows_calls_by_outcome() {
 fn the_same_labels_are_the_same_counters_and_a_dropped_handle_ends_its_series() {
     let metrics = Metrics::new();
     let first = metrics.route("s", "m", "/r");
-    first.record(Dialect::Rest, Code::Ok, Duration::ZERO);
+    first.record(DialectName::Rest, Code::Ok, Duration::ZERO);
     let second = metrics.route("s", "m", "/r");
-    assert_eq!(second.calls(Dialect::Rest, Code::Ok), 1);
+    assert_eq!(second.calls(DialectName::Rest, Code::Ok), 1);
 
     drop((first, second));
     assert!(!metrics.encode().contains("service=\"s\""));
-    assert_eq!(metrics.route("s", "m", "/r").calls(Dialect::Rest, Code::Ok), 0);
+    assert_eq!(metrics.route("s", "m", "/r").calls(DialectName::Rest, Code::Ok), 0);
 }

@@ -17,7 +17,7 @@ use super::client::{Http2, Pending};
 use super::{protos, soon};
 
 /// A message in its 5-byte prefix.
-pub(super) fn frame(message: &[u8]) -> Bytes {
+pub(crate) fn frame(message: &[u8]) -> Bytes {
     let length = u32::try_from(message.len()).unwrap();
     [&[0], &length.to_be_bytes()[..], message].concat().into()
 }
@@ -188,10 +188,16 @@ impl GrpcStream {
 
     /// The next message; none at the end.
     pub(crate) async fn next(&mut self) -> Option<Value> {
+        let bytes = self.next_bytes().await?;
+        Some(protos::decode(&self.method.output(), &bytes))
+    }
+
+    /// The next message as it came.
+    pub(crate) async fn next_bytes(&mut self) -> Option<Bytes> {
         self.headers().await;
         loop {
             if let Some(bytes) = self.deframer.next() {
-                return Some(protos::decode(&self.method.output(), &bytes));
+                return Some(bytes);
             }
             let frame = soon("the next frame", self.body.as_mut()?.frame()).await?.ok()?;
             match frame.into_data() {
@@ -203,7 +209,7 @@ impl GrpcStream {
 
     /// The status; what messages are left is thrown away.
     pub(crate) async fn status(mut self) -> GrpcReply {
-        while self.next().await.is_some() {}
+        while self.next_bytes().await.is_some() {}
         let trailers = self.trailers.unwrap_or_else(|| self.headers.clone());
         let text = |name: &str| trailers.get(name).map(|value| value.to_str().unwrap().to_owned());
         let code = text("grpc-status").unwrap_or_else(|| panic!("no grpc-status in {trailers:?}"));

@@ -7,7 +7,8 @@ use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use transom_transcode::status::{Code, Status, decode_message};
 
-pub(super) const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+/// `grpc-status`
+pub const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
@@ -23,7 +24,7 @@ pub fn status_of(headers: &HeaderMap) -> Option<Status> {
 }
 
 /// The same, taken out of the metadata that it came with.
-pub(super) fn take_status(headers: &mut HeaderMap) -> Option<Status> {
+pub fn take_status(headers: &mut HeaderMap) -> Option<Status> {
     let number = headers.remove(STATUS)?;
     let status = read(&number, headers);
     if !headers.is_empty() {

@@ -1,0 +1,216 @@
+//! Replies: an upstream's messages on their way to the client, translated by its codec and written by its envelope as it
+//! takes them.
+
+use std::fmt::Display;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use transom_transcode::frame::{Deframer, FrameError};
+use transom_transcode::status::Code;
+
+use super::{Last, Stop, Translate, Writer};
+use crate::body::{Broken, End, Streamed};
+use crate::envelope::grpc::{self, status_of};
+use crate::error::Error;
+
+/// Messages that are there already share a write, up to about this size.
+const BATCH: usize = 16 * 1024;
+
+/// A heartbeat goes out this often, so that nothing between takes a quiet stream for a dead one.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// An upstream's messages as its client reads them.
+pub struct Replies<B, T, W> {
+    upstream: B,
+    deframer: Deframer,
+    /// Bytes of one message.
+    limit: usize,
+    translate: T,
+    writer: W,
+    stop: Stop,
+    /// Translated and not yet taken.
+    out: Vec<u8>,
+    /// A message has been translated.
+    begun: bool,
+    state: State,
+    /// What lies behind an error: for the log alone.
+    cause: Option<String>,
+    end: Option<End>,
+    heartbeat: Option<(Interval, &'static [u8])>,
+}
+
+enum State {
+    Open,
+    /// The upstream has ended: its trailers, or why there are none.
+    Ended(Result<HeaderMap, Error>),
+    /// The end has been written.
+    Closed(Last),
+    /// What came before a break has its turn to be written.
+    Breaking,
+}
+
+impl<B, T, W> Replies<B, T, W>
+where
+    B: Body<Data = Bytes> + Send + Unpin,
+    B::Error: Into<Error> + Display,
+    T: Translate,
+    W: Writer,
+{
+    /// A stream of messages of at most `limit` bytes each; `stop` knows of the other direction of the call.
+    pub fn new(upstream: B, translate: T, writer: W, limit: usize, stop: Stop) -> Self {
+        let heartbeat = writer.heartbeat().map(|heartbeat| {
+            let mut interval = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            (interval, heartbeat)
+        });
+        Self {
+            upstream,
+            deframer: Deframer::new(limit),
+            limit,
+            translate,
+            writer,
+            stop,
+            out: Vec::new(),
+            begun: false,
+            state: State::Open,
+            cause: None,
+            end: None,
+            heartbeat,
+        }
+    }
+
+    /// Waits for the first message or the end, so that a call which fails at once has the right HTTP status.
+    ///
+    /// # Errors
+    /// The call failed before its first message; the metadata beside its status.
+    pub async fn first(&mut self) -> Result<(), (Error, HeaderMap)> {
+        poll_fn(|cx| self.poll_fill(cx)).await;
+        match &self.state {
+            State::Ended(Ok(trailers)) if !self.begun => match status_of(trailers) {
+                Some(status) if status.code != Code::Ok => Err((Error::Upstream(Box::new(status)), trailers.clone())),
+                _ => Ok(()),
+            },
+            State::Ended(Err(error)) if !self.begun => Err((self.stop.or(error.clone()), HeaderMap::new())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Translates what is there; ready once something can be written or the stream has ended.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while matches!(self.state, State::Open) && self.out.len() < BATCH {
+            match self.deframer.next() {
+                Ok(Some(message)) if message.compressed => self.ended(Err(Error::UpstreamProtocol)),
+                Ok(Some(message)) => self.write(&message.bytes),
+                Ok(None) => match Pin::new(&mut self.upstream).poll_frame(cx) {
+                    Poll::Pending if self.out.is_empty() => return Poll::Pending,
+                    Poll::Pending => break,
+                    Poll::Ready(frame) => self.take(frame),
+                },
+                Err(FrameError::TooLarge { .. }) => self.ended(Err(Error::ResponseTooLarge { limit: self.limit })),
+                Err(FrameError::Flag(_)) => self.ended(Err(Error::UpstreamProtocol)),
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn take(&mut self, frame: Option<Result<Frame<Bytes>, B::Error>>) {
+        match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => self.deframer.push(data),
+                // A status of OK over half a message is no OK.
+                Err(_) if !self.deframer.is_empty() => self.ended(Err(Error::UpstreamProtocol)),
+                Err(frame) => self.ended(Ok(frame.into_trailers().unwrap_or_default())),
+            },
+            Some(Err(error)) => {
+                self.cause = Some(error.to_string());
+                self.ended(Err(error.into()));
+            }
+            None => self.ended(Err(Error::UpstreamProtocol)),
+        }
+    }
+
+    fn ended(&mut self, end: Result<HeaderMap, Error>) {
+        self.state = State::Ended(end);
+    }
+
+    fn write(&mut self, message: &[u8]) {
+        let start = self.out.len();
+        self.writer.open(&mut self.out);
+        match self.translate.message(message, &mut self.out) {
+            Ok(()) => {
+                self.writer.shut(start, &mut self.out);
+                self.begun = true;
+            }
+            Err(error) => {
+                self.out.truncate(start);
+                self.ended(Err(error));
+            }
+        }
+    }
+
+    /// Writes the stream's last bytes.
+    fn close(&mut self, end: Result<HeaderMap, Error>) -> Last {
+        let end = end.and_then(|trailers| match grpc::code(&trailers) {
+            Some(code) => Ok((trailers, code)),
+            None => Err(Error::UpstreamProtocol),
+        });
+        match end {
+            Ok((trailers, code)) => {
+                self.end = Some(End::status(code));
+                self.writer.close(Ok(trailers), &mut self.out)
+            }
+            Err(error) => {
+                let error = self.stop.or(error);
+                self.end = Some(End::error(&error, self.cause.take()));
+                self.writer.close(Err(&error), &mut self.out)
+            }
+        }
+    }
+}
+
+impl<B, T, W> Streamed for Replies<B, T, W>
+where
+    B: Body<Data = Bytes> + Send + Unpin,
+    B::Error: Into<Error> + Display,
+    T: Translate,
+    W: Writer,
+{
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = &mut *self;
+        if this.poll_fill(cx).is_pending() {
+            let Some((interval, heartbeat)) = &mut this.heartbeat else { return Poll::Pending };
+            ready!(interval.poll_tick(cx));
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(heartbeat)))));
+        }
+        this.state = match std::mem::replace(&mut this.state, State::Breaking) {
+            State::Ended(end) => State::Closed(this.close(end)),
+            state => state,
+        };
+        if !this.out.is_empty() {
+            let chunk = this.writer.chunk(std::mem::take(&mut this.out).into());
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        match std::mem::replace(&mut this.state, State::Closed(Last::Nothing)) {
+            State::Closed(Last::Trailers(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            State::Closed(Last::Break) => {
+                // The server throws away with the connection what it has not written yet: it gets a turn to write.
+                this.state = State::Breaking;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            State::Breaking => Poll::Ready(Some(Err(Broken))),
+            State::Closed(Last::Nothing) | State::Open | State::Ended(_) => Poll::Ready(None),
+        }
+    }
+
+    fn end(&self) -> End {
+        // Asked before there is one only after a panic.
+        self.end.clone().unwrap_or_else(|| End::error(&Error::Internal, None))
+    }
+}

@@ -1,0 +1,109 @@
+//! Requests: a client's messages on their way to the upstream, read by their envelope and translated by their codec.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use transom_transcode::frame;
+
+use super::{Reader, Stop, Translate};
+use crate::body::Broken;
+use crate::error::Error;
+
+/// Messages that are there already share a frame of HTTP/2, up to about this size.
+const BATCH: usize = 16 * 1024;
+
+/// A client's messages as gRPC frames. What is wrong with one breaks the request off; the answer's side says why.
+pub struct Requests<B, R, T> {
+    body: B,
+    reader: R,
+    translate: T,
+    stop: Stop,
+    /// The client has said everything.
+    ended: bool,
+    /// A message is wrong: what came before it goes out first.
+    wrong: Option<Error>,
+    over: bool,
+}
+
+impl<B, R: Reader, T: Translate> Requests<B, R, T> {
+    /// The messages of `body`; an error of theirs is left in `stop`.
+    pub fn new(body: B, reader: R, translate: T, stop: Stop) -> Self {
+        Self { body, reader, translate, stop, ended: false, wrong: None, over: false }
+    }
+
+    /// The frames of the messages that have come.
+    fn frames(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        while out.len() < BATCH && self.wrong.is_none() {
+            match self.reader.next() {
+                Ok(Some(message)) => {
+                    let start = out.len();
+                    out.reserve(frame::PREFIX + message.len() + 16);
+                    out.extend_from_slice(&[0; frame::PREFIX]);
+                    if let Err(error) = self.translate.message(&message, &mut out) {
+                        out.truncate(start);
+                        self.wrong = Some(error);
+                        break;
+                    }
+                    let prefix = frame::prefix(out.len() - start - frame::PREFIX);
+                    out[start..start + frame::PREFIX].copy_from_slice(&prefix);
+                }
+                Ok(None) => break,
+                Err(error) => self.wrong = Some(error),
+            }
+        }
+        out
+    }
+}
+
+impl<B, R, T> Body for Requests<B, R, T>
+where
+    B: Body<Data = Bytes> + Unpin,
+    R: Reader,
+    T: Translate,
+{
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = &mut *self;
+        while !this.over {
+            let frames = this.frames();
+            if !frames.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(frames.into()))));
+            }
+            if let Some(error) = this.wrong.take() {
+                this.over = true;
+                this.stop.with(error);
+                return Poll::Ready(Some(Err(Broken)));
+            }
+            if this.ended {
+                this.over = true;
+                break;
+            }
+            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                // Trailers mean nothing here.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        this.reader.push(data);
+                    }
+                }
+                Some(Err(_)) => {
+                    this.over = true;
+                    return Poll::Ready(Some(Err(Broken)));
+                }
+                None => {
+                    this.ended = true;
+                    this.wrong = this.reader.end().err();
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over
+    }
+}
