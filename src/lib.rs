@@ -15,6 +15,7 @@
 //! telemetry   metrics handles, access log, request ids
 //! error       what can go wrong with a call, and the table of what it becomes
 //! body        the one response body
+//! gather      a socket whose small writes go out together
 //! sources     where schemas come from: descriptor sets, folders of .proto files
 //! envelope    how a dialect writes requests, replies and errors: REST, gRPC
 //! upstream    connections, balancing, health: one send
@@ -29,6 +30,7 @@ pub mod config;
 pub mod telemetry;
 pub mod error;
 pub mod body;
+pub mod gather;
 pub mod sources;
 pub mod envelope;
 pub mod upstream;

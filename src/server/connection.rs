@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -22,6 +23,7 @@ use super::limits::Limits;
 use super::phase::{Phase, Phases, reached};
 use super::preface::{self, Rewound};
 use crate::gateway::{Peer, State};
+use crate::gather::Gather;
 use crate::telemetry::Protocol;
 
 /// A connection that came at the last moment may still say what it came for.
@@ -101,7 +103,9 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, mut socket: TcpStream
             drive(connection, Watch::new(terms.limits.head, terms.limits.idle_http1), &activity, phases).await;
         }
         Protocol::Http2 => {
-            let connection = pin!(terms.http2.serve_connection(io, service));
+            let socket = Gather::new(TokioIo::new(io));
+            let connection = pin!(terms.http2.serve_connection(TokioIo::new(socket.clone()), service));
+            let connection = pin!(Gathered { connection, socket });
             // A gRPC channel may connect long before its first call.
             let idle = terms.limits.idle_http2;
             drive(connection, Watch::new(idle, idle), &activity, phases).await;
@@ -132,7 +136,25 @@ where
     }
 }
 
-impl<S> Graceful for http2::Connection<Rewound, S, TokioExecutor>
+/// An HTTP/2 connection, whose calls share what is written in a turn.
+struct Gathered<'c, C> {
+    connection: Pin<&'c mut C>,
+    socket: Gather<TokioIo<Rewound>>,
+}
+
+type Http2<S> = http2::Connection<TokioIo<Gather<TokioIo<Rewound>>>, S, TokioExecutor>;
+
+impl<C: Future> Future for Gathered<'_, C> {
+    type Output = C::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
+        let outcome = self.connection.as_mut().poll(cx);
+        self.socket.poll_send(cx);
+        outcome
+    }
+}
+
+impl<S> Graceful for Gathered<'_, Http2<S>>
 where
     Self: Future,
     S: hyper::service::HttpService<Incoming>,
@@ -140,12 +162,12 @@ where
     S::ResBody: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
     TokioExecutor: Http2ServerConnExec<S::Future, S::ResBody>,
 {
-    fn announce(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+    fn announce(mut self: Pin<&mut Self>) {
+        self.connection.as_mut().graceful_shutdown();
     }
 
-    fn close(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+    fn close(mut self: Pin<&mut Self>) {
+        self.connection.as_mut().graceful_shutdown();
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
 use super::pool::{Connecting, Slot};
 use super::reaper::Reaper;
+use crate::gather::Gather;
 
 /// From the first SYN to the peer's SETTINGS. Shorter than most deadlines: calls that wait can still go elsewhere.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -133,15 +134,15 @@ impl Connection {
 /// Makes a connection and drives it to its end.
 pub(super) async fn run(connecting: Connecting) {
     let endpoint = Arc::clone(connecting.endpoint());
-    let (handle, mut h2, round_trip) = match establish(&endpoint).await {
+    let (handle, mut driven, round_trip) = match establish(&endpoint).await {
         Ok(established) => established,
         Err(failure) => {
             tracing::debug!(endpoint = %endpoint.label, %failure, "no connection");
             return connecting.fail(&failure);
         }
     };
-    let limit = h2.max_concurrent_send_streams();
-    let ping = h2.ping_pong();
+    let limit = driven.h2.max_concurrent_send_streams();
+    let ping = driven.h2.ping_pong();
     let connection = connecting.succeed(|slot| {
         Arc::new(Connection {
             slot,
@@ -155,9 +156,9 @@ pub(super) async fn run(connecting: Connecting) {
     });
     let _end = End::new(&connection, ping);
     let outcome = poll_fn(|cx| {
-        let outcome = Pin::new(&mut h2).poll(cx);
+        let outcome = Pin::new(&mut driven).poll(cx);
         // Peers may change their limit at any time.
-        let limit = h2.max_concurrent_send_streams().min(STREAMS);
+        let limit = driven.h2.max_concurrent_send_streams().min(STREAMS);
         if connection.limit.swap(limit, Ordering::Relaxed) < limit {
             connection.slot.serve_waiting();
         }
@@ -169,14 +170,30 @@ pub(super) async fn run(connecting: Connecting) {
 
 /// Connects, and no more: to see whether it can be done.
 pub(super) async fn probe(endpoint: &Endpoint) -> Result<(), Failure> {
-    let (handle, h2, _) = establish(endpoint).await?;
+    let (handle, driven, _) = establish(endpoint).await?;
     // Without handle and streams h2 says goodbye and ends.
     drop(handle);
-    drop(tokio::time::timeout(CONNECT, h2).await);
+    drop(tokio::time::timeout(CONNECT, driven).await);
     Ok(())
 }
 
-type Established = (SendRequest<Bytes>, client::Connection<TcpStream, Bytes>, Duration);
+type Established = (SendRequest<Bytes>, Driven, Duration);
+
+/// What drives a connection: h2, and after each of its turns the frames that it has written.
+struct Driven {
+    h2: client::Connection<Gather<TcpStream>, Bytes>,
+    socket: Gather<TcpStream>,
+}
+
+impl Future for Driven {
+    type Output = Result<(), h2::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = Pin::new(&mut self.h2).poll(cx);
+        self.socket.poll_send(cx);
+        outcome
+    }
+}
 
 /// Connected means that the peer's SETTINGS have come: it speaks HTTP/2, it is not merely a listening port, and its limit
 /// on streams is known before the first.
@@ -186,15 +203,17 @@ async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
         let tcp = TcpStream::connect(endpoint.address).await.map_err(|error| refused(error.to_string()))?;
         let round_trip = begin.elapsed();
         tune(&tcp).map_err(|error| refused(error.to_string()))?;
-        let (handle, mut h2) = builder().handshake(tcp).await.map_err(|error| broken(&error))?;
-        poll_fn(|cx| match Pin::new(&mut h2).poll(cx) {
+        let socket = Gather::new(tcp);
+        let (handle, h2) = builder().handshake(socket.clone()).await.map_err(|error| broken(&error))?;
+        let mut driven = Driven { h2, socket };
+        poll_fn(|cx| match Pin::new(&mut driven).poll(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Err(refused("closed before SETTINGS".to_owned()))),
             Poll::Ready(Err(error)) => Poll::Ready(Err(broken(&error))),
-            Poll::Pending if h2.max_concurrent_send_streams() == UNKNOWN => Poll::Pending,
+            Poll::Pending if driven.h2.max_concurrent_send_streams() == UNKNOWN => Poll::Pending,
             Poll::Pending => Poll::Ready(Ok(())),
         })
         .await?;
-        Ok((handle, h2, round_trip))
+        Ok((handle, driven, round_trip))
     });
     made.await.unwrap_or_else(|_| Err(refused("timed out".to_owned())))
 }

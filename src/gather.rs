@@ -1,0 +1,164 @@
+//! Gather: a socket whose small writes go out together, in one system call a turn.
+//!
+//! h2 flushes after every DATA frame of 256 bytes or more. On a connection that many calls share, each of them would pay for a
+//! system call, and those are the dearest part of a small call. Here a flush sends nothing: who drives the connection calls
+//! [`Gather::poll_send`] when it has polled it, and all that the turn has written goes out.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes that wait at most; more is sent before the turn ends. Two DATA frames of the usual size.
+const ROOM: usize = 32 * 1024;
+
+/// A handle on a gathering socket: one for who writes, a clone of it for who drives. Uncontended: both are one task.
+#[derive(Debug)]
+pub struct Gather<S>(Arc<Mutex<Gathered<S>>>);
+
+#[derive(Debug)]
+struct Gathered<S> {
+    socket: S,
+    waiting: Vec<u8>,
+    /// Bytes of `waiting` that have gone.
+    gone: usize,
+    /// Why a turn could not be sent; whoever reads next is told.
+    failed: Option<io::Error>,
+}
+
+impl<S> Clone for Gather<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
+    /// Gathers what is written to this socket.
+    pub fn new(socket: S) -> Self {
+        Self(Arc::new(Mutex::new(Gathered { socket, waiting: Vec::new(), gone: 0, failed: None })))
+    }
+
+    /// Sends what waits, as much as the socket takes; the task is woken when it takes more. To be called after each poll of
+    /// what writes here. An error is given to the next read.
+    pub fn poll_send(&self, cx: &mut Context<'_>) {
+        let mut gathered = self.0.lock();
+        if let Poll::Ready(Err(error)) = gathered.poll_send(cx) {
+            gathered.failed = Some(error);
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Gathered<S> {
+    /// Ready when nothing waits.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.gone < self.waiting.len() {
+            match ready!(Pin::new(&mut self.socket).poll_write(cx, &self.waiting[self.gone..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.gone += sent,
+            }
+        }
+        self.waiting.clear();
+        self.gone = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gather<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut gathered = self.0.lock();
+        match gathered.failed.take() {
+            Some(error) => Poll::Ready(Err(error)),
+            None => Pin::new(&mut gathered.socket).poll_read(cx, buf),
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let mut gathered = self.0.lock();
+        if gathered.waiting.len() + buf.len() > ROOM {
+            ready!(gathered.poll_send(cx))?;
+        }
+        let taken = buf.len().min(ROOM);
+        gathered.waiting.extend_from_slice(&buf[..taken]);
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Sends nothing: the turn is not over.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut gathered = self.0.lock();
+        ready!(gathered.poll_send(cx))?;
+        Pin::new(&mut gathered.socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
+
+    use super::{Gather, ROOM};
+
+    async fn send<S: AsyncRead + AsyncWrite + Unpin>(gather: &Gather<S>) {
+        poll_fn(|cx| {
+            gather.poll_send(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_turn_goes_out_when_it_is_sent_and_not_before() {
+        let (here, mut there) = duplex(4 * ROOM);
+        let mut gather = Gather::new(here);
+        gather.write_all(b"one ").await.unwrap();
+        gather.flush().await.unwrap();
+        gather.write_all(b"two").await.unwrap();
+        let mut seen = [0; 16];
+        let early = poll_fn(|cx| {
+            let mut read = std::pin::pin!(there.read(&mut seen));
+            Poll::Ready(read.as_mut().poll(cx).is_ready())
+        });
+        assert!(!early.await, "nothing was sent yet");
+        send(&gather).await;
+        let read = there.read(&mut seen).await.unwrap();
+        assert_eq!(&seen[..read], b"one two");
+    }
+
+    #[tokio::test]
+    async fn more_than_there_is_room_for_goes_out_in_order() {
+        let (here, mut there) = duplex(1000);
+        let mut gather = Gather::new(here);
+        let sent: Vec<u8> = (0..5 * ROOM).map(|at| (at % 251) as u8).collect();
+        let expected = sent.clone();
+        let write = async move {
+            gather.write_all(&sent).await.unwrap();
+            gather.shutdown().await.unwrap();
+        };
+        let mut seen = Vec::new();
+        let (_, read) = tokio::join!(write, there.read_to_end(&mut seen));
+        read.unwrap();
+        assert!(seen == expected);
+    }
+
+    #[tokio::test]
+    async fn who_reads_learns_that_a_turn_could_not_be_sent() {
+        let (here, there) = duplex(10);
+        let mut gather = Gather::new(here);
+        gather.write_all(b"too late").await.unwrap();
+        drop(there);
+        send(&gather).await;
+        let error = gather.read(&mut [0; 16]).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    }
+}
