@@ -10,7 +10,7 @@ use transom_transcode::schema::{HttpRule, MessageId, Schema};
 use transom_transcode::scratch::Scratch;
 use transom_transcode::template::Template;
 use transom_transcode::to_json::to_json;
-use transom_transcode::to_wire::{Input, to_wire};
+use transom_transcode::to_wire::{Input, Media, to_wire};
 
 const LIMITS: Limits = Limits { depth: 60, output: 1 << 20 };
 /// What is in the buffer before a translation appends to it.
@@ -98,18 +98,20 @@ pub(crate) fn json_to_wire(data: &[u8]) {
     if rest.is_empty() {
         return; // no body is the empty message, and an empty google.protobuf.Value has no JSON
     }
-    let plan = &BINDINGS[usize::from(*choice) % BINDINGS.len()];
+    let choice = usize::from(*choice);
+    let plan = &BINDINGS[choice % BINDINGS.len()];
+    let media = if choice >= 192 { Media::Form } else { Media::Json };
     let mut lines = rest.splitn(4, |byte| *byte == b'\n').map(|line| std::str::from_utf8(line).unwrap_or_default());
     let mut line = || lines.next().unwrap_or_default();
     let captures;
     let input = if plan.captures.is_empty() {
-        Input { body: rest, captures: &[], query: "" }
+        Input { body: rest, media, ..Input::default() }
     } else {
         captures = [line(), line()];
-        Input { captures: &captures[..plan.captures.len()], query: line(), body: line().as_bytes() }
+        Input { captures: &captures[..plan.captures.len()], query: line(), body: line().as_bytes(), media }
     };
     if let Ok(wire) = encode(plan, &input) {
-        let out = OutPlan { output: plan.input, field: None, options: OutOptions::default() };
+        let out = OutPlan::whole(plan.input, OutOptions::default());
         let json = decode(&out, &wire).unwrap_or_else(|why| panic!("{why}: {wire:?}"));
         stable(plan.input, &json);
     }
@@ -127,21 +129,21 @@ pub(crate) fn wire_to_json(data: &[u8]) {
         proto_names: bits & 4 != 0,
         int64_as_numbers: bits & 8 != 0,
     };
-    let Ok(json) = decode(&OutPlan { output, field: None, options }, wire) else { return };
+    let Ok(json) = decode(&OutPlan::whole(output, options), wire) else { return };
     assert!(serde_json::from_slice::<serde_json::Value>(&json).is_ok(), "{}", String::from_utf8_lossy(&json));
-    if let Ok(json) = decode(&OutPlan { output, field: None, options: OutOptions::default() }, wire) {
+    if let Ok(json) = decode(&OutPlan::whole(output, OutOptions::default()), wire) {
         stable(output, &json);
     }
 }
 
 /// JSON that we printed reads and prints as the same.
 fn stable(message: MessageId, json: &[u8]) {
-    let wire = match encode(&BindPlan::whole(message), &Input { body: json, captures: &[], query: "" }) {
+    let wire = match encode(&BindPlan::whole(message), &Input { body: json, ..Input::default() }) {
         Ok(wire) => wire,
         Err(why) if why.message.contains("required") => return,
         Err(why) => panic!("{why}: {}", String::from_utf8_lossy(json)),
     };
-    let out = OutPlan { output: message, field: None, options: OutOptions::default() };
+    let out = OutPlan::whole(message, OutOptions::default());
     let again = decode(&out, &wire).unwrap_or_else(|why| panic!("{why}: {}", String::from_utf8_lossy(json)));
     assert!(again == json, "{}\nbecame\n{}", String::from_utf8_lossy(json), String::from_utf8_lossy(&again));
 }

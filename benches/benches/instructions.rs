@@ -59,7 +59,7 @@ fn case(name: &str, message: &str) -> Case {
 }
 
 fn encode(case: &mut Case) {
-    let input = Input { body: &case.json, captures: &[], query: "" };
+    let input = Input { body: &case.json, ..Input::default() };
     to_wire(&case.schema, &case.bind, &input, &LIMITS, &mut case.scratch, &mut case.result).expect("it translates");
 }
 

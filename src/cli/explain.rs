@@ -10,7 +10,7 @@ use transom_transcode::router::Captures;
 use transom_transcode::schema::{Kind, MessageId, Schema};
 use transom_transcode::scratch::Scratch;
 use transom_transcode::to_json::to_json;
-use transom_transcode::to_wire::{Input, to_wire};
+use transom_transcode::to_wire::{Input, Media, to_wire};
 
 use crate::error::Error;
 use crate::gateway::{Action, Binding, Route, Snapshot};
@@ -99,14 +99,15 @@ fn write_message(
     if !target.query.is_empty() {
         let _ = writeln!(out, "query     {}", target.query);
     }
-    let input = Input { body: target.body.as_bytes(), captures: &captured, query: &target.query };
+    let media = if binding.bind.raw { Media::Raw("") } else { Media::Json };
+    let input = Input { body: target.body.as_bytes(), media, captures: &captured, query: &target.query };
     let limits = Limits { output: binding.rpc.send.output, ..Limits::default() };
     let mut scratch = Scratch::default();
     let mut message = Vec::new();
     to_wire(schema, &binding.bind, &input, &limits, &mut scratch, &mut message).map_err(|invalid| {
         Refusal::new(format!("{out}refused   {}", refused(&Error::request(invalid, limits.output))))
     })?;
-    let plan = OutPlan { output: binding.bind.input, field: None, options: OutOptions::default() };
+    let plan = OutPlan::whole(binding.bind.input, OutOptions::default());
     let mut json = Vec::new();
     to_json(schema, &plan, &message, &binding.rpc.print, &mut scratch, &mut json)
         .map_err(|invalid| Refusal::new(format!("{out}message   has no JSON form: {}", invalid.message)))?;

@@ -10,6 +10,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     ports(config, reader);
     sources(config, reader);
     services(config, reader);
+    http_rules(config, reader);
 }
 
 fn ports(config: &Config, reader: &mut Reader) {
@@ -45,6 +46,34 @@ fn services(config: &Config, reader: &mut Reader) {
                 format!("`{service}` is served by the upstream `{other}` already; keep one")
             };
             reader.problems.push(line, format!("{path}[{index}]"), message);
+        }
+    }
+}
+
+fn http_rules(config: &Config, reader: &mut Reader) {
+    const PATTERNS: &str = "`get`, `put`, `post`, `delete`, `patch` and `custom`";
+    let mut told = |path: String, message: String| {
+        let line = reader.line(&[&path]);
+        reader.problems.push(line, path, message);
+    };
+    let mut selected = HashMap::new();
+    for (index, rule) in config.schema.http_rules.iter().enumerate() {
+        let path = format!("schema.http_rules[{index}]");
+        if rule.selector.is_empty() {
+            // That is told already.
+            continue;
+        }
+        if let Some(first) = selected.insert(&*rule.selector, index) {
+            let message =
+                format!("`schema.http_rules[{first}]` is for this method too; write `additional_bindings` there");
+            told(format!("{path}.selector"), message);
+        }
+        let more = rule.additional_bindings.iter().enumerate();
+        let more = more.map(|(at, rule)| (format!("{path}.additional_bindings[{at}]"), rule.patterns().len()));
+        for (path, patterns) in [(path.clone(), rule.patterns().len())].into_iter().chain(more) {
+            if patterns != 1 {
+                told(path, format!("has {patterns} patterns; write exactly one of {PATTERNS}"));
+            }
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::kind::{self, Kind as _, choice, duration, flag, size};
+use http::HeaderName;
+
+use super::kind::{self, Kind as _, checked, choice, duration, flag, list, size};
+use super::problem::quote;
 use super::read::{choice, section};
 use super::upstream::{is_full_name, is_identifier};
 use super::{HOUR, MILLISECOND};
@@ -21,6 +24,10 @@ section! {
         output: Output = kind::section().or("{}"),
         /// Bounds of one request.
         limits: MethodLimits = kind::section().or("{}"),
+        /// Headers of REST that cross beside the usual; by default the top level's.
+        headers: Headers = kind::section().or("{}"),
+        /// `x-http-code` may redirect (300 to 399, with the service's `location`); by default it may not.
+        redirects: Option<bool> = flag().optional(),
     }
     absent: "auth", "bind", "cache", "rate_limits", "retry"
 }
@@ -47,6 +54,22 @@ section! {
         /// 64-bit integers print as numbers (an error beyond 2^53).
         int64_as_numbers: Option<bool> = flag().optional(),
     }
+}
+
+section! {
+    /// Headers of REST that cross the gateway beside the usual ones.
+    pub struct Headers {
+        /// Request headers that become metadata, such as `x-tenant`.
+        request: Option<Vec<HeaderName>> = list(header()).optional(),
+        /// Metadata of replies that becomes headers although it speaks to browsers, such as `set-cookie`.
+        response: Option<Vec<HeaderName>> = list(header()).optional(),
+    }
+}
+
+fn header() -> kind::Single<HeaderName> {
+    checked("a header's name such as `x-tenant`", |text| {
+        HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{} is not a header's name", quote(text)))
+    })
 }
 
 section! {

@@ -7,6 +7,7 @@
 mod admin;
 mod check;
 mod describe;
+mod http_rule;
 mod kind;
 mod method;
 mod problem;
@@ -26,7 +27,8 @@ use std::time::Duration;
 
 pub use admin::{Admin, PublicEndpoint};
 pub use describe::{json_schema, reference};
-pub use method::{Method, MethodLimits, Output, UnknownFields};
+pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
+pub use method::{Headers, Method, MethodLimits, Output, UnknownFields};
 pub use problem::{Problem, Problems};
 pub use read::nearest;
 pub use schema::{Expose, Schema};
@@ -58,6 +60,8 @@ section! {
         trusted_proxies: Vec<Network> = list(network()).or("[]"),
         /// How long calls in flight may take to end after SIGTERM.
         drain_timeout: Duration = duration(Duration::ZERO..=HOUR).or("30s"),
+        /// Headers of REST that cross beside the usual, for every method that names none of its own.
+        headers: Headers = kind::section().or("{}"),
         /// Where schemas come from.
         schema: Schema = kind::section().or("{}"),
         /// The services behind the gateway, by name.

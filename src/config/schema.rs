@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::kind::{Kind as _, choice, list, path};
+use super::http_rule::HttpRule;
+use super::kind::{self, Kind as _, choice, list, path};
 use super::read::{choice, section};
 
 section! {
@@ -14,8 +15,10 @@ section! {
         descriptor_sets: Vec<PathBuf> = list(path("a file")).or("[]"),
         /// Which methods clients reach.
         expose: Expose = choice().or("annotated"),
+        /// HTTP rules in the form of a service configuration; those of a method replace its `google.api.http` annotation.
+        http_rules: Vec<HttpRule> = list(kind::section()).or("[]"),
     }
-    absent: "breaking", "http_rules", "reflection"
+    absent: "breaking", "reflection"
 }
 
 choice! {

@@ -348,7 +348,7 @@ fn sections(keys: Vec<Key>, found: &mut Vec<Vec<Key>>) {
 fn every_key_is_documented_and_published() {
     let mut found = Vec::new();
     sections(Config::keys(), &mut found);
-    assert_eq!(found.len(), 10, "the sections that the next test reads");
+    assert_eq!(found.len(), 16, "the sections that the next test reads");
     let (reference, schema) = (reference(), json_schema());
     for key in found.iter().flatten() {
         assert!(key.doc.iter().any(|line| line.trim().ends_with(['.', '`'])), "`{}` has no doc comment", key.name);
@@ -377,6 +377,10 @@ fn every_section_reads_its_defaults() {
     hold::<super::Method>();
     hold::<super::Output>();
     hold::<super::MethodLimits>();
+    hold::<super::Headers>();
+    hold::<super::HttpRule>();
+    hold::<super::AdditionalBinding>();
+    hold::<super::CustomPattern>();
 }
 
 #[test]
@@ -413,5 +417,27 @@ proptest! {
                 prop_assert!(!problem.message.is_empty());
             }
         }
+    }
+}
+
+#[test]
+fn http_rules_are_those_of_a_service_configuration() {
+    let rules = |list: &str| MINIMAL.replace("a.binpb]", &format!("a.binpb], http_rules: [{list}]"));
+    let config =
+        read(&rules("{ selector: a.B.C, custom: { kind: LOOK, path: '/v1/{x=a/*}' }, body: '*' }")).expect("valid");
+    assert_eq!(config.schema.http_rules[0].patterns(), [("LOOK", "/v1/{x=a/*}")]);
+    for (list, problem) in [
+        ("{ selector: a.B/C, get: /x }", "has a slash; write `a.B.C`"),
+        ("{ selector: a.B.*, get: /x }", "is a pattern, but a path leads to one method"),
+        ("{ selector: a, get: /x }", "is not a method"),
+        ("{ selector: a.B.C }", "has 0 patterns"),
+        ("{ selector: a.B.C, get: /x, put: /y }", "has 2 patterns"),
+        ("{ selector: a.B.C, get: /x, additional_bindings: [{ body: x }] }", "additional_bindings[0]: has 0 patterns"),
+        ("{ selector: a.B.C, get: /x }, { selector: a.B.C, get: /y }", "`schema.http_rules[0]` is for this method too"),
+        ("{ selector: a.B.C, custom: { kind: 'a b', path: /x } }", "is not an HTTP method"),
+        ("{ get: /x }", "selector: is missing"),
+    ] {
+        let told = problems(&rules(list));
+        assert!(told.len() == 1 && told[0].contains(problem), "{list}: {told:#?}");
     }
 }

@@ -1,11 +1,15 @@
 //! Which headers cross the gateway, in both directions. A list of what is let through for REST, a list of what is
 //! kept back for gRPC; what speaks of the client's identity is kept back in every dialect.
 
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::head::Known;
+use crate::error::Error;
 
 /// `x-request-id`
 pub static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,19 +29,60 @@ pub static GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 /// How the other side's may be.
 pub static GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
+/// What a method lets through beside the usual, as configuration lists it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Crossing {
+    /// Headers of REST requests that become metadata.
+    pub request: Box<[HeaderName]>,
+    /// Metadata of replies that becomes headers of REST answers although it speaks to browsers.
+    pub response: Box<[HeaderName]>,
+    /// [`X_HTTP_CODE`] may be 300 to 399, and `location` crosses.
+    pub redirects: bool,
+}
+
+/// Why no client's header of this name crosses, whatever configuration lists.
+pub fn never_from_rest(name: &HeaderName) -> Option<&'static str> {
+    match name.as_str() {
+        "content-encoding" | "content-length" | "content-type" | "connection" | "host" | "te" | "trailer"
+        | "transfer-encoding" | "upgrade" | "keep-alive" => Some("it belongs to the connection, not to the call"),
+        name if kept_back(name) => Some("it says who the client is, or is the gateway's own: no client may set it"),
+        _ => None,
+    }
+}
+
+/// Why no reply's metadata of this name becomes a header, whatever configuration lists.
+pub fn never_to_rest(name: &HeaderName) -> Option<&'static str> {
+    frames(name.as_str()).then_some("it frames the answer, or is the gateway's own")
+}
+
 /// Room for a call's usual metadata, ours and the protocol's own, without growing.
 const USUAL: usize = 12;
 
-/// The metadata of a REST request: what the list lets through.
-pub fn from_rest(headers: &HeaderMap, known: &Known<'_>) -> HeaderMap {
+/// The metadata of a REST request: what the list lets through, and what configuration adds to it.
+///
+/// # Errors
+/// A `-bin` header that is not base64.
+pub fn from_rest(headers: &HeaderMap, known: &Known<'_>, crossing: &Crossing) -> Result<HeaderMap, Error> {
     let named = known.named_by_connection();
     let mut metadata = HeaderMap::with_capacity(USUAL);
     for (name, value) in headers {
-        if crosses_from_rest(name) && !named.iter().any(|dropped| dropped == name.as_str()) {
-            metadata.append(name.clone(), crossing(name, value));
+        let listed = || crossing.request.contains(name);
+        if (crosses_from_rest(name) || listed()) && !named.iter().any(|dropped| dropped == name.as_str()) {
+            if name.as_str().ends_with("-bin") && !is_base64(value.as_bytes()) {
+                return Err(Error::bad_request(format!("{name}: a -bin header is base64")));
+            }
+            metadata.append(name.clone(), sent_on(name, value));
         }
     }
-    metadata
+    Ok(metadata)
+}
+
+/// Base64 values with commas between them, as gRPC has them.
+fn is_base64(value: &[u8]) -> bool {
+    const READ: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    const ENGINE: GeneralPurpose = GeneralPurpose::new(&STANDARD, READ);
+    value.split(|&byte| byte == b',').all(|value| ENGINE.decode(value.trim_ascii()).is_ok())
 }
 
 /// The metadata of an RPC's own envelopes: all but what is kept back. `te` and `content-type` are what makes it gRPC; how
@@ -47,7 +92,7 @@ pub fn from_rpc(headers: &HeaderMap, known: &Known<'_>, opaque: bool) -> HeaderM
     let mut metadata = HeaderMap::with_capacity(headers.len() + USUAL);
     for (name, value) in headers {
         if !kept_back(name.as_str()) && !named.iter().any(|dropped| dropped == name.as_str()) {
-            metadata.append(name.clone(), crossing(name, value));
+            metadata.append(name.clone(), sent_on(name, value));
         }
     }
     if !opaque {
@@ -58,7 +103,7 @@ pub fn from_rpc(headers: &HeaderMap, known: &Known<'_>, opaque: bool) -> HeaderM
 }
 
 /// A client's value as HPACK sends it on: as it is, but for names with few values.
-fn crossing(name: &HeaderName, value: &HeaderValue) -> HeaderValue {
+fn sent_on(name: &HeaderName, value: &HeaderValue) -> HeaderValue {
     match *name {
         header::USER_AGENT | header::ACCEPT_LANGUAGE => value.clone(),
         _ => unindexed(value),
@@ -74,15 +119,18 @@ pub fn unindexed(value: &HeaderValue) -> HeaderValue {
     value
 }
 
-/// The reply's metadata as headers of a REST answer: names that frame the answer or speak to browsers stay behind. What
-/// comes back is the status that the upstream wishes by [`X_HTTP_CODE`]: 200 to 299.
-pub fn to_rest(metadata: &HeaderMap, headers: &mut HeaderMap) -> Option<StatusCode> {
+/// The reply's metadata as headers of a REST answer: names that frame the answer stay behind, and those that speak to
+/// browsers unless they are listed. What comes back is the status that the upstream wishes by [`X_HTTP_CODE`]: 200 to 299,
+/// or a redirection where those are allowed.
+pub fn to_rest(metadata: &HeaderMap, headers: &mut HeaderMap, crossing: &Crossing) -> Option<StatusCode> {
     let mut status = None;
     for (name, value) in metadata {
-        if crosses_to_rest(name.as_str()) {
+        let allowed = |status: &StatusCode| status.is_success() || (crossing.redirects && status.is_redirection());
+        let listed = || crossing.response.contains(name) || (crossing.redirects && name == header::LOCATION);
+        if name == X_HTTP_CODE {
+            status = StatusCode::from_bytes(value.as_bytes()).ok().filter(allowed);
+        } else if !frames(name.as_str()) && (!speaks_to_browsers(name.as_str()) || listed()) {
             headers.append(name.clone(), value.clone());
-        } else if name == X_HTTP_CODE {
-            status = StatusCode::from_bytes(value.as_bytes()).ok().filter(StatusCode::is_success);
         }
     }
     status
@@ -128,8 +176,9 @@ fn crosses_from_rest(name: &HeaderName) -> bool {
     matches!(name.as_str(), "authorization" | "traceparent" | "tracestate" | "baggage" | "accept-language")
 }
 
-fn crosses_to_rest(name: &str) -> bool {
-    let kept_back = matches!(
+/// Metadata that never becomes a header of a REST answer: it would frame the answer, or is the gateway's to say.
+fn frames(name: &str) -> bool {
+    matches!(
         name,
         "content-type"
             | "content-length"
@@ -144,14 +193,16 @@ fn crosses_to_rest(name: &str) -> bool {
             | "upgrade"
             | "date"
             | "server"
-            | "set-cookie"
-            | "location"
-            | "strict-transport-security"
             | "x-http-code"
             | "x-request-id"
-    ) || name.starts_with("grpc-")
-        || name.starts_with("access-control-");
-    !kept_back
+    )
+}
+
+/// Metadata that becomes a header only where it is listed: a browser acts on it, or it is gRPC's own.
+fn speaks_to_browsers(name: &str) -> bool {
+    matches!(name, "set-cookie" | "location" | "strict-transport-security")
+        || name.starts_with("grpc-")
+        || name.starts_with("access-control-")
 }
 
 /// Names that no client may send on, in any dialect. `_` counts as `-`: some servers read both as one name.

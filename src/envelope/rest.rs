@@ -2,16 +2,19 @@
 
 mod accept;
 mod error;
+mod raw;
 mod request;
 mod stream;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use super::metadata;
+use super::metadata::{self, Crossing};
 use crate::body::Body;
 
 pub use accept::Form;
 pub use error::{error, status_json};
+pub use raw::content_type;
 pub use request::{admit, read};
 pub use stream::{Stream, stream_reply};
 
@@ -21,20 +24,37 @@ static APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/jso
 /// Room for an answer's usual headers.
 const USUAL: usize = 6;
 
+/// What an answer holds.
+#[derive(Debug)]
+pub enum Content {
+    /// A message's JSON.
+    Json(Vec<u8>),
+    /// The bytes of a `google.api.HttpBody`, under its content type.
+    Raw(HeaderValue, Bytes),
+}
+
 /// A unary answer: one write, with its length. Its status is 200, or what the upstream wishes.
-pub fn reply(json: Vec<u8>, metadata: [&HeaderMap; 2]) -> Response<Body> {
+pub fn reply(content: Content, metadata: [&HeaderMap; 2], crossing: &Crossing) -> Response<Body> {
     let mut headers = HeaderMap::with_capacity(USUAL);
-    headers.insert(header::CONTENT_TYPE, APPLICATION_JSON.clone());
+    let (content_type, bytes, raw) = match content {
+        Content::Json(json) => (APPLICATION_JSON.clone(), json.into(), false),
+        Content::Raw(content_type, data) => (content_type, data, true),
+    };
+    headers.insert(header::CONTENT_TYPE, content_type);
     let mut status = None;
     for metadata in metadata {
-        status = metadata::to_rest(metadata, &mut headers).or(status);
+        status = metadata::to_rest(metadata, &mut headers, crossing).or(status);
+    }
+    if raw {
+        // Whoever wrote the bytes, a browser takes them for what they are said to be and for nothing else.
+        headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
     }
     let status = status.unwrap_or(StatusCode::OK);
-    let bodyless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
+    let bodyless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
     if bodyless {
         headers.remove(header::CONTENT_TYPE);
     }
-    let mut response = Response::new(if bodyless { Body::empty() } else { Body::full(json) });
+    let mut response = Response::new(if bodyless { Body::empty() } else { Body::full(bytes) });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response, Uri};
 use transom_transcode::status::Code;
 
-use super::route::{Action, Route};
+use super::route::{Action, Route, Rpc};
 use super::worker::{Peer, Worker};
 use crate::body::{Body, End, Guard};
 use crate::envelope::{Dialect, grpc, metadata, rest};
@@ -106,20 +106,17 @@ impl Call {
     pub(super) fn refuse(&mut self, error: &Error) -> Response<Body> {
         let mut response = match self.dialect {
             Dialect::Grpc(codec) => grpc::error(error, codec),
-            Dialect::Rest | Dialect::Http => {
-                let schema = self.route.as_ref().and_then(|route| match &route.action {
-                    Action::Call(binding) => Some(&*binding.rpc.schema),
-                    Action::Builtin => None,
-                });
-                rest::error(error, schema)
-            }
+            Dialect::Rest | Dialect::Http => rest::error(error, self.rpc().map(|rpc| &*rpc.schema)),
         };
         if let Some(beside) = self.beside.take() {
             for metadata in [&beside.0, &beside.1] {
                 match self.dialect {
                     Dialect::Grpc(_) => metadata::append_grpc(metadata, response.headers_mut()),
                     // An error has its status by the table, whatever the upstream wishes.
-                    Dialect::Rest | Dialect::Http => drop(metadata::to_rest(metadata, response.headers_mut())),
+                    Dialect::Rest | Dialect::Http => {
+                        let rpc = self.rpc();
+                        rpc.map(|rpc| metadata::to_rest(metadata, response.headers_mut(), &rpc.crossing));
+                    }
                 }
             }
         }
@@ -130,6 +127,13 @@ impl Call {
             whole: false,
         });
         response
+    }
+
+    fn rpc(&self) -> Option<&Rpc> {
+        match &self.route.as_ref()?.action {
+            Action::Call(binding) => Some(&binding.rpc),
+            Action::Builtin => None,
+        }
     }
 
     /// The answer as it goes out: named, without a body where the client wants none, and followed to its last byte.

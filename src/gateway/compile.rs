@@ -11,9 +11,11 @@ use transom_transcode::schema::{self, HttpRule, Method, Schema, Service};
 use transom_transcode::template::Template;
 
 use super::route::{Action, Binding, Route, Rpc};
+use super::rules::Rules;
 use super::settings::{Origin, Settings};
 use super::snapshot::{Serving, Snapshot};
 use crate::config::{self, Config, Expose, PublicEndpoint};
+use crate::envelope::metadata;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
@@ -69,11 +71,14 @@ impl Snapshot {
             routes: Vec::new(),
             problems: Vec::new(),
         };
+        let rules = Rules::of(config);
         compiler.assign_services();
         compiler.check_method_keys();
+        compiler.check_selectors(&rules);
+        compiler.check_headers();
         compiler.builtins();
         for service in &schema.services {
-            compiler.service(service);
+            compiler.service(service, &rules);
         }
         let Compiler { serving: services, notes, rest, rpcs, routes, problems, .. } = compiler;
         if !problems.is_empty() {
@@ -152,24 +157,54 @@ impl<'a> Compiler<'a> {
     /// Every key of `methods` names what exists.
     fn check_method_keys(&mut self) {
         for key in self.config.methods.keys() {
-            let path = || config::place(&["methods", key]);
             let Some((service, method)) = key.split_once('/') else { continue };
-            match self.schema.services.iter().find(|known| *known.name == *service) {
-                None => {
-                    let names = self.schema.services.iter().map(|known| &*known.name);
-                    self.unknown(path(), "service", service, names);
+            self.check_method(service, method, &|| config::place(&["methods", key]));
+        }
+    }
+
+    /// Every selector of `schema.http_rules` does.
+    fn check_selectors(&mut self, rules: &Rules<'_>) {
+        for (selector, path) in rules.selectors() {
+            let Some((service, method)) = selector.rsplit_once('.') else { continue };
+            self.check_method(service, method, &|| path.clone());
+        }
+    }
+
+    /// What is listed under `headers` may cross.
+    fn check_headers(&mut self) {
+        let config = self.config;
+        let top = (config::place(&["headers"]), &config.headers);
+        let methods = config.methods.iter();
+        let methods = methods.map(|(key, method)| (config::place(&["methods", key, "headers"]), &method.headers));
+        for (place, headers) in std::iter::once(top).chain(methods) {
+            let request = headers.request.iter().flatten().map(metadata::never_from_rest);
+            let response = headers.response.iter().flatten().map(metadata::never_to_rest);
+            let request = request.enumerate().map(|(at, why)| (format!("{place}.request[{at}]"), why));
+            let response = response.enumerate().map(|(at, why)| (format!("{place}.response[{at}]"), why));
+            for (path, why) in request.chain(response) {
+                if let Some(why) = why {
+                    self.config_problem(path, format!("this header never crosses: {why}; remove it"));
                 }
-                Some(_) if !self.serving.contains_key(service) => {
-                    let message =
-                        format!("no upstream serves `{service}`; add it to the `services` of one, or remove this");
-                    self.config_problem(path(), message);
-                }
-                Some(_) if method == "*" => {}
-                Some(known) => {
-                    if !known.methods.iter().any(|known| *known.name == *method) {
-                        let names = known.methods.iter().map(|known| &*known.name);
-                        self.unknown(path(), "method", method, names);
-                    }
+            }
+        }
+    }
+
+    fn check_method(&mut self, service: &str, method: &str, path: &dyn Fn() -> String) {
+        match self.schema.services.iter().find(|known| *known.name == *service) {
+            None => {
+                let names = self.schema.services.iter().map(|known| &*known.name);
+                self.unknown(path(), "service", service, names);
+            }
+            Some(_) if !self.serving.contains_key(service) => {
+                let message =
+                    format!("no upstream serves `{service}`; add it to the `services` of one, or remove this");
+                self.config_problem(path(), message);
+            }
+            Some(_) if method == "*" => {}
+            Some(known) => {
+                if !known.methods.iter().any(|known| *known.name == *method) {
+                    let names = known.methods.iter().map(|known| &*known.name);
+                    self.unknown(path(), "method", method, names);
                 }
             }
         }
@@ -211,29 +246,30 @@ impl<'a> Compiler<'a> {
     }
 
     /// The routes of a service. Its rules are checked also where no upstream serves it.
-    fn service(&mut self, service: &'a Service) {
+    fn service(&mut self, service: &'a Service, rules: &Rules<'_>) {
         let upstream = self.serving.get(&service.name).and_then(|serving| self.upstreams.get(&*serving.upstream));
         for method in &service.methods {
-            let plans: Vec<_> = method.http.iter().filter_map(|rule| self.plan(service, method, rule)).collect();
+            let (http, rule) = rules.for_method(service, method);
+            let place = Place { service, method, rule: &rule };
+            let plans: Vec<_> = http.iter().filter_map(|rule| self.plan(&place, rule)).collect();
             let Some(upstream) = upstream else { continue };
             let path = format!("/{}/{}", service.name, method.name);
             // Built-in services win over an upstream's own.
-            if !self.exposed(service, method) || self.rpcs.contains_key(path.as_str()) {
+            if !self.exposed(service, method, !http.is_empty()) || self.rpcs.contains_key(path.as_str()) {
                 continue;
             }
             match self.rpc(upstream, service, method, &path) {
-                Ok(rpc) => self.routes_of(&rpc, service, method, path, plans),
-                Err(why) => self.schema_problem(service, method, why),
+                Ok(rpc) => self.routes_of(&rpc, &place, path, plans),
+                Err(why) => self.rule_problem(&place, None, why),
             }
         }
     }
 
-    fn exposed(&self, service: &Service, method: &Method) -> bool {
+    fn exposed(&self, service: &Service, method: &Method, has_rule: bool) -> bool {
         match self.config.schema.expose {
             Expose::All => true,
             Expose::Annotated => {
-                !method.http.is_empty()
-                    || self.config.methods.contains_key(&format!("{}/{}", service.name, method.name))
+                has_rule || self.config.methods.contains_key(&format!("{}/{}", service.name, method.name))
             }
         }
     }
@@ -248,6 +284,7 @@ impl<'a> Compiler<'a> {
         let written = upstream.config();
         let uri = Uri::builder().scheme("http").authority(&**upstream.name()).path_and_query(path).build();
         let depth = Limits::default().depth;
+        let settings = Settings::compile(self.config, upstream.name(), written, service, method);
         Ok(Arc::new(Rpc {
             name: path[1..].into(),
             client_streaming: method.client_streaming,
@@ -255,7 +292,8 @@ impl<'a> Compiler<'a> {
             uri: uri.map_err(|error| format!("its path is no URI: {error}"))?,
             upstream: upstream.clone(),
             schema: self.schema.clone(),
-            settings: Settings::compile(self.config, upstream.name(), written, service, method),
+            crossing: settings.crossing(),
+            settings,
             send: Limits { depth, output: written.limits.send },
             receive: written.limits.receive,
             print: Limits { depth, output: written.limits.receive.saturating_mul(JSON_GROWTH) },
@@ -263,7 +301,8 @@ impl<'a> Compiler<'a> {
     }
 
     /// The RPC's own route and that of each of its bindings.
-    fn routes_of(&mut self, rpc: &Arc<Rpc>, service: &Service, method: &Method, path: String, plans: Vec<Plan<'_>>) {
+    fn routes_of(&mut self, rpc: &Arc<Rpc>, place: &Place<'_>, path: String, plans: Vec<Plan<'_>>) {
+        let Place { service, method, rule: written } = place;
         let unannotated = plans.is_empty();
         for Plan { rule, template, mut bind, mut out } in plans {
             bind.unknown = rpc.settings.unknown_fields.value;
@@ -273,7 +312,7 @@ impl<'a> Compiler<'a> {
                 template: rule.template.clone(),
                 rpc: rpc.name.clone(),
                 metrics: self.metrics.route(&service.name, &method.name, &rule.template),
-                action: Action::Call(Binding { rpc: rpc.clone(), bind, out }),
+                action: Action::Call(Binding { rpc: rpc.clone(), bind, out, rule: (*written).clone() }),
             });
             match self.rest.insert(&rule.method, &template, route.clone()) {
                 Ok(()) => self.routes.push(route),
@@ -284,19 +323,19 @@ impl<'a> Compiler<'a> {
                         "{} {} matches the same requests as {other}: change one of the two",
                         rule.method, rule.template
                     );
-                    self.schema_problem(service, method, why);
+                    self.rule_problem(place, None, why);
                 }
             }
         }
         let mut bind = BindPlan::whole(method.input);
         bind.unknown = rpc.settings.unknown_fields.value;
-        let out = OutPlan { output: method.output, field: None, options: rpc.settings.output() };
+        let out = OutPlan::whole(method.output, rpc.settings.output());
         let route = Arc::new(Route {
             method: if unannotated { "".into() } else { "POST".into() },
             template: path.as_str().into(),
             rpc: rpc.name.clone(),
             metrics: self.metrics.route(&service.name, &method.name, &path),
-            action: Action::Call(Binding { rpc: rpc.clone(), bind, out }),
+            action: Action::Call(Binding { rpc: rpc.clone(), bind, out, rule: Origin::Default }),
         });
         if unannotated {
             self.routes.push(route.clone());
@@ -305,13 +344,12 @@ impl<'a> Compiler<'a> {
     }
 
     /// A rule's template and plans, or its problem.
-    fn plan<'r>(&mut self, service: &Service, method: &Method, rule: &'r HttpRule) -> Option<Plan<'r>> {
+    fn plan<'r>(&mut self, place: &Place<'_>, rule: &'r HttpRule) -> Option<Plan<'r>> {
+        let method = place.method;
         let template = match Template::parse(&rule.template) {
             Ok(template) => template,
             Err(error) => {
-                let symbol = format!("{}.{}", service.name, method.name);
-                let problem = schema::Problem::new(&*service.file, symbol, error.message.clone()).at(error.column);
-                self.problems.push(Problem::Schema(problem));
+                self.rule_problem(place, Some(error.column), error.message);
                 return None;
             }
         };
@@ -324,11 +362,7 @@ impl<'a> Compiler<'a> {
             (bind, out) => {
                 let bind = bind.err().map(|why| (why.column, why.message));
                 for (column, why) in [bind, out.err().map(|why| (None, why))].into_iter().flatten() {
-                    let symbol = format!("{}.{}", service.name, method.name);
-                    let why = format!("{} {}: {why}", rule.method, rule.template);
-                    let mut problem = schema::Problem::new(&*service.file, symbol, why);
-                    problem.column = column;
-                    self.problems.push(Problem::Schema(problem));
+                    self.rule_problem(place, column, format!("{} {}: {why}", rule.method, rule.template));
                 }
                 None
             }
@@ -348,10 +382,25 @@ impl<'a> Compiler<'a> {
         self.problems.push(Problem::Config(config::Problem { line, path, message }));
     }
 
-    fn schema_problem(&mut self, service: &Service, method: &Method, why: String) {
+    /// A problem of a rule, where that is written: in configuration or in the schema.
+    fn rule_problem(&mut self, place: &Place<'_>, column: Option<usize>, why: String) {
+        let Place { service, method, rule } = place;
+        if let Origin::Written(path) = rule {
+            let column = column.map_or_else(String::new, |column| format!(" (column {column} of the template)"));
+            return self.config_problem(path.to_string(), format!("{why}{column}"));
+        }
         let symbol = format!("{}.{}", service.name, method.name);
-        self.problems.push(Problem::Schema(schema::Problem::new(&*service.file, symbol, why)));
+        let mut problem = schema::Problem::new(&*service.file, symbol, why);
+        problem.column = column;
+        self.problems.push(Problem::Schema(problem));
     }
+}
+
+/// A method, and where its rules are written.
+struct Place<'a> {
+    service: &'a Service,
+    method: &'a Method,
+    rule: &'a Origin,
 }
 
 /// An HTTP rule, understood.

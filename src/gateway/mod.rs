@@ -20,6 +20,7 @@ mod codec;
 mod compile;
 mod pipeline;
 mod route;
+mod rules;
 mod service;
 mod settings;
 mod snapshot;

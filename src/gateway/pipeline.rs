@@ -18,7 +18,7 @@ use super::call::Call;
 use super::route::{Action, Route, Rpc};
 use super::state::State;
 use super::stream::{Asking, stream};
-use super::translate::{frame, print};
+use super::translate::{answer, frame};
 use super::worker::{Peer, Worker};
 use crate::body::Body;
 use crate::envelope::head::Known;
@@ -114,14 +114,14 @@ impl Gateway {
             return Err(Error::UnsupportedMedia { message: message.into() });
         }
         let limit = rpc.settings.body.value;
-        rest::admit(head, &body, limit)?;
+        let media = rest::admit(head, &body, limit, binding.bind.raw)?;
 
         // Translate in.
         let read = call.worker.pool.within(outgoing.deadline, rest::read(body, limit)).await;
         let body = read.unwrap_or(Err(Error::Deadline))?;
         call.read(body.len());
         let query = head.uri.query().unwrap_or_default();
-        let input = Input { body: &body, captures: &captured, query };
+        let input = Input { body: &body, media, captures: &captured, query };
         let message = frame(&call.worker, binding, &input)?;
         let mut out = binding.out.clone();
         out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
@@ -134,8 +134,8 @@ impl Gateway {
         let reply = reply.map_err(|failure| call.failed(failure))?;
 
         // Translate back.
-        let json = print(&call.worker, rpc, &out, &reply.message)?;
-        Ok(rest::reply(json, [&reply.headers, &reply.trailers]))
+        let content = answer(&call.worker, rpc, &out, &reply.message)?;
+        Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
     }
 
     /// Where the request goes. The snapshot is needed here and no later: the route holds what the call needs.
@@ -198,7 +198,7 @@ fn admit(
     let deadline = call.deadline(rpc.settings.timeout.value, known.timeout()?);
     let mut headers = match call.dialect {
         Dialect::Grpc(_) => metadata::from_rpc(&head.headers, known, call.dialect.is_opaque()),
-        Dialect::Rest | Dialect::Http => metadata::from_rest(&head.headers, known),
+        Dialect::Rest | Dialect::Http => metadata::from_rest(&head.headers, known, &rpc.crossing)?,
     };
     let forwarded = origin::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip());
     headers.insert(&metadata::X_REQUEST_ID, metadata::unindexed(call.id.header()));

@@ -6,7 +6,8 @@ use http::Uri;
 use transom_transcode::plan::{BindPlan, Limits, OutPlan};
 use transom_transcode::schema::Schema;
 
-use super::settings::Settings;
+use super::settings::{Origin, Settings};
+use crate::envelope::metadata::Crossing;
 use crate::telemetry::RouteMetrics;
 use crate::upstream::Upstream;
 
@@ -40,6 +41,8 @@ pub struct Binding {
     pub bind: BindPlan,
     /// What is printed.
     pub out: OutPlan,
+    /// Where its rule is written, if configuration has it.
+    pub rule: Origin,
 }
 
 /// An RPC that clients reach.
@@ -58,6 +61,8 @@ pub struct Rpc {
     pub schema: Arc<Schema>,
     /// What its calls are allowed.
     pub settings: Settings,
+    /// Which headers of REST cross beside the usual.
+    pub crossing: Crossing,
     /// Bounds of a message to the upstream.
     pub send: Limits,
     /// Bytes of one message from the upstream.

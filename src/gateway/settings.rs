@@ -5,10 +5,12 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use http::HeaderName;
 use transom_transcode::plan::{OutOptions, Unknown};
 use transom_transcode::schema::{self, Method, MethodPolicy, Service};
 
 use crate::config::{self, UnknownFields};
+use crate::envelope::metadata::Crossing;
 
 /// A method's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,12 @@ pub struct Settings {
     pub proto_names: Setting<bool>,
     /// 64-bit integers print as numbers.
     pub int64_as_numbers: Setting<bool>,
+    /// Request headers that become metadata beside the usual.
+    pub request_headers: Setting<Vec<HeaderName>>,
+    /// Metadata of replies that becomes headers although it speaks to browsers.
+    pub response_headers: Setting<Vec<HeaderName>>,
+    /// `x-http-code` may redirect.
+    pub redirects: Setting<bool>,
 }
 
 /// One value and where it comes from.
@@ -111,6 +119,33 @@ impl Settings {
             enums_as_numbers: flag("enums_as_numbers", |output| output.enums_as_numbers),
             proto_names: flag("proto_names", |output| output.proto_names),
             int64_as_numbers: flag("int64_as_numbers", |output| output.int64_as_numbers),
+            request_headers: layers.method(
+                &["headers", "request"],
+                |entry| entry.headers.request.clone(),
+                layers.top(&["headers", "request"], config.headers.request.clone()),
+                |_, _| false,
+            ),
+            response_headers: layers.method(
+                &["headers", "response"],
+                |entry| entry.headers.response.clone(),
+                layers.top(&["headers", "response"], config.headers.response.clone()),
+                |_, _| false,
+            ),
+            redirects: layers.method(
+                &["redirects"],
+                |entry| entry.redirects,
+                Setting { value: false, from: Origin::Default },
+                |new, _| !new,
+            ),
+        }
+    }
+
+    /// Which headers cross beside the usual.
+    pub fn crossing(&self) -> Crossing {
+        Crossing {
+            request: self.request_headers.value.clone().into(),
+            response: self.response_headers.value.clone().into(),
+            redirects: self.redirects.value,
         }
     }
 
@@ -132,6 +167,10 @@ impl Settings {
             Unknown::Ignore => "ignore",
         };
         let flag = |setting: &Setting<bool>| setting.value.to_string();
+        let names = |setting: &Setting<Vec<HeaderName>>| {
+            let names: Vec<_> = setting.value.iter().map(HeaderName::as_str).collect();
+            if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+        };
         vec![
             ("timeout", timeout, &self.timeout.from),
             ("unknown_fields", unknown.to_owned(), &self.unknown_fields.from),
@@ -140,6 +179,9 @@ impl Settings {
             ("output.enums_as_numbers", flag(&self.enums_as_numbers), &self.enums_as_numbers.from),
             ("output.proto_names", flag(&self.proto_names), &self.proto_names.from),
             ("output.int64_as_numbers", flag(&self.int64_as_numbers), &self.int64_as_numbers.from),
+            ("headers.request", names(&self.request_headers), &self.request_headers.from),
+            ("headers.response", names(&self.response_headers), &self.response_headers.from),
+            ("redirects", flag(&self.redirects), &self.redirects.from),
         ]
     }
 }
@@ -192,6 +234,8 @@ fn as_written(policy: &MethodPolicy) -> config::Method {
             int64_as_numbers: policy.int64_as_numbers,
         },
         limits: config::MethodLimits { body: policy.body },
+        headers: config::Headers { request: None, response: None },
+        redirects: None,
     }
 }
 
@@ -225,6 +269,14 @@ impl Layers<'_> {
             return Setting { value, from };
         }
         otherwise
+    }
+
+    /// The top level's value, or nothing.
+    fn top<T: Default>(&self, key: &[&str], value: Option<T>) -> Setting<T> {
+        match value {
+            Some(value) => Setting { value, from: Origin::Written(config::place(key).into()) },
+            None => Setting { value: T::default(), from: Origin::Default },
+        }
     }
 
     /// The upstream's value, written or by default.

@@ -126,6 +126,7 @@ impl Row {
         let Action::Call(binding) = &route.action else { return None };
         let rpc = &binding.rpc;
         let serving = rpc.name.split_once('/').and_then(|(service, _)| services.get(service));
+        let rule = format!("{} {}", route.method, route.template);
         let value = |(key, value, from): (_, _, &Origin)| Value { key, value, from: from.to_string() };
         Some(Self {
             method: route.method.to_string(),
@@ -139,7 +140,11 @@ impl Row {
             },
             upstream: rpc.upstream.name().to_string(),
             upstream_from: serving.map(|serving| serving.from.to_string()).unwrap_or_default(),
-            settings: rpc.settings.describe().into_iter().map(value).collect(),
+            settings: std::iter::once(("http_rule", rule, &binding.rule))
+                .filter(|(_, _, from)| **from != Origin::Default)
+                .chain(rpc.settings.describe())
+                .map(value)
+                .collect(),
         })
     }
 }

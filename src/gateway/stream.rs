@@ -72,7 +72,7 @@ pub(super) async fn stream(
                 call.beside(reply.headers, trailers);
                 return Err(error);
             }
-            Ok(rest::stream_reply(&reply.headers, form, messages))
+            Ok(rest::stream_reply(&reply.headers, form, messages, &binding.rpc.crossing))
         }
     }
 }

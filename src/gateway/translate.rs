@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use transom_transcode::frame;
 use transom_transcode::plan::{BindPlan, OutPlan};
-use transom_transcode::to_json::to_json;
+use transom_transcode::to_json::{HttpBody, to_json};
 use transom_transcode::to_wire::{Input, to_wire};
 
 use super::route::{Binding, Rpc};
 use super::worker::Worker;
+use crate::envelope::rest::{self, Content};
 use crate::error::Error;
 
 /// Bytes before a message on the wire.
@@ -38,8 +39,18 @@ pub(super) fn bind_into(
         .map_err(|invalid| Error::request(invalid, rpc.send.output))
 }
 
+/// A reply as its route answers it: JSON, or the bytes of a `google.api.HttpBody`.
+pub(super) fn answer(worker: &Worker, rpc: &Rpc, plan: &OutPlan, message: &Bytes) -> Result<Content, Error> {
+    if !plan.raw {
+        return print(worker, rpc, plan, message).map(Content::Json);
+    }
+    let body = HttpBody::read(&rpc.schema, plan, message);
+    let body = body.map_err(|invalid| Error::reply(&invalid, rpc.print.output))?;
+    Ok(Content::Raw(rest::content_type(body.content_type)?, message.slice_ref(body.data)))
+}
+
 /// A reply as JSON.
-pub(super) fn print(worker: &Worker, rpc: &Rpc, plan: &OutPlan, message: &[u8]) -> Result<Vec<u8>, Error> {
+fn print(worker: &Worker, rpc: &Rpc, plan: &OutPlan, message: &[u8]) -> Result<Vec<u8>, Error> {
     // What the printer takes at first, so that it need not move.
     let mut json = Vec::with_capacity(message.len() * 3 + 64);
     print_into(worker, rpc, plan, message, &mut json)?;

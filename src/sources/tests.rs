@@ -35,6 +35,7 @@ fn protos(paths: &[&str]) -> config::Schema {
         protos: paths.iter().map(PathBuf::from).collect(),
         descriptor_sets: Vec::new(),
         expose: config::Expose::Annotated,
+        http_rules: Vec::new(),
     }
 }
 

@@ -44,3 +44,7 @@ mod rest_metadata;
 mod rest_unary;
 mod stream_rest;
 mod support_self;
+mod transcoding_binding;
+mod transcoding_json;
+mod transcoding_metadata;
+mod transcoding_paths;

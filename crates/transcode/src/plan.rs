@@ -4,7 +4,7 @@ mod bind;
 
 pub use bind::Unbindable;
 
-use crate::schema::{Message, MessageId, Schema, WellKnown};
+use crate::schema::{Field, Kind, Message, MessageId, Schema, Shape, WellKnown};
 
 /// What becomes of a REST request (or a JSON message) on its way into the request message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub struct BindPlan {
     pub query: bool,
     /// What an unknown JSON field or query key gets.
     pub unknown: Unknown,
+    /// The body's bytes are taken as they are: they go into a `google.api.HttpBody`.
+    pub raw: bool,
+    /// PATCH: the slot of the one `FieldMask`, which the body's fields make where the client sent none.
+    pub mask: Option<u16>,
 }
 
 /// Where a request body goes.
@@ -58,11 +62,18 @@ pub struct OutPlan {
     pub output: MessageId,
     /// `response_body: "field"`: the slot of the one field that is printed.
     pub field: Option<u16>,
+    /// What is printed is a `google.api.HttpBody`: its bytes, under its content type.
+    pub raw: bool,
     /// How it is printed.
     pub options: OutOptions,
 }
 
 impl OutPlan {
+    /// The plan of a JSON message: all of it is printed, a `google.api.HttpBody` too.
+    pub fn whole(output: MessageId, options: OutOptions) -> Self {
+        Self { output, field: None, raw: false, options }
+    }
+
     /// Resolves `response_body`; an empty one prints the whole message.
     ///
     /// # Errors
@@ -81,7 +92,11 @@ impl OutPlan {
                 None => return Err(format!("response_body {name:?}: {} has no such field", message.name)),
             },
         };
-        Ok(Self { output, field, options })
+        let raw = match field {
+            None => message.well_known == WellKnown::HttpBody,
+            Some(slot) => is_raw(schema, &message.fields[usize::from(slot)]),
+        };
+        Ok(Self { output, field, raw, options })
     }
 }
 
@@ -110,6 +125,14 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { depth: 100, output: 4 << 20 }
+    }
+}
+
+/// Whether a field is one `google.api.HttpBody`.
+fn is_raw(schema: &Schema, field: &Field) -> bool {
+    match (field.shape, field.kind) {
+        (Shape::Singular, Kind::Message(id)) => schema.message(id).well_known == WellKnown::HttpBody,
+        _ => false,
     }
 }
 

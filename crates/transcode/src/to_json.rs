@@ -12,6 +12,7 @@
 //! scalars may alternate. What a later record replaces is read over too: it is not checked further.
 
 mod defaults;
+mod http_body;
 mod indexed;
 mod reader;
 mod status;
@@ -25,6 +26,7 @@ use crate::plan::{Limits, OutPlan};
 use crate::schema::Schema;
 use crate::scratch::Scratch;
 
+pub use http_body::HttpBody;
 pub use status::status_to_json;
 use value::Printer;
 

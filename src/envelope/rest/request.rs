@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::header;
 use http::request::Parts;
 use http_body::Body;
+use transom_transcode::to_wire::Media;
 
 use crate::envelope::{content_type, essence};
 use crate::error::Error;
@@ -16,22 +17,30 @@ use crate::error::Error;
 /// Memory taken before a body's bytes are there, whatever its length says.
 const FIRST_CHUNK: usize = 64 * 1024;
 
-/// Refuses by the head alone: a body that is too long, in another type, or in an encoding.
-pub fn admit<B: Body>(head: &Parts, body: &B, limit: usize) -> Result<(), Error> {
+/// What the body is. Refuses by the head alone: a body that is too long, in another type, or in an encoding. A `raw` one
+/// may have any type: it is taken as it is.
+pub fn admit<'h, B: Body>(head: &'h Parts, body: &B, limit: usize, raw: bool) -> Result<Media<'h>, Error> {
+    let content_type = content_type(&head.headers);
     if body.is_end_stream() {
-        return Ok(());
+        return Ok(if raw { Media::Raw(content_type.unwrap_or_default()) } else { Media::Json });
     }
     if body.size_hint().lower() > limit as u64 {
         return Err(Error::TooLarge { limit });
     }
-    if !content_type(&head.headers).is_some_and(is_json) {
-        return Err(Error::UnsupportedMedia { message: "send the body as application/json".into() });
-    }
+    let media = match content_type {
+        content_type if raw => Media::Raw(content_type.unwrap_or_default()),
+        Some(content_type) if is_in_utf8(content_type, "application/json") => Media::Json,
+        Some(content_type) if is_in_utf8(content_type, "application/x-www-form-urlencoded") => Media::Form,
+        _ => {
+            let message = "send the body as application/json or application/x-www-form-urlencoded";
+            return Err(Error::UnsupportedMedia { message: message.into() });
+        }
+    };
     match head.headers.get(header::CONTENT_ENCODING) {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
             Err(Error::UnsupportedMedia { message: "send the body without Content-Encoding".into() })
         }
-        _ => Ok(()),
+        _ => Ok(media),
     }
 }
 
@@ -80,21 +89,22 @@ fn is_no_chunk(error: &hyper::Error) -> bool {
     cause.is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
-fn is_json(content_type: &str) -> bool {
-    if content_type == "application/json" {
+/// Whether a content type is this one, and its charset, if it names one, is UTF-8.
+fn is_in_utf8(content_type: &str, wanted: &str) -> bool {
+    if content_type == wanted {
         return true;
     }
     let charset = content_type.split(';').skip(1).filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
     });
-    essence(content_type).eq_ignore_ascii_case("application/json")
+    essence(content_type).eq_ignore_ascii_case(wanted)
         && charset.into_iter().all(|charset| charset.eq_ignore_ascii_case("utf-8"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_json;
+    use super::is_in_utf8;
 
     #[test]
     fn json_is_json_in_utf8() {
@@ -107,7 +117,7 @@ mod tests {
             ("application/x-www-form-urlencoded", false),
             ("", false),
         ] {
-            assert_eq!(is_json(content_type), taken, "{content_type}");
+            assert_eq!(is_in_utf8(content_type, "application/json"), taken, "{content_type}");
         }
     }
 }

@@ -12,19 +12,24 @@ use transom_transcode::status::Code;
 use super::{Form, status_json};
 use crate::body::{Body, Streamed};
 use crate::envelope::grpc::status_of;
-use crate::envelope::metadata;
+use crate::envelope::metadata::{self, Crossing};
 use crate::envelope::stream::{Last, Writer};
 use crate::error::Error;
 
 /// The answer that such a stream is the body of.
-pub fn stream_reply(metadata: &HeaderMap, form: Form, messages: impl Streamed + 'static) -> Response<Body> {
+pub fn stream_reply(
+    metadata: &HeaderMap,
+    form: Form,
+    messages: impl Streamed + 'static,
+    crossing: &Crossing,
+) -> Response<Body> {
     let mut response = Response::new(Body::streamed(messages));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, form.content_type());
     if form == Form::Events {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
-    metadata::to_rest(metadata, headers);
+    metadata::to_rest(metadata, headers, crossing);
     response
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod grpc;
 pub(crate) mod protos;
 pub(crate) mod raw;
 pub(crate) mod reply;
+pub(crate) mod rules;
 pub(crate) mod saw;
 pub(crate) mod upstream;
 

@@ -8,18 +8,22 @@ use serde_json::Value;
 
 static LIBRARY: LazyLock<(Vec<u8>, DescriptorPool)> = LazyLock::new(|| compile(&["library.proto"]));
 
+static RULES: LazyLock<(Vec<u8>, DescriptorPool)> = LazyLock::new(|| compile(&["rules.proto"]));
+
 /// The `FileDescriptorSet` of a test proto, by its name without extension.
 pub(crate) fn descriptors(name: &str) -> Vec<u8> {
     match name {
         "library" => LIBRARY.0.clone(),
+        "rules" => RULES.0.clone(),
         other => compile(&[&format!("{other}.proto")]).0,
     }
 }
 
-/// A method of the library, by `pkg.Service/Method`.
+/// A method of the test protos, by `pkg.Service/Method`.
 pub(crate) fn method(path: &str) -> MethodDescriptor {
     let (service, method) = path.trim_start_matches('/').split_once('/').expect("pkg.Service/Method");
-    let service = LIBRARY.1.get_service_by_name(service).unwrap_or_else(|| panic!("no service {service}"));
+    let pool = if service.starts_with("rules.") { &RULES.1 } else { &LIBRARY.1 };
+    let service = pool.get_service_by_name(service).unwrap_or_else(|| panic!("no service {service}"));
     service.methods().find(|found| found.name() == method).unwrap_or_else(|| panic!("no method {path}"))
 }
 

@@ -85,6 +85,11 @@ pub(crate) struct Saw {
 }
 
 impl Saw {
+    /// Every call so far.
+    pub(crate) fn calls(&self) -> &[SeenCall] {
+        &self.calls
+    }
+
     /// The last call.
     pub(crate) fn last(&self) -> &SeenCall {
         self.calls.last().unwrap_or_else(|| panic!("{} was not called", self.method))

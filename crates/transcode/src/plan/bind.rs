@@ -1,7 +1,7 @@
 //! Compiles a rule's template and body into slots, and refuses what could not be bound.
 
-use crate::plan::{BindPlan, Binding, Body, Unknown, has_text_form, is_open};
-use crate::schema::{HttpRule, Kind, Message, MessageId, Schema, Shape};
+use crate::plan::{BindPlan, Binding, Body, Unknown, has_text_form, is_open, is_raw};
+use crate::schema::{Field, HttpRule, Kind, Message, MessageId, Schema, Shape, WellKnown};
 use crate::template::{Template, Variable};
 
 /// Why a rule cannot be bound.
@@ -16,7 +16,15 @@ pub struct Unbindable {
 impl BindPlan {
     /// The plan of a JSON message: all of it is the body.
     pub fn whole(input: MessageId) -> Self {
-        Self { input, body: Body::Whole, captures: Box::default(), query: false, unknown: Unknown::Refuse }
+        Self {
+            input,
+            body: Body::Whole,
+            captures: Box::default(),
+            query: false,
+            unknown: Unknown::Refuse,
+            raw: false,
+            mask: None,
+        }
     }
 
     /// The plan of an HTTP rule.
@@ -45,7 +53,41 @@ impl BindPlan {
                 Body::Field(slot.map_err(|message| Unbindable { column: None, message })?)
             }
         };
-        Ok(Self { input, body, captures, query: body != Body::Whole, unknown })
+        // RFC 9110 gives such a body no meaning, browsers cannot send it, and what stands between may drop it.
+        if body != Body::None && matches!(&*rule.method, "GET" | "HEAD") {
+            let message = format!("{} takes no body: remove `body`, or use another method", rule.method);
+            return Err(Unbindable { column: None, message });
+        }
+        let raw = match body {
+            Body::None => false,
+            Body::Whole => message.well_known == WellKnown::HttpBody,
+            Body::Field(slot) => is_raw(schema, &message.fields[usize::from(slot)]),
+        };
+        let mask = match body {
+            Body::Field(slot) if *rule.method == *"PATCH" => mask(schema, message, slot),
+            _ => None,
+        };
+        Ok(Self { input, body, captures, query: body != Body::Whole, unknown, raw, mask })
+    }
+}
+
+/// The slot of the one `FieldMask` beside a body that has fields.
+fn mask(schema: &Schema, input: &Message, body: u16) -> Option<u16> {
+    let well_known = |field: &Field| match field.kind {
+        Kind::Message(id) => Some(schema.message(id).well_known),
+        _ => None,
+    };
+    let body = &input.fields[usize::from(body)];
+    if body.shape != Shape::Singular || well_known(body) != Some(WellKnown::No) {
+        return None;
+    }
+    let mut masks =
+        input.fields.iter().enumerate().filter(|(_, field)| well_known(field) == Some(WellKnown::FieldMask));
+    match (masks.next(), masks.next()) {
+        (Some((slot, field)), None) if field.shape == Shape::Singular && field.oneof.is_none() => {
+            u16::try_from(slot).ok()
+        }
+        _ => None,
     }
 }
 

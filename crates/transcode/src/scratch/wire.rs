@@ -13,7 +13,7 @@ pub(crate) struct Wire {
     pub(crate) keys: Vec<Key>,
     /// A string whose escapes were read, a decoded parameter.
     pub(crate) text: Vec<u8>,
-    /// A query parameter's decoded name.
+    /// A query parameter's decoded name; the path of a mask.
     pub(crate) name: Vec<u8>,
     /// Bound values, encoded.
     pub(crate) bound: Vec<u8>,

@@ -56,6 +56,6 @@ fn known(schema: &Schema, detail: &Detail, out: &mut Vec<u8>) -> bool {
         encode_varint(bytes.len() as u64, &mut any);
         any.extend_from_slice(bytes);
     }
-    let plan = OutPlan { output, field: None, options: OutOptions::default() };
+    let plan = OutPlan::whole(output, OutOptions::default());
     to_json(schema, &plan, &any, &Limits::default(), &mut Scratch::default(), out).is_ok()
 }

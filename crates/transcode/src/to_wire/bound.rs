@@ -75,6 +75,21 @@ impl<'a> Bound<'a> {
         usize::from(self.nodes[node as usize].slot)
     }
 
+    /// A node holds values; else it is a message on the way to some.
+    pub(super) fn is_value(&self, node: u32) -> bool {
+        self.nodes[node as usize].first != 0
+    }
+
+    /// The path set a node's value.
+    pub(super) fn is_by_path(&self, node: u32) -> bool {
+        self.nodes[node as usize].by_path
+    }
+
+    /// A node's values are in the output.
+    pub(super) fn set_written(&mut self, node: u32) {
+        self.nodes[node as usize].written = true;
+    }
+
     /// The node of a field inside a node's message.
     pub(super) fn child(&self, node: u32, slot: usize) -> u32 {
         let mut child = self.first_child(node);

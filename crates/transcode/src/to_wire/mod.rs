@@ -9,15 +9,19 @@
 //! scalar    numbers, booleans, enums
 //! special   Timestamp, Struct, Any and the others with a JSON form of their own
 //! bound     what path and query set
-//! query     parameter names → fields
+//! query     parameter names → fields, of queries and forms
+//! mask      the FieldMask of a PATCH, from its body
+//! raw       google.api.HttpBody
 //! text      percent-encoding
 //! wire      tags, varints, lengths known only afterwards
 //! ```
 
 mod bound;
 mod field;
+mod mask;
 mod object;
 mod query;
+mod raw;
 mod scalar;
 mod special;
 mod text;
@@ -37,12 +41,26 @@ pub use query::SystemParameters;
 /// What a client sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Input<'a> {
-    /// The body: JSON text, or empty.
+    /// The body, or nothing.
     pub body: &'a [u8],
+    /// What the body's bytes are.
+    pub media: Media<'a>,
     /// The path's captures, percent-encoded as they came, one for each of [`BindPlan::captures`].
     pub captures: &'a [&'a str],
     /// The query string, percent-encoded as it came, without its `?`.
     pub query: &'a str,
+}
+
+/// What the bytes of a body are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Media<'a> {
+    /// JSON.
+    #[default]
+    Json,
+    /// `application/x-www-form-urlencoded`: it binds like a query, to the fields that JSON would set.
+    Form,
+    /// The data of a [`BindPlan::raw`] binding, under this content type; empty for none.
+    Raw(&'a str),
 }
 
 /// Nothing nests deeper, whatever [`Limits::depth`] says: the readers are recursive.
@@ -91,8 +109,20 @@ fn translate(
     if plan.body == Body::None && !input.body.is_empty() {
         return Err(Invalid::new("this method takes no body").at(0).into());
     }
-    if simdutf8::basic::from_utf8(input.body).is_err() {
-        return Err(not_utf8(input.body));
+    let json = match input.media {
+        Media::Json => input.body,
+        Media::Form => {
+            query::bind_form(&mut bound, schema, plan, room, input.body, (name, text))?;
+            bound.check_entries(&mut scratch.entries)?;
+            b""
+        }
+        Media::Raw(content_type) => {
+            raw::bind_content_type(&mut bound, plan, content_type)?;
+            b""
+        }
+    };
+    if simdutf8::basic::from_utf8(json).is_err() {
+        return Err(not_utf8(json));
     }
     out.reserve(input.body.len().min(limits.output) + bound.encoded() + 16);
     scratch.seen.clear();
@@ -100,18 +130,22 @@ fn translate(
     let limit = out.len().saturating_add(limits.output);
     let mut translation = Translation {
         schema,
-        scan: Scanner::new(input.body),
+        scan: Scanner::new(json),
         wire: Wire::new(std::mem::take(out), &mut scratch.fixups),
         bound,
         seen: &mut scratch.seen,
         keys: &mut scratch.keys,
         text: &mut scratch.text,
+        path: &mut scratch.name,
         unknown: plan.unknown,
         room,
         limit,
         work: input.body.len().saturating_mul(8).saturating_add(64 << 10),
     };
-    let result = translation.request(plan);
+    let result = match input.media {
+        Media::Raw(_) => translation.raw_request(plan, input.body),
+        Media::Json | Media::Form => translation.request(plan),
+    };
     *out = translation.wire.into_bytes();
     result
 }
@@ -125,6 +159,8 @@ struct Translation<'a> {
     seen: &'a mut Vec<u64>,
     keys: &'a mut Vec<Key>,
     text: &'a mut Vec<u8>,
+    /// The path of a mask under way.
+    path: &'a mut Vec<u8>,
     unknown: Unknown,
     /// How many more levels may be opened.
     room: u16,
@@ -142,8 +178,8 @@ impl<'a> Translation<'a> {
         let message = self.schema.message(plan.input);
         match plan.body {
             Body::Whole if !self.scan.is_empty() => self.message(plan.input, root)?,
-            Body::Field(slot) if !self.scan.is_empty() => self.body_field(message, usize::from(slot), root)?,
-            Body::None | Body::Whole | Body::Field(_) => {
+            Body::Field(slot) => self.body_field(message, usize::from(slot), plan.mask, root)?,
+            Body::None | Body::Whole => {
                 let seen = self.open_seen(message);
                 self.complete(message, &seen, root)?;
             }
@@ -156,12 +192,17 @@ impl<'a> Translation<'a> {
         Ok(())
     }
 
-    /// The body is one field's JSON.
-    fn body_field(&mut self, message: &'a Message, slot: usize, root: u32) -> Result<(), Fail> {
+    /// The body is one field's JSON, or nothing.
+    fn body_field(&mut self, message: &'a Message, slot: usize, mask: Option<u16>, root: u32) -> Result<(), Fail> {
         let mut seen = self.open_seen(message);
         self.note_bound_oneofs(message, &mut seen, root);
-        let name = &message.fields[slot].json_name;
-        self.member(message, slot, &mut seen, root).map_err(|fail| object::within_field(fail, name))?;
+        if !self.scan.is_empty() {
+            let name = &message.fields[slot].json_name;
+            self.member(message, slot, &mut seen, root).map_err(|fail| object::within_field(fail, name))?;
+        }
+        if let Some(mask) = mask {
+            self.implied_mask(message, slot, usize::from(mask), &mut seen, root)?;
+        }
         self.complete(message, &seen, root)
     }
 

@@ -29,7 +29,7 @@ pub(super) struct Seen {
 impl Seen {
     /// Sets a bit; whether it was set before.
     #[inline]
-    fn mark(&mut self, stack: &mut [u64], bit: usize) -> bool {
+    pub(super) fn mark(&mut self, stack: &mut [u64], bit: usize) -> bool {
         let word = if bit < 64 { &mut self.low } else { &mut stack[self.high + bit / 64 - 1] };
         let mask = 1 << (bit % 64);
         let before = *word & mask != 0;
@@ -93,7 +93,7 @@ impl Translation<'_> {
     }
 
     /// The field of a member's name, in either spelling.
-    fn slot(&mut self, message: &Message, name: Quoted<'_>) -> Result<Option<usize>, Fail> {
+    pub(super) fn slot(&mut self, message: &Message, name: Quoted<'_>) -> Result<Option<usize>, Fail> {
         if !name.escaped {
             return Ok(std::str::from_utf8(name.raw).ok().and_then(|name| message.slot_named(name)));
         }

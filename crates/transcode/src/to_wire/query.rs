@@ -50,6 +50,11 @@ pub(super) fn bind(
     query: &str,
     (name, value): (&mut Vec<u8>, &mut Vec<u8>),
 ) -> Result<(), Fail> {
+    let taken = match plan.body {
+        Body::Field(slot) => Some(usize::from(slot)),
+        Body::None | Body::Whole => None,
+    };
+    let target = Target { node: ROOT, message: schema.message(plan.input), taken };
     for (raw_name, raw_value) in parameters(query) {
         decode(raw_name, Encoding::Query, name).map_err(|why| refused(why, raw_name.as_bytes()))?;
         if name.first() == Some(&b'$') {
@@ -59,9 +64,48 @@ pub(super) fn bind(
             return Err(refused("the body is the whole request: it leaves no field to the query", name));
         }
         decode(raw_value, Encoding::Query, value).map_err(|why| refused(why, name))?;
-        let text = std::str::from_utf8(name).unwrap_or_default();
-        let parameter = Parameter { schema, plan, depth, name: text };
-        parameter.bind(bound, value).map_err(|fail| Box::new(fail.within(&echo(name))))?;
+        let parameter = Parameter { schema, target, unknown: plan.unknown, depth, name };
+        parameter.bind(bound, value)?;
+    }
+    Ok(())
+}
+
+/// Binds every parameter of a form, which is the body: to the request's fields, or to those of the body's field.
+pub(super) fn bind_form(
+    bound: &mut Bound<'_>,
+    schema: &Schema,
+    plan: &BindPlan,
+    depth: u16,
+    form: &[u8],
+    (name, value): (&mut Vec<u8>, &mut Vec<u8>),
+) -> Result<(), Fail> {
+    const NO_FORM: &str = "this field cannot be given as a form: send it as application/json";
+    let Ok(form) = std::str::from_utf8(form) else { return Err(refusal("the form is not UTF-8")) };
+    let input = schema.message(plan.input);
+    let mut target = Target { node: ROOT, message: input, taken: None };
+    if let Body::Field(slot) = plan.body
+        && parameters(form).next().is_some()
+    {
+        let slot = usize::from(slot);
+        let field = &input.fields[slot];
+        let refused = || Box::new(Invalid::new(NO_FORM).within(&field.json_name));
+        let (Shape::Singular, Kind::Message(id) | Kind::Group(id)) = (field.shape, field.kind) else {
+            return Err(refused());
+        };
+        let message = schema.message(id);
+        if !is_open(message) {
+            return Err(refused());
+        }
+        target = Target { node: bound.enter(ROOT, input, slot)?, message, taken: None };
+    }
+    for (raw_name, raw_value) in parameters(form) {
+        decode(raw_name, Encoding::Query, name).map_err(|why| refused(why, raw_name.as_bytes()))?;
+        if name.first() == Some(&b'$') {
+            continue;
+        }
+        decode(raw_value, Encoding::Query, value).map_err(|why| refused(why, name))?;
+        let parameter = Parameter { schema, target, unknown: plan.unknown, depth, name };
+        parameter.bind(bound, value)?;
     }
     Ok(())
 }
@@ -70,32 +114,47 @@ fn refused(why: &'static str, name: &[u8]) -> Fail {
     Invalid::new(why).within(&echo(name)).into()
 }
 
+/// The message whose fields parameters set.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    node: u32,
+    message: &'a Message,
+    /// The field that is the body's.
+    taken: Option<usize>,
+}
+
 /// One parameter on its way to a field.
 struct Parameter<'a> {
     schema: &'a Schema,
-    plan: &'a BindPlan,
+    target: Target<'a>,
+    unknown: Unknown,
     depth: u16,
-    name: &'a str,
+    /// Decoded: UTF-8.
+    name: &'a [u8],
 }
 
 impl<'a> Parameter<'a> {
     fn bind(&self, bound: &mut Bound<'_>, text: &[u8]) -> Result<(), Fail> {
-        let (path, key) = match self.name.split_once('[') {
+        self.set(bound, text).map_err(|fail| Box::new(fail.within(&echo(self.name))))
+    }
+
+    fn set(&self, bound: &mut Bound<'_>, text: &[u8]) -> Result<(), Fail> {
+        let name = std::str::from_utf8(self.name).unwrap_or_default();
+        let (path, key) = match name.split_once('[') {
             Some((path, rest)) => {
                 (path, Some(rest.strip_suffix(']').ok_or_else(|| refusal("`[` without a `]` at the end"))?))
             }
-            None => (self.name, None),
+            None => (name, None),
         };
         // All of it is looked at before a node is made: a name that is read over leaves nothing behind.
         let Some(field) = self.find(path)? else {
-            return match self.plan.unknown {
+            return match self.unknown {
                 Unknown::Ignore => Ok(()),
                 Unknown::Refuse => Err(refusal("no such parameter")),
             };
         };
         check_form(self.schema, field, key.is_some())?;
-        let mut node = ROOT;
-        let mut message = self.schema.message(self.plan.input);
+        let Target { mut node, mut message, .. } = self.target;
         for name in path.split('.') {
             let Some(slot) = message.slot_named(name) else { return Ok(()) };
             node = bound.enter(node, message, slot)?;
@@ -111,13 +170,13 @@ impl<'a> Parameter<'a> {
 
     /// The field of a dotted path; `None` if there is none.
     fn find(&self, path: &str) -> Result<Option<&'a Field>, Fail> {
-        let mut message: &'a Message = self.schema.message(self.plan.input);
+        let mut message = self.target.message;
         let mut names = path.split('.');
         let mut levels = 0;
         loop {
             let Some(name) = names.next() else { return Ok(None) };
             let Some(slot) = message.slot_named(name) else { return Ok(None) };
-            if levels == 0 && self.plan.body == Body::Field(slot as u16) {
+            if levels == 0 && self.target.taken == Some(slot) {
                 return Err(refusal("this field is the request's body"));
             }
             levels += 1;

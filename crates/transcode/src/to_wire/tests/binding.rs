@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 fn bound(template: &str, body: &str, captures: &[&str], json: &str) -> Result<Value, Invalid> {
-    Request::rule(template, body, Input { body: json.as_bytes(), captures, query: "" }).value()
+    Request::rule(template, body, Input { body: json.as_bytes(), captures, ..Input::default() }).value()
 }
 
 #[test]
@@ -77,7 +77,8 @@ fn the_body_may_repeat_what_the_path_says() {
         r#"{"i32":null,"u32":1}"#,
         r#"{"u32":1}"#,
     ] {
-        let request = Request::rule("/v1/{i32}", "*", Input { body: json.as_bytes(), captures: &["7"], query: "" });
+        let request =
+            Request::rule("/v1/{i32}", "*", Input { body: json.as_bytes(), captures: &["7"], ..Input::default() });
         assert_eq!(request.value().unwrap(), json!({"i32":7,"u32":1}), "{json}");
         assert_eq!(request.bytes().unwrap().len(), 4, "the field is there once: {json}");
     }
@@ -112,8 +113,11 @@ fn bindings_are_written_into_the_messages_of_the_body() {
         ("", json!({"inner":{"i32":7}})),
         (r#"{"inner":{"i32":7,"inner":{"i32":8}}}"#, json!({"inner":{"i32":7,"inner":{"i32":8}}})),
     ] {
-        let request =
-            Request::rule("/v1/{inner.i32}", "*", Input { body: json.as_bytes(), captures: &["7"], query: "" });
+        let request = Request::rule(
+            "/v1/{inner.i32}",
+            "*",
+            Input { body: json.as_bytes(), captures: &["7"], ..Input::default() },
+        );
         assert_eq!(request.value().unwrap(), expected, "{json}");
         let tags = request.bytes().unwrap().windows(2).filter(|pair| *pair == [0x8a, 1]).count();
         assert_eq!(tags, json.matches("inner").count().max(1), "each submessage is there once: {json}");
@@ -175,8 +179,12 @@ fn one_member_of_a_oneof_over_path_and_body() {
 fn required_fields_may_be_bound() {
     let two = |template: &str, json: &str| {
         let plan = plan("t2.Two", template, "*").unwrap();
-        Request { plan, input: Input { body: json.as_bytes(), captures: &["7"], query: "" }, limits: Limits::default() }
-            .value()
+        Request {
+            plan,
+            input: Input { body: json.as_bytes(), captures: &["7"], ..Input::default() },
+            limits: Limits::default(),
+        }
+        .value()
     };
     assert_eq!(two("/v1/{id}", "{}").unwrap(), json!({"id":7}));
     assert_eq!(two("/v1/{id}", "").unwrap(), json!({"id":7}));
@@ -213,4 +221,15 @@ fn a_rule_that_cannot_be_bound_says_why() {
     let plan = plan("t.All", "/v1/{inner.text=a/*}", "inner").unwrap();
     assert_eq!((plan.body, plan.query, plan.captures[0].multi), (Body::Field(16), true, true));
     assert_eq!(*plan.captures[0].path, [16, 13]);
+}
+
+#[test]
+fn get_and_head_take_no_body() {
+    for method in ["GET", "HEAD"] {
+        for body in ["*", "inner"] {
+            let refused = plan_of("t.All", method, "/v1/x", body).unwrap_err();
+            assert!(refused.starts_with(&format!("{method} takes no body")), "{refused}");
+        }
+    }
+    assert!(plan_of("t.All", "DELETE", "/v1/x", "*").is_ok());
 }

@@ -2,8 +2,11 @@
 
 mod binding;
 mod bounds;
+mod form;
 mod json;
+mod mask;
 mod query;
+mod raw;
 mod special;
 
 use std::sync::LazyLock;
@@ -17,6 +20,7 @@ use crate::template::Template;
 
 const PROTO3: &str = include_str!("three.proto");
 const PROTO2: &str = include_str!("two.proto");
+const HTTP_BODY: &str = include_str!("../../../../../proto/google/api/httpbody.proto");
 
 struct Files;
 
@@ -25,6 +29,7 @@ impl protox::file::FileResolver for Files {
         match name {
             "three.proto" => protox::file::File::from_source(name, PROTO3),
             "two.proto" => protox::file::File::from_source(name, PROTO2),
+            "google/api/httpbody.proto" => protox::file::File::from_source(name, HTTP_BODY),
             _ => protox::file::GoogleFileResolver::new().open_file(name),
         }
     }
@@ -97,8 +102,12 @@ impl<'a> Request<'a> {
 }
 
 fn plan(input: &str, template: &str, body: &str) -> Result<BindPlan, String> {
+    plan_of(input, "POST", template, body)
+}
+
+fn plan_of(input: &str, method: &str, template: &str, body: &str) -> Result<BindPlan, String> {
     let rule =
-        HttpRule { method: "POST".into(), template: template.into(), body: body.into(), response_body: "".into() };
+        HttpRule { method: method.into(), template: template.into(), body: body.into(), response_body: "".into() };
     BindPlan::compile(&WORLD.schema, id(input), &Template::parse(template).unwrap(), &rule, Unknown::Refuse)
         .map_err(|why| why.message)
 }

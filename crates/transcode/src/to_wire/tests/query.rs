@@ -110,22 +110,24 @@ fn optional_set_to_its_default_counts_as_set() {
 fn one_member_of_a_oneof_over_all_sources() {
     assert_eq!(refusal("left=a&right=1"), "right: another field of the oneof `choice` is set already");
     assert_eq!(refusal("middle.i32=1&left=a"), "left: another field of the oneof `choice` is set already");
-    let request = Request::rule("/v1/{left}", "", Input { query: "right=1", captures: &["a"], body: b"" });
+    let request = Request::rule("/v1/{left}", "", Input { query: "right=1", captures: &["a"], ..Input::default() });
     assert_eq!(request.value().unwrap_err().field, "right");
-    let request = Request::rule("/v1/x", "middle", Input { query: "right=1", captures: &[], body: b"{}" });
+    let request = Request::rule("/v1/x", "middle", Input { query: "right=1", body: b"{}", ..Input::default() });
     assert_eq!(request.value().unwrap_err().field, "middle");
 }
 
 #[test]
 fn the_query_cannot_change_what_the_path_says() {
-    let with = |query| Request::rule("/v1/{inner.i32}", "", Input { query, captures: &["7"], body: b"" }).value();
+    let with =
+        |query| Request::rule("/v1/{inner.i32}", "", Input { query, captures: &["7"], ..Input::default() }).value();
     assert_eq!(with("inner.i32=7&inner.u32=1").unwrap(), json!({"inner":{"i32":7,"u32":1}}));
     assert_eq!(with("inner.i32=8").unwrap_err().to_string(), "inner.i32: the path sets this field to another value");
 }
 
 #[test]
 fn the_body_field_is_no_parameter() {
-    let with = |query| Request::rule("/v1/x", "inner", Input { query, captures: &[], body: b"{\"i32\":1}" }).value();
+    let with =
+        |query| Request::rule("/v1/x", "inner", Input { query, body: b"{\"i32\":1}", ..Input::default() }).value();
     assert_eq!(with("inner.text=a").unwrap_err().to_string(), "inner.text: this field is the request's body");
     assert_eq!(with("inner=a").unwrap_err().to_string(), "inner: this field is the request's body");
     assert_eq!(with("text=a").unwrap(), json!({"inner":{"i32":1},"text":"a"}));
@@ -133,7 +135,7 @@ fn the_body_field_is_no_parameter() {
 
 #[test]
 fn a_whole_body_leaves_nothing_to_the_query() {
-    let with = |query| Request::rule("/v1/x", "*", Input { query, captures: &[], body: b"{}" });
+    let with = |query| Request::rule("/v1/x", "*", Input { query, body: b"{}", ..Input::default() });
     assert_eq!(
         with("i32=2").bytes().unwrap_err().to_string(),
         "i32: the body is the whole request: it leaves no field to the query"

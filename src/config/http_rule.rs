@@ -1,0 +1,117 @@
+//! `schema.http_rules`: the `http.rules` of a service configuration.
+
+use super::kind::{self, Kind as _, checked, list, text};
+use super::problem::quote;
+use super::read::section;
+use super::upstream::is_full_name;
+
+section! {
+    /// A `google.api.HttpRule`: exactly one of `get`, `put`, `post`, `delete`, `patch` and `custom`.
+    pub struct HttpRule {
+        /// The method it is for.
+        selector: String = checked("a method's full name such as `pkg.Service.Method`", selector).required(),
+        /// A path template, for GET.
+        get: Option<String> = text("a path template").optional(),
+        /// A path template, for PUT.
+        put: Option<String> = text("a path template").optional(),
+        /// A path template, for POST.
+        post: Option<String> = text("a path template").optional(),
+        /// A path template, for DELETE.
+        delete: Option<String> = text("a path template").optional(),
+        /// A path template, for PATCH.
+        patch: Option<String> = text("a path template").optional(),
+        /// Another HTTP method.
+        custom: Option<CustomPattern> = kind::section().optional(),
+        /// The request field that the body is, or `*` for the whole request.
+        body: Option<String> = text("a field's name or `*`").optional(),
+        /// The reply field that the answer is; by default the whole reply.
+        response_body: Option<String> = text("a field's name").optional(),
+        /// More ways to the same method.
+        additional_bindings: Vec<AdditionalBinding> = list(kind::section()).or("[]"),
+    }
+}
+
+section! {
+    /// A further rule of the same method.
+    pub struct AdditionalBinding {
+        /// A path template, for GET.
+        get: Option<String> = text("a path template").optional(),
+        /// A path template, for PUT.
+        put: Option<String> = text("a path template").optional(),
+        /// A path template, for POST.
+        post: Option<String> = text("a path template").optional(),
+        /// A path template, for DELETE.
+        delete: Option<String> = text("a path template").optional(),
+        /// A path template, for PATCH.
+        patch: Option<String> = text("a path template").optional(),
+        /// Another HTTP method.
+        custom: Option<CustomPattern> = kind::section().optional(),
+        /// The request field that the body is, or `*` for the whole request.
+        body: Option<String> = text("a field's name or `*`").optional(),
+        /// The reply field that the answer is; by default the whole reply.
+        response_body: Option<String> = text("a field's name").optional(),
+    }
+}
+
+section! {
+    /// A rule for any HTTP method.
+    pub struct CustomPattern {
+        /// The HTTP method, such as `HEAD`; `*` is every one.
+        kind: String = checked("an HTTP method or `*`", method).required(),
+        /// The path template.
+        path: String = text("a path template").required(),
+    }
+}
+
+/// Every pattern that a rule has, as HTTP method and template.
+macro_rules! patterns {
+    ($rule:expr) => {{
+        let rule = $rule;
+        let plain = [
+            ("GET", &rule.get),
+            ("PUT", &rule.put),
+            ("POST", &rule.post),
+            ("DELETE", &rule.delete),
+            ("PATCH", &rule.patch),
+        ];
+        let plain = plain.into_iter().filter_map(|(method, path)| Some((method, path.as_deref()?)));
+        plain.chain(rule.custom.iter().map(|custom| (&*custom.kind, &*custom.path))).collect()
+    }};
+}
+
+impl HttpRule {
+    /// Every pattern that it has, as HTTP method and template: one, if it is as it should be.
+    pub fn patterns(&self) -> Vec<(&str, &str)> {
+        patterns!(self)
+    }
+}
+
+impl AdditionalBinding {
+    /// Every pattern that it has, as HTTP method and template: one, if it is as it should be.
+    pub fn patterns(&self) -> Vec<(&str, &str)> {
+        patterns!(self)
+    }
+}
+
+/// `pkg.Service.Method`.
+fn selector(text: &str) -> Result<String, String> {
+    if is_full_name(text) && text.contains('.') {
+        return Ok(text.to_owned());
+    }
+    Err(match text.split_once('/') {
+        Some((service, method)) if is_full_name(service) && is_full_name(method) => {
+            format!("{} has a slash; write `{service}.{method}`", quote(text))
+        }
+        _ if text.ends_with('*') => {
+            format!("{} is a pattern, but a path leads to one method: write `pkg.Service.Method`", quote(text))
+        }
+        _ => format!("{} is not a method; write `pkg.Service.Method`", quote(text)),
+    })
+}
+
+fn method(text: &str) -> Result<String, String> {
+    match http::Method::from_bytes(text.as_bytes()) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!("{} is not an HTTP method; write a name such as `HEAD`, or `*` for all", quote(text))),
+    }
+}
