@@ -16,6 +16,7 @@
 //! error       what can go wrong with a call, and the table of what it becomes
 //! body        the one response body
 //! gather      a socket whose small writes go out together
+//! store       what gateways share: counters, sessions, events; here or in Redis
 //! sources     where schemas come from: descriptor sets, folders of .proto files
 //! envelope    how a dialect writes requests, replies and errors: REST, gRPC
 //! upstream    connections, balancing, health: one send
@@ -31,6 +32,7 @@ pub mod telemetry;
 pub mod error;
 pub mod body;
 pub mod gather;
+pub mod store;
 pub mod sources;
 pub mod envelope;
 pub mod upstream;

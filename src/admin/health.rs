@@ -73,9 +73,15 @@ pub(super) async fn detailed(extract::State(state): extract::State<Arc<State>>) 
         "timestamp": now(),
         "services": services,
         "grpc_connections": connections,
-        "dependencies": {},
+        "dependencies": dependencies(&state),
     });
     (status, Json(body)).into_response()
+}
+
+/// What the gateway itself leans on.
+fn dependencies(state: &State) -> Value {
+    let redis = state.store.is_connected().map(|connected| if connected { "connected" } else { "disconnected" });
+    redis.map_or_else(|| json!({}), |redis| json!({ "redis": redis }))
 }
 
 /// RFC 3339 in UTC, to the millisecond.

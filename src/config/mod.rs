@@ -12,6 +12,7 @@ mod kind;
 mod method;
 mod problem;
 mod read;
+mod redis;
 mod schema;
 mod source;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
 pub use method::{Headers, Method, MethodLimits, Output, UnknownFields};
 pub use problem::{Problem, Problems};
 pub use read::nearest;
+pub use redis::Redis;
 pub use schema::{Expose, Schema};
 pub use source::Source;
 pub use tree::MAX_TEXT;
@@ -62,6 +64,8 @@ section! {
         drain_timeout: Duration = duration(Duration::ZERO..=HOUR).or("30s"),
         /// Headers of REST that cross beside the usual, for every method that names none of its own.
         headers: Headers = kind::section().or("{}"),
+        /// What gateways share: counters of rate limits, sessions, revoked tokens. Without it each keeps its own.
+        redis: Redis = kind::section().or("{}"),
         /// Where schemas come from.
         schema: Schema = kind::section().or("{}"),
         /// The services behind the gateway, by name.
@@ -74,7 +78,7 @@ section! {
         /// The text that it was read from.
         source: Source,
     }
-    absent: "auth", "burst_guard", "environment", "hosts", "rate_limits", "redis", "routes", "tls"
+    absent: "auth", "burst_guard", "environment", "hosts", "rate_limits", "routes", "tls"
 }
 
 /// Reads a `transom.yaml`; `lookup` gives environment variables.

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::snapshot::Snapshot;
+use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Watches;
 
@@ -24,6 +25,8 @@ pub struct State {
     pub watches: Mutex<Watches>,
     /// The way to another snapshot.
     pub reloads: Reloads,
+    /// What the gateways of a system have in common; another one needs a restart.
+    pub store: Arc<Store>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
     /// The process is about to stop: it is not ready, and takes no new connections.
@@ -35,10 +38,12 @@ impl State {
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Arc<Self> {
         let reloads = Reloads::new();
         metrics.reloads().applied(reloads.loaded().version);
+        let store = Arc::new(Store::compile(&snapshot.config.redis));
         Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             watches: Mutex::default(),
             reloads,
+            store,
             metrics,
             draining: AtomicBool::new(false),
         })

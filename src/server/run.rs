@@ -9,6 +9,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::connection::{Answer, Terms};
@@ -45,6 +46,9 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     let Server { listeners, state, gateway, admin, log, limits } = server;
     let (phase, phases) = watch::channel(Phase::Serving);
     let lame_duck = limits.lame_duck;
+    let beside = CancellationToken::new();
+    let _stop_beside = beside.clone().drop_guard();
+    tokio::spawn(state.store.clone().watch(beside));
     state.watches.lock().begin(state.snapshot.load().upstreams.values());
     // The admin port answers to the very end: that is where the end is seen. It has a phase of its own.
     let (admin_phase, admin_phases) = watch::channel(Phase::Serving);

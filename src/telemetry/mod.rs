@@ -19,4 +19,4 @@ pub use metrics::{CONTENT_TYPE, Metrics, Protocol};
 pub use reloads::Reloads;
 pub use request_id::{HEADER as REQUEST_ID, RequestId, RequestIds};
 pub use route::RouteMetrics;
-pub use shard::{Entered, Gauge, enter_shard};
+pub use shard::{Entered, Gauge, Sharded, enter_shard};

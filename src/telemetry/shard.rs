@@ -22,25 +22,31 @@ pub fn enter_shard(worker: usize) {
 
 /// A `T` per worker, made when that worker first touches it.
 #[derive(Debug)]
-pub(super) struct Sharded<T> {
+pub struct Sharded<T> {
     shards: Box<[OnceLock<Box<T>>]>,
+}
+
+impl<T: Default> Default for Sharded<T> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<T: Default> Sharded<T> {
     /// One place per core.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_SHARDS);
         Self { shards: (0..cores).map(|_| OnceLock::new()).collect() }
     }
 
     /// This thread's own.
     #[inline]
-    pub(super) fn here(&self) -> &T {
+    pub fn here(&self) -> &T {
         self.shards[SHARD.get() % self.shards.len()].get_or_init(Box::default)
     }
 
     /// All that were touched.
-    pub(super) fn all(&self) -> impl Iterator<Item = &T> {
+    pub fn all(&self) -> impl Iterator<Item = &T> {
         self.shards.iter().filter_map(|shard| shard.get().map(Box::as_ref))
     }
 }

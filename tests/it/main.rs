@@ -42,6 +42,7 @@ mod metrics_calls;
 mod pipeline_size;
 mod rest_metadata;
 mod rest_unary;
+mod store_redis;
 mod stream_rest;
 mod support_self;
 mod transcoding_binding;

@@ -7,6 +7,7 @@ pub(crate) mod gateway;
 pub(crate) mod grpc;
 pub(crate) mod protos;
 pub(crate) mod raw;
+pub(crate) mod redis;
 pub(crate) mod reply;
 pub(crate) mod rules;
 pub(crate) mod saw;

@@ -1,0 +1,115 @@
+//! Events: what one gateway tells all, over Redis pub/sub. Without a Redis there is one gateway, and it hears itself.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::broadcast;
+use tokio::time::{interval, sleep, timeout};
+use tokio_stream::StreamExt as _;
+
+use super::redis::{Redis, Unavailable};
+
+/// What our channels' names begin with.
+const PREFIX: &str = "transom:event:";
+/// Events that a slow listener may be behind; then it is told that it has missed some.
+const BEHIND: usize = 1024;
+/// How often a silent connection is asked whether it is there, and how long it may take to say so.
+const ALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(1));
+/// How long an event may take to be told.
+const TELL: Duration = Duration::from_millis(500);
+/// From one attempt to connect to the next.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What a gateway hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A gateway said this.
+    Told {
+        /// What it is about.
+        topic: Box<str>,
+        /// What it said.
+        payload: Bytes,
+    },
+    /// The connection is there, for the first time or again: what was said before it was not heard.
+    Connected,
+}
+
+/// Those who listen.
+pub(super) struct Events {
+    listeners: broadcast::Sender<Event>,
+    connected: AtomicBool,
+}
+
+impl Events {
+    pub(super) fn new() -> Self {
+        Self { listeners: broadcast::Sender::new(BEHIND), connected: AtomicBool::new(false) }
+    }
+
+    pub(super) fn listen(&self) -> broadcast::Receiver<Event> {
+        self.listeners.subscribe()
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Tells those who listen here; that there are none is no fault.
+    pub(super) fn here(&self, topic: &str, payload: &[u8]) {
+        let _ = self.listeners.send(Event::Told { topic: topic.into(), payload: Bytes::copy_from_slice(payload) });
+    }
+
+    /// Hears what other gateways say, forever.
+    pub(super) async fn follow(&self, redis: &Redis) {
+        loop {
+            match timeout(TELL * 2, redis.subscriber()).await {
+                Ok(Ok(subscriber)) => {
+                    let ended = self.hear(subscriber).await;
+                    self.connected.store(false, Ordering::Relaxed);
+                    tracing::warn!(
+                        reason = ended,
+                        "redis is gone; limits and sessions go by what is configured without it"
+                    );
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "redis cannot be reached"),
+                Err(_) => tracing::debug!("redis cannot be reached in time"),
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn hear(&self, subscriber: redis::aio::PubSub) -> &'static str {
+        let (mut ask, mut messages) = subscriber.split();
+        match timeout(ALIVE.1, ask.psubscribe(format!("{PREFIX}*"))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return "it refused to subscribe",
+            Err(_) => return "it did not answer in time",
+        }
+        tracing::info!("redis is connected");
+        self.connected.store(true, Ordering::Relaxed);
+        let _ = self.listeners.send(Event::Connected);
+        let mut alive = interval(ALIVE.0);
+        loop {
+            tokio::select! {
+                message = messages.next() => {
+                    let Some(message) = message else { return "the connection broke" };
+                    if let Some(topic) = message.get_channel_name().strip_prefix(PREFIX) {
+                        self.here(topic, message.get_payload_bytes());
+                    }
+                }
+                _ = alive.tick() => {
+                    if !matches!(timeout(ALIVE.1, ask.ping::<redis::Value>()).await, Ok(Ok(_))) {
+                        return "it did not answer in time";
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Tells all gateways that listen.
+pub(super) async fn publish(redis: &Redis, topic: &str, payload: &[u8]) -> Result<(), Unavailable> {
+    let mut command = redis::cmd("PUBLISH");
+    command.arg(format!("{PREFIX}{topic}")).arg(payload);
+    redis.ask(&command, TELL).await.map(drop)
+}

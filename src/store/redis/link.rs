@@ -1,0 +1,196 @@
+//! One worker's connection: made when it is first needed, made again when it breaks, by a task of its own.
+//!
+//! ```text
+//! Idle ──asked──▶ Connecting(waited for) ──▶ Up ──broken──▶ Connecting(waited for)
+//!                      │ failed, or too slow                       ▲
+//!                      ▼                                           │
+//!                 Connecting(not waited for) ──made──▶ Up ─────────┘
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::{Connection, Script, Target, Unavailable, asks_for_another, is_unknown_script};
+
+/// From one failed attempt to the next, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// One worker's connection.
+pub struct Link(Arc<watch::Sender<State>>);
+
+#[derive(Clone)]
+enum State {
+    /// Nobody has asked yet.
+    Idle,
+    /// It is being made.
+    Connecting {
+        /// For the first time: it may well be there in a moment.
+        hopeful: bool,
+    },
+    Up {
+        connection: Connection,
+        /// Tells one connection from the next.
+        number: u64,
+    },
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(State::Idle)))
+    }
+}
+
+impl Link {
+    /// One command.
+    pub(super) async fn ask(&self, target: &Target, command: &Cmd, wait: Duration) -> Result<Value, Unavailable> {
+        self.within(wait, async |_| Ok(()), target, command).await
+    }
+
+    /// One script; it is loaded and asked again where the server does not know it.
+    pub(super) async fn run(
+        &self,
+        target: &Target,
+        script: &Script,
+        call: &Cmd,
+        wait: Duration,
+    ) -> Result<Value, Unavailable> {
+        self.within(wait, async |connection| connection.load(script).await, target, call).await
+    }
+
+    async fn within(
+        &self,
+        wait: Duration,
+        load: impl AsyncFn(&mut Connection) -> redis::RedisResult<()>,
+        target: &Target,
+        command: &Cmd,
+    ) -> Result<Value, Unavailable> {
+        let mut used = None;
+        let answer = timeout(wait, async {
+            let (mut connection, number) = self.connection(target).await.ok_or(Unavailable)?;
+            used = Some(number);
+            let mut answer = connection.send(command).await;
+            if answer.as_ref().is_err_and(is_unknown_script) {
+                answer = match load(&mut connection).await {
+                    Ok(()) => connection.send(command).await,
+                    Err(error) => Err(error),
+                };
+            }
+            answer.map_err(|error| {
+                tracing::warn!(%error, "redis refused or broke off");
+                if asks_for_another(&error) {
+                    self.broken(target, number);
+                }
+                Unavailable
+            })
+        });
+        match (answer.await, used) {
+            (Ok(answer), _) => answer,
+            // Nothing came: the next call must not wait as long.
+            (Err(_), Some(number)) => {
+                tracing::warn!(?wait, "redis did not answer in time");
+                self.broken(target, number);
+                self.despair();
+                Err(Unavailable)
+            }
+            (Err(_), None) => {
+                self.despair();
+                Err(Unavailable)
+            }
+        }
+    }
+
+    /// The connection, or one that is just being made.
+    async fn connection(&self, target: &Target) -> Option<(Connection, u64)> {
+        if let State::Up { connection, number } = &*self.0.borrow() {
+            return Some((connection.clone(), *number));
+        }
+        let mut changes = self.0.subscribe();
+        if self.0.send_if_modified(|state| {
+            let idle = matches!(state, State::Idle);
+            if idle {
+                *state = State::Connecting { hopeful: true };
+            }
+            idle
+        }) {
+            self.reconnect(target, 0);
+        }
+        let settled = changes.wait_for(|state| !matches!(state, State::Connecting { hopeful: true })).await;
+        match &*settled.ok()? {
+            State::Up { connection, number } => Some((connection.clone(), *number)),
+            State::Idle | State::Connecting { .. } => None,
+        }
+    }
+
+    /// The connection of this number is of no more use.
+    fn broken(&self, target: &Target, broken: u64) {
+        let mine = self.0.send_if_modified(|state| {
+            let mine = matches!(state, State::Up { number, .. } if *number == broken);
+            if mine {
+                *state = State::Connecting { hopeful: true };
+            }
+            mine
+        });
+        if mine {
+            self.reconnect(target, broken + 1);
+        }
+    }
+
+    /// A connection that took too long to be made is waited for no longer.
+    fn despair(&self) {
+        self.0.send_if_modified(|state| {
+            let hopeful = matches!(state, State::Connecting { hopeful: true });
+            if hopeful {
+                *state = State::Connecting { hopeful: false };
+            }
+            hopeful
+        });
+    }
+
+    /// Connects until that has worked, or nobody needs it any more.
+    fn reconnect(&self, target: &Target, number: u64) {
+        let target = target.clone();
+        let attempt = Attempt(Arc::downgrade(&self.0));
+        tokio::spawn(async move {
+            let mut pause = PAUSE.0;
+            loop {
+                let connected = target.connect().await;
+                let Some(state) = attempt.0.upgrade() else { return };
+                match connected {
+                    Ok(connection) => {
+                        tracing::debug!("redis is connected");
+                        state.send_replace(State::Up { connection, number });
+                        return;
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "redis cannot be reached");
+                        state.send_replace(State::Connecting { hopeful: false });
+                    }
+                }
+                drop(state);
+                sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
+            }
+        });
+    }
+}
+
+/// Who connects. If its runtime ends before it is done, somebody else may.
+struct Attempt(std::sync::Weak<watch::Sender<State>>);
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(state) = self.0.upgrade() {
+            state.send_if_modified(|state| {
+                let left = matches!(state, State::Connecting { .. });
+                if left {
+                    *state = State::Idle;
+                }
+                left
+            });
+        }
+    }
+}

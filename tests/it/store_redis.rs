@@ -1,0 +1,131 @@
+//! The store over a real Redis: it comes, hangs, goes and comes back, and nobody waits for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use transom::config;
+use transom::store::{Event, Script, Store, Unavailable};
+
+use crate::support::gateway::gateway;
+use crate::support::redis::{Redis, redis, redis_with};
+use crate::support::{soon, until};
+
+const WAIT: Duration = Duration::from_millis(50);
+
+fn store(redis: &Redis) -> Arc<Store> {
+    store_with(&redis.url(), None)
+}
+
+fn store_with(url: &str, password: Option<&str>) -> Arc<Store> {
+    let config = config::Redis { url: Some(url.to_owned()), password: password.map(str::to_owned), cluster: false };
+    Arc::new(Store::compile(&config))
+}
+
+async fn ping(store: &Store) -> Result<(), Unavailable> {
+    store.redis().unwrap().ask(&::redis::cmd("PING"), WAIT).await.map(drop)
+}
+
+#[tokio::test]
+async fn the_first_question_waits_for_the_connection() {
+    let redis = redis_with(&["--requirepass", "s3cret"]).await;
+    ping(&store_with(&redis.url(), Some("s3cret"))).await.unwrap();
+    assert_eq!(ping(&store_with(&redis.url(), Some("wrong"))).await, Err(Unavailable));
+}
+
+#[tokio::test]
+async fn a_redis_that_is_gone_is_not_waited_for_and_found_again() {
+    let mut redis = redis().await;
+    let store = store(&redis);
+    ping(&store).await.unwrap();
+    let script = Script::new("return redis.call('INCR', KEYS[1])");
+    let mut call = script.call(1);
+    call.arg("{a}");
+    assert_eq!(store.redis().unwrap().run(&script, &call, WAIT).await, Ok(redis::Value::Int(1)));
+
+    redis.kill();
+    until("the loss is known", async || {
+        let started = Instant::now();
+        let answer = ping(&store).await;
+        assert!(started.elapsed() < WAIT * 2, "{:?}", started.elapsed());
+        answer.is_err()
+    })
+    .await;
+    let started = Instant::now();
+    for _ in 0..1000 {
+        assert_eq!(ping(&store).await, Err(Unavailable));
+    }
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?} for 1000", started.elapsed());
+
+    redis.start().await;
+    until("redis is found again", async || ping(&store).await.is_ok()).await;
+    // The new server has never seen the script.
+    assert_eq!(store.redis().unwrap().run(&script, &call, WAIT).await, Ok(redis::Value::Int(1)));
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_costs_one_wait() {
+    let redis = redis().await;
+    let store = store(&redis);
+    ping(&store).await.unwrap();
+    redis.resume(false);
+    for _ in 0..3 {
+        let started = Instant::now();
+        assert_eq!(ping(&store).await, Err(Unavailable));
+        assert!(started.elapsed() < WAIT * 2, "{:?}", started.elapsed());
+    }
+    let started = Instant::now();
+    for _ in 0..100 {
+        let _ = ping(&store).await;
+    }
+    assert!(started.elapsed() < WAIT * 4, "{:?} for 100", started.elapsed());
+    redis.resume(true);
+    until("redis is found again", async || ping(&store).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn what_one_gateway_tells_all_hear() {
+    let mut redis = redis().await;
+    let (one, other) = (store(&redis), store(&redis));
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let mut heard = other.listen();
+    tokio::spawn(other.clone().watch(stop));
+    assert_eq!(soon("the connection", heard.recv()).await.unwrap(), Event::Connected);
+
+    one.tell("revoked", b"t1").await.unwrap();
+
+    let told = Event::Told { topic: "revoked".into(), payload: b"t1"[..].into() };
+    assert_eq!(soon("the event", heard.recv()).await.unwrap(), told);
+    assert_eq!(other.is_connected(), Some(true));
+    redis.kill();
+    until("the loss is known", async || other.is_connected() == Some(false)).await;
+    assert_eq!(one.tell("revoked", b"t2").await, Err(Unavailable));
+    redis.start().await;
+    assert_eq!(soon("the connection", heard.recv()).await.unwrap(), Event::Connected);
+}
+
+#[tokio::test]
+async fn without_a_redis_a_gateway_hears_itself() {
+    let none = config::Redis { url: None, password: None, cluster: false };
+    let store = Store::compile(&none);
+    let mut heard = store.listen();
+    store.tell("revoked", b"t1").await.unwrap();
+    assert_eq!(heard.recv().await.unwrap(), Event::Told { topic: "revoked".into(), payload: b"t1"[..].into() });
+    assert_eq!(store.is_connected(), None);
+}
+
+#[tokio::test]
+async fn detailed_health_says_whether_it_is_connected() {
+    let mut redis = redis().await;
+    let config = format!("public_endpoints: [health, health_detailed]\nredis: {{ url: \"{}\" }}", redis.url());
+    let gateway = gateway().config(&config).start().await;
+    let says = async |word: &str| {
+        until(word, async || gateway.get("/health/detailed").await.value()["dependencies"]["redis"] == word).await;
+    };
+    says("connected").await;
+    redis.kill();
+    says("disconnected").await;
+    redis.start().await;
+    says("connected").await;
+}
