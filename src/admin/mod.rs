@@ -3,6 +3,7 @@
 //! ```text
 //! health       is it alive, ready; are the services behind it up
 //! grpc_health  the same as grpc.health.v1.Health
+//! grpc_reflection  which services there are, as grpc.reflection
 //! views        what runs: configuration, routes, upstreams, metrics
 //! guard        who may look
 //! answer       errors as JSON
@@ -10,6 +11,7 @@
 
 mod answer;
 mod grpc_health;
+mod grpc_reflection;
 mod guard;
 mod health;
 mod views;
@@ -23,6 +25,7 @@ use axum::routing::get;
 use crate::config::{self, PublicEndpoint};
 use crate::gateway::State;
 use grpc_health::GrpcHealth;
+use grpc_reflection::GrpcReflection;
 use guard::Guard;
 
 /// The admin port. `/livez`, `/readyz`, `/startupz` and `/metrics` answer everyone; the rest is for loopback or the token.
@@ -60,6 +63,12 @@ pub fn public(state: Arc<State>, endpoints: &[PublicEndpoint]) -> Router {
             }
             PublicEndpoint::HealthDetailed => router.route("/health/detailed", get(health::detailed)),
             PublicEndpoint::Metrics => router.route("/metrics", get(views::metrics)),
+            PublicEndpoint::Reflection => {
+                let (v1, v1alpha) = GrpcReflection::new(state.clone()).into_services();
+                router
+                    .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1)
+                    .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha)
+            }
         };
     }
     router.fallback(answer::not_found).method_not_allowed_fallback(answer::method_not_allowed).with_state(state)

@@ -41,7 +41,7 @@ pub(super) fn all(ports: &Ports) -> Result<(), Refusal> {
         builder.build()
     })?;
     let welcome = |address: SocketAddr| output::print(&demo::walkthrough(address.port(), system.login));
-    serve::control()?.block_on(serve::run(snapshot, metrics, log.clone(), welcome))
+    serve::control()?.block_on(serve::run(snapshot, Arc::default(), metrics, log.clone(), welcome))
 }
 
 /// Runs one instance of one service on every address until SIGTERM or SIGINT.

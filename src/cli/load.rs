@@ -6,22 +6,36 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use transom_transcode::schema::Schema;
 
 use crate::config::{self, Config, Lookup, MAX_TEXT};
 use crate::gateway::{Problem, Snapshot};
-use crate::sources;
+use crate::sources::{self, Reflections};
 use crate::telemetry::Metrics;
 
-use super::Refusal;
+use super::{Refusal, serve};
 
-/// Reads a configuration and everything that it names.
-pub(super) fn snapshot(file: &Path, metrics: &Arc<Metrics>) -> Result<Snapshot, Refusal> {
+/// How long upstreams may take to say their schema before it goes on without.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Reads a configuration and everything that it names. Upstreams that are to be asked for their schema are asked once; the
+/// notes say who did not answer.
+pub(super) fn snapshot(file: &Path, metrics: &Arc<Metrics>, reflections: &Reflections) -> Result<Snapshot, Refusal> {
     let text = read(file)?;
-    compile(&file.display().to_string(), &text, &|name| env::var(name).ok(), metrics, |config| {
-        sources::load(&config.schema, file.parent().unwrap_or(Path::new("")))
-    })
+    let mut silent = Vec::new();
+    let lookup = |name: &str| env::var(name).ok();
+    let mut snapshot = compile(&file.display().to_string(), &text, &lookup, metrics, |config| {
+        if !config.schema.reflection.is_empty() {
+            let runtime = serve::control().map_err(|refusal| vec![refusal.lines.join("\n")])?;
+            silent = runtime.block_on(reflections.ask(config, PATIENCE));
+        }
+        let loaded = sources::load(config, file.parent().unwrap_or(Path::new("")), reflections);
+        loaded.map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    })?;
+    snapshot.notes.append(&mut silent);
+    Ok(snapshot)
 }
 
 /// What a configuration's text becomes; `name` stands for it in problems.

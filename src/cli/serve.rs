@@ -8,8 +8,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
-use crate::gateway::{Gateway, Snapshot, State};
+use crate::gateway::{Gateway, Reason, Snapshot, State};
 use crate::server::{self, Limits, Listeners, Server};
+use crate::sources::Reflections;
 use crate::telemetry::{AccessLog, Metrics};
 
 use super::{Refusal, load, log};
@@ -18,8 +19,9 @@ use super::{Refusal, load, log};
 pub(super) fn serve(file: &Path) -> Result<(), Refusal> {
     let metrics = Metrics::new();
     let log = log::start(metrics.lost_lines())?;
-    let snapshot = load::snapshot(file, &metrics)?;
-    control()?.block_on(run(snapshot, metrics, log, |_| Ok(())))
+    let reflections = Arc::default();
+    let snapshot = load::snapshot(file, &metrics, &reflections)?;
+    control()?.block_on(run(snapshot, reflections, metrics, log, |_| Ok(())))
 }
 
 /// The runtime of everything that is no call: signals, health checks, DNS, the admin port.
@@ -31,6 +33,7 @@ pub(super) fn control() -> Result<Runtime, Refusal> {
 /// Serves a snapshot until the process is told to end; `listening` is called once connections are taken.
 pub(super) async fn run(
     snapshot: Snapshot,
+    reflections: Arc<Reflections>,
     metrics: Arc<Metrics>,
     log: Arc<AccessLog>,
     listening: impl FnOnce(SocketAddr) -> Result<(), Refusal>,
@@ -52,8 +55,9 @@ pub(super) async fn run(
         admin: admin::router(state.clone(), &config.admin),
         log,
         limits: Limits::default(),
-        state,
+        state: state.clone(),
     };
+    reflections.follow(&config, move |upstream| state.reloads.trigger(Reason::Reflection(upstream.into())));
     tracing::info!(%address, admin = %admin_address, "listening");
     listening(address)?;
     server::run(server, shutdown.told()).await.map_err(|error| {

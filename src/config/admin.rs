@@ -24,5 +24,7 @@ choice! {
         HealthDetailed = "health_detailed",
         /// `/metrics`.
         Metrics = "metrics",
+        /// `grpc.reflection.v1` and `v1alpha` of the services that clients reach.
+        Reflection = "reflection",
     }
 }

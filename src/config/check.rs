@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use super::Config;
-use super::read::Reader;
+use super::problem::quote;
+use super::read::{Reader, nearest};
 
 /// Tells what no key alone can know.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
     ports(config, reader);
     sources(config, reader);
+    reflection(config, reader);
     services(config, reader);
     http_rules(config, reader);
 }
@@ -24,12 +26,32 @@ fn ports(config: &Config, reader: &mut Reader) {
 }
 
 fn sources(config: &Config, reader: &mut Reader) {
-    let given = ["schema.protos", "schema.descriptor_sets"].iter().any(|key| reader.lines.contains_key(*key));
+    let given = ["schema.protos", "schema.descriptor_sets", "schema.reflection"]
+        .iter()
+        .any(|key| reader.lines.contains_key(*key));
     if config.schema.protos.is_empty() && config.schema.descriptor_sets.is_empty() && !given {
         let line = reader.line(&["schema"]);
         reader.at_key("schema", |reader| {
             reader.tell(line, "names no source; write `descriptor_sets: [api.binpb]` or `protos: [proto]`");
         });
+    }
+}
+
+fn reflection(config: &Config, reader: &mut Reader) {
+    for (index, name) in config.schema.reflection.iter().enumerate() {
+        let message = match config.upstreams.get(name) {
+            None => match nearest(name, config.upstreams.keys().map(String::as_str)) {
+                Some(known) => format!("no upstream is called {}; did you mean `{known}`?", quote(name)),
+                None => format!("no upstream is called {}; write the name of one under `upstreams`", quote(name)),
+            },
+            Some(upstream) if upstream.services.is_empty() => {
+                format!("only services that are assigned count; write those of `{name}` in `upstreams.{name}.services`")
+            }
+            Some(_) => continue,
+        };
+        let path = format!("schema.reflection[{index}]");
+        let line = reader.line(&[&path, "schema.reflection"]);
+        reader.problems.push(line, path, message);
     }
 }
 

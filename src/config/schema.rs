@@ -1,10 +1,12 @@
 //! `schema`: where descriptors come from and which methods they open.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::http_rule::HttpRule;
-use super::kind::{self, Kind as _, choice, list, path};
+use super::kind::{self, Kind as _, choice, duration, list, path, text};
 use super::read::{choice, section};
+use super::{HOUR, MILLISECOND};
 
 section! {
     /// Schema sources; all are read, and together they are one schema.
@@ -13,12 +15,17 @@ section! {
         protos: Vec<PathBuf> = list(path("a folder")).or("[]"),
         /// `FileDescriptorSet`s in binary form. A relative path starts at the configuration file's folder.
         descriptor_sets: Vec<PathBuf> = list(path("a file")).or("[]"),
+        /// Upstreams that are asked for their schema by gRPC server reflection (v1 or v1alpha), by name. Only the services that
+        /// their `services` list count; options that come so may tighten what holds without them, never loosen it.
+        reflection: Vec<String> = list(text("an upstream's name")).or("[]"),
+        /// Time from one answer of an upstream by reflection to the next question; a schema that has changed is loaded.
+        reflection_interval: Duration = duration(100 * MILLISECOND..=24 * HOUR).or("30s"),
         /// Which methods clients reach.
         expose: Expose = choice().or("annotated"),
         /// HTTP rules in the form of a service configuration; those of a method replace its `google.api.http` annotation.
         http_rules: Vec<HttpRule> = list(kind::section()).or("[]"),
     }
-    absent: "breaking", "reflection"
+    absent: "breaking"
 }
 
 choice! {

@@ -5,11 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::Uri;
+use tonic_reflection::pb::{v1, v1alpha};
 use transom_transcode::plan::{BindPlan, Limits, OutPlan};
 use transom_transcode::router::RouterBuilder;
 use transom_transcode::schema::{self, HttpRule, Method, Schema, Service};
 use transom_transcode::template::Template;
 
+use super::reflection::Reflection;
 use super::route::{Action, Binding, Route, Rpc};
 use super::rules::Rules;
 use super::settings::{Origin, Settings};
@@ -85,7 +87,8 @@ impl Snapshot {
             return Err(problems);
         }
         let rest = rest.build();
-        Ok(Self { config: config.clone(), schema, upstreams, services, notes, rest, rpcs, routes })
+        let reflection = reflection(config, &schema, &routes);
+        Ok(Self { config: config.clone(), schema, upstreams, services, notes, reflection, rest, rpcs, routes })
     }
 }
 
@@ -97,6 +100,17 @@ fn upstreams(config: &Config, metrics: &Arc<Metrics>, previous: Option<&Snapshot
             None => Upstream::compile(name, written, metrics),
         };
     config.upstreams.iter().map(|(name, written)| (name.clone(), compile(name, written))).collect()
+}
+
+/// What server reflection answers, where it is public.
+fn reflection(config: &Config, schema: &Schema, routes: &[Arc<Route>]) -> Option<Reflection> {
+    let public = |endpoint| config.public_endpoints.contains(&endpoint);
+    let mut builtin = vec![v1::FILE_DESCRIPTOR_SET, v1alpha::FILE_DESCRIPTOR_SET];
+    if public(PublicEndpoint::Health) {
+        builtin.push(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    }
+    let exposed = routes.iter().filter_map(|route| route.rpc.split_once('/')).map(|(service, _)| service).collect();
+    public(PublicEndpoint::Reflection).then(|| Reflection::compile(schema, &exposed, &builtin))
 }
 
 struct Compiler<'a> {
@@ -118,7 +132,10 @@ impl<'a> Compiler<'a> {
         for (name, upstream) in &self.config.upstreams {
             for (at, service) in upstream.services.iter().enumerate() {
                 let path = format!("{}[{at}]", config::place(&["upstreams", name, "services"]));
-                if !self.schema.services.iter().any(|known| *known.name == **service) {
+                let known = self.schema.services.iter().any(|known| *known.name == **service);
+                if !known && self.config.schema.reflection.contains(name) {
+                    self.notes.push(format!("{path}: `{service}` is not served until `{name}` reflects it"));
+                } else if !known {
                     let names = self.schema.services.iter().map(|known| &*known.name);
                     self.unknown(path.clone(), "service", service, names);
                 }
@@ -191,6 +208,8 @@ impl<'a> Compiler<'a> {
 
     fn check_method(&mut self, service: &str, method: &str, path: &dyn Fn() -> String) {
         match self.schema.services.iter().find(|known| *known.name == *service) {
+            // Its upstream has not reflected it yet.
+            None if self.serving.contains_key(service) => {}
             None => {
                 let names = self.schema.services.iter().map(|known| &*known.name);
                 self.unknown(path(), "service", service, names);
@@ -220,6 +239,13 @@ impl<'a> Compiler<'a> {
                 ),
                 PublicEndpoint::HealthDetailed => (&["/health/detailed"], &[]),
                 PublicEndpoint::Metrics => (&["/metrics"], &[]),
+                PublicEndpoint::Reflection => (
+                    &[],
+                    &[
+                        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+                        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                    ],
+                ),
             };
             for path in paths {
                 let route = self.builtin(path, "");

@@ -3,6 +3,7 @@
 //! ```text
 //! settings   what a method is allowed, and where each value comes from
 //! route      one way to an RPC, resolved at load
+//! reflection what server reflection answers of them
 //! snapshot   what runs: routes and upstreams; built once, swapped whole
 //! state      what all of the process shares: the snapshot, and how the last reload went
 //! compile    Config and Schema → Snapshot, or every problem
@@ -19,6 +20,7 @@ mod call;
 mod codec;
 mod compile;
 mod pipeline;
+mod reflection;
 mod route;
 mod rules;
 mod service;
@@ -32,6 +34,7 @@ mod worker;
 pub use call::Call;
 pub use compile::Problem;
 pub use pipeline::Gateway;
+pub use reflection::Reflection;
 pub use route::{Action, Binding, Route, Rpc};
 pub use service::Service;
 pub use settings::{Origin, Setting, Settings};

@@ -8,6 +8,7 @@ use serde::Serialize;
 use transom_transcode::router::{Captures, Found, Router};
 use transom_transcode::schema::Schema;
 
+use super::reflection::Reflection;
 use super::route::{Action, Route};
 use super::settings::Origin;
 use crate::config::{Config, Network};
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub services: BTreeMap<Box<str>, Serving>,
     /// What is no problem and may still surprise, a line each.
     pub notes: Vec<String>,
+    /// What server reflection answers, where it is public.
+    pub reflection: Option<Reflection>,
     /// By HTTP method and path: `google.api.http` bindings and built-in endpoints.
     pub(super) rest: Router<Arc<Route>>,
     /// By `/pkg.Service/Method`.

@@ -1,7 +1,9 @@
-//! Schema sources: descriptor sets and folders of `.proto` files, read from disk into one [`Schema`].
+//! Schema sources: descriptor sets and folders of `.proto` files, read from disk, and what upstreams say of themselves by
+//! server reflection; together one [`Schema`].
 
 mod comments;
 mod folder;
+mod reflection;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,18 +11,21 @@ use std::path::Path;
 
 use transom_transcode::schema::{Problem, Schema};
 
-use crate::config;
+use crate::config::Config;
 
 pub use folder::compile_folder;
+pub use reflection::Reflections;
 
 /// Bytes of one descriptor set, or of all the `.proto` files of one folder together.
 const MAX_SET: u64 = 64 << 20;
 
-/// Reads and compiles every source of `schema`; relative paths start at `base`, the configuration's folder.
+/// Reads and compiles every source of a configuration; relative paths start at `base`, its folder. Nobody is asked here:
+/// `reflections` has what was said.
 ///
 /// # Errors
 /// Every problem of every source, with its file and, in `.proto` files, `:line:column`.
-pub fn load(schema: &config::Schema, base: &Path) -> Result<Schema, Vec<Problem>> {
+pub fn load(config: &Config, base: &Path, reflections: &Reflections) -> Result<Schema, Vec<Problem>> {
+    let schema = &config.schema;
     let mut builder = Schema::builder();
     let mut problems = Vec::new();
     for path in &schema.descriptor_sets {
@@ -36,6 +41,8 @@ pub fn load(schema: &config::Schema, base: &Path) -> Result<Schema, Vec<Problem>
         let added = folder::compile(&path, false).and_then(|bytes| builder.add(&bytes, &path.display().to_string()));
         problems.extend(added.err().unwrap_or_default());
     }
+    // Last: what is on disk counts, and what a server says of it must agree.
+    problems.extend(reflections.add_to(&mut builder, config));
     // Files that could not be read would be missed by the others: say only what is certain.
     if problems.is_empty() { builder.build() } else { Err(problems) }
 }

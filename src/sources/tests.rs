@@ -1,7 +1,6 @@
 //! Sources on disk, good and broken.
 
 use std::fs;
-use std::path::PathBuf;
 
 use transom_transcode::schema::Symbol;
 
@@ -30,17 +29,21 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-fn protos(paths: &[&str]) -> config::Schema {
-    config::Schema {
-        protos: paths.iter().map(PathBuf::from).collect(),
-        descriptor_sets: Vec::new(),
-        expose: config::Expose::Annotated,
-        http_rules: Vec::new(),
-    }
+fn protos(paths: &[&str]) -> Config {
+    from(&format!("protos: [{}]", paths.join(", ")))
 }
 
-fn problems(folder: &tempfile::TempDir, schema: &config::Schema) -> Vec<String> {
-    let problems = load(schema, folder.path()).unwrap_err();
+fn from(sources: &str) -> Config {
+    let text = format!("schema: {{ {sources} }}\nupstreams: {{}}\n");
+    crate::config::parse(&text, &|_| None).unwrap()
+}
+
+fn read_all(config: &Config, folder: &tempfile::TempDir) -> Result<Schema, Vec<Problem>> {
+    load(config, folder.path(), &Reflections::default())
+}
+
+fn problems(folder: &tempfile::TempDir, config: &Config) -> Vec<String> {
+    let problems = read_all(config, folder).unwrap_err();
     let prefix = format!("{}/", folder.path().display());
     problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect()
 }
@@ -48,7 +51,7 @@ fn problems(folder: &tempfile::TempDir, schema: &config::Schema) -> Vec<String> 
 #[test]
 fn a_folder_needs_no_copy_of_googles_files() {
     let folder = folder(&[("protos/books.proto", BOOKS), ("protos/parts/book.proto", BOOK)]);
-    let schema = load(&protos(&["protos"]), folder.path()).unwrap();
+    let schema = read_all(&protos(&["protos"]), &folder).unwrap();
     let Some(Symbol::Service(at)) = schema.symbol("library.Library") else { panic!() };
     let method = &schema.services[at as usize].methods[0];
     assert_eq!(&*method.http[0].template, "/v1/{name=books/*}");
@@ -64,8 +67,8 @@ fn a_folder_and_its_descriptor_set_are_the_same_schema() {
     let googles = b"Defines the HTTP configuration";
     assert!(!bytes.windows(googles.len()).any(|window| window == googles), "google's are not ours");
     fs::write(folder.path().join("books.binpb"), bytes).unwrap();
-    let both = config::Schema { descriptor_sets: vec!["books.binpb".into()], ..protos(&["protos"]) };
-    assert_eq!(load(&both, folder.path()).unwrap().services.len(), 1);
+    let both = from("protos: [protos], descriptor_sets: [books.binpb]");
+    assert_eq!(read_all(&both, &folder).unwrap().services.len(), 1);
 }
 
 #[test]
@@ -80,11 +83,8 @@ fn every_broken_file_is_named_with_line_and_column() {
         ("empty/readme.txt", ""),
         ("set.binpb", "not one"),
     ]);
-    let schema = config::Schema {
-        descriptor_sets: vec!["set.binpb".into(), "absent.binpb".into()],
-        ..protos(&["protos", "empty", "absent"])
-    };
-    let found = problems(&folder, &schema);
+    let sources = from("protos: [protos, empty, absent], descriptor_sets: [set.binpb, absent.binpb]");
+    let found = problems(&folder, &sources);
     for expected in [
         "set.binpb: not a FileDescriptorSet",
         "absent.binpb: cannot be read: No such file",
@@ -107,7 +107,7 @@ fn two_sources_that_differ_are_both_named() {
     let other = BOOK.replace("= 1", "= 2");
     let folder = folder(&[("one/book.proto", BOOK), ("two/book.proto", &other)]);
     let found = problems(&folder, &protos(&["one", "two"]));
-    assert!(found.len() == 1 && found[0].contains("one and two both hold this file"), "{found:?}");
+    assert!(found.len() == 1 && found[0].contains("one and two both declare this"), "{found:?}");
 }
 
 #[test]
@@ -121,5 +121,5 @@ fn deep_nesting_is_a_problem_and_no_crash() {
     files.extend(chain.iter().map(|(name, text)| (name.as_str(), text.as_str())));
     let folder = folder(&files);
     assert!(!problems(&folder, &protos(&["option"])).is_empty());
-    assert!(load(&protos(&["deep"]), folder.path()).is_ok());
+    assert!(read_all(&protos(&["deep"]), &folder).is_ok());
 }

@@ -1,12 +1,13 @@
 //! `Builder`: collects descriptor sets, then compiles all their files into one [`Schema`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use prost::Message as _;
 
-use super::compile::compile;
+use super::canonical::{canonical, disagreement};
+use super::compile::{compile, join};
 use super::descriptor::{File, FileSet};
-use super::{Problem, Schema};
+use super::{DescriptorFile, Problem, Schema};
 
 /// The well-known types of google/protobuf as a `FileDescriptorSet`, without comments.
 static WELL_KNOWN_TYPES: &[u8] = include_bytes!("google_protobuf.binpb");
@@ -25,43 +26,58 @@ const FROZEN: [&str; 7] = [
 /// Folders whose files are everywhere, in versions that differ in comments, options and additions.
 const SHARED: [&str; 4] = ["google/api", "google/protobuf", "google/rpc", "google/type"];
 
+/// Packages of which the same holds, whatever their files are called.
+const SHARED_PACKAGES: [&str; 5] = ["google.api", "google.protobuf", "google.rpc", "google.type", "transom"];
+
 /// Descriptor sets on their way to a [`Schema`].
 #[derive(Debug, Default)]
 pub struct Builder {
     files: Vec<Source>,
     by_name: HashMap<String, usize>,
+    /// Full name of what a file declares at its top → the file.
+    declared: HashMap<String, usize>,
 }
 
 /// One `.proto` file and the descriptor set that brought it.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) file: File,
+    raw: DescriptorFile,
     set: String,
     pub(super) reflected: bool,
 }
 
+/// Which services of a set count; none: all.
+type Keep<'k> = Option<&'k dyn Fn(&str) -> bool>;
+
 impl Builder {
     /// Adds every file of a binary `FileDescriptorSet`; `source` names the set in problems.
     ///
-    /// A file that came before is read over if it declares the same, else it is a problem naming both sets. Of
-    /// transom/options.proto and the files directly in google/api, protobuf, rpc and type only the first copy counts,
-    /// since every compiler and project brings its own.
+    /// What was declared before is read over if it is the same, whatever its file is called, else it is a problem naming
+    /// both sets. Of transom/options.proto and the files directly in google/api, protobuf, rpc and type only the first copy
+    /// counts, since every compiler and project brings its own.
     ///
     /// # Errors
     /// Every file of the set that cannot be read or contradicts an earlier one; the others are added.
     pub fn add(&mut self, bytes: &[u8], source: &str) -> Result<(), Vec<Problem>> {
-        self.add_set(bytes, source, false)
+        self.add_set(bytes, source, None)
     }
 
-    /// Adds what a server said of itself by reflection; see [`Service::reflected`](super::Service::reflected).
+    /// Adds what a server said of itself by reflection, of its services those to be kept; see
+    /// [`Service::reflected`](super::Service::reflected). Options that the server has lost are no contradiction.
     ///
     /// # Errors
     /// As [`Builder::add`].
-    pub fn add_reflected(&mut self, bytes: &[u8], source: &str) -> Result<(), Vec<Problem>> {
-        self.add_set(bytes, source, true)
+    pub fn add_reflected(
+        &mut self,
+        bytes: &[u8],
+        source: &str,
+        keep: impl Fn(&str) -> bool,
+    ) -> Result<(), Vec<Problem>> {
+        self.add_set(bytes, source, Some(&keep))
     }
 
-    fn add_set(&mut self, bytes: &[u8], source: &str, reflected: bool) -> Result<(), Vec<Problem>> {
+    fn add_set(&mut self, bytes: &[u8], source: &str, keep: Keep<'_>) -> Result<(), Vec<Problem>> {
         let set = FileSet::decode(bytes).map_err(|error| {
             let message = format!(
                 "not a FileDescriptorSet ({error}): write one with `transom descriptors`, `buf build -o FILE.binpb` \
@@ -75,7 +91,7 @@ impl Builder {
         let mut problems = Vec::new();
         for (at, bytes) in set.files.iter().enumerate() {
             match File::decode(bytes.as_slice()) {
-                Ok(file) => problems.extend(self.add_file(file, source, reflected)),
+                Ok(file) => problems.extend(self.add_file(file, bytes, source, keep)),
                 Err(error) => {
                     problems.push(Problem::new(source, "", format!("file {at} of the set cannot be read: {error}")));
                 }
@@ -84,27 +100,76 @@ impl Builder {
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    fn add_file(&mut self, file: File, source: &str, reflected: bool) -> Option<Problem> {
+    fn add_file(&mut self, mut file: File, bytes: &[u8], source: &str, keep: Keep<'_>) -> Option<Problem> {
         if file.name.is_empty() {
             return Some(Problem::new(source, "", "the set holds a file without a name"));
         }
         if FROZEN.contains(&file.name.as_str()) {
             return None;
         }
-        if let Some(&at) = self.by_name.get(&file.name) {
-            let earlier = &self.files[at];
-            if earlier.file == file || is_shared(&file.name) {
-                return None;
-            }
-            let message = format!(
-                "{} and {source} both hold this file, with different content: keep one of them, or rename the file",
-                earlier.set
-            );
-            return Some(Problem::new(file.name, "", message));
+        let mut raw = DescriptorFile::new(&file.name, bytes);
+        if let Some(keep) = keep {
+            let package = &file.package;
+            file.services.retain(|service| keep(&join(package, &service.name)));
+            raw = raw.with_services(keep);
         }
-        self.by_name.insert(file.name.clone(), self.files.len());
-        self.files.push(Source { file, set: source.to_owned(), reflected });
+        let same_name = self.by_name.get(&file.name).copied();
+        if same_name.is_some_and(|at| is_shared(&file.name) || self.files[at].file == file) {
+            return None;
+        }
+        if let Err(problem) = self.reconcile(&mut file, source, same_name, keep.is_some()) {
+            return Some(problem);
+        }
+        let at = self.files.len();
+        if same_name.is_some() {
+            // Everything in it is known.
+            return None;
+        }
+        self.declared.extend(symbols(&file).into_iter().map(|symbol| (symbol, at)));
+        self.by_name.insert(file.name.clone(), at);
+        self.files.push(Source { file, raw, set: source.to_owned(), reflected: keep.is_some() });
         None
+    }
+
+    /// Takes out of a file what earlier ones declare, which must say the same.
+    fn reconcile(
+        &self,
+        file: &mut File,
+        source: &str,
+        same_name: Option<usize>,
+        reflected: bool,
+    ) -> Result<(), Problem> {
+        let own = symbols(file);
+        let others: BTreeSet<usize> =
+            own.iter().filter_map(|symbol| self.declared.get(symbol).copied()).chain(same_name).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        if !SHARED_PACKAGES.contains(&&*file.package) {
+            let new = canonical(file.clone());
+            for &at in &others {
+                let earlier = &self.files[at];
+                let problem = |symbol: String, message: &str| {
+                    Err(Problem::new(&*file.name, symbol, format!("{} and {source} {message}", earlier.set)))
+                };
+                if let Some(symbol) = disagreement(&canonical(earlier.file.clone()), &new, reflected) {
+                    return problem(symbol, "both declare this, and not the same: keep one of them");
+                }
+                let different = "both hold this file, with different content: keep one of them, or rename the file";
+                let more = own.iter().any(|symbol| !self.declared.contains_key(symbol));
+                let less = || symbols(&earlier.file).iter().any(|symbol| !own.contains(symbol));
+                if same_name == Some(at) && (more || !reflected && less()) {
+                    return problem(String::new(), different);
+                }
+            }
+        }
+        let package = file.package.clone();
+        let new = |name: &str| !self.declared.contains_key(&join(&package, name));
+        file.messages.retain(|message| new(&message.name));
+        file.enums.retain(|declared| new(&declared.name));
+        file.services.retain(|service| new(&service.name));
+        file.extensions.retain(|extension| new(&extension.name));
+        Ok(())
     }
 
     /// Compiles what was added, and the well-known types of google/protobuf that it lacks.
@@ -113,14 +178,27 @@ impl Builder {
     /// Every problem of every file.
     pub fn build(mut self) -> Result<Schema, Vec<Problem>> {
         let set = FileSet::decode(WELL_KNOWN_TYPES).unwrap_or_default();
-        for file in set.files.iter().filter_map(|bytes| File::decode(bytes.as_slice()).ok()) {
+        let known = set.files.iter().filter_map(|bytes| Some((File::decode(bytes.as_slice()).ok()?, bytes)));
+        for (file, bytes) in known {
             if !self.by_name.contains_key(&file.name) {
+                let raw = DescriptorFile::new(&file.name, bytes);
                 self.by_name.insert(file.name.clone(), self.files.len());
-                self.files.push(Source { file, set: "the built-in set".to_owned(), reflected: false });
+                self.files.push(Source { file, raw, set: "the built-in set".to_owned(), reflected: false });
             }
         }
-        compile(&self.files)
+        let mut schema = compile(&self.files)?;
+        schema.files = self.files.into_iter().map(|source| source.raw).collect();
+        Ok(schema)
     }
+}
+
+/// Full names of what a file declares at its top.
+fn symbols(file: &File) -> Vec<String> {
+    let messages = file.messages.iter().map(|message| &message.name);
+    let enums = file.enums.iter().map(|declared| &declared.name);
+    let services = file.services.iter().map(|service| &service.name);
+    let extensions = file.extensions.iter().map(|extension| &extension.name);
+    messages.chain(enums).chain(services).chain(extensions).map(|name| join(&file.package, name)).collect()
 }
 
 fn is_shared(file: &str) -> bool {

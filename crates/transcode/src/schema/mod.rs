@@ -3,11 +3,13 @@
 //! Compiled once from raw descriptor bytes; the hot path follows indices and never looks a name up twice.
 
 mod builder;
+mod canonical;
 mod compile;
 mod default;
 mod descriptor;
 mod features;
 mod field;
+mod file;
 mod index;
 mod names;
 mod policy;
@@ -18,6 +20,7 @@ mod well_known;
 use hashbrown::HashMap;
 
 pub use builder::Builder;
+pub use file::{DescriptorFile, Outline, descriptor_set};
 pub use policy::{MethodPolicy, ServicePolicy, UnknownFields};
 pub use problem::Problem;
 
@@ -30,6 +33,8 @@ pub struct Schema {
     pub enums: Vec<Enum>,
     /// Every service of every file.
     pub services: Vec<Service>,
+    /// Every file as it came.
+    pub files: Vec<DescriptorFile>,
     pub(crate) names: HashMap<Box<str>, Symbol, foldhash::fast::FixedState>,
 }
 

@@ -4,6 +4,7 @@ mod editions;
 mod hostile;
 mod policy;
 mod problems;
+mod sources;
 
 use super::*;
 

@@ -221,7 +221,7 @@ fn the_same_file_twice_must_be_the_same() {
     builder.add(&encode(std::slice::from_ref(&one)), "one.binpb").unwrap();
     builder.add(&encode(&[one]), "two.binpb").unwrap();
     let problems = builder.add(&encode(&[other]), "three.binpb").unwrap_err();
-    let expected = "m.proto: one.binpb and three.binpb both hold this file, with different content";
+    let expected = "m.proto: M: one.binpb and three.binpb both declare this, and not the same";
     assert!(problems[0].to_string().starts_with(expected), "{problems:?}");
     let shared = |syntax: &str| File { syntax: syntax.into(), ..proto3("google/api/http.proto") };
     builder.add(&encode(&[shared("proto3")]), "four.binpb").unwrap();

@@ -1,0 +1,109 @@
+//! What the gateway answers by server reflection: the services that clients reach, and every file that those need.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use transom_transcode::schema::{DescriptorFile, Schema, Symbol};
+
+/// The descriptors of what is exposed; built once for a snapshot.
+#[derive(Debug, Default)]
+pub struct Reflection {
+    services: BTreeSet<String>,
+    files: Vec<Bytes>,
+    by_name: HashMap<String, usize>,
+    by_symbol: HashMap<String, usize>,
+    /// Extended message → number → file.
+    extensions: HashMap<String, BTreeMap<i32, usize>>,
+}
+
+impl Reflection {
+    /// Of these services, and of `builtin`, descriptor sets of what the gateway serves itself. A file that declares other
+    /// services too is served without those.
+    pub(super) fn compile(schema: &Schema, exposed: &BTreeSet<&str>, builtin: &[&[u8]]) -> Self {
+        let own: Vec<_> = builtin.iter().flat_map(|set| DescriptorFile::all(set)).collect();
+        let known: HashMap<_, _> = own.iter().chain(&schema.files).map(|file| (file.name(), file)).collect();
+        let mut this = Self::default();
+        for file in &own {
+            this.add(file, &known, |_| true);
+        }
+        let declaring: BTreeSet<&str> = schema
+            .services
+            .iter()
+            .filter(|service| exposed.contains(&*service.name))
+            .map(|service| &*service.file)
+            .collect();
+        for file in declaring.into_iter().filter_map(|name| known.get(name)) {
+            this.add(file, &known, |service| exposed.contains(service));
+        }
+        this
+    }
+
+    /// A file and all that it imports.
+    fn add(&mut self, file: &DescriptorFile, known: &HashMap<&str, &DescriptorFile>, keep: impl Fn(&str) -> bool) {
+        let mut waiting = vec![file.clone()];
+        while let Some(file) = waiting.pop() {
+            if self.by_name.contains_key(file.name()) {
+                continue;
+            }
+            let file = file.with_services(&keep);
+            let at = self.files.len();
+            let outline = file.outline();
+            self.files.push(Bytes::copy_from_slice(file.bytes()));
+            self.by_name.insert(file.name().to_owned(), at);
+            self.services.extend(outline.services);
+            for symbol in outline.symbols {
+                self.by_symbol.entry(symbol).or_insert(at);
+            }
+            for (extended, number) in outline.extensions {
+                self.extensions.entry(extended).or_default().entry(number).or_insert(at);
+            }
+            waiting.extend(outline.imports.iter().filter_map(|name| known.get(name.as_str()).copied().cloned()));
+        }
+    }
+
+    /// Full names of the services, sorted.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        self.services.iter().map(String::as_str)
+    }
+
+    /// The file of a name.
+    pub fn file(&self, name: &str) -> Option<Bytes> {
+        self.by_name.get(name).map(|at| self.files[*at].clone())
+    }
+
+    /// The file that declares a symbol: a service, a method, a message, a field, an enum …
+    pub fn declaring(&self, schema: &Schema, symbol: &str) -> Option<Bytes> {
+        let outer = std::iter::successors(Some(symbol), |inner| inner.rsplit_once('.').map(|(outer, _)| outer));
+        let (declared, at) = outer.into_iter().find_map(|name| Some((name, self.by_symbol.get(name)?)))?;
+        (declared == symbol || declares(schema, declared, symbol)).then(|| self.files[*at].clone())
+    }
+
+    /// The file that extends a message by a number.
+    pub fn extending(&self, message: &str, number: i32) -> Option<Bytes> {
+        self.extensions.get(message)?.get(&number).map(|at| self.files[*at].clone())
+    }
+
+    /// The numbers by which a message is extended; none: it is not known.
+    pub fn extensions_of(&self, schema: &Schema, message: &str) -> Option<Vec<i32>> {
+        let known = schema.message_named(message).is_some() && self.declaring(schema, message).is_some();
+        let numbers = self.extensions.get(message).map(|numbers| numbers.keys().copied().collect());
+        numbers.or_else(|| known.then(Vec::new))
+    }
+}
+
+/// Whether a symbol exists below a declared one. Of what is no part of the schema, the gateway's own, all is taken to.
+fn declares(schema: &Schema, declared: &str, symbol: &str) -> bool {
+    if schema.symbol(declared).is_none() || schema.symbol(symbol).is_some() {
+        return true;
+    }
+    let Some((parent, name)) = symbol.rsplit_once('.') else { return false };
+    match schema.symbol(parent) {
+        Some(Symbol::Service(at)) => schema.services[at as usize].methods.iter().any(|method| *method.name == *name),
+        Some(Symbol::Message(id)) => {
+            let message = schema.message(id);
+            message.slot_declared(name).is_some() || message.oneofs.iter().any(|oneof| **oneof == *name)
+        }
+        // An enum's values are siblings of it.
+        Some(Symbol::Enum(_)) | None => false,
+    }
+}
