@@ -17,7 +17,7 @@
 //! body        the one response body
 //! gather      a socket whose small writes go out together
 //! store       what gateways share: counters, sessions, events; here or in Redis
-//! sources     where schemas come from: descriptor sets, folders of .proto files
+//! sources     where schemas come from: descriptor sets, folders of .proto files, server reflection
 //! envelope    how a dialect writes requests, replies and errors: REST, gRPC
 //! upstream    connections, balancing, health: one send
 //! gateway     Config and Schema → Snapshot; the request line

@@ -24,12 +24,14 @@ const FULL: &str = r#"
 listen: 0.0.0.0:${PORT:-3000}
 workers: 4
 admin: { listen: "[::1]:9091", token: "${ADMIN_TOKEN:-}" }
-public_endpoints: [health, health_detailed, metrics]
+public_endpoints: [health, health_detailed, metrics, reflection]
 trusted_proxies: [10.0.0.0/8, "fd00::/8", 127.0.0.1]
 drain_timeout: 1m30s
 schema:
   protos: [proto]
   descriptor_sets: [descriptors/a.binpb, /absolute/b.binpb]
+  reflection: [books]
+  reflection_interval: 5s
   expose: all
 upstreams:
   books:
@@ -95,12 +97,16 @@ fn every_key_has_its_effect() {
     assert_eq!(config.admin.listen, "[::1]:9091".parse().expect("address"));
     assert_eq!(
         config.public_endpoints,
-        [PublicEndpoint::Health, PublicEndpoint::HealthDetailed, PublicEndpoint::Metrics]
+        [PublicEndpoint::Health, PublicEndpoint::HealthDetailed, PublicEndpoint::Metrics, PublicEndpoint::Reflection]
     );
     let network = |address: &str, prefix| Network { address: address.parse().expect("address"), prefix };
     assert_eq!(config.trusted_proxies, [network("10.0.0.0", 8), network("fd00::", 8), network("127.0.0.1", 32)]);
     assert_eq!(config.drain_timeout, Duration::from_secs(90));
     assert_eq!(config.schema.expose, Expose::All);
+    assert_eq!(
+        (&*config.schema.reflection, config.schema.reflection_interval),
+        (&["books".to_owned()][..], Duration::from_secs(5))
+    );
     let books = &config.upstreams["books"];
     assert_eq!(books.services, ["library.Books", "library.Loans"]);
     assert_eq!(

@@ -40,6 +40,8 @@ mod http_requests;
 mod http_two;
 mod metrics_calls;
 mod pipeline_size;
+mod reflection_in;
+mod reflection_out;
 mod rest_metadata;
 mod rest_unary;
 mod store_redis;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -12,6 +13,7 @@ use tokio::sync::oneshot;
 use transom::config;
 use transom::gateway::{Gateway, Problem, Snapshot, State};
 use transom::server::{Limits, Listeners, Server};
+use transom::sources::{self, Reflections};
 use transom::telemetry::{AccessLog, Format, Metrics};
 use transom::{admin, server};
 use transom_transcode::schema::Schema;
@@ -30,6 +32,7 @@ pub(crate) fn gateway() -> Builder {
         config: String::new(),
         limits: Limits::default(),
         builtin: None,
+        reflections: None,
     }
 }
 
@@ -39,6 +42,7 @@ pub(crate) struct Builder {
     config: String,
     limits: Limits,
     builtin: Option<axum::Router>,
+    reflections: Option<Arc<Reflections>>,
 }
 
 impl Builder {
@@ -94,8 +98,14 @@ impl Builder {
         self
     }
 
+    /// Loads what upstreams have said of themselves, and no descriptors.
+    pub(crate) fn reflections(mut self, said: &Arc<Reflections>) -> Self {
+        self.reflections = Some(said.clone());
+        self
+    }
+
     /// The configuration as a user would write it.
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = self.config.clone();
         for (key, default) in [
             ("schema", "{ descriptor_sets: [in-memory] }"),
@@ -129,6 +139,11 @@ impl Builder {
         let text = self.text();
         let config = config::parse(&text, &|_| None).unwrap_or_else(|problems| panic!("{problems:?} in\n{text}"));
         let config = Arc::new(config);
+        if let Some(said) = &self.reflections {
+            let schema = sources::load(&config, Path::new(""), said)
+                .map_err(|problems| problems.into_iter().map(Problem::Schema).collect::<Vec<_>>())?;
+            return Snapshot::compile(&config, schema, metrics, None);
+        }
         let mut schema = Schema::builder();
         for set in &self.descriptors {
             schema.add(set, "test").unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -139,7 +154,7 @@ impl Builder {
 
     /// Starts it; every problem of the configuration or the schema is a panic.
     pub(crate) async fn start(mut self) -> Running {
-        if self.descriptors.is_empty() {
+        if self.descriptors.is_empty() && self.reflections.is_none() {
             self = self.descriptors("library");
         }
         let metrics = Metrics::new();
