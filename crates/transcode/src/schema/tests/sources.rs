@@ -27,9 +27,9 @@ fn both(first: &[u8], second: &[u8], reflected: bool) -> Result<Schema, Vec<Prob
     let mut builder = Schema::builder();
     builder.add(first, "one")?;
     if reflected {
-        builder.add_reflected(second, "two", |_| true)?
+        builder.add_reflected(second, "two", |_| true)?;
     } else {
-        builder.add(second, "two")?
+        builder.add(second, "two")?;
     }
     builder.build()
 }
