@@ -2,6 +2,7 @@
 //! a problem), 2 is a usage error.
 
 mod check;
+mod conformance;
 #[cfg(feature = "demo")]
 mod demo;
 mod descriptors;
@@ -96,6 +97,12 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
     },
+    /// Answer protobuf's conformance runner on stdin and stdout.
+    Conformance {
+        /// A `FileDescriptorSet` of the runner's test messages.
+        #[arg(long, value_name = "FILE")]
+        descriptors: PathBuf,
+    },
 }
 
 /// The user's input is wrong: lines for stderr.
@@ -137,6 +144,7 @@ pub fn run() -> ExitCode {
             explain::explain(&config, &explain::Request { method: &method, url: &url, body: &data })
         }
         Command::Descriptors { protos, output } => descriptors::descriptors(&protos, &output),
+        Command::Conformance { descriptors } => conformance::conformance(&descriptors),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,6 +14,7 @@ mod cli_descriptors;
 mod cli_routes;
 mod cli_serve;
 mod config_examples;
+mod conformance;
 #[cfg(feature = "demo")]
 mod demo_auth;
 #[cfg(feature = "demo")]

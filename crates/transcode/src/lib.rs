@@ -14,10 +14,12 @@
 //! well_known   Timestamp, Duration, FieldMask, Struct, Any, wrappers
 //! to_wire      (plan, body, captures, query) → message bytes
 //! to_json      message bytes → JSON
+//! canonical    message bytes → the same message as one encoder writes it
 //! frame        the gRPC length prefix, grpc-timeout
 //! ```
 //! A module uses only modules above it.
 
+pub mod canonical;
 pub mod frame;
 pub mod invalid;
 mod json;

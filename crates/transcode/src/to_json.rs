@@ -11,13 +11,14 @@
 //! type than its field, is read over; an unknown value of a closed enum is an unknown field; both forms of repeated
 //! scalars may alternate. What a later record replaces is read over too: it is not checked further.
 
-mod defaults;
+pub(crate) mod defaults;
 mod http_body;
 mod indexed;
-mod reader;
+pub(crate) mod reader;
+pub(crate) mod records;
 mod status;
 mod stream;
-mod value;
+pub(crate) mod value;
 mod well_known;
 
 use crate::invalid::{Invalid, Kind as Refusal};
@@ -31,7 +32,7 @@ pub use status::status_to_json;
 use value::Printer;
 
 /// Nothing nests deeper, whatever [`Limits::depth`] says: the printers are recursive.
-const DEEPEST: u16 = 256;
+pub(crate) const DEEPEST: u16 = 256;
 
 /// Appends `message` as JSON to `out`.
 ///
@@ -85,7 +86,7 @@ pub(crate) enum Halt {
 impl Halt {
     /// The same halt, a refusal's path prefixed by the field that holds it.
     #[cold]
-    fn within(self, field: &str) -> Self {
+    pub(crate) fn within(self, field: &str) -> Self {
         match self {
             Self::Disorder => Self::Disorder,
             Self::Invalid(invalid) => invalid.within(field).into(),
@@ -94,7 +95,7 @@ impl Halt {
 
     /// The same halt, in an element of a list.
     #[cold]
-    fn within_element(self, index: usize) -> Self {
+    pub(crate) fn within_element(self, index: usize) -> Self {
         match self {
             Self::Disorder => Self::Disorder,
             invalid @ Self::Invalid(_) => invalid.within(&format!("[{index}]")),
@@ -120,9 +121,9 @@ impl From<Refused> for Halt {
 }
 
 #[cold]
-fn malformed(message: &'static str) -> Halt {
+pub(crate) fn malformed(message: &'static str) -> Halt {
     Invalid::new(message).into()
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -113,6 +113,7 @@ fn binding(schema: &Schema, input: &Message, variable: &Variable) -> Result<Bind
             (Shape::Repeated | Shape::Packed, _) => {
                 return Err(format!("the path binds `{variable}`, but `{name}` is repeated"));
             }
+            (Shape::Item, _) => return Err(format!("the path binds `{variable}`, but `{name}` is in a MessageSet")),
             (Shape::Singular, Kind::Message(id) | Kind::Group(id)) => {
                 message = schema.message(id);
                 if last && !has_text_form(message) {

@@ -8,7 +8,9 @@ use super::builder::Source;
 use super::descriptor::{EnumOptions, EnumType, FieldType, File, FileOptions, MessageOptions, MessageType};
 use super::features::Features;
 use super::names::Names;
-use super::{Enum, EnumId, Field, Message, MessageId, Problem, Schema, Service, ServicePolicy, Symbol, WellKnown};
+use super::{
+    Enum, EnumId, Field, Message, MessageId, Problem, Schema, Service, ServicePolicy, Shape, Symbol, WellKnown,
+};
 use super::{field, index, policy, service, well_known};
 
 /// Slots are `u16`, and the largest two values are not slots.
@@ -105,7 +107,7 @@ impl<'a> Pass<'a> {
             name: name.as_str().into(),
             fields: Box::default(),
             oneofs: Box::default(),
-            well_known: WellKnown::No,
+            well_known: if options.message_set { WellKnown::MessageSet } else { WellKnown::No },
             map_entry: options.map_entry,
             has_required: false,
             dense: Box::default(),
@@ -249,7 +251,14 @@ impl<'a> Pass<'a> {
             if self.schema.messages[at].fields.len() < proto.fields.len() {
                 continue; // a field has its own problem already
             }
-            match well_known::kind(&self.schema, &self.schema.messages[at]) {
+            let message = &self.schema.messages[at];
+            if message.well_known == WellKnown::MessageSet {
+                if message.fields.iter().any(|field| field.shape != Shape::Item) {
+                    self.problem(file, &name, "a message with message_set_wire_format has no fields, only extensions");
+                }
+                continue;
+            }
+            match well_known::kind(&self.schema, message) {
                 Ok(kind) => self.schema.messages[at].well_known = kind,
                 Err(why) => self.problem(file, &name, &why),
             }

@@ -153,6 +153,8 @@ pub(super) struct FileOptions {
 /// `MessageOptions`: what is read of it.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct MessageOptions {
+    #[prost(bool, tag = "1")]
+    pub(super) message_set: bool,
     #[prost(bool, tag = "7")]
     pub(super) map_entry: bool,
     #[prost(message, optional, tag = "12")]

@@ -4,9 +4,12 @@ use super::compile::{decode, is_identifier};
 use super::descriptor::{FieldOptions, FieldType, LABEL_REPEATED, LABEL_REQUIRED, MessageType, OneofOptions};
 use super::features::Features;
 use super::names::{Names, json_key, json_name};
-use super::{Field, Kind, MessageId, Presence, Shape, Symbol, Tag, default};
+use super::{Field, Kind, MessageId, Presence, Shape, Symbol, Tag, WellKnown, default};
 
 const MAX_NUMBER: u32 = 536_870_911;
+
+/// Extensions of a MessageSet are not numbered in tags.
+const MAX_ITEM: u32 = i32::MAX as u32 - 1;
 
 /// Where the oneofs of a message's descriptor went: an index into [`super::Message::oneofs`], or none for those that only
 /// spell proto3 `optional`; and the features that hold inside.
@@ -70,7 +73,7 @@ pub(super) fn compile(
     }
     let json = proto.json_name.clone().unwrap_or_else(|| json_name(&proto.name));
     let explicit = oneof.is_some() || proto.proto3_optional;
-    build(names, proto, &Traits { name: &proto.name, json: &json, oneof, explicit, in_entry }, features)
+    build(names, proto, &Traits { name: &proto.name, json: &json, oneof, explicit, in_entry, item: false }, features)
 }
 
 /// An extension as a field of its extendee, named `[pkg.ext]` both ways; `name` is its full name.
@@ -88,7 +91,8 @@ pub(super) fn compile_extension(
         Symbol::Enum(_) | Symbol::Service(_) => return Err(format!("{} is not a message", proto.extendee)),
     };
     let key = format!("[{name}]");
-    let traits = Traits { name: &key, json: &key, oneof: None, explicit: true, in_entry: false };
+    let item = names.schema.message(extendee).well_known == WellKnown::MessageSet;
+    let traits = Traits { name: &key, json: &key, oneof: None, explicit: true, in_entry: false, item };
     Ok((extendee, build(names, proto, &traits, features)?))
 }
 
@@ -99,11 +103,14 @@ struct Traits<'a> {
     oneof: Option<u16>,
     explicit: bool,
     in_entry: bool,
+    /// It extends a MessageSet.
+    item: bool,
 }
 
 fn build(names: &Names<'_>, proto: &FieldType, traits: &Traits<'_>, features: Features) -> Result<Field, String> {
-    let number = u32::try_from(proto.number).ok().filter(|number| (1..=MAX_NUMBER).contains(number));
-    let number = number.ok_or_else(|| format!("{} is not a field number: use 1 to {MAX_NUMBER}", proto.number))?;
+    let last = if traits.item { MAX_ITEM } else { MAX_NUMBER };
+    let number = u32::try_from(proto.number).ok().filter(|number| (1..=last).contains(number));
+    let number = number.ok_or_else(|| format!("{} is not a field number: use 1 to {last}", proto.number))?;
     if (19_000..=19_999).contains(&number) {
         return Err(format!("field number {number} is reserved by protobuf: use one outside 19000 to 19999"));
     }
@@ -122,11 +129,16 @@ fn build(names: &Names<'_>, proto: &FieldType, traits: &Traits<'_>, features: Fe
         && features.delimited
         && !map
         && !traits.in_entry
+        && !traits.item
     {
         kind = Kind::Group(id);
     }
+    if traits.item && (repeated || !matches!(kind, Kind::Message(_))) {
+        return Err("an extension of a message with message_set_wire_format must be one message".to_owned());
+    }
     let shape = match repeated {
         _ if map => Shape::Map,
+        _ if traits.item => Shape::Item,
         false => Shape::Singular,
         true if is_packable(kind) && options.packed.unwrap_or(features.packed) => Shape::Packed,
         true => Shape::Repeated,
@@ -152,7 +164,11 @@ fn build(names: &Names<'_>, proto: &FieldType, traits: &Traits<'_>, features: Fe
             .ok_or_else(|| format!("{text:?} is not a default value for a field of its type"))?,
         _ => Box::default(),
     };
-    let wire_type = if shape == Shape::Packed { 2 } else { kind.wire_type() };
+    let tag = match shape {
+        Shape::Item => Tag::new(1, 3),
+        Shape::Packed => Tag::new(number, 2),
+        Shape::Singular | Shape::Repeated | Shape::Map => Tag::new(number, kind.wire_type()),
+    };
     Ok(Field {
         number,
         name: traits.name.into(),
@@ -162,7 +178,7 @@ fn build(names: &Names<'_>, proto: &FieldType, traits: &Traits<'_>, features: Fe
         presence,
         oneof: traits.oneof,
         utf8: features.utf8,
-        tag: Tag::new(number, wire_type),
+        tag,
         json_key: json_key(traits.json),
         proto_key: json_key(traits.name),
         default,

@@ -98,7 +98,7 @@ pub struct Field {
     pub oneof: Option<u16>,
     /// Strings are checked to be UTF-8 (proto3, and editions unless `utf8_validation = NONE`).
     pub utf8: bool,
-    /// The tag as it is written: for packed fields that of the LEN record.
+    /// The tag as it is written: for packed fields that of the LEN record, for items of a MessageSet that of the item.
     pub tag: Tag,
     /// `"jsonName":`, ready to print.
     pub json_key: Box<[u8]>,
@@ -159,6 +159,8 @@ pub enum Shape {
     Packed,
     /// A map; the field's kind is the entry message.
     Map,
+    /// One message, in an item of a [`WellKnown::MessageSet`].
+    Item,
 }
 
 /// Whether a singular field's default value is told apart from its absence.
@@ -172,7 +174,7 @@ pub enum Presence {
     Required,
 }
 
-/// The messages with a JSON form of their own.
+/// The messages with a form of their own, in JSON or on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are protobuf's own")]
 pub enum WellKnown {
@@ -190,6 +192,8 @@ pub enum WellKnown {
     Wrapper,
     /// `google.api.HttpBody`: special as a request or response body only.
     HttpBody,
+    /// A message with `message_set_wire_format`: its JSON is ordinary, on the wire its extensions are items of a group.
+    MessageSet,
 }
 
 /// An enum type.

@@ -12,6 +12,7 @@ pub(super) fn is_emitted(field: &Field) -> bool {
                 && field.oneof.is_none()
                 && !matches!(field.kind, Kind::Message(_) | Kind::Group(_))
         }
+        Shape::Item => false,
         Shape::Repeated | Shape::Packed | Shape::Map => true,
     }
 }
@@ -29,26 +30,26 @@ impl<'a> Printer<'a> {
         match (field.shape, field.kind) {
             (Shape::Repeated | Shape::Packed, _) => self.text.raw(b"[],")?,
             (Shape::Map, _) => self.text.raw(b"{},")?,
-            (Shape::Singular, Kind::Message(id) | Kind::Group(id)) => {
+            (Shape::Singular | Shape::Item, Kind::Message(id) | Kind::Group(id)) => {
                 self.text.raw(match self.schema.message(id).well_known {
-                    WellKnown::No | WellKnown::Empty | WellKnown::HttpBody => b"{},",
+                    WellKnown::No | WellKnown::Empty | WellKnown::HttpBody | WellKnown::MessageSet => b"{},",
                     WellKnown::Any | WellKnown::Struct => b"{},",
                     WellKnown::ListValue => b"[],",
                     _ => b"null,",
                 })?;
             }
-            (Shape::Singular, kind) if !field.default.is_empty() => {
+            (Shape::Singular | Shape::Item, kind) if !field.default.is_empty() => {
                 let (scalar, _) = Scalar::read(kind, &field.default, 0)?;
                 self.scalar_of(&field.default, kind, scalar)?;
             }
-            (Shape::Singular, kind) => self.scalar(kind, zero(self.schema, kind))?,
+            (Shape::Singular | Shape::Item, kind) => self.scalar(kind, zero(self.schema, kind))?,
         }
         Ok(())
     }
 }
 
 /// The default of a scalar that declares none; an enum's is its first value.
-pub(super) fn zero(schema: &Schema, kind: Kind) -> Scalar {
+pub(crate) fn zero(schema: &Schema, kind: Kind) -> Scalar {
     let bits = match kind {
         Kind::Enum(id) => schema.enumeration(id).values.first().map_or(0, |value| u64::from(value.1 as u32)),
         _ => 0,

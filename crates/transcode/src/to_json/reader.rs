@@ -4,32 +4,35 @@ use super::{Halt, malformed};
 use crate::invalid::{Invalid, Kind as Refusal};
 
 /// Wire types.
-pub(super) const VARINT: u8 = 0;
-pub(super) const FIXED64: u8 = 1;
-pub(super) const LEN: u8 = 2;
-pub(super) const GROUP: u8 = 3;
-pub(super) const END_GROUP: u8 = 4;
-pub(super) const FIXED32: u8 = 5;
+pub(crate) const VARINT: u8 = 0;
+pub(crate) const FIXED64: u8 = 1;
+pub(crate) const LEN: u8 = 2;
+pub(crate) const GROUP: u8 = 3;
+pub(crate) const END_GROUP: u8 = 4;
+pub(crate) const FIXED32: u8 = 5;
+
+/// The tag of an item of a MessageSet.
+pub(crate) const ITEM: Tag = Tag(1 << 3 | GROUP as u32);
 
 /// A record's tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tag(pub(super) u32);
+pub(crate) struct Tag(pub(crate) u32);
 
 impl Tag {
     #[inline]
-    pub(super) fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         self.0 >> 3
     }
 
     #[inline]
-    pub(super) fn wire_type(self) -> u8 {
+    pub(crate) fn wire_type(self) -> u8 {
         (self.0 & 7) as u8
     }
 }
 
 /// The tag at `at`, and where its value begins.
 #[inline(always)]
-pub(super) fn tag(wire: &[u8], at: usize) -> Result<(Tag, usize), Halt> {
+pub(crate) fn tag(wire: &[u8], at: usize) -> Result<(Tag, usize), Halt> {
     match wire.get(at) {
         Some(&byte) if (8..0x80).contains(&byte) => Ok((Tag(u32::from(byte)), at + 1)),
         _ => long_tag(wire, at),
@@ -47,7 +50,7 @@ fn long_tag(wire: &[u8], at: usize) -> Result<(Tag, usize), Halt> {
 
 /// The varint at `at`, and where it ends.
 #[inline(always)]
-pub(super) fn varint(wire: &[u8], at: usize) -> Result<(u64, usize), Halt> {
+pub(crate) fn varint(wire: &[u8], at: usize) -> Result<(u64, usize), Halt> {
     match wire.get(at) {
         Some(&byte) if byte < 0x80 => Ok((u64::from(byte), at + 1)),
         _ => long_varint(wire, at),
@@ -78,7 +81,7 @@ fn long_varint(wire: &[u8], at: usize) -> Result<(u64, usize), Halt> {
 
 /// The length-delimited value at `at`.
 #[inline(always)]
-pub(super) fn delimited(wire: &[u8], at: usize) -> Result<(usize, usize), Halt> {
+pub(crate) fn delimited(wire: &[u8], at: usize) -> Result<(usize, usize), Halt> {
     let (len, start) = varint(wire, at)?;
     if len > (wire.len() - start) as u64 {
         return Err(cut_off());
@@ -88,7 +91,7 @@ pub(super) fn delimited(wire: &[u8], at: usize) -> Result<(usize, usize), Halt> 
 
 /// Eight little-endian bytes at `at`.
 #[inline]
-pub(super) fn fixed64(wire: &[u8], at: usize) -> Result<(u64, usize), Halt> {
+pub(crate) fn fixed64(wire: &[u8], at: usize) -> Result<(u64, usize), Halt> {
     match wire.get(at..).and_then(<[u8]>::first_chunk) {
         Some(bytes) => Ok((u64::from_le_bytes(*bytes), at + 8)),
         None => Err(cut_off()),
@@ -97,7 +100,7 @@ pub(super) fn fixed64(wire: &[u8], at: usize) -> Result<(u64, usize), Halt> {
 
 /// Four little-endian bytes at `at`.
 #[inline]
-pub(super) fn fixed32(wire: &[u8], at: usize) -> Result<(u32, usize), Halt> {
+pub(crate) fn fixed32(wire: &[u8], at: usize) -> Result<(u32, usize), Halt> {
     match wire.get(at..).and_then(<[u8]>::first_chunk) {
         Some(bytes) => Ok((u32::from_le_bytes(*bytes), at + 4)),
         None => Err(cut_off()),
@@ -105,7 +108,7 @@ pub(super) fn fixed32(wire: &[u8], at: usize) -> Result<(u32, usize), Halt> {
 }
 
 /// Where the value at `at` ends: a group's end tag is part of it. Groups may nest `depth` deep.
-pub(super) fn skip(wire: &[u8], tag: Tag, at: usize, depth: u16) -> Result<usize, Halt> {
+pub(crate) fn skip(wire: &[u8], tag: Tag, at: usize, depth: u16) -> Result<usize, Halt> {
     match tag.wire_type() {
         VARINT => Ok(varint(wire, at)?.1),
         FIXED64 => Ok(fixed64(wire, at)?.1),
@@ -118,7 +121,7 @@ pub(super) fn skip(wire: &[u8], tag: Tag, at: usize, depth: u16) -> Result<usize
 }
 
 /// Where the contents of the group end that begin at `at`, and where its end tag does.
-pub(super) fn group(wire: &[u8], number: u32, mut at: usize, depth: u16) -> Result<(usize, usize), Halt> {
+pub(crate) fn group(wire: &[u8], number: u32, mut at: usize, depth: u16) -> Result<(usize, usize), Halt> {
     let Some(depth) = depth.checked_sub(1) else { return Err(too_deep()) };
     while at < wire.len() {
         let (tag, value) = tag(wire, at)?;
@@ -131,11 +134,11 @@ pub(super) fn group(wire: &[u8], number: u32, mut at: usize, depth: u16) -> Resu
 }
 
 #[cold]
-pub(super) fn cut_off() -> Halt {
+pub(crate) fn cut_off() -> Halt {
     malformed("the message is cut off")
 }
 
 #[cold]
-pub(super) fn too_deep() -> Halt {
+pub(crate) fn too_deep() -> Halt {
     Invalid::new("the message is nested too deeply").of(Refusal::TooDeep).into()
 }

@@ -33,6 +33,9 @@ impl<'a> Printer<'a> {
     fn stream_field_alone(&mut self, id: MessageId, slot: usize) -> Done {
         let (wire, message) = (self.wire, self.schema.message(id));
         let Some(wanted) = message.fields.get(slot) else { return Err(malformed("the response body's field is gone")) };
+        if wanted.shape == Shape::Item {
+            return Err(Halt::Disorder);
+        }
         self.enter()?;
         let (mut at, mut printed) = (0, false);
         while at < wire.len() {
@@ -320,10 +323,12 @@ impl<'a> Printer<'a> {
         };
         let wire = &wire[..end];
         match message.well_known {
+            WellKnown::MessageSet => return Err(Halt::Disorder), // its items are looked into by the indexed printer
             WellKnown::Struct => self.stream_struct(message, wire, at)?,
             WellKnown::ListValue => self.stream_list_value(message, wire, at)?,
             WellKnown::Value => self.stream_dynamic(message, wire, at)?,
             WellKnown::Any => match self.open_any(&[Span::new(at, end)])? {
+                Some((inner, _)) if inner.message.well_known == WellKnown::MessageSet => return Err(Halt::Disorder),
                 Some((inner, value)) => {
                     let part = &self.wire[..value.end];
                     if inner.is_inline() {

@@ -4,9 +4,9 @@ use super::*;
 use crate::plan::OutOptions;
 use crate::status::{Code, Detail, Status};
 
-mod wire {
+pub(crate) mod wire {
     //! Records of the wire format.
-    pub(super) fn varint(mut value: u64) -> Vec<u8> {
+    pub(crate) fn varint(mut value: u64) -> Vec<u8> {
         let mut out = Vec::new();
         while value >= 0x80 {
             out.push(value as u8 | 0x80);
@@ -18,19 +18,19 @@ mod wire {
     fn record(number: u64, wire_type: u64, value: &[u8]) -> Vec<u8> {
         [varint(number << 3 | wire_type).as_slice(), value].concat()
     }
-    pub(super) fn int(number: u64, value: u64) -> Vec<u8> {
+    pub(crate) fn int(number: u64, value: u64) -> Vec<u8> {
         record(number, 0, &varint(value))
     }
-    pub(super) fn long(number: u64, value: f64) -> Vec<u8> {
+    pub(crate) fn long(number: u64, value: f64) -> Vec<u8> {
         record(number, 1, &value.to_le_bytes())
     }
-    pub(super) fn short(number: u64, value: f32) -> Vec<u8> {
+    pub(crate) fn short(number: u64, value: f32) -> Vec<u8> {
         record(number, 5, &value.to_le_bytes())
     }
-    pub(super) fn len(number: u64, value: impl AsRef<[u8]>) -> Vec<u8> {
+    pub(crate) fn len(number: u64, value: impl AsRef<[u8]>) -> Vec<u8> {
         record(number, 2, &[varint(value.as_ref().len() as u64).as_slice(), value.as_ref()].concat())
     }
-    pub(super) fn group(number: u64, value: &[u8]) -> Vec<u8> {
+    pub(crate) fn group(number: u64, value: &[u8]) -> Vec<u8> {
         [record(number, 3, value), varint(number << 3 | 4)].concat()
     }
 }
@@ -74,7 +74,7 @@ const PROTO2: &str = r#"
     enum Closed { TWO = 2; ONE = 1; }
 "#;
 
-fn schema(text: &str) -> Schema {
+pub(crate) fn schema(text: &str) -> Schema {
     struct One(String);
     impl protox::file::FileResolver for One {
         fn open_file(&self, name: &str) -> Result<protox::file::File, protox::Error> {

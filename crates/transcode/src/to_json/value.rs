@@ -34,23 +34,23 @@ pub(super) struct Printer<'a> {
 }
 
 /// What an input may cost beyond reading it.
-pub(super) fn budget(wire: &[u8]) -> usize {
+pub(crate) fn budget(wire: &[u8]) -> usize {
     wire.len().saturating_mul(WORK_PER_BYTE).saturating_add(WORK)
 }
 
 /// A scalar that was read: its bits, or where a string or bytes lie.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Scalar {
+pub(crate) struct Scalar {
     /// Bits of numbers, cut to the field's width, zigzag still applied; for strings and bytes the first byte's position.
-    pub(super) bits: u64,
+    pub(crate) bits: u64,
     /// For strings and bytes, the position behind the last byte.
-    pub(super) end: usize,
+    pub(crate) end: usize,
 }
 
 impl Scalar {
     /// Reads one value of a scalar kind at `at`, and says where it ends.
     #[inline(always)]
-    pub(super) fn read(kind: Kind, wire: &[u8], at: usize) -> Result<(Self, usize), Halt> {
+    pub(crate) fn read(kind: Kind, wire: &[u8], at: usize) -> Result<(Self, usize), Halt> {
         let number = |(bits, at): (u64, usize)| (Self { bits, end: 0 }, at);
         Ok(match kind {
             Kind::String | Kind::Bytes | Kind::Message(_) | Kind::Group(_) => {
@@ -76,7 +76,7 @@ impl Scalar {
 
     /// It is its kind's zero or empty value.
     #[inline]
-    pub(super) fn is_default(self, kind: Kind) -> bool {
+    pub(crate) fn is_default(self, kind: Kind) -> bool {
         match kind {
             Kind::String | Kind::Bytes => self.start() == self.end,
             _ => self.bits == 0,
@@ -84,7 +84,7 @@ impl Scalar {
     }
 
     #[inline]
-    pub(super) fn start(self) -> usize {
+    pub(crate) fn start(self) -> usize {
         self.bits as usize
     }
 }
@@ -118,13 +118,7 @@ impl<'a> Printer<'a> {
     /// Takes work from the budget.
     #[inline]
     pub(super) fn spend(&mut self, work: usize) -> Done {
-        match self.work.checked_sub(work) {
-            Some(left) => {
-                self.work = left;
-                Ok(())
-            }
-            None => Err(Invalid::new("printing it would take too much work").of(Refusal::TooMuchWork).into()),
-        }
+        spend(&mut self.work, work)
     }
 
     /// The field's key as the options want it.
@@ -136,13 +130,7 @@ impl<'a> Printer<'a> {
     /// The value is no value of its closed enum: the record counts as an unknown field.
     #[inline]
     pub(super) fn is_unknown(&self, kind: Kind, scalar: Scalar) -> bool {
-        match kind {
-            Kind::Enum(id) => {
-                let declared = self.schema.enumeration(id);
-                declared.closed && declared.name_of(scalar.bits as u32 as i32).is_none()
-            }
-            _ => false,
-        }
+        is_unknown(self.schema, kind, scalar)
     }
 
     /// A singular field's default need not be printed.
@@ -227,9 +215,43 @@ impl<'a> Printer<'a> {
     }
 }
 
+/// Takes work from a budget.
+#[inline]
+pub(crate) fn spend(budget: &mut usize, work: usize) -> Done {
+    match budget.checked_sub(work) {
+        Some(left) => {
+            *budget = left;
+            Ok(())
+        }
+        None => Err(Invalid::new("reading it would take too much work").of(Refusal::TooMuchWork).into()),
+    }
+}
+
+/// The value is no value of its closed enum.
+#[inline]
+pub(crate) fn is_unknown(schema: &Schema, kind: Kind, scalar: Scalar) -> bool {
+    match kind {
+        Kind::Enum(id) => {
+            let declared = schema.enumeration(id);
+            declared.closed && declared.name_of(scalar.bits as u32 as i32).is_none()
+        }
+        _ => false,
+    }
+}
+
+/// The fields of a map's entries: key and value.
+#[inline]
+pub(crate) fn entry_fields<'a>(schema: &'a Schema, map: &Field) -> Option<(&'a Field, &'a Field)> {
+    let Kind::Message(entry) = map.kind else { return None };
+    match &*schema.message(entry).fields {
+        [key, value, ..] => Some((key, value)),
+        _ => None,
+    }
+}
+
 /// The singular values of fields 1 to `N` in a message that is given as parts: the last of each counts.
 #[inline(always)]
-pub(super) fn last_of<const N: usize>(
+pub(crate) fn last_of<const N: usize>(
     wire: &[u8],
     spans: &[Span],
     kinds: [Kind; N],
@@ -257,14 +279,14 @@ pub(super) fn last_of<const N: usize>(
 
 /// Records with this wire type belong to the field; others are unknown fields.
 #[inline]
-pub(super) fn accepts(field: &Field, wire_type: u8) -> bool {
+pub(crate) fn accepts(field: &Field, wire_type: u8) -> bool {
     let own = field.kind.wire_type();
     own == wire_type || (wire_type == reader::LEN && is_packed(field, wire_type))
 }
 
 /// A record of this wire type holds packed elements.
 #[inline]
-pub(super) fn is_packed(field: &Field, wire_type: u8) -> bool {
+pub(crate) fn is_packed(field: &Field, wire_type: u8) -> bool {
     wire_type == reader::LEN
         && !matches!(field.shape, Shape::Singular)
         && !matches!(field.kind.wire_type(), reader::LEN | reader::GROUP)

@@ -1,6 +1,6 @@
 //! Messages with a JSON form of their own, given as parts of the input: what both printers share.
 
-use super::value::{Printer, Scalar, last_of};
+use super::value::{Printer, Scalar, entry_fields, last_of};
 use super::{Halt, malformed};
 use crate::invalid::Invalid;
 use crate::schema::{Field, Kind, Message, MessageId, WellKnown};
@@ -18,7 +18,7 @@ pub(super) struct Inner<'a> {
 impl Inner<'_> {
     /// Its fields stand beside `@type`; messages with a JSON form of their own stand under `value`.
     pub(super) fn is_inline(&self) -> bool {
-        matches!(self.message.well_known, WellKnown::No | WellKnown::HttpBody)
+        matches!(self.message.well_known, WellKnown::No | WellKnown::HttpBody | WellKnown::MessageSet)
     }
 }
 
@@ -137,11 +137,7 @@ impl<'a> Printer<'a> {
     /// The fields of a map's entries.
     #[inline]
     pub(super) fn entry_fields(&self, map: &Field) -> Option<(&'a Field, &'a Field)> {
-        let Kind::Message(entry) = map.kind else { return None };
-        match &*self.schema.message(entry).fields {
-            [key, value, ..] => Some((key, value)),
-            _ => None,
-        }
+        entry_fields(self.schema, map)
     }
 
     /// A map's key in the path of a refusal: `["a"]`, `[7]`.

@@ -235,7 +235,7 @@ impl<'a> Bound<'a> {
     fn write_leaf(&self, wire: &mut Wire<'_>, node: u32, field: &Field) {
         let first = self.nodes[node as usize].first;
         match field.shape {
-            Shape::Singular | Shape::Repeated => self.each(first, |bytes| wire.raw(bytes)),
+            Shape::Singular | Shape::Item | Shape::Repeated => self.each(first, |bytes| wire.raw(bytes)),
             Shape::Packed => {
                 let mut total = 0;
                 self.each(first, |bytes| total += bytes.len());
@@ -298,7 +298,7 @@ impl Translation<'_> {
                 self.check_required(inner, child).map_err(|fail| within_field(fail, &field.json_name))?;
                 match record {
                     Some(record) => self.wire.close(record),
-                    None => field::end_group(&mut self.wire, field),
+                    None => self.wire.end_group(field.number),
                 }
             }
             self.fits()?;

@@ -23,6 +23,7 @@ impl Translation<'_> {
             Shape::Repeated => self.repeated(field),
             Shape::Packed => self.packed(field),
             Shape::Map => self.map(field),
+            Shape::Item => self.item(field),
         }
     }
 
@@ -58,7 +59,18 @@ impl Translation<'_> {
     fn group(&mut self, field: &Field, id: MessageId, node: u32) -> Result<(), Fail> {
         self.wire.tag(field.tag);
         self.message(id, node)?;
-        end_group(&mut self.wire, field);
+        self.wire.end_group(field.number);
+        Ok(())
+    }
+
+    /// Reads an extension of a MessageSet.
+    #[cold]
+    #[inline(never)]
+    fn item(&mut self, field: &Field) -> Result<(), Fail> {
+        let (Kind::Message(id) | Kind::Group(id)) = field.kind else { return Err(self.scan.value()) };
+        let item = self.wire.open_item(field.number);
+        self.message(id, UNBOUND)?;
+        self.wire.close_item(item);
         Ok(())
     }
 
@@ -66,7 +78,9 @@ impl Translation<'_> {
     pub(super) fn message(&mut self, id: MessageId, node: u32) -> Result<(), Fail> {
         let message = self.schema.message(id);
         match message.well_known {
-            WellKnown::No | WellKnown::Empty | WellKnown::HttpBody => self.object(message, node),
+            WellKnown::No | WellKnown::Empty | WellKnown::HttpBody | WellKnown::MessageSet => {
+                self.object(message, node)
+            }
             _ => self.special(message),
         }
     }
@@ -278,7 +292,7 @@ pub(super) fn write_text(
             }
             match record {
                 Some(record) => wire.close(record),
-                None => end_group(wire, field),
+                None => wire.end_group(field.number),
             }
             Ok(())
         }
@@ -293,11 +307,6 @@ pub(super) fn write_text(
             Ok(())
         }
     }
-}
-
-/// Writes the tag that ends a group.
-pub(super) fn end_group(wire: &mut Wire<'_>, field: &Field) {
-    wire.varint(u64::from(field.number) << 3 | 4);
 }
 
 /// Both alphabets are read, with padding or without; bits beyond the last byte are not looked at (ProtoJSON has `"-_"` mean one byte).

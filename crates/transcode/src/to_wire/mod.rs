@@ -22,10 +22,10 @@ mod mask;
 mod object;
 mod query;
 mod raw;
-mod scalar;
+pub(crate) mod scalar;
 mod special;
 mod text;
-mod wire;
+pub(crate) mod wire;
 
 use crate::invalid::{Fail, Invalid, Kind};
 use crate::json::scan::{self, Scanner};

@@ -145,7 +145,7 @@ pub(super) fn text_bits(schema: &Schema, kind: Kind, text: &[u8]) -> Result<u64,
 
 /// Writes a scalar's bits in the form of its kind.
 #[inline]
-pub(super) fn put(wire: &mut Wire<'_>, kind: Kind, bits: u64) {
+pub(crate) fn put(wire: &mut Wire<'_>, kind: Kind, bits: u64) {
     match kind.wire_type() {
         1 => wire.raw(&bits.to_le_bytes()),
         5 => wire.raw(&(bits as u32).to_le_bytes()),

@@ -73,7 +73,9 @@ impl<'a> Translation<'a> {
             WellKnown::Value => self.value(),
             WellKnown::ListValue => self.list(),
             WellKnown::Any => self.any(),
-            WellKnown::No | WellKnown::Empty | WellKnown::HttpBody => self.object(message, UNBOUND),
+            WellKnown::No | WellKnown::Empty | WellKnown::HttpBody | WellKnown::MessageSet => {
+                self.object(message, UNBOUND)
+            }
             well_known @ (WellKnown::Timestamp | WellKnown::Duration | WellKnown::FieldMask) => {
                 if self.scan.peek() != b'"' {
                     return Err(self.scan.expected("a string"));
@@ -175,7 +177,9 @@ impl<'a> Translation<'a> {
             let record = self.wire.open();
             let message = self.schema.message(id);
             match message.well_known {
-                WellKnown::No | WellKnown::HttpBody => self.members(message, UNBOUND, TypeKey::Due)?,
+                WellKnown::No | WellKnown::HttpBody | WellKnown::MessageSet => {
+                    self.members(message, UNBOUND, TypeKey::Due)?;
+                }
                 _ => self.any_of_special(id, message)?,
             }
             self.wire.close(record);

@@ -162,6 +162,25 @@ impl<'a> Wire<'a> {
         }
     }
 
+    /// Writes the tag that ends a group.
+    pub(crate) fn end_group(&mut self, number: u32) {
+        self.varint(u64::from(number) << 3 | 4);
+    }
+
+    /// Starts an item of a MessageSet: a group 1 of the extension's number and, as a record that [`Wire::open`] starts, its message.
+    pub(crate) fn open_item(&mut self, number: u32) -> usize {
+        self.raw(&[1 << 3 | 3, 2 << 3]);
+        self.varint(u64::from(number));
+        self.byte(3 << 3 | 2);
+        self.open()
+    }
+
+    /// Ends the item that [`Wire::open_item`] started.
+    pub(crate) fn close_item(&mut self, index: usize) {
+        self.close(index);
+        self.byte(1 << 3 | 4);
+    }
+
     /// Buffer to append a value's bytes to, between [`Wire::open`] and [`Wire::close`].
     #[inline]
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {

@@ -89,7 +89,7 @@ fn features_are_inherited_from_file_to_message_to_oneof_to_field() {
     let entry = MessageType {
         name: "EntriesEntry".into(),
         fields: vec![value, with("key", 1, STRING, None)],
-        options: vec![MessageOptions { map_entry: true, features: None }.encode_to_vec()],
+        options: vec![MessageOptions { map_entry: true, ..MessageOptions::default() }.encode_to_vec()],
         ..MessageType::default()
     };
     let oneof = FeatureSet { utf8_validation: Some(2), ..FeatureSet::default() };
@@ -110,7 +110,7 @@ fn features_are_inherited_from_file_to_message_to_oneof_to_field() {
             name: "o".into(),
             options: vec![OneofOptions { features: Some(oneof) }.encode_to_vec()],
         }],
-        options: vec![MessageOptions { map_entry: false, features: Some(features(1)) }.encode_to_vec()],
+        options: vec![MessageOptions { features: Some(features(1)), ..MessageOptions::default() }.encode_to_vec()],
         ..MessageType::default()
     };
     let values = |number| vec![EnumValue { name: format!("V{number}"), number }];

@@ -98,7 +98,7 @@ fn wrong_fields() {
 #[test]
 fn wrong_messages_and_enums() {
     let entry = |name: &str, fields| MessageType {
-        options: vec![MessageOptions { map_entry: true, features: None }.encode_to_vec()],
+        options: vec![MessageOptions { map_entry: true, ..MessageOptions::default() }.encode_to_vec()],
         ..message(name, fields)
     };
     let mut map = field("map", 1, 11, ".BadEntry");
