@@ -108,7 +108,13 @@ pub(crate) fn json_to_wire(data: &[u8]) {
         Input { body: rest, media, ..Input::default() }
     } else {
         captures = [line(), line()];
-        Input { captures: &captures[..plan.captures.len()], query: line(), body: line().as_bytes(), media }
+        Input {
+            captures: &captures[..plan.captures.len()],
+            query: line(),
+            body: line().as_bytes(),
+            media,
+            later: choice % 2 != 0,
+        }
     };
     if let Ok(wire) = encode(plan, &input) {
         let out = OutPlan::whole(plan.input, OutOptions::default());

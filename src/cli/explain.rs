@@ -101,7 +101,7 @@ fn write_message(
         let _ = writeln!(out, "query     {}", target.query);
     }
     let media = if binding.bind.raw { Media::Raw("") } else { Media::Json };
-    let input = Input { body: target.body.as_bytes(), media, captures: &captured, query: &target.query };
+    let input = Input { body: target.body.as_bytes(), media, captures: &captured, query: &target.query, later: false };
     let limits = Limits { output: binding.rpc.send.output, ..Limits::default() };
     let mut scratch = Scratch::default();
     let mut message = Vec::new();

@@ -75,7 +75,7 @@ fn header() -> kind::Single<HeaderName> {
 section! {
     /// Bounds of one request.
     pub struct MethodLimits {
-        /// Bytes of a REST request body; by default the upstream's `limits.send`.
+        /// Bytes of a REST request body, or of each message where the client streams; by default the upstream's `limits.send`.
         body: Option<usize> = size(1..=LARGEST).optional(),
     }
 }

@@ -3,6 +3,7 @@
 mod accept;
 mod error;
 mod raw;
+mod reader;
 mod request;
 mod stream;
 
@@ -14,8 +15,9 @@ use crate::body::Body;
 
 pub use accept::Form;
 pub use error::{error, status_json};
-pub use raw::content_type;
-pub use request::{admit, read};
+pub use raw::{Pieces, content_type, raw_stream_reply};
+pub use reader::Messages;
+pub use request::{admit, admit_stream, read};
 pub use stream::{Stream, stream_reply};
 
 /// The content type of every JSON answer.
@@ -46,8 +48,7 @@ pub fn reply(content: Content, metadata: [&HeaderMap; 2], crossing: &Crossing) -
         status = metadata::to_rest(metadata, &mut headers, crossing).or(status);
     }
     if raw {
-        // Whoever wrote the bytes, a browser takes them for what they are said to be and for nothing else.
-        headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+        raw::describe(&mut headers);
     }
     let status = status.unwrap_or(StatusCode::OK);
     let bodyless = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);

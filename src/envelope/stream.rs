@@ -49,6 +49,14 @@ pub trait Translate: Send + Unpin {
     /// # Errors
     /// It is not what the schema says, or too large. What was appended is not used.
     fn message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error>;
+
+    /// There are no more messages. Appends a last one of the codec's own; whether there is one.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    fn end(&mut self, _out: &mut Vec<u8>) -> Result<bool, Error> {
+        Ok(false)
+    }
 }
 
 /// How an envelope writes an answer's messages, and how it ends one.

@@ -1,15 +1,17 @@
 //! The codecs at work for a stream: a client's messages to the wire's and back, one at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use http::HeaderValue;
+use smallvec::SmallVec;
 use transom_transcode::plan::{BindPlan, OutPlan};
-use transom_transcode::to_wire::Input;
+use transom_transcode::to_wire::{Input, Media};
 
 use super::route::{Binding, Rpc};
-use super::translate::{bind_into, print_into};
+use super::translate::{bind_into, print_into, raw};
 use super::worker::Worker;
-use crate::envelope::Codec;
 use crate::envelope::stream::Translate;
+use crate::envelope::{Codec, rest};
 use crate::error::Error;
 
 /// From a client's message to the upstream's.
@@ -18,11 +20,44 @@ pub(super) struct ToWire {
     rpc: Arc<Rpc>,
     bind: BindPlan,
     codec: Codec,
+    beside: Beside,
+    /// The first message has gone.
+    begun: bool,
+}
+
+/// What a stream of messages has beside them: it goes with the first one.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    pub(super) captures: Box<[Box<str>]>,
+    pub(super) query: Box<str>,
+    /// The content type of a raw body.
+    pub(super) raw: Option<Box<str>>,
+}
+
+impl Beside {
+    fn is_empty(&self) -> bool {
+        self.captures.is_empty() && self.query.is_empty() && self.raw.as_deref().is_none_or(str::is_empty)
+    }
 }
 
 impl ToWire {
     pub(super) fn new(worker: &Arc<Worker>, binding: &Binding, codec: Codec) -> Self {
-        Self { worker: worker.clone(), rpc: binding.rpc.clone(), bind: binding.bind.clone(), codec }
+        let (worker, rpc, bind) = (worker.clone(), binding.rpc.clone(), binding.bind.clone());
+        Self { worker, rpc, bind, codec, beside: Beside::default(), begun: false }
+    }
+
+    /// The same for JSON or raw messages with something beside them.
+    pub(super) fn with(worker: &Arc<Worker>, binding: &Binding, beside: Beside) -> Self {
+        Self { beside, ..Self::new(worker, binding, Codec::Json) }
+    }
+
+    fn bind(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let captures: SmallVec<[&str; 4]> = self.beside.captures.iter().map(|capture| &**capture).collect();
+        let media = self.beside.raw.as_deref().map_or(Media::Json, Media::Raw);
+        let query = &self.beside.query;
+        let later = std::mem::replace(&mut self.begun, true);
+        let input = Input { body, media, captures: &captures, query, later };
+        bind_into(&self.worker, &self.rpc, &self.bind, &input, out)
     }
 }
 
@@ -30,12 +65,17 @@ impl Translate for ToWire {
     fn message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         match self.codec {
             Codec::Proto => out.extend_from_slice(message),
-            Codec::Json => {
-                let input = Input { body: message, ..Input::default() };
-                bind_into(&self.worker, &self.rpc, &self.bind, &input, out)?;
-            }
+            Codec::Json => self.bind(message, out)?,
         }
         Ok(())
+    }
+
+    /// What path and query say is not lost where the client sends no message: they are one.
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
+        if self.begun || self.beside.is_empty() {
+            return Ok(false);
+        }
+        self.bind(b"", out).map(|()| true)
     }
 }
 
@@ -45,11 +85,23 @@ pub(super) struct FromWire {
     rpc: Arc<Rpc>,
     out: OutPlan,
     codec: Codec,
+    /// The content type of the first raw message.
+    content_type: Arc<OnceLock<HeaderValue>>,
 }
 
 impl FromWire {
     pub(super) fn new(worker: &Arc<Worker>, rpc: &Arc<Rpc>, out: OutPlan, codec: Codec) -> Self {
-        Self { worker: worker.clone(), rpc: rpc.clone(), out, codec }
+        Self { worker: worker.clone(), rpc: rpc.clone(), out, codec, content_type: Arc::default() }
+    }
+
+    /// Where the content type of the first raw message will be.
+    pub(super) fn content_type(&self) -> Arc<OnceLock<HeaderValue>> {
+        self.content_type.clone()
+    }
+
+    /// Its messages are bytes of a `google.api.HttpBody`.
+    pub(super) fn is_raw(&self) -> bool {
+        self.out.raw && self.codec == Codec::Json
     }
 
     /// It changes nothing.
@@ -62,6 +114,14 @@ impl Translate for FromWire {
     fn message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         match self.codec {
             Codec::Proto => out.extend_from_slice(message),
+            Codec::Json if self.out.raw => {
+                let (content_type, data) = raw(&self.rpc, &self.out, message)?;
+                if self.content_type.get().is_none() {
+                    // Nobody else sets it.
+                    let _ = self.content_type.set(rest::content_type(content_type)?);
+                }
+                out.extend_from_slice(data);
+            }
             Codec::Json => print_into(&self.worker, &self.rpc, &self.out, message, out)?,
         }
         Ok(())

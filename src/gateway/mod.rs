@@ -40,4 +40,4 @@ pub use service::Service;
 pub use settings::{Origin, Setting, Settings};
 pub use snapshot::{Row, Serving, Snapshot, Value};
 pub use state::{Ask, Loaded, Outcome, Reason, Reload, Reloads, State};
-pub use worker::{Peer, Worker};
+pub use worker::{HEARTBEAT, Peer, Worker};

@@ -17,7 +17,7 @@ use transom_transcode::to_wire::{Input, SystemParameters};
 use super::call::Call;
 use super::route::{Action, Route, Rpc};
 use super::state::State;
-use super::stream::{Asking, stream};
+use super::stream::{Asking, client_stream, stream};
 use super::translate::{answer, frame};
 use super::worker::{Peer, Worker};
 use crate::body::Body;
@@ -109,9 +109,15 @@ impl Gateway {
             let asking = Asking::stream(call, binding, body);
             return Box::pin(stream(call, binding, binding.out.clone(), head, outgoing, asking)).await;
         }
+        let query = head.uri.query().unwrap_or_default();
+        let mut out = binding.out.clone();
+        out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
         if rpc.client_streaming {
-            let message = "this method takes a stream of messages: call it as gRPC";
-            return Err(Error::UnsupportedMedia { message: message.into() });
+            let asking = Asking::messages(call, binding, head, &captured, body)?;
+            return match rpc.server_streaming {
+                true => Box::pin(stream(call, binding, out, head, outgoing, asking)).await,
+                false => Box::pin(client_stream(call, binding, out, outgoing, asking)).await,
+            };
         }
         let limit = rpc.settings.body.value;
         let media = rest::admit(head, &body, limit, binding.bind.raw)?;
@@ -120,11 +126,8 @@ impl Gateway {
         let read = call.worker.pool.within(outgoing.deadline, rest::read(body, limit)).await;
         let body = read.unwrap_or(Err(Error::Deadline))?;
         call.read(body.len());
-        let query = head.uri.query().unwrap_or_default();
-        let input = Input { body: &body, media, captures: &captured, query };
+        let input = Input { body: &body, media, captures: &captured, query, later: false };
         let message = frame(&call.worker, binding, &input)?;
-        let mut out = binding.out.clone();
-        out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
 
         // Send.
         if rpc.server_streaming {

@@ -8,10 +8,12 @@ use http::Response;
 use http::request::Parts;
 use tokio::time::timeout;
 use transom_transcode::plan::OutPlan;
+use transom_transcode::to_wire::Media;
 
 use super::call::Call;
-use super::codec::{FromWire, ToWire};
+use super::codec::{Beside, FromWire, ToWire};
 use super::route::Binding;
+use super::translate::answer;
 use crate::body::{Body, Broken};
 use crate::envelope::stream::opaque::{Frames, Watched};
 use crate::envelope::stream::{Prefixed, Replies, Requests, Stop, Writer};
@@ -43,6 +45,49 @@ impl Asking {
         let codec = ToWire::new(&call.worker, binding, call.dialect.codec());
         Self::Stream(Box::pin(Requests::new(body, Prefixed::new(limit), codec, stop.clone())), stop)
     }
+
+    /// The messages of a REST body; what path and query say goes with the first.
+    pub(super) fn messages<B>(
+        call: &Call,
+        binding: &Binding,
+        head: &Parts,
+        captured: &[&str],
+        body: B,
+    ) -> Result<Self, Error>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let limit = binding.rpc.settings.body.value;
+        let (reader, media) = rest::admit_stream(head, &body, limit, binding.bind.raw)?;
+        let beside = Beside {
+            captures: captured.iter().map(|&capture| capture.into()).collect(),
+            query: head.uri.query().unwrap_or_default().into(),
+            raw: match media {
+                Media::Raw(content_type) => Some(content_type.into()),
+                Media::Json | Media::Form => None,
+            },
+        };
+        let (stop, codec) = (Stop::default(), ToWire::with(&call.worker, binding, beside));
+        Ok(Self::Stream(Box::pin(Requests::new(body, reader, codec, stop.clone())), stop))
+    }
+}
+
+/// Asks with a stream, and answers with one message.
+pub(super) async fn client_stream(
+    call: &mut Call,
+    binding: &Binding,
+    out: OutPlan,
+    outgoing: Outgoing,
+    asking: Asking,
+) -> Result<Response<Body>, Error> {
+    let (rpc, worker) = (&binding.rpc, call.worker.clone());
+    let (reply, stop) = match asking {
+        Asking::Whole(message) => (rpc.upstream.unary(&worker.pool, outgoing, message).await, Stop::default()),
+        Asking::Stream(body, stop) => (rpc.upstream.client_stream(&worker.pool, outgoing, body).await, stop),
+    };
+    let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
+    let content = answer(&worker, rpc, &out, &reply.message)?;
+    Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
 }
 
 /// Asks, and answers with a stream.
@@ -61,12 +106,24 @@ pub(super) async fn stream(
     };
     let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
     let (codec, limit) = (call.dialect.codec(), binding.rpc.receive);
+    let heartbeat = worker.heartbeat;
     let answer = Answer { codec: FromWire::new(&worker, &binding.rpc, out, codec), upstream: reply.body, limit, stop };
     match call.dialect {
         Dialect::Grpc(codec) => Ok(grpc::reply(reply.headers, codec, answer.through(grpc::Frames))),
+        Dialect::Rest | Dialect::Http if answer.codec.is_raw() => {
+            let content_type = answer.codec.content_type();
+            let mut pieces = answer.messages(rest::Pieces);
+            // The first message says what the bytes are: without it there is no head.
+            if let Err((error, trailers)) = pieces.first().await {
+                call.beside(reply.headers, trailers);
+                return Err(error);
+            }
+            let content_type = content_type.get().cloned();
+            Ok(rest::raw_stream_reply(&reply.headers, content_type, pieces, &binding.rpc.crossing))
+        }
         Dialect::Rest | Dialect::Http => {
             let form = rest::Form::of(&head.headers);
-            let mut messages = answer.messages(rest::Stream::new(form, binding.rpc.schema.clone()));
+            let mut messages = answer.messages(rest::Stream::new(form, binding.rpc.schema.clone())).beating(heartbeat);
             // A quiet watch still opens; what fails at once fails with its HTTP status.
             if let Ok(Err((error, trailers))) = timeout(FIRST_MESSAGE, messages.first()).await {
                 call.beside(reply.headers, trailers);

@@ -44,9 +44,16 @@ pub(super) fn answer(worker: &Worker, rpc: &Rpc, plan: &OutPlan, message: &Bytes
     if !plan.raw {
         return print(worker, rpc, plan, message).map(Content::Json);
     }
-    let body = HttpBody::read(&rpc.schema, plan, message);
-    let body = body.map_err(|invalid| Error::reply(&invalid, rpc.print.output))?;
-    Ok(Content::Raw(rest::content_type(body.content_type)?, message.slice_ref(body.data)))
+    let (content_type, data) = raw(rpc, plan, message)?;
+    Ok(Content::Raw(rest::content_type(content_type)?, message.slice_ref(data)))
+}
+
+/// The content type and the data of a `google.api.HttpBody`.
+pub(super) fn raw<'m>(rpc: &Rpc, plan: &OutPlan, message: &'m [u8]) -> Result<(&'m str, &'m [u8]), Error> {
+    match HttpBody::read(&rpc.schema, plan, message) {
+        Ok(body) => Ok((body.content_type, body.data)),
+        Err(invalid) => Err(Error::reply(&invalid, rpc.print.output)),
+    }
 }
 
 /// A reply as JSON.

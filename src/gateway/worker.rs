@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use parking_lot::Mutex;
@@ -10,6 +11,9 @@ use transom_transcode::scratch::Scratch;
 
 use crate::telemetry::{LogBuffer, Metrics, RequestIds, RouteMetrics};
 use crate::upstream::Pool;
+
+/// Proxies usually let go of a connection after a minute of silence; some do after half of it.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// One worker: a thread, its runtime, and what its calls need without asking another thread. Its locks are never
 /// contended; they are there so that a worker may also be a whole multi-thread runtime.
@@ -20,6 +24,8 @@ pub struct Worker {
     pub log: LogBuffer,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
+    /// How often a quiet stream says that it lives.
+    pub heartbeat: Duration,
     /// Where calls without a route are counted.
     pub(super) unrouted: RouteMetrics,
     /// Where request ids come from.
@@ -39,7 +45,7 @@ impl Worker {
     /// A worker without connections yet.
     pub fn new(pool: Pool, log: LogBuffer, metrics: Arc<Metrics>) -> Self {
         let unrouted = metrics.route("", "", "");
-        Self { pool, log, metrics, unrouted, ids: RequestIds::new(), working: Mutex::default() }
+        Self { pool, log, metrics, heartbeat: HEARTBEAT, unrouted, ids: RequestIds::new(), working: Mutex::default() }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::gateway::HEARTBEAT;
+
 /// Bounds of connections. The defaults fit a gateway on the open internet.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -26,6 +28,8 @@ pub struct Limits {
     pub connection_window: u32,
     /// Once draining, how long new connections are still taken: clients and load balancers learn only now.
     pub lame_duck: Duration,
+    /// How often a quiet stream says that it lives, where its envelope can.
+    pub heartbeat: Duration,
 }
 
 impl Default for Limits {
@@ -41,6 +45,7 @@ impl Default for Limits {
             stream_window: 256 * 1024,
             connection_window: 4 * 1024 * 1024,
             lame_duck: Duration::from_secs(1),
+            heartbeat: HEARTBEAT,
         }
     }
 }

@@ -28,13 +28,23 @@ pub struct Unary {
     pub trailers: HeaderMap,
 }
 
-/// Reads a unary reply to its end.
-pub(super) async fn unary(exchange: &mut Exchange, timer: &mut Timer, limit: usize) -> Result<Unary, Failure> {
+/// Reads a unary reply to its end, and lets `send` send what there is of the request meanwhile.
+pub(super) async fn unary(
+    exchange: &mut Exchange,
+    mut send: impl FnMut(&mut Context<'_>, &mut Exchange) -> Poll<Result<(), Failure>>,
+    timer: &mut Timer,
+    limit: usize,
+) -> Result<Unary, Failure> {
     let mut message = Whole::new(limit);
     let mut headers = None;
-    let trailers = poll_fn(|cx| match poll_unary(cx, exchange, &mut headers, &mut message) {
-        Poll::Pending => timer.poll(cx).map(|()| Err(Failure::deadline())),
-        ready => ready,
+    let trailers = poll_fn(|cx| {
+        if let Poll::Ready(Err(failure)) = send(cx, exchange) {
+            return Poll::Ready(Err(failure));
+        }
+        match poll_unary(cx, exchange, &mut headers, &mut message) {
+            Poll::Pending => timer.poll(cx).map(|()| Err(Failure::deadline())),
+            ready => ready,
+        }
     })
     .await?;
     let headers = headers.unwrap_or_default();

@@ -47,12 +47,35 @@ impl Upstream {
         loop {
             let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
             exchange.send_whole(message.clone());
-            match reply::unary(&mut exchange, &mut timer, self.config.limits.receive).await {
+            match reply::unary(&mut exchange, nothing, &mut timer, self.config.limits.receive).await {
                 Ok(reply) => {
                     attempt.ended(Outcome::Ok);
                     return Ok(reply);
                 }
                 Err(failure) => tries.failed(attempt, failure, true)?,
+            }
+        }
+    }
+
+    /// A stream there, made of gRPC frames, and one message back.
+    pub async fn client_stream<B>(&self, pool: &Pool, mut outgoing: Outgoing, body: B) -> Result<Unary, Failure>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let _permit = self.permit()?;
+        let mut timer = pool.timer(outgoing.deadline);
+        let mut tries = Tries::default();
+        let mut pump = Pump::new(body);
+        loop {
+            let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
+            let send = |cx: &mut Context<'_>, exchange: &mut Exchange| pump.poll(cx, exchange);
+            match reply::unary(&mut exchange, send, &mut timer, self.config.limits.receive).await {
+                Ok(reply) => {
+                    attempt.ended(Outcome::Ok);
+                    return Ok(reply);
+                }
+                // What was read from the client is gone: only an untouched body can be sent again.
+                Err(failure) => tries.failed(attempt, failure, pump.untouched())?,
             }
         }
     }
@@ -70,7 +93,7 @@ impl Upstream {
         loop {
             let (attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
             exchange.send_whole(message.clone());
-            match head(&mut exchange, |_, _| Poll::Pending, &mut timer).await {
+            match head(&mut exchange, nothing, &mut timer).await {
                 Ok(head) => return Ok(streaming(head, ReplyBody::new(exchange, timer, attempt, permit))),
                 Err(failure) => tries.failed(attempt, failure, true)?,
             }
@@ -117,6 +140,11 @@ impl Upstream {
             }
         }
     }
+}
+
+/// All of the request is sent already.
+fn nothing(_: &mut Context<'_>, _: &mut Exchange) -> Poll<Result<(), Failure>> {
+    Poll::Pending
 }
 
 /// Awaits the reply's head, and lets `send` send what there is of the request meanwhile.

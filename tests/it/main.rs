@@ -52,3 +52,4 @@ mod transcoding_binding;
 mod transcoding_json;
 mod transcoding_metadata;
 mod transcoding_paths;
+mod transcoding_streams;

@@ -1,8 +1,13 @@
 //! `google.api.HttpBody` answers: bytes that are no JSON of ours.
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, Response, header};
+use transom_transcode::status::Code;
 
+use crate::body::{Body, Streamed};
 use crate::envelope::essence;
+use crate::envelope::grpc::status_of;
+use crate::envelope::metadata::{self, Crossing};
+use crate::envelope::stream::{Last, Writer};
 use crate::error::Error;
 
 /// The content type of an answer, as its message says it; one that says none is a stream of bytes.
@@ -21,6 +26,42 @@ pub fn content_type(text: &str) -> Result<HeaderValue, Error> {
     match HeaderValue::from_str(text) {
         Ok(value) if named && visible => Ok(value),
         _ => Err(Error::UpstreamProtocol),
+    }
+}
+
+/// A browser takes such bytes for what they are said to be and for nothing else, whoever wrote them.
+pub(super) fn describe(headers: &mut HeaderMap) {
+    headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
+}
+
+/// The answer that a stream of such bytes is the body of; one that ended without a message has no type of its own.
+pub fn raw_stream_reply(
+    metadata: &HeaderMap,
+    content_type: Option<HeaderValue>,
+    pieces: impl Streamed + 'static,
+    crossing: &Crossing,
+) -> Response<Body> {
+    let mut response = Response::new(Body::streamed(pieces));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    metadata::to_rest(metadata, headers, crossing);
+    describe(headers);
+    response
+}
+
+/// The bytes alone. What is not whole is broken off: there is no other way to say so.
+pub struct Pieces;
+
+impl Writer for Pieces {
+    fn open(&mut self, _: &mut Vec<u8>) {}
+
+    fn shut(&mut self, _: usize, _: &mut Vec<u8>) {}
+
+    fn close(&mut self, end: Result<HeaderMap, &Error>, _: &mut Vec<u8>) -> Last {
+        match end {
+            Ok(trailers) if status_of(&trailers).is_some_and(|status| status.code == Code::Ok) => Last::Nothing,
+            _ => Last::Break,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use http::request::Parts;
 use http_body::Body;
 use transom_transcode::to_wire::Media;
 
+use super::Messages;
 use crate::envelope::{content_type, essence};
 use crate::error::Error;
 
@@ -36,11 +37,38 @@ pub fn admit<'h, B: Body>(head: &'h Parts, body: &B, limit: usize, raw: bool) ->
             return Err(Error::UnsupportedMedia { message: message.into() });
         }
     };
+    refuse_encoding(head).map(|()| media)
+}
+
+/// How a body is cut into messages of at most `limit` bytes each, and what they are.
+pub fn admit_stream<'h, B: Body>(
+    head: &'h Parts,
+    body: &B,
+    limit: usize,
+    raw: bool,
+) -> Result<(Messages, Media<'h>), Error> {
+    refuse_encoding(head)?;
+    let content_type = content_type(&head.headers);
+    if raw {
+        return Ok((Messages::pieces(), Media::Raw(content_type.unwrap_or_default())));
+    }
+    let is = |wanted| content_type.is_some_and(|content_type| is_in_utf8(content_type, wanted));
+    if is("application/json") || body.is_end_stream() {
+        Ok((Messages::array(limit), Media::Json))
+    } else if ["application/x-ndjson", "application/ndjson", "application/jsonl"].into_iter().any(is) {
+        Ok((Messages::lines(limit), Media::Json))
+    } else {
+        let message = "send the messages as a JSON array, or a line each as application/x-ndjson";
+        Err(Error::UnsupportedMedia { message: message.into() })
+    }
+}
+
+fn refuse_encoding(head: &Parts) -> Result<(), Error> {
     match head.headers.get(header::CONTENT_ENCODING) {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
             Err(Error::UnsupportedMedia { message: "send the body without Content-Encoding".into() })
         }
-        _ => Ok(media),
+        _ => Ok(()),
     }
 }
 

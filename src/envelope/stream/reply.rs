@@ -22,9 +22,6 @@ use crate::error::Error;
 /// Messages that are there already share a write, up to about this size.
 const BATCH: usize = 16 * 1024;
 
-/// A heartbeat goes out this often, so that nothing between takes a quiet stream for a dead one.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-
 /// An upstream's messages as its client reads them.
 pub struct Replies<B, T, W> {
     upstream: B,
@@ -64,11 +61,6 @@ where
 {
     /// A stream of messages of at most `limit` bytes each; `stop` knows of the other direction of the call.
     pub fn new(upstream: B, translate: T, writer: W, limit: usize, stop: Stop) -> Self {
-        let heartbeat = writer.heartbeat().map(|heartbeat| {
-            let mut interval = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
-            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            (interval, heartbeat)
-        });
         Self {
             upstream,
             deframer: Deframer::new(limit),
@@ -81,8 +73,19 @@ where
             state: State::Open,
             cause: None,
             end: None,
-            heartbeat,
+            heartbeat: None,
         }
+    }
+
+    /// Says something every so often, where the envelope has words for it: nothing between takes a quiet stream for dead.
+    #[must_use]
+    pub fn beating(mut self, every: Duration) -> Self {
+        self.heartbeat = self.writer.heartbeat().map(|heartbeat| {
+            let mut interval = interval_at(Instant::now() + every, every);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            (interval, heartbeat)
+        });
+        self
     }
 
     /// Waits for the first message or the end, so that a call which fails at once has the right HTTP status.

@@ -39,22 +39,30 @@ impl<B, R: Reader, T: Translate> Requests<B, R, T> {
         while out.len() < BATCH && self.wrong.is_none() {
             match self.reader.next() {
                 Ok(Some(message)) => {
-                    let start = out.len();
                     out.reserve(frame::PREFIX + message.len() + 16);
-                    out.extend_from_slice(&[0; frame::PREFIX]);
-                    if let Err(error) = self.translate.message(&message, &mut out) {
-                        out.truncate(start);
-                        self.wrong = Some(error);
-                        break;
-                    }
-                    let prefix = frame::prefix(out.len() - start - frame::PREFIX);
-                    out[start..start + frame::PREFIX].copy_from_slice(&prefix);
+                    self.frame(&mut out, |translate, out| translate.message(&message, out).map(|()| true));
                 }
                 Ok(None) => break,
                 Err(error) => self.wrong = Some(error),
             }
         }
         out
+    }
+
+    /// Appends the frame of a message, if there is one.
+    fn frame(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut T, &mut Vec<u8>) -> Result<bool, Error>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; frame::PREFIX]);
+        match write(&mut self.translate, out) {
+            Ok(true) => {
+                let prefix = frame::prefix(out.len() - start - frame::PREFIX);
+                out[start..start + frame::PREFIX].copy_from_slice(&prefix);
+                return;
+            }
+            Ok(false) => {}
+            Err(error) => self.wrong = Some(error),
+        }
+        out.truncate(start);
     }
 }
 
@@ -81,6 +89,17 @@ where
             }
             if this.ended {
                 this.over = true;
+                let mut last = Vec::new();
+                this.frame(&mut last, Translate::end);
+                if let Some(error) = this.wrong.take() {
+                    this.stop.with(error);
+                    return Poll::Ready(Some(Err(Broken)));
+                }
+                if !last.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(last.into()))));
+                }
+            }
+            if this.over {
                 break;
             }
             match ready!(Pin::new(&mut this.body).poll_frame(cx)) {

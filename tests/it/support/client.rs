@@ -3,15 +3,21 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::soon;
 
@@ -22,7 +28,7 @@ pub(super) type Pending = Pin<Box<dyn Future<Output = hyper::Result<Response<Inc
 pub(crate) struct Call {
     to: To,
     request: http::request::Builder,
-    body: Bytes,
+    body: AnyBody,
 }
 
 enum To {
@@ -34,7 +40,11 @@ enum To {
 
 impl Call {
     pub(crate) fn new(address: SocketAddr, method: &str, path: &str) -> Self {
-        Self { to: To::Http1(address), request: Request::builder().method(method).uri(path), body: Bytes::new() }
+        Self {
+            to: To::Http1(address),
+            request: Request::builder().method(method).uri(path),
+            body: Full::default().boxed_unsync(),
+        }
     }
 
     /// Over HTTP/2, with prior knowledge.
@@ -58,8 +68,28 @@ impl Call {
 
     /// Sends bytes.
     pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
+        self.body = Full::new(body.into()).boxed_unsync();
         self
+    }
+
+    /// Sends what comes through a channel; dropping that ends the body.
+    pub(crate) fn streamed(mut self) -> (Self, UnboundedSender<Bytes>) {
+        let (sender, receiver) = unbounded_channel();
+        let frames = UnboundedReceiverStream::new(receiver).map(|bytes| Ok(Frame::data(bytes)));
+        self.body = StreamBody::new(frames).boxed_unsync();
+        (self, sender)
+    }
+
+    /// Sends a chunk so often; how often it has been taken is counted.
+    pub(crate) fn pulled(mut self, chunk: Bytes, times: usize) -> (Self, Arc<AtomicUsize>) {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counter = taken.clone();
+        let frames = tokio_stream::iter(std::iter::repeat_n(chunk, times)).map(move |chunk| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok(Frame::data(chunk))
+        });
+        self.body = StreamBody::new(frames).boxed_unsync();
+        (self, taken)
     }
 
     /// Sends it; the head is here, the body is not.
@@ -77,13 +107,13 @@ impl Call {
     async fn start(self) -> hyper::Result<Response<Incoming>> {
         match self.to {
             To::Http1(address) => {
-                let mut request = self.request.body(Full::new(self.body)).unwrap();
+                let mut request = self.request.body(self.body).unwrap();
                 request.headers_mut().entry("host").or_insert(address.to_string().parse().unwrap());
                 connect_http1(address).await.expect("a connection").send_request(request).await
             }
             To::Http2(address) => {
                 let mut connection = Http2::open(address).await;
-                let mut request = self.request.body(Full::new(self.body).boxed_unsync()).unwrap();
+                let mut request = self.request.body(self.body).unwrap();
                 *request.uri_mut() = connection.uri(request.uri().path_and_query().unwrap().as_str());
                 connection.send(request).await
             }
@@ -161,7 +191,7 @@ impl Reply {
 
 /// An HTTP/1.1 connection that is kept.
 pub(crate) struct Connection {
-    sender: http1::SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<AnyBody>,
     address: SocketAddr,
 }
 
@@ -179,7 +209,7 @@ impl Connection {
     pub(crate) async fn send(&mut self, method: &str, path: &str) -> hyper::Result<Reply> {
         soon("the connection's turn", self.sender.ready()).await?;
         let request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
-        let response = self.sender.send_request(request.body(Full::default()).unwrap());
+        let response = self.sender.send_request(request.body(Full::default().boxed_unsync()).unwrap());
         let (head, body) = soon("the answer's head", response).await?.into_parts();
         let body = soon("the answer's body", body.collect()).await?;
         Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
@@ -246,7 +276,7 @@ impl Http2 {
     }
 }
 
-async fn connect_http1(address: SocketAddr) -> io::Result<http1::SendRequest<Full<Bytes>>> {
+async fn connect_http1(address: SocketAddr) -> io::Result<http1::SendRequest<AnyBody>> {
     let io = TokioIo::new(soon("a connection", TcpStream::connect(address)).await?);
     let (sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
     tokio::spawn(connection);

@@ -118,6 +118,12 @@ impl Upstream {
         self.shared.log.wait("called", method, |calls| calls.len() >= times).await;
     }
 
+    /// Waits until the last of so many calls of a method has brought so many messages.
+    pub(crate) async fn heard(&self, method: &str, calls: usize, messages: usize) {
+        let heard = |seen: &[SeenCall]| seen.len() == calls && seen[calls - 1].messages.len() >= messages;
+        self.shared.log.wait("a call's messages", method, heard).await;
+    }
+
     /// Waits until the callers of so many calls of a method have left before the end.
     pub(crate) async fn cancelled(&self, method: &str, times: usize) {
         let enough = |calls: &[SeenCall]| calls.iter().filter(|call| call.cancelled).count() >= times;

@@ -49,6 +49,8 @@ pub struct Input<'a> {
     pub captures: &'a [&'a str],
     /// The query string, percent-encoded as it came, without its `?`.
     pub query: &'a str,
+    /// A later message of a stream: path and query are in the first one. This one may repeat what they say, not change it.
+    pub later: bool,
 }
 
 /// What the bytes of a body are.
@@ -138,6 +140,7 @@ fn translate(
         text: &mut scratch.text,
         path: &mut scratch.name,
         unknown: plan.unknown,
+        later: input.later,
         room,
         limit,
         work: input.body.len().saturating_mul(8).saturating_add(64 << 10),
@@ -162,6 +165,8 @@ struct Translation<'a> {
     /// The path of a mask under way.
     path: &'a mut Vec<u8>,
     unknown: Unknown,
+    /// What is bound is not written.
+    later: bool,
     /// How many more levels may be opened.
     room: u16,
     /// How long the output may become.

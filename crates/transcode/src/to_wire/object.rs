@@ -164,6 +164,7 @@ impl Translation<'_> {
 
     /// Ends an object: writes what is bound in it and was not there, checks that what is required is.
     pub(super) fn complete(&mut self, message: &Message, seen: &Seen, node: u32) -> Result<(), Fail> {
+        let node = if self.later { UNBOUND } else { node };
         if node != UNBOUND {
             self.write_bound(message, node)?;
         }

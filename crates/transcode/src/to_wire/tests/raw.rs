@@ -21,7 +21,7 @@ fn the_whole_request_is_the_body() {
 #[test]
 fn a_field_is_the_body_and_the_rest_is_bound() {
     let data = vec![7; 300];
-    let input = Input { body: &data, media: Media::Raw("a/b; c=d"), captures: &["n"], query: "files=1" };
+    let input = Input { body: &data, media: Media::Raw("a/b; c=d"), captures: &["n"], query: "files=1", later: false };
     let refused = raw("t.Upload", "/v1/{name}", "file", input).value().unwrap_err();
     assert_eq!(refused.field, "files");
     let request = raw("t.Upload", "/v1/{name}", "file", Input { query: "", ..input });
