@@ -46,6 +46,7 @@ bench: ## codec and instruction counts, then the gateway beside Envoy and the fl
 	.ci/install load
 	.ci/install envoy
 	cargo bench --package transom-benches --bench codec
+	cargo bench --package transom-benches --bench routes
 	@if command -v valgrind >/dev/null; then \
 	  .ci/install instructions && cargo bench --package transom-benches --bench instructions; \
 	else echo "without valgrind: instruction counts are left out"; fi

@@ -41,6 +41,7 @@ mod http_requests;
 mod http_two;
 mod metrics_calls;
 mod pipeline_size;
+mod real_descriptors;
 mod reflection_in;
 mod reflection_out;
 mod rest_metadata;
