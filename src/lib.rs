@@ -23,6 +23,7 @@
 //! gateway     Config and Schema → Snapshot; the request line
 //! admin       health, metrics, routes, upstreams as HTTP and gRPC
 //! server      workers, listeners, drain
+//! reload      what was written changes, what runs is replaced, or stays
 //! demo        the booking system's services, in-process
 //! cli         the commands
 //! ```
@@ -39,6 +40,7 @@ pub mod upstream;
 pub mod gateway;
 pub mod admin;
 pub mod server;
+pub mod reload;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod cli;

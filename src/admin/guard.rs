@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use transom_transcode::status::Code;
 
 use super::answer;
-use crate::config;
+use crate::{config, gateway};
 
 /// The rule of the admin port.
 #[derive(Debug)]
@@ -66,7 +66,9 @@ fn equal(sent: &[u8], token: &[u8]) -> bool {
 }
 
 /// Lets a request through, or answers it.
-pub(super) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub(super) async fn check(State(state): State<Arc<gateway::State>>, request: Request, next: Next) -> Response {
+    // A reload may have changed the token.
+    let guard = Guard::new(&state.snapshot.load().config.admin);
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
     if guard.admits(peer, request.uri().authority(), request.headers()) {
         return next.run(request).await;

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use jiff::{Timestamp, Unit};
 use serde_json::{Map, Value, json};
 
+use super::reload::time;
 use crate::gateway::State;
 use crate::upstream::Upstream;
 
@@ -46,7 +47,7 @@ pub(super) async fn ready(extract::State(state): extract::State<Arc<State>>) -> 
 
 /// `/health`
 pub(super) async fn plain() -> Response {
-    Json(json!({ "status": "healthy", "timestamp": now() })).into_response()
+    Json(json!({ "status": "healthy", "timestamp": time(SystemTime::now()) })).into_response()
 }
 
 /// `/health/detailed`: by name, never by address.
@@ -70,7 +71,7 @@ pub(super) async fn detailed(extract::State(state): extract::State<Arc<State>>) 
     };
     let body = json!({
         "status": word,
-        "timestamp": now(),
+        "timestamp": time(SystemTime::now()),
         "services": services,
         "grpc_connections": connections,
         "dependencies": dependencies(&state),
@@ -82,10 +83,4 @@ pub(super) async fn detailed(extract::State(state): extract::State<Arc<State>>) 
 fn dependencies(state: &State) -> Value {
     let redis = state.store.is_connected().map(|connected| if connected { "connected" } else { "disconnected" });
     redis.map_or_else(|| json!({}), |redis| json!({ "redis": redis }))
-}
-
-/// RFC 3339 in UTC, to the millisecond.
-fn now() -> String {
-    let now = Timestamp::now();
-    now.round(Unit::Millisecond).unwrap_or(now).to_string()
 }

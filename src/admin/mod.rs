@@ -5,6 +5,7 @@
 //! grpc_health  the same as grpc.health.v1.Health
 //! grpc_reflection  which services there are, as grpc.reflection
 //! views        what runs: configuration, routes, upstreams, metrics
+//! reload       POST /reload, and how the last one went
 //! guard        who may look
 //! answer       errors as JSON
 //! ```
@@ -14,31 +15,31 @@ mod grpc_health;
 mod grpc_reflection;
 mod guard;
 mod health;
+mod reload;
 mod views;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{get, post};
 
-use crate::config::{self, PublicEndpoint};
 use crate::gateway::State;
 use grpc_health::GrpcHealth;
 use grpc_reflection::GrpcReflection;
-use guard::Guard;
 
 /// The admin port. `/livez`, `/readyz`, `/startupz` and `/metrics` answer everyone; the rest is for loopback or the token.
-pub fn router(state: Arc<State>, admin: &config::Admin) -> Router {
+pub fn router(state: Arc<State>) -> Router {
     let guarded = Router::new()
         .route("/health", get(health::plain))
         .route("/health/detailed", get(health::detailed))
         .route("/config", get(views::config))
         .route("/routes", get(views::routes))
         .route("/upstreams", get(views::upstreams))
+        .route("/reload", post(reload::reload))
         .fallback(answer::not_found)
         .method_not_allowed_fallback(answer::method_not_allowed)
-        .layer(middleware::from_fn_with_state(Arc::new(Guard::new(admin)), guard::check));
+        .layer(middleware::from_fn_with_state(state.clone(), guard::check));
     let open = Router::new()
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -48,28 +49,19 @@ pub fn router(state: Arc<State>, admin: &config::Admin) -> Router {
     open.merge(guarded).with_state(state)
 }
 
-/// The built-in endpoints that configuration opens on `listen`.
-pub fn public(state: Arc<State>, endpoints: &[PublicEndpoint]) -> Router {
-    let mut router = Router::new();
-    for endpoint in endpoints {
-        router = match endpoint {
-            PublicEndpoint::Health => {
-                let grpc = GrpcHealth::new(state.clone()).into_service();
-                router
-                    .route("/health", get(health::plain))
-                    .route("/livez", get(health::alive))
-                    .route("/readyz", get(health::ready))
-                    .route_service("/grpc.health.v1.Health/{method}", grpc)
-            }
-            PublicEndpoint::HealthDetailed => router.route("/health/detailed", get(health::detailed)),
-            PublicEndpoint::Metrics => router.route("/metrics", get(views::metrics)),
-            PublicEndpoint::Reflection => {
-                let (v1, v1alpha) = GrpcReflection::new(state.clone()).into_services();
-                router
-                    .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1)
-                    .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha)
-            }
-        };
-    }
-    router.fallback(answer::not_found).method_not_allowed_fallback(answer::method_not_allowed).with_state(state)
+/// The built-in endpoints that may answer on `listen`. Which do, the snapshot's routes say: others are not asked here.
+pub fn public(state: Arc<State>) -> Router {
+    let (v1, v1alpha) = GrpcReflection::new(state.clone()).into_services();
+    Router::new()
+        .route("/health", get(health::plain))
+        .route("/livez", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route_service("/grpc.health.v1.Health/{method}", GrpcHealth::new(state.clone()).into_service())
+        .route("/health/detailed", get(health::detailed))
+        .route("/metrics", get(views::metrics))
+        .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1)
+        .route_service("/grpc.reflection.v1alpha.ServerReflection/{method}", v1alpha)
+        .fallback(answer::not_found)
+        .method_not_allowed_fallback(answer::method_not_allowed)
+        .with_state(state)
 }

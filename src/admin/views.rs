@@ -8,14 +8,22 @@ use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
+use super::reload;
 use crate::gateway::{Snapshot, State};
 use crate::telemetry;
 use crate::upstream::Upstream;
 
-/// `/config`: the text that was written; variables are not expanded and secrets are masked.
+/// `/config`: the text that was written, variables not expanded and secrets masked; since when it runs, and how the last
+/// reload went.
 pub(super) async fn config(extract::State(state): extract::State<Arc<State>>) -> Response {
-    let snapshot = state.snapshot.load();
-    Json(json!({ "source": snapshot.config.source.text() })).into_response()
+    let (snapshot, loaded) = (state.snapshot.load_full(), state.reloads.loaded());
+    let body = json!({
+        "source": snapshot.config.source.text(),
+        "version": loaded.version,
+        "loaded_at": reload::time(loaded.at),
+        "last_reload": state.reloads.last().map(|last| reload::describe(&last)),
+    });
+    Json(body).into_response()
 }
 
 /// `/routes`: every way to an RPC.

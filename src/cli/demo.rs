@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use transom_transcode::schema::Schema;
 
 use crate::demo::{self, DESCRIPTORS, Login, Options, Service};
+use crate::reload::Source;
 use crate::telemetry::Metrics;
 
 use super::serve::{self, Shutdown};
@@ -29,25 +30,30 @@ pub(super) fn all(ports: &Ports) -> Result<(), Refusal> {
     let metrics = Metrics::new();
     let log = log::start(metrics.lost_lines())?;
     let system = System::start(ports.instances)?;
-    let lookup = |name: &str| match name {
+    let (port, admin, variables) = (ports.port.to_string(), ports.admin.to_string(), system.variables.clone());
+    let lookup = move |name: &str| match name {
         "HOST" => Some(Ipv4Addr::LOCALHOST.to_string()),
-        "PORT" => Some(ports.port.to_string()),
-        "ADMIN_PORT" => Some(ports.admin.to_string()),
-        _ => system.variable(name).or_else(|| env::var(name).ok()),
+        "PORT" => Some(port.clone()),
+        "ADMIN_PORT" => Some(admin.clone()),
+        _ => match variables.iter().find(|(variable, _)| *variable == name) {
+            Some((_, value)) => Some(value.clone()),
+            None => env::var(name).ok(),
+        },
     };
-    let snapshot = load::compile("examples/booking/transom.yaml", CONFIG, &lookup, &metrics, |_| {
+    let source = Source::fixed("examples/booking/transom.yaml", CONFIG, lookup, |_| {
         let mut builder = Schema::builder();
         builder.add(DESCRIPTORS, "descriptors/booking.binpb")?;
         builder.build()
-    })?;
+    });
+    let loaded = load::compile(&source, &metrics)?;
     let welcome = |address: SocketAddr| output::print(&demo::walkthrough(address.port(), system.login));
-    serve::control()?.block_on(serve::run(snapshot, Arc::default(), metrics, log.clone(), welcome))
+    serve::control(serve::run(source, loaded, metrics, log.clone(), welcome))
 }
 
 /// Runs one instance of one service on every address until SIGTERM or SIGINT.
 pub(super) fn one(service: Service, port: u16) -> Result<(), Refusal> {
     let _log = log::start(Arc::default())?;
-    serve::control()?.block_on(async {
+    serve::control(async {
         let shutdown = Shutdown::watch()?;
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let running = demo::serve_one(service, address, options(1)?).await;
@@ -76,7 +82,7 @@ struct System {
 impl System {
     fn start(instances: usize) -> Result<Self, Refusal> {
         let options = options(instances)?;
-        let runtime = serve::control()?;
+        let runtime = serve::runtime()?;
         let (stop, stopped) = oneshot::channel();
         let (started, start) = mpsc::channel();
         let thread = thread::Builder::new().name("demo".to_owned()).spawn(move || {
@@ -103,10 +109,6 @@ impl System {
             Err(_) => return Err(cannot(&"their thread ended")),
         };
         Ok(Self { variables: variables.into(), login, stop: Some(stop), thread: Some(thread) })
-    }
-
-    fn variable(&self, name: &str) -> Option<String> {
-        self.variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.clone())
     }
 }
 

@@ -3,7 +3,9 @@
 //! Its lines go the way of the calls' lines, through one bounded queue: a stderr that nobody reads costs lines, and nothing
 //! ever waits for it.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::env::{self, VarError};
+use std::panic::{self, PanicHookInfo};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -32,5 +34,21 @@ pub(super) fn start(lost: Arc<AtomicU64>) -> Result<Arc<AccessLog>, Refusal> {
         Format::Text => log.try_init(),
         Format::Json => log.json().flatten_event(true).try_init(),
     };
+    // The usual hook writes to stderr itself, and a worker would wait for whoever does not read it.
+    panic::set_hook(Box::new(tell));
     Ok(Arc::new(all))
+}
+
+/// A panic, as one line of the log.
+fn tell(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload_as_str().unwrap_or("a panic without a message");
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        tracing::error!(thread, at, %backtrace, "panic: {message}");
+    } else {
+        tracing::error!(thread, at, "panic: {message}");
+    }
 }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::admin;
-use crate::gateway::{Gateway, Reason, Snapshot, State};
+use crate::gateway::{Gateway, Snapshot, State};
+use crate::reload::{Files, Source};
 use crate::server::{self, Limits, Listeners, Server};
-use crate::sources::Reflections;
 use crate::telemetry::{AccessLog, Metrics};
+use crate::{admin, reload};
 
 use super::{Refusal, load, log};
 
@@ -19,21 +19,31 @@ use super::{Refusal, load, log};
 pub(super) fn serve(file: &Path) -> Result<(), Refusal> {
     let metrics = Metrics::new();
     let log = log::start(metrics.lost_lines())?;
-    let reflections = Arc::default();
-    let snapshot = load::snapshot(file, &metrics, &reflections)?;
-    control()?.block_on(run(snapshot, reflections, metrics, log, |_| Ok(())))
+    let source = Source::file(file);
+    let loaded = load::compile(&source, &metrics)?;
+    control(run(source, loaded, metrics, log, |_| Ok(())))
 }
 
-/// The runtime of everything that is no call: signals, health checks, DNS, the admin port.
-pub(super) fn control() -> Result<Runtime, Refusal> {
+/// A runtime of one thread: its own.
+pub(super) fn runtime() -> Result<Runtime, Refusal> {
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Refusal::new(format!("the runtime cannot be started: {error}")))
 }
 
-/// Serves a snapshot until the process is told to end; `listening` is called once connections are taken.
+/// Runs what is no call: signals, health checks, DNS, the admin port, reloads.
+pub(super) fn control(work: impl Future<Output = Result<(), Refusal>>) -> Result<(), Refusal> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(work);
+    // A name that is being resolved, on a thread that cannot be told to stop, must not keep the process.
+    runtime.shutdown_background();
+    done
+}
+
+/// Serves what was loaded from a source, and what becomes of it, until the process is told to end; `listening` is called once
+/// connections are taken.
 pub(super) async fn run(
-    snapshot: Snapshot,
-    reflections: Arc<Reflections>,
+    source: Source,
+    (snapshot, files): (Snapshot, Files),
     metrics: Arc<Metrics>,
     log: Arc<AccessLog>,
     listening: impl FnOnce(SocketAddr) -> Result<(), Refusal>,
@@ -44,27 +54,33 @@ pub(super) async fn run(
     }
     // Before the sockets are open: who sees them may send the signal.
     let shutdown = Shutdown::watch()?;
+    let hangup = watch_signal(SignalKind::hangup())?;
     let listeners = Listeners::bind(&config).map_err(|error| Refusal::new(error.to_string()))?;
     let cannot = |error: std::io::Error| Refusal::new(format!("cannot serve: {error}"));
     let (address, admin_address) = (listeners.address().map_err(cannot)?, listeners.admin_address().map_err(cannot)?);
     let state = State::new(snapshot, metrics);
-    let builtin = admin::public(state.clone(), &config.public_endpoints);
     let server = Server {
         listeners,
-        gateway: Arc::new(Gateway::new(state.clone(), builtin)),
-        admin: admin::router(state.clone(), &config.admin),
+        gateway: Arc::new(Gateway::new(state.clone(), admin::public(state.clone()))),
+        admin: admin::router(state.clone()),
         log,
         limits: Limits::default(),
         state: state.clone(),
     };
-    reflections.follow(&config, move |upstream| state.reloads.trigger(Reason::Reflection(upstream.into())));
     tracing::info!(%address, admin = %admin_address, "listening");
     listening(address)?;
-    server::run(server, shutdown.told()).await.map_err(|error| {
+    let reloading = tokio::spawn(reload::run(state, source, files, hangup));
+    let served = server::run(server, shutdown.told()).await;
+    reloading.abort();
+    served.map_err(|error| {
         // By now nobody may read stderr: the log alone gives up on that.
         tracing::error!(%error, "cannot serve");
         Refusal::logged()
     })
+}
+
+fn watch_signal(kind: SignalKind) -> Result<Signal, Refusal> {
+    signal(kind).map_err(|error| Refusal::new(format!("signals cannot be watched: {error}")))
 }
 
 /// SIGTERM and SIGINT.
@@ -76,8 +92,10 @@ pub(super) struct Shutdown {
 impl Shutdown {
     /// From now on the signals end the process only through [`Shutdown::told`].
     pub(super) fn watch() -> Result<Self, Refusal> {
-        let watch = |kind| signal(kind).map_err(|error| Refusal::new(format!("signals cannot be watched: {error}")));
-        Ok(Self { terminate: watch(SignalKind::terminate())?, interrupt: watch(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: watch_signal(SignalKind::terminate())?,
+            interrupt: watch_signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Returns when one has come.

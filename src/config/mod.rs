@@ -33,7 +33,7 @@ pub use method::{Headers, Method, MethodLimits, Output, UnknownFields};
 pub use problem::{Problem, Problems};
 pub use read::nearest;
 pub use redis::Redis;
-pub use schema::{Expose, Schema};
+pub use schema::{Breaking, Expose, Schema};
 pub use source::Source;
 pub use tree::MAX_TEXT;
 pub use upstream::{Balance, Endpoint, HealthCheck, Upstream, UpstreamLimits};

@@ -24,8 +24,9 @@ section! {
         expose: Expose = choice().or("annotated"),
         /// HTTP rules in the form of a service configuration; those of a method replace its `google.api.http` annotation.
         http_rules: Vec<HttpRule> = list(kind::section()).or("[]"),
+        /// What a reload that breaks REST clients gets: a route is gone, a field is gone or another one by now.
+        breaking: Breaking = choice().or("warn"),
     }
-    absent: "breaking"
 }
 
 choice! {
@@ -35,5 +36,15 @@ choice! {
         Annotated = "annotated",
         /// Every method of every service that an upstream serves.
         All = "all",
+    }
+}
+
+choice! {
+    /// What a reload that breaks clients gets.
+    pub enum Breaking {
+        /// It is applied; every such change is told.
+        Warn = "warn",
+        /// It is refused, and what runs goes on.
+        Refuse = "refuse",
     }
 }

@@ -7,6 +7,7 @@
 //! snapshot   what runs: routes and upstreams; built once, swapped whole
 //! state      what all of the process shares: the snapshot, and how the last reload went
 //! compile    Config and Schema → Snapshot, or every problem
+//! breaking   what a change of snapshots breaks for REST clients
 //! worker     what a call finds where it runs
 //! call       one request in flight; dropped, it is logged and counted
 //! translate  the translator at work for a call
@@ -16,6 +17,7 @@
 //! service    the pipeline as a tower::Service
 //! ```
 
+mod breaking;
 mod call;
 mod codec;
 mod compile;
@@ -31,6 +33,7 @@ mod stream;
 mod translate;
 mod worker;
 
+pub use breaking::breaking;
 pub use call::Call;
 pub use compile::Problem;
 pub use pipeline::Gateway;

@@ -111,6 +111,7 @@ pub struct Reloads {
     asked: Mutex<Option<mpsc::Receiver<Ask>>>,
     last: ArcSwapOption<Reload>,
     loaded: ArcSwap<Loaded>,
+    alone: tokio::sync::Mutex<()>,
 }
 
 /// A wish for a reload.
@@ -126,7 +127,7 @@ impl Reloads {
         let (ask, asked) = mpsc::channel(ASKED);
         let loaded = Loaded { version: 1, at: SystemTime::now() };
         let (last, loaded) = (ArcSwapOption::empty(), ArcSwap::from_pointee(loaded));
-        Self { ask, asked: Mutex::new(Some(asked)), last, loaded }
+        Self { ask, asked: Mutex::new(Some(asked)), last, loaded, alone: tokio::sync::Mutex::default() }
     }
 
     /// Wishes for a reload, soon. Wishes that come while one is under way become one.
@@ -154,10 +155,19 @@ impl Reloads {
 
     /// Notes a try.
     pub fn note(&self, reload: Arc<Reload>) {
-        if let Outcome::Applied(version) = reload.outcome {
-            self.loaded.store(Arc::new(Loaded { version, at: reload.at }));
-        }
         self.last.store(Some(reload));
+    }
+
+    /// The right to replace what runs, which one has at a time.
+    pub async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.alone.lock().await
+    }
+
+    /// What runs is another one from now on: its version.
+    pub fn advance(&self) -> u64 {
+        let version = self.loaded().version + 1;
+        self.loaded.store(Arc::new(Loaded { version, at: SystemTime::now() }));
+        version
     }
 
     /// What runs.

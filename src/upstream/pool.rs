@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -32,13 +32,16 @@ pub struct Pool {
     worker: usize,
     workers: usize,
     wheel: Wheel,
-    slots: Mutex<HashMap<usize, Arc<Slot>, foldhash::fast::RandomState>>,
+    slots: Arc<Slots>,
 }
+
+/// By the endpoint's id.
+type Slots = Mutex<HashMap<usize, Arc<Slot>, foldhash::fast::RandomState>>;
 
 impl Pool {
     /// The pool of worker `worker` (from 0) of `workers`.
     pub fn new(worker: usize, workers: usize) -> Self {
-        Self { worker, workers: workers.max(1), wheel: Wheel::new(), slots: Mutex::default() }
+        Self { worker, workers: workers.max(1), wheel: Wheel::new(), slots: Arc::default() }
     }
 
     pub(super) fn timer(&self, deadline: Instant) -> Timer {
@@ -70,11 +73,12 @@ impl Pool {
         if let Some(slot) = slots.get(&endpoint.id) {
             return slot.acquire();
         }
-        // Endpoints come and go with name resolution; this is when they are few enough to look at.
+        // Those of retired endpoints that had no connection to close.
         slots.retain(|_, slot| !slot.endpoint.is_retired());
         let slot = Arc::new(Slot {
             endpoint: Arc::clone(endpoint),
             roster: Arc::clone(roster),
+            home: Arc::downgrade(&self.slots),
             share: share(endpoint.connections, self.worker, self.workers),
             state: Mutex::default(),
         });
@@ -84,7 +88,8 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        for slot in self.slots.get_mut().values() {
+        let slots = std::mem::take(&mut *self.slots.lock());
+        for slot in slots.values() {
             let members = slot.state.lock().members.clone();
             members.iter().for_each(|member| member.drain());
         }
@@ -100,6 +105,8 @@ fn share(connections: usize, worker: usize, workers: usize) -> usize {
 pub(super) struct Slot {
     pub(super) endpoint: Arc<Endpoint>,
     roster: Arc<Roster>,
+    /// The pool that finds it.
+    home: Weak<Slots>,
     share: usize,
     state: Mutex<State>,
 }
@@ -210,6 +217,10 @@ impl Slot {
             drop(state);
             self.endpoint.metrics.connections().dec();
             connection.close();
+            // A call that comes after all finds another one like it.
+            if let Some(slots) = self.home.upgrade() {
+                slots.lock().remove(&self.endpoint.id);
+            }
         }
     }
 

@@ -51,7 +51,7 @@ async fn what_is_not_there_is_a_json_error() {
 #[tokio::test]
 async fn who_may_look() {
     let open = ["/livez", "/readyz", "/startupz", "/metrics"];
-    let guarded = ["/health", "/health/detailed", "/config", "/routes", "/upstreams", "/nowhere"];
+    let guarded = ["/health", "/health/detailed", "/config", "/routes", "/upstreams", "/reload", "/nowhere"];
     let gateway = gateway().config("admin: { listen: \"127.0.0.1:0\", token: s3cret }").start().await;
     let rebound = ("host", "evil.example");
     let foreign = ("origin", "http://evil.example");

@@ -1,91 +1,11 @@
 //! `transom serve` and `transom demo` as processes: they start, they take their variables, they end.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel, sync_channel};
-use std::thread;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::PATIENCE;
-use crate::support::client::{Call, Reply};
-
-/// A command that runs until it is told to end.
-struct Process {
-    child: Option<Child>,
-    /// Its stderr, which is read no faster than this is.
-    log: Receiver<String>,
-    address: SocketAddr,
-    admin: Option<SocketAddr>,
-}
-
-impl Process {
-    /// Runs it with these variables alone and waits until it listens.
-    fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_transom"))
-            .args(arguments)
-            .env_clear()
-            .envs(variables.iter().copied())
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the command runs");
-        let (lines, log) = sync_channel(0);
-        let stderr = BufReader::new(child.stderr.take().expect("its stderr"));
-        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
-        let (address, admin) = loop {
-            let Ok(line) = log.recv_timeout(PATIENCE) else { panic!("it does not listen: {:?}", child.wait()) };
-            let entry: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
-            if entry["message"] == "listening" {
-                let field = |name: &str| entry[name].as_str().map(|text| text.trim_matches(['[', ']']).to_owned());
-                let address = field("address").expect("an address").parse().expect("an address");
-                break (address, field("admin").map(|admin| admin.parse().expect("an address")));
-            }
-        };
-        Self { child: Some(child), log, address, admin }
-    }
-
-    fn get(&self, path: &str) -> Reply {
-        send(Call::new(self.address, "GET", path))
-    }
-
-    fn post(&self, path: &str, body: &Value) -> Reply {
-        send(Call::new(self.address, "POST", path).json(body))
-    }
-
-    /// Sends a signal and waits for the end: the exit code, and the log's lines since it listens.
-    fn end(mut self, signal: &str) -> (Option<i32>, Vec<String>) {
-        let mut child = self.child.take().expect("it runs");
-        let id = child.id();
-        let kill = |signal: &str| Command::new("sh").args(["-c", &format!("kill -{signal} {id}")]).status();
-        assert!(kill(signal).expect("a shell").success());
-        let (done, ended) = channel();
-        thread::spawn(move || done.send(child.wait()));
-        let Ok(end) = ended.recv_timeout(PATIENCE) else {
-            let _ = kill("KILL");
-            panic!("it does not end");
-        };
-        (end.expect("its end").code(), self.log.iter().collect())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        if let Some(child) = &mut self.child {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-fn send(call: Call) -> Reply {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async { call.await })
-}
+use crate::support::client::Call;
+use crate::support::process::{Process, send};
 
 #[test]
 fn serve_listens_answers_and_drains() {

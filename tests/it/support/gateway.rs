@@ -12,10 +12,11 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use transom::config;
 use transom::gateway::{Gateway, Problem, Snapshot, State};
+use transom::reload::{Applied, Loaded, Refused};
 use transom::server::{Limits, Listeners, Server};
 use transom::sources::{self, Reflections};
 use transom::telemetry::{AccessLog, Format, Metrics};
-use transom::{admin, server};
+use transom::{admin, reload, server};
 use transom_transcode::schema::Schema;
 
 use super::client::{Call, Connection, Http2};
@@ -136,20 +137,25 @@ impl Builder {
 
     /// Compiles it without starting it; a problem of the configuration alone is a panic.
     pub(crate) fn compile(&self, metrics: &Arc<Metrics>) -> Result<Snapshot, Vec<Problem>> {
+        self.load()?.compile(metrics, None)
+    }
+
+    /// What it says, read and not compiled.
+    fn load(&self) -> Result<Loaded, Vec<Problem>> {
         let text = self.text();
         let config = config::parse(&text, &|_| None).unwrap_or_else(|problems| panic!("{problems:?} in\n{text}"));
         let config = Arc::new(config);
         if let Some(said) = &self.reflections {
             let schema = sources::load(&config, Path::new(""), said)
                 .map_err(|problems| problems.into_iter().map(Problem::Schema).collect::<Vec<_>>())?;
-            return Snapshot::compile(&config, schema, metrics, None);
+            return Ok(Loaded { config, schema, notes: Vec::new() });
         }
         let mut schema = Schema::builder();
         for set in &self.descriptors {
             schema.add(set, "test").unwrap_or_else(|problems| panic!("{problems:?}"));
         }
         let schema = schema.build().unwrap_or_else(|problems| panic!("{problems:?}"));
-        Snapshot::compile(&config, schema, metrics, None)
+        Ok(Loaded { config, schema, notes: Vec::new() })
     }
 
     /// Starts it; every problem of the configuration or the schema is a panic.
@@ -161,14 +167,14 @@ impl Builder {
         let snapshot = self.compile(&metrics).unwrap_or_else(|problems| panic!("{problems:?} in\n{}", self.text()));
         let config = snapshot.config.clone();
         let state = State::new(snapshot, metrics.clone());
-        let builtin = self.builtin.unwrap_or_else(|| admin::public(state.clone(), &config.public_endpoints));
+        let builtin = self.builtin.unwrap_or_else(|| admin::public(state.clone()));
         let listeners = Listeners::bind(&config).unwrap();
         let (address, admin_address) = (listeners.address().unwrap(), listeners.admin_address().unwrap());
         let page = Page::default();
         let server = Server {
             listeners,
             gateway: Arc::new(Gateway::new(state.clone(), builtin)),
-            admin: admin::router(state.clone(), &config.admin),
+            admin: admin::router(state.clone()),
             log: Arc::new(AccessLog::to(page.clone(), Format::Json, metrics.lost_lines()).unwrap()),
             state: state.clone(),
             limits: self.limits,
@@ -262,6 +268,12 @@ impl Running {
         let text = self.state.metrics.encode();
         let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         found.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Replaces what runs, as a reload does.
+    pub(crate) async fn reload(&self, next: &Builder) -> Result<Applied, Refused> {
+        let loaded = next.load().unwrap_or_else(|problems| panic!("{problems:?}"));
+        reload::apply(&self.state, loaded).await
     }
 
     /// Asks it to end: draining begins.

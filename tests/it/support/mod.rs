@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod gateway;
 
 pub(crate) mod grpc;
+pub(crate) mod process;
 pub(crate) mod protos;
 pub(crate) mod raw;
 pub(crate) mod redis;

@@ -81,7 +81,7 @@ impl Drop for Answering {
 /// What a test says about the calls of one method; the checks are of the last call.
 pub(crate) struct Saw {
     pub(super) method: String,
-    pub(super) calls: Vec<SeenCall>,
+    pub(crate) calls: Vec<SeenCall>,
 }
 
 impl Saw {

@@ -22,7 +22,8 @@ const MAX_NAME: usize = 1_024;
 /// Compiles the files into one schema.
 pub(super) fn compile(files: &[Source]) -> Result<Schema, Vec<Problem>> {
     let mut pass = Pass::default();
-    for source in files {
+    for (source, at) in files.iter().zip(0..) {
+        pass.at = at;
         pass.declare_file(source);
     }
     pass.compile_fields();
@@ -36,6 +37,8 @@ pub(super) fn compile(files: &[Source]) -> Result<Schema, Vec<Problem>> {
 #[derive(Default)]
 struct Pass<'a> {
     schema: Schema,
+    /// The file that is being declared.
+    at: u32,
     /// Beside [`Schema::messages`].
     declared: Vec<Declared<'a>>,
     extensions: Vec<Extension<'a>>,
@@ -103,6 +106,7 @@ impl<'a> Pass<'a> {
         let features = features.with(options.features);
         let id = MessageId(self.schema.messages.len() as u32);
         self.declare(file, &name, &proto.name, Symbol::Message(id));
+        self.schema.message_files.push(self.at);
         self.schema.messages.push(Message {
             name: name.as_str().into(),
             fields: Box::default(),
@@ -138,6 +142,7 @@ impl<'a> Pass<'a> {
         let closed = features.with(options.features).closed;
         let id = EnumId(self.schema.enums.len() as u32);
         self.declare(file, &name, &proto.name, Symbol::Enum(id));
+        self.schema.enum_files.push(self.at);
         match proto.values.first() {
             None => self.problem(file, &name, "an enum needs at least one value"),
             Some(first) if !closed && first.number != 0 => {

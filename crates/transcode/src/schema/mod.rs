@@ -4,6 +4,7 @@
 
 mod builder;
 mod canonical;
+mod changes;
 mod compile;
 mod default;
 mod descriptor;
@@ -20,6 +21,7 @@ mod well_known;
 use hashbrown::HashMap;
 
 pub use builder::Builder;
+pub use changes::Changes;
 pub use file::{DescriptorFile, Outline, descriptor_set};
 pub use policy::{MethodPolicy, ServicePolicy, UnknownFields};
 pub use problem::Problem;
@@ -36,6 +38,9 @@ pub struct Schema {
     /// Every file as it came.
     pub files: Vec<DescriptorFile>,
     pub(crate) names: HashMap<Box<str>, Symbol, foldhash::fast::FixedState>,
+    /// Which file declares each message and each enum: its index in [`Schema::files`].
+    pub(crate) message_files: Vec<u32>,
+    pub(crate) enum_files: Vec<u32>,
 }
 
 /// What a full name stands for.
@@ -296,6 +301,16 @@ impl Schema {
     /// What a full name (no leading dot) stands for.
     pub fn symbol(&self, name: &str) -> Option<Symbol> {
         self.names.get(name).copied()
+    }
+
+    /// The file that declares a full name.
+    pub fn file_of(&self, name: &str) -> Option<&str> {
+        let file = |files: &[u32], at: u32| self.files.get(*files.get(at as usize)? as usize);
+        match self.symbol(name)? {
+            Symbol::Message(id) => file(&self.message_files, id.0).map(DescriptorFile::name),
+            Symbol::Enum(id) => file(&self.enum_files, id.0).map(DescriptorFile::name),
+            Symbol::Service(at) => self.services.get(at as usize).map(|service| &*service.file),
+        }
     }
 
     /// The message of a full name.

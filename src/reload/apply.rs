@@ -1,0 +1,107 @@
+//! From a configuration and its schema to the next snapshot: compiled aside, swapped once, or every problem.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use transom_transcode::schema;
+
+use super::load::Loaded;
+use crate::config::{self, Breaking, Config};
+use crate::gateway::{Problem, State, breaking};
+
+/// How long new upstreams may take to show whether they answer; calls to one that did not get there yet wait for it.
+const WARM: Duration = Duration::from_secs(1);
+
+/// What runs now.
+#[derive(Debug)]
+pub struct Applied {
+    /// Its number.
+    pub version: u64,
+    /// What breaks clients of what ran before.
+    pub breaking: Vec<schema::Problem>,
+}
+
+/// What keeps things as they are.
+#[derive(Debug)]
+pub struct Refused {
+    /// All of it.
+    pub problems: Vec<Problem>,
+    /// What would break clients of what runs.
+    pub breaking: Vec<schema::Problem>,
+}
+
+/// Replaces what runs. New upstreams are connected to before the swap; calls in flight end as they began.
+///
+/// # Errors
+/// Every problem; then nothing has changed.
+pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refused> {
+    // One after the other: each compares with what runs.
+    let _alone = state.reloads.alone().await;
+    let (before, metrics) = (state.snapshot.load_full(), Arc::clone(&state.metrics));
+    let compiled = spawn_blocking(move || {
+        let config = Arc::clone(&loaded.config);
+        let mut problems = needs_restart(&before.config, &config);
+        match loaded.compile(&metrics, Some(&before)) {
+            Ok(after) => {
+                let breaking = breaking(&before, &after);
+                if config.schema.breaking == Breaking::Refuse {
+                    problems.extend(breaking.iter().cloned().map(refused));
+                }
+                if problems.is_empty() { Ok((after, breaking)) } else { Err(Refused { problems, breaking }) }
+            }
+            Err(more) => {
+                problems.extend(more);
+                Err(Refused { problems, breaking: Vec::new() })
+            }
+        }
+    });
+    let (after, breaking) = compiled.await.unwrap_or_else(|panic| {
+        let problem = schema::Problem::new("", "", format!("compiling failed: {panic}"));
+        Err(Refused { problems: vec![Problem::Schema(problem)], breaking: Vec::new() })
+    })?;
+
+    for note in &after.notes {
+        tracing::warn!("{note}");
+    }
+    let upstreams: Vec<_> = after.upstreams.values().cloned().collect();
+    state.watches.lock().begin(&upstreams);
+    // What runs already is settled already.
+    let _ = tokio::time::timeout(WARM, async {
+        for upstream in &upstreams {
+            upstream.settled().await;
+        }
+    })
+    .await;
+
+    state.snapshot.store(Arc::new(after));
+    upstreams.iter().for_each(|upstream| upstream.enact());
+    state.watches.lock().keep(&upstreams);
+    let version = state.reloads.advance();
+    state.metrics.reloads().applied(version);
+    Ok(Applied { version, breaking })
+}
+
+/// What threads and sockets were made from cannot change under them.
+fn needs_restart(before: &Config, after: &Config) -> Vec<Problem> {
+    let keys: [(&[&str], bool); 4] = [
+        (&["listen"], before.listen != after.listen),
+        (&["workers"], before.workers != after.workers),
+        (&["admin", "listen"], before.admin.listen != after.admin.listen),
+        (&["redis"], before.redis != after.redis),
+    ];
+    let changed = keys.into_iter().filter(|(_, changed)| *changed);
+    changed
+        .map(|(key, _)| {
+            let path = config::place(key);
+            let line = after.source.line(&path).unwrap_or(1);
+            let message = "has changed, which needs a restart; restart the gateway, or write what it was".to_owned();
+            Problem::Config(config::Problem { line, path, message })
+        })
+        .collect()
+}
+
+fn refused(mut change: schema::Problem) -> Problem {
+    change.message.push_str("; `schema.breaking: refuse` keeps what runs");
+    Problem::Schema(change)
+}

@@ -1,0 +1,177 @@
+//! From a file's name to a configuration and its schema, or to every problem as `file:line: path: message`.
+
+use std::env;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use transom_transcode::schema::{self, Schema};
+
+use super::files::Files;
+use crate::config::{self, Config, MAX_TEXT};
+use crate::gateway::{Problem, Snapshot};
+use crate::sources::{self, Reflections};
+use crate::telemetry::Metrics;
+
+/// Gives the environment's variables, or others in their place.
+type Variables = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+/// Gives what a configuration's `schema` names.
+type Schemas = Box<dyn Fn(&Config) -> Result<Schema, Vec<schema::Problem>> + Send + Sync>;
+
+/// How long upstreams may take to say their schema before it goes on without, or with what they said last.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Where a configuration comes from, as often as it is loaded.
+pub struct Source {
+    name: String,
+    text: Text,
+    variables: Variables,
+    schemas: Schemas,
+    reflections: Arc<Reflections>,
+}
+
+enum Text {
+    File(PathBuf),
+    Fixed(&'static str),
+}
+
+/// What was loaded.
+pub struct Loaded {
+    /// What was written.
+    pub config: Arc<Config>,
+    /// What it names.
+    pub schema: Schema,
+    /// What is no problem and may still surprise, a line each.
+    pub notes: Vec<String>,
+}
+
+impl Loaded {
+    /// Compiles it; see [`Snapshot::compile`].
+    ///
+    /// # Errors
+    /// Every problem.
+    pub fn compile(self, metrics: &Arc<Metrics>, previous: Option<&Snapshot>) -> Result<Snapshot, Vec<Problem>> {
+        let mut snapshot = Snapshot::compile(&self.config, self.schema, metrics, previous)?;
+        snapshot.notes.extend(self.notes);
+        Ok(snapshot)
+    }
+}
+
+/// What loading brought.
+pub struct Load {
+    /// Every file it depends on, as it was just before it was read; none if the configuration itself cannot be read.
+    pub files: Option<Files>,
+    /// What was loaded, or a line for every problem.
+    pub outcome: Result<Loaded, Vec<String>>,
+}
+
+impl Source {
+    /// A file, with the environment's variables; relative paths in it start at its folder.
+    pub fn file(path: &Path) -> Self {
+        let base = path.parent().unwrap_or(Path::new("")).to_owned();
+        let reflections = Arc::<Reflections>::default();
+        let said = Arc::clone(&reflections);
+        Self {
+            name: path.display().to_string(),
+            text: Text::File(path.to_owned()),
+            variables: Box::new(|name| env::var(name).ok()),
+            schemas: Box::new(move |config| sources::load(config, &base, &said)),
+            reflections,
+        }
+    }
+
+    /// A text of the program's own; `name` stands for it in problems.
+    pub fn fixed(
+        name: &str,
+        text: &'static str,
+        variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+        schemas: impl Fn(&Config) -> Result<Schema, Vec<schema::Problem>> + Send + Sync + 'static,
+    ) -> Self {
+        let (variables, schemas) = (Box::new(variables), Box::new(schemas));
+        Self { name: name.to_owned(), text: Text::Fixed(text), variables, schemas, reflections: Arc::default() }
+    }
+
+    /// What stands for it in problems.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads everything. It blocks, and takes as long as compiling takes.
+    pub fn load(&self) -> Load {
+        let config = match self.config() {
+            Ok(config) => config,
+            Err(lines) => return Load { files: None, outcome: Err(lines) },
+        };
+        let files = Files::read(self.paths(&config));
+        let outcome = self.ask(&config).and_then(|notes| {
+            let schema = (self.schemas)(&config);
+            let schema = schema.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+            Ok(Loaded { config: Arc::new(config), schema, notes })
+        });
+        Load { files: Some(files), outcome }
+    }
+
+    /// Asks upstreams for their schema, where configuration says so: a note for each that did not answer.
+    fn ask(&self, config: &Config) -> Result<Vec<String>, Vec<String>> {
+        if config.schema.reflection.is_empty() {
+            return Ok(Vec::new());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| vec![format!("the runtime cannot be started: {error}")])?;
+        let silent = runtime.block_on(self.reflections.ask(config, PATIENCE));
+        runtime.shutdown_background();
+        Ok(silent)
+    }
+
+    /// Hears from now on when an upstream that this configuration asks says another schema.
+    pub fn follow(&self, config: &Config, changed: impl Fn(&str) + Clone + Send + Sync + 'static) {
+        self.reflections.follow(config, changed);
+    }
+
+    fn config(&self) -> Result<Config, Vec<String>> {
+        let read;
+        let text = match &self.text {
+            Text::Fixed(text) => text,
+            Text::File(path) => {
+                read = read_text(path).map_err(|why| vec![why])?;
+                &*read
+            }
+        };
+        config::parse(text, &*self.variables).map_err(|problems| {
+            let mut lines: Vec<_> = problems.iter().map(|problem| format!("{}:{problem}", self.name)).collect();
+            if problems.more() > 0 {
+                lines.push(format!("{}: and {} more problems", self.name, problems.more()));
+            }
+            lines
+        })
+    }
+
+    /// The configuration's file and all that it names.
+    fn paths(&self, config: &Config) -> Vec<PathBuf> {
+        let Text::File(path) = &self.text else { return Vec::new() };
+        let base = path.parent().unwrap_or(Path::new(""));
+        let named = config.schema.descriptor_sets.iter().chain(&config.schema.protos);
+        [path.clone()].into_iter().chain(named.map(|named| base.join(named))).collect()
+    }
+}
+
+/// A line for each problem of what the configuration `name` became.
+pub fn lines(name: &str, problems: &[Problem]) -> Vec<String> {
+    let line = |problem: &Problem| match problem {
+        Problem::Config(problem) => format!("{name}:{problem}"),
+        Problem::Schema(problem) => problem.to_string(),
+    };
+    problems.iter().map(line).collect()
+}
+
+/// The file's text, bounded.
+fn read_text(file: &Path) -> Result<String, String> {
+    let cannot = |why: &dyn Display| format!("{}: cannot be read: {why}", file.display());
+    let opened = File::open(file).map_err(|error| cannot(&error))?;
+    let mut bytes = Vec::new();
+    opened.take(MAX_TEXT as u64 + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+    String::from_utf8(bytes).map_err(|_| cannot(&"it is not UTF-8"))
+}

@@ -1,0 +1,161 @@
+//! What a change of schema breaks for REST clients: each kind of break is told with its file and symbol, widening is not.
+
+use std::sync::Arc;
+
+use transom::config;
+use transom::gateway::{Snapshot, breaking};
+use transom::telemetry::Metrics;
+use transom_transcode::schema::Schema;
+
+use crate::support::gateway::{Builder, gateway};
+use crate::support::protos;
+
+const PROTO: &str = r#"syntax = "proto3";
+package shop.v1;
+import "google/api/annotations.proto";
+import "google/protobuf/timestamp.proto";
+service Shop {
+  rpc GetItem(GetItemRequest) returns (Item) { option (google.api.http) = { get: "/v1/{name=items/*}" }; }
+  rpc AddItem(AddItemRequest) returns (Receipt) { option (google.api.http) = { post: "/v1/items" body: "item" response_body: "item" }; }
+}
+message GetItemRequest { string name = 1; }
+message AddItemRequest { Item item = 1; string note = 2; }
+message Receipt { Item item = 1; int32 number = 2; }
+message Item {
+  string name = 1;
+  int32 price = 2;
+  repeated int32 sizes = 3;
+  Colour colour = 4;
+  google.protobuf.Timestamp made = 5;
+  Item part_of = 6;
+  string first = 7;
+  map<string, int32> stock = 8;
+}
+enum Colour { COLOUR_UNSPECIFIED = 0; RED = 1; BLUE = 2; }
+"#;
+
+fn descriptors(proto: &str) -> Vec<u8> {
+    protos::compile_text("shop.proto", proto)
+}
+
+fn snapshot(proto: &str) -> Snapshot {
+    let text =
+        "schema: { descriptor_sets: [x] }\nupstreams: { shop: { services: [shop.v1.Shop], endpoints: ['h:1'] } }";
+    let config = Arc::new(config::parse(text, &|_| None).unwrap());
+    let mut schema = Schema::builder();
+    schema.add(&descriptors(proto), "test").unwrap();
+    Snapshot::compile(&config, schema.build().unwrap(), &Metrics::new(), None).unwrap_or_else(|why| panic!("{why:?}"))
+}
+
+fn change(edits: &[(&str, &str)]) -> Vec<String> {
+    let mut proto = PROTO.to_owned();
+    for (from, to) in edits {
+        assert!(proto.contains(from), "{from}");
+        proto = proto.replace(from, to);
+    }
+    breaking(&snapshot(PROTO), &snapshot(&proto)).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn each_break_is_told_once_with_its_file_and_symbol() {
+    for (edits, told) in [
+        (&[("int32 price = 2;", "")][..], &["shop.proto: shop.v1.Item.price: was removed"][..]),
+        (&[("price = 2", "price = 12")], &["shop.proto: shop.v1.Item.price: has the number 12 and had 2"]),
+        (&[("int32 price", "int64 price")], &["shop.proto: shop.v1.Item.price: is int64 and was int32"]),
+        (&[("int32 price", "Colour price")], &["shop.proto: shop.v1.Item.price: is shop.v1.Colour and was int32"]),
+        (&[("int32 price", "string cost")], &["shop.proto: shop.v1.Item.price: is called `cost` now"]),
+        (
+            &[("price = 2", "price = 2 [json_name = \"cost\"]")],
+            &["shop.proto: shop.v1.Item.price: is `cost` in JSON and was `price`"],
+        ),
+        (&[("repeated int32 sizes", "int32 sizes")], &["shop.proto: shop.v1.Item.sizes: is singular and was repeated"]),
+        (
+            &[("map<string, int32> stock", "map<string, bool> stock")],
+            &["shop.proto: shop.v1.Item.StockEntry.value: is bool and was int32"],
+        ),
+        (
+            &[("string first = 7;", "oneof one { string first = 7; string other = 17; }")],
+            &["shop.proto: shop.v1.Item.first: is in the oneof `one`, where it excludes others, and was not"],
+        ),
+        (&[("RED = 1; ", "")], &["shop.proto: shop.v1.Colour.RED: was removed"]),
+        (&[("RED = 1", "RED = 5")], &["shop.proto: shop.v1.Colour.RED: has the number 5 and had 1"]),
+        (
+            &[("google.protobuf.Timestamp made", "Item made")],
+            &[
+                "google/protobuf/timestamp.proto: google.protobuf.Timestamp: its JSON is that of shop.v1.Item and was that of google.protobuf.Timestamp",
+            ],
+        ),
+        (
+            &[("/v1/{name=items/*}", "/v2/{name=items/*}")],
+            &["shop.proto: shop.v1.Shop.GetItem: GET /v1/{name=items/*} is gone"],
+        ),
+        (&[("get: ", "delete: ")], &["shop.proto: shop.v1.Shop.GetItem: GET /v1/{name=items/*} is gone"]),
+        (
+            &[("returns (Item)", "returns (stream Item)")],
+            &["shop.proto: shop.v1.Shop.GetItem: GET /v1/{name=items/*} is a server stream and was unary"],
+        ),
+        (
+            &[("body: \"item\" response", "body: \"*\" response")],
+            &["shop.proto: shop.v1.Shop.AddItem: POST /v1/items takes the whole message as its body and took `item`"],
+        ),
+        (
+            &[(" response_body: \"item\"", "")],
+            &["shop.proto: shop.v1.Shop.AddItem: POST /v1/items answers the whole message and answered `item`"],
+        ),
+        (
+            &[("string note = 2;", ""), ("int32 price = 2;", "")],
+            &["shop.proto: shop.v1.AddItemRequest.note: was removed", "shop.proto: shop.v1.Item.price: was removed"],
+        ),
+    ] {
+        let mut found = change(edits);
+        found.sort();
+        assert_eq!(found, told, "{edits:?}");
+    }
+}
+
+#[test]
+fn what_only_widens_breaks_nobody() {
+    for edits in [
+        &[][..],
+        &[("string first = 7;", "string first = 7; string last = 17;")],
+        &[("BLUE = 2;", "BLUE = 2; GREEN = 3;")],
+        // The same path by another name, and a wider one.
+        &[
+            ("{name=items/*}", "{id}"),
+            ("GetItemRequest { string name = 1; }", "GetItemRequest { string name = 1; string id = 2; }"),
+            ("\"/v1/{id}\"", "\"/v1/items/{id}\""),
+        ],
+        &[("{name=items/*}", "{name=items/**}")],
+        // Nobody sees it: the reply is its field `item`.
+        &[("int32 number = 2;", "")],
+        // How repeated numbers lie on the wire is no client's business.
+        &[("sizes = 3", "sizes = 3 [packed = false]")],
+        &[("price = 2;", "price = 2; oneof new { string a = 18; string b = 19; }")],
+    ] {
+        assert_eq!(change(edits), Vec::<String>::new(), "{edits:?}");
+    }
+}
+
+fn shop(proto: &str, breaking: &str) -> Builder {
+    let schema = format!("schema: {{ descriptor_sets: [in-memory], breaking: {breaking} }}");
+    let endpoints = ["127.0.0.1:1".to_owned()];
+    gateway().descriptor_set(descriptors(proto)).config(&schema).upstream_at("shop", "shop.v1.Shop", &endpoints, "")
+}
+
+#[tokio::test]
+async fn a_break_is_refused_or_told_as_configuration_wishes() {
+    let gateway = shop(PROTO, "refuse").start().await;
+    let broken = PROTO.replace("int32 price = 2;", "");
+    let refused = gateway.reload(&shop(&broken, "refuse")).await.unwrap_err();
+    let line = "shop.proto: shop.v1.Item.price: was removed";
+    assert_eq!(refused.breaking[0].to_string(), line);
+    let problem = refused.problems[0].to_string();
+    assert!(problem.starts_with(line) && problem.contains("`schema.breaking: refuse`"), "{problem}");
+    assert_eq!(gateway.state.reloads.loaded().version, 1);
+    // What is added goes through.
+    let wider = PROTO.replace("string first = 7;", "string first = 7; string last = 17;");
+    assert!(gateway.reload(&shop(&wider, "refuse")).await.unwrap().breaking.is_empty());
+    let applied = gateway.reload(&shop(&broken, "warn")).await.unwrap();
+    assert_eq!(applied.version, 3);
+    assert_eq!(applied.breaking.len(), 2, "`last` is gone, too: {:?}", applied.breaking);
+}

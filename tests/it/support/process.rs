@@ -1,0 +1,108 @@
+//! `transom` as a process.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::thread;
+
+use serde_json::Value;
+
+use super::PATIENCE;
+use super::client::{Call, Reply};
+
+/// A command that runs until it is told to end.
+pub(crate) struct Process {
+    child: Option<Child>,
+    /// Its stderr, which is read no faster than this is.
+    log: Receiver<String>,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+impl Process {
+    /// Runs it with these variables alone and waits until it listens.
+    pub(crate) fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_transom"))
+            .args(arguments)
+            .env_clear()
+            .envs(variables.iter().copied())
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command runs");
+        let (lines, log) = sync_channel(0);
+        let stderr = BufReader::new(child.stderr.take().expect("its stderr"));
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        let (address, admin) = loop {
+            let Ok(line) = log.recv_timeout(PATIENCE) else { panic!("it does not listen: {:?}", child.wait()) };
+            let entry: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+            if entry["message"] == "listening" {
+                let field = |name: &str| entry[name].as_str().map(|text| text.trim_matches(['[', ']']).to_owned());
+                let address = field("address").expect("an address").parse().expect("an address");
+                break (address, field("admin").map(|admin| admin.parse().expect("an address")));
+            }
+        };
+        Self { child: Some(child), log, address, admin }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        send(Call::new(self.address, "GET", path))
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Reply {
+        send(Call::new(self.address, "POST", path).json(body))
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        kill(self.child.as_ref().expect("it runs"), signal);
+    }
+
+    /// Reads the log up to a line that has this in it.
+    pub(crate) fn logged(&self, part: &str) -> String {
+        loop {
+            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the log does not say {part:?}"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends a signal and waits for the end: the exit code, and the log's lines that were not read yet.
+    pub(crate) fn end(mut self, signal: &str) -> (Option<i32>, Vec<String>) {
+        let mut child = self.child.take().expect("it runs");
+        kill(&child, signal);
+        let id = child.id();
+        let (done, ended) = channel();
+        thread::spawn(move || done.send(child.wait()));
+        let Ok(end) = ended.recv_timeout(PATIENCE) else {
+            let _ = Command::new("sh").args(["-c", &format!("kill -KILL {id}")]).status();
+            panic!("it does not end");
+        };
+        (end.expect("its end").code(), self.log.iter().collect())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Sends a request from where no runtime is.
+pub(crate) fn send(call: Call) -> Reply {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async { call.await })
+}
+
+fn kill(child: &Child, signal: &str) {
+    let killed = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status();
+    assert!(killed.expect("a shell").success());
+}
