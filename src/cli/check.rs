@@ -1,4 +1,4 @@
-//! `transom check`: everything that `serve` would refuse, without serving.
+//! `transom check`: everything that `serve` and a reload would refuse, without serving: it loads as they do.
 
 use std::path::Path;
 
