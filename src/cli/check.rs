@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use crate::config;
-use crate::telemetry::Metrics;
 
 use super::{Refusal, load, output};
 
 /// Tells every problem of a configuration and of what it names.
 pub(super) fn check(file: &Path) -> Result<(), Refusal> {
-    let snapshot = load::snapshot(file, &Metrics::new())?;
+    let snapshot = load::snapshot(file)?;
     let notes: String = snapshot.notes.iter().map(|note| format!("note: {note}\n")).collect();
     output::print(&format!("{notes}{}: no problems\n", file.display()))
 }

@@ -14,7 +14,6 @@ use transom_transcode::to_wire::{Input, Media, to_wire};
 
 use crate::error::Error;
 use crate::gateway::{Action, Binding, Route, Snapshot};
-use crate::telemetry::Metrics;
 
 use super::{Refusal, load, output, routes};
 
@@ -28,7 +27,7 @@ pub(super) struct Request<'a> {
 
 /// Prints what becomes of a request.
 pub(super) fn explain(file: &Path, request: &Request<'_>) -> Result<(), Refusal> {
-    let snapshot = load::snapshot(file, &Metrics::new())?;
+    let snapshot = load::snapshot(file)?;
     let target = Target::parse(request)?;
     let mut captures = Captures::default();
     let rpc = snapshot.find_rpc(&target.path).filter(|_| target.method == "POST");

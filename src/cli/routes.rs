@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::config::Source;
 use crate::gateway::{Row, Value};
-use crate::telemetry::Metrics;
 
 use super::{Refusal, load, output};
 
@@ -12,7 +11,7 @@ const HEAD: [&str; 6] = ["METHOD", "PATH", "RPC", "UPSTREAM", "TIMEOUT", "POLICY
 
 /// Prints the table.
 pub(super) fn routes(file: &Path) -> Result<(), Refusal> {
-    let snapshot = load::snapshot(file, &Metrics::new())?;
+    let snapshot = load::snapshot(file)?;
     let rows = snapshot.routes();
     let cells: Vec<_> = rows.iter().map(|row| cells(row, file, &snapshot.config.source)).collect();
     output::print(&output::table(&HEAD, &cells))
