@@ -252,3 +252,6 @@ fn check(request: &ProcessPaymentRequest) -> Result<(), Refusal> {
     }
     if wrong.is_empty() { Ok(()) } else { Err(Refusal::fields(&wrong)) }
 }
+
+#[cfg(test)]
+mod tests;

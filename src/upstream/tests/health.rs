@@ -1,10 +1,13 @@
 //! What is done beside the calls: health checks, reconnection, names.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::net::TcpStream;
 
 use super::support::{Call, Server, answer, call, numbered, settings, status, until, upstream, who};
 use crate::config::{Endpoint, HealthCheck};
@@ -89,6 +92,33 @@ async fn an_endpoint_that_says_it_does_not_serve_gets_no_calls() {
     *health.lock() = None;
     until(|| upstream.usable() == 1).await;
     assert_eq!(who(&upstream, &pool).await, 9);
+}
+
+/// A failing endpoint is asked for the seventh time after 50 ms, 100, 200, 400, 800 and 1600, each less up to a quarter. Were
+/// its first failure counted twice, it would be after 100 ms, 200 and so on.
+async fn until_asked_seven_times(check: bool, serve: impl Fn(TcpStream) -> Broken + Send + 'static) {
+    let server = Server::raw("127.0.0.1:0".parse().unwrap(), Arc::default(), serve).await;
+    let mut settings = settings(&[server.address]);
+    let (interval, timeout) = (Duration::from_millis(100), Duration::from_secs(1));
+    settings.health_check = check.then_some(HealthCheck { interval, timeout, service: String::new() });
+    let upstream = Upstream::compile("test", &settings, &Metrics::new());
+    let begun = Instant::now();
+    let _watched = watch(&upstream);
+    until(|| server.connections.load(Ordering::Relaxed) >= 7).await;
+    let taken = begun.elapsed();
+    assert!((Duration::from_millis(2350)..Duration::from_millis(4600)).contains(&taken), "{taken:?}");
+    assert_eq!(upstream.usable(), 0);
+}
+
+type Broken = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+#[tokio::test]
+async fn a_failure_that_is_seen_twice_is_backed_off_from_once() {
+    // Closed before it has said a word, with health checks, where the pool notes the fall too, and without.
+    tokio::join!(
+        until_asked_seven_times(true, |tcp| Box::pin(async { drop(tcp) })),
+        until_asked_seven_times(false, |tcp| Box::pin(async { drop(tcp) })),
+    );
 }
 
 fn named(names: &[&str]) -> Arc<Upstream> {
