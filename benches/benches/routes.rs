@@ -91,7 +91,7 @@ fn load(bencher: Bencher<'_, '_>) {
     bencher.bench_local(snapshot);
 }
 
-#[divan::bench]
+#[divan::bench(sample_count = 100, sample_size = 5000)]
 fn find(bencher: Bencher<'_, '_>) {
     let snapshot = snapshot();
     let paths: Vec<(&str, String)> = (0..SERVICES * RESOURCES)

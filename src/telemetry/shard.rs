@@ -5,11 +5,15 @@
 
 use std::cell::Cell;
 use std::num::NonZero;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{LazyLock, OnceLock};
 
 /// Shards beyond this many would cost more memory than contention costs time.
 const MOST_SHARDS: usize = 64;
+
+/// Asked once: to answer, the cgroup's files are read, and every route has shards.
+static CORES: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_SHARDS));
 
 thread_local! {
     static SHARD: Cell<usize> = const { Cell::new(0) };
@@ -35,8 +39,7 @@ impl<T: Default> Default for Sharded<T> {
 impl<T: Default> Sharded<T> {
     /// One place per core.
     pub fn new() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_SHARDS);
-        Self { shards: (0..cores).map(|_| OnceLock::new()).collect() }
+        Self { shards: (0..*CORES).map(|_| OnceLock::new()).collect() }
     }
 
     /// This thread's own.
