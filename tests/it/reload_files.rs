@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::support::client::{Call, Reply};
+use crate::support::gateway::gateway;
 use crate::support::process::Process;
 use crate::support::reply::ok;
 use crate::support::until;
@@ -166,6 +167,30 @@ async fn a_config_map_is_swapped_by_its_link() {
     state("..6", false, true);
     until("the last swap", async || status(gateway.address, BOOK).await == 404).await;
     assert_eq!(shown(&gateway).await["version"], 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_upstream_reflects_is_served_once_it_says_it() {
+    let library = library().await;
+    let behind = |endpoints: &str| {
+        let endpoints = format!("public_endpoints: [{endpoints}]");
+        gateway().descriptors("library").upstream("library", &library).config(&endpoints)
+    };
+    let running = behind("health").start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("transom.yaml");
+    let text = config(&library, "").replace("protos: []", "reflection: [library], reflection_interval: 100ms");
+    let text = text.replace(&library.address().to_string(), &running.address().to_string());
+    let text = text.replace("library: {", "library: { services: [library.v1.Library],");
+    fs::write(&file, text).unwrap();
+    let front = serve(&file);
+    assert_eq!(status(front.address, BOOK).await, 404);
+
+    running.reload(&behind("health, reflection")).await.unwrap();
+    until("its schema", async || status(front.address, BOOK).await == 200).await;
+    let now = shown(&front).await;
+    assert_eq!((&now["version"], &now["last_reload"]["reason"]), (&json!(2), &json!("reflection of library changed")));
+    assert_eq!(reload(&front).await.status(200).value()["version"], 3);
 }
 
 #[cfg(feature = "demo")]
