@@ -111,6 +111,22 @@ impl Body {
         Self::streamed(Foreign { body: Box::pin(body), end: End::status(Code::Ok) })
     }
 
+    /// The same body with other bytes: `whole` makes those that are there, `streamed` those that come. It is not watched yet.
+    #[must_use]
+    pub fn map(
+        self,
+        whole: impl FnOnce(Bytes) -> Bytes,
+        streamed: impl FnOnce(Pin<Box<dyn Streamed>>) -> Pin<Box<dyn Streamed>>,
+    ) -> Self {
+        let mut body = self;
+        body.content = match std::mem::replace(&mut body.content, Content::Empty) {
+            Content::Empty => Content::Empty,
+            Content::Full(bytes) => Content::Full(whole(bytes)),
+            Content::Streamed(source) => Content::Streamed(streamed(source)),
+        };
+        body
+    }
+
     /// The same body, watched.
     #[must_use]
     pub fn guarded(mut self, guard: Box<dyn Guard>) -> Self {

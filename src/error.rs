@@ -33,6 +33,11 @@ pub enum Error {
         /// What is taken.
         message: Cow<'static, str>,
     },
+    /// The request is compressed in a way that is not taken.
+    UnsupportedEncoding {
+        /// What is taken, as `Accept-Encoding` and its like list it.
+        supported: &'static str,
+    },
     /// The request is larger than its limit.
     TooLarge {
         /// The limit in bytes.
@@ -105,7 +110,7 @@ impl Error {
             Self::NoRoute => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::BadRequest { .. } => 400,
-            Self::UnsupportedMedia { .. } => 415,
+            Self::UnsupportedMedia { .. } | Self::UnsupportedEncoding { .. } => 415,
             Self::TooLarge { .. } => 413,
             Self::Overloaded { .. } | Self::Draining | Self::NoEndpoint => 503,
             Self::ResponseTooLarge { .. } | Self::ConnectFailed | Self::UpstreamReset | Self::UpstreamProtocol => 502,
@@ -120,7 +125,7 @@ impl Error {
     /// The gRPC code in the RPC envelopes. In REST JSON [`Error::NoRoute`] is `NOT_FOUND` instead.
     pub fn code(&self) -> Code {
         match self {
-            Self::NoRoute | Self::MethodNotAllowed { .. } => Code::Unimplemented,
+            Self::NoRoute | Self::MethodNotAllowed { .. } | Self::UnsupportedEncoding { .. } => Code::Unimplemented,
             Self::BadRequest { .. } | Self::UnsupportedMedia { .. } => Code::InvalidArgument,
             Self::TooLarge { .. } | Self::ResponseTooLarge { .. } => Code::ResourceExhausted,
             Self::Overloaded { .. } | Self::Draining | Self::NoEndpoint | Self::ConnectFailed | Self::UpstreamReset => {
@@ -140,6 +145,7 @@ impl Error {
             Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
             Self::BadRequest { .. } => "BAD_REQUEST",
             Self::UnsupportedMedia { .. } => "UNSUPPORTED_MEDIA_TYPE",
+            Self::UnsupportedEncoding { .. } => "UNSUPPORTED_ENCODING",
             Self::TooLarge { .. } => "TOO_LARGE",
             Self::ResponseTooLarge { .. } => "RESPONSE_TOO_LARGE",
             Self::Overloaded { .. } => "OVERLOADED",
@@ -163,6 +169,9 @@ impl Error {
             Self::BadRequest { field, message } if field.is_empty() => message,
             Self::BadRequest { field, message } => return Cow::Owned(format!("{field}: {message}")),
             Self::UnsupportedMedia { message } => message,
+            Self::UnsupportedEncoding { supported } => {
+                return Cow::Owned(format!("this compression is not supported; supported: {supported}"));
+            }
             Self::TooLarge { limit } => {
                 return Cow::Owned(format!("the request is larger than the limit of {limit} bytes"));
             }

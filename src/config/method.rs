@@ -22,6 +22,8 @@ section! {
         unknown_fields: Option<UnknownFields> = choice().optional(),
         /// How replies print.
         output: Output = kind::section().or("{}"),
+        /// Answers are compressed for clients that accept it; by default `true`.
+        compress: Option<bool> = flag().optional(),
         /// Bounds of one request.
         limits: MethodLimits = kind::section().or("{}"),
         /// Headers of REST that cross beside the usual; by default the top level's.

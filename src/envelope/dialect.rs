@@ -1,8 +1,9 @@
 //! Dialect: how a client speaks, an envelope with a codec. Decided once, from the request's head.
 
 use http::request::Parts;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, Method, Version, header};
 
+use super::connect;
 use crate::telemetry::DialectName;
 
 /// How a client speaks.
@@ -12,6 +13,19 @@ pub enum Dialect {
     Rest,
     /// gRPC over HTTP/2.
     Grpc(Codec),
+    /// gRPC-Web: gRPC with its trailers in the body.
+    GrpcWeb {
+        /// How its messages are written.
+        codec: Codec,
+        /// Its bodies are base64.
+        text: bool,
+    },
+    /// Connect's unary calls: a POST is a message, its answer another.
+    Connect(Codec),
+    /// The same with the message in a GET's query.
+    ConnectGet(Codec),
+    /// Connect's streams.
+    ConnectStream(Codec),
     /// Plain HTTP: the built-in endpoints.
     Http,
 }
@@ -26,44 +40,73 @@ pub enum Codec {
 }
 
 impl Dialect {
-    /// The dialect of a request. What only looks like an RPC (gRPC over HTTP/1.1, an unknown codec) is left to REST,
-    /// which refuses it by its content type.
+    /// The dialect of a request. What only looks like an RPC (gRPC over HTTP/1.1, an unknown codec) is left to REST, and
+    /// so is JSON that does not say whether it is Connect's: its path tells.
     pub fn detect(head: &Parts) -> Self {
-        let Some(content_type) = content_type(&head.headers) else { return Self::Rest };
+        let Some(content_type) = content_type(&head.headers) else {
+            return match connect::get_codec(head) {
+                Some(codec) if head.uri.query().is_some_and(|query| query.contains("connect=v1")) => {
+                    Self::ConnectGet(codec)
+                }
+                _ => Self::Rest,
+            };
+        };
         let essence = essence(content_type);
         // Most requests that have a type have this one.
         if essence == "application/json" {
-            return Self::Rest;
+            let connect = head.headers.contains_key(&connect::PROTOCOL_VERSION) && head.method == Method::POST;
+            return if connect { Self::Connect(Codec::Json) } else { Self::Rest };
         }
-        match essence {
-            "application/grpc" | "application/grpc+proto" if head.version == Version::HTTP_2 => {
-                Self::Grpc(Codec::Proto)
-            }
-            "application/grpc+json" if head.version == Version::HTTP_2 => Self::Grpc(Codec::Json),
+        let Some(subtype) = essence.get(..12).filter(|kind| kind.eq_ignore_ascii_case("application/")) else {
+            return Self::Rest;
+        };
+        let http2 = head.version == Version::HTTP_2;
+        match essence[subtype.len()..].to_ascii_lowercase().as_str() {
+            "grpc" | "grpc+proto" if http2 => Self::Grpc(Codec::Proto),
+            "grpc+json" if http2 => Self::Grpc(Codec::Json),
+            "grpc-web" | "grpc-web+proto" => Self::GrpcWeb { codec: Codec::Proto, text: false },
+            "grpc-web+json" => Self::GrpcWeb { codec: Codec::Json, text: false },
+            "grpc-web-text" | "grpc-web-text+proto" => Self::GrpcWeb { codec: Codec::Proto, text: true },
+            "grpc-web-text+json" => Self::GrpcWeb { codec: Codec::Json, text: true },
+            "proto" => Self::Connect(Codec::Proto),
+            "connect+proto" => Self::ConnectStream(Codec::Proto),
+            "connect+json" => Self::ConnectStream(Codec::Json),
             _ => Self::Rest,
+        }
+    }
+
+    /// The dialect of a request that is no REST, but whose path is an RPC's: bare JSON is Connect's.
+    pub fn of_rpc_path(head: &Parts) -> Option<Self> {
+        match content_type(&head.headers) {
+            Some(json) if head.method == Method::POST && essence(json).eq_ignore_ascii_case("application/json") => {
+                Some(Self::Connect(Codec::Json))
+            }
+            Some(_) => None,
+            None => connect::get_codec(head).map(Self::ConnectGet),
         }
     }
 
     /// Its path is an RPC's, `/pkg.Service/Method`.
     pub fn is_rpc(self) -> bool {
-        match self {
-            Self::Grpc(_) => true,
-            Self::Rest | Self::Http => false,
-        }
+        !matches!(self, Self::Rest | Self::Http)
     }
 
     /// Its frames are the upstream's: they cross unread.
     pub fn is_opaque(self) -> bool {
         match self {
-            Self::Grpc(codec) => codec == Codec::Proto,
-            Self::Rest | Self::Http => false,
+            Self::Grpc(codec) | Self::GrpcWeb { codec, .. } | Self::ConnectStream(codec) => codec == Codec::Proto,
+            Self::Rest | Self::Connect(_) | Self::ConnectGet(_) | Self::Http => false,
         }
     }
 
     /// How its messages are written.
     pub fn codec(self) -> Codec {
         match self {
-            Self::Grpc(codec) => codec,
+            Self::Grpc(codec)
+            | Self::GrpcWeb { codec, .. }
+            | Self::Connect(codec)
+            | Self::ConnectGet(codec)
+            | Self::ConnectStream(codec) => codec,
             Self::Rest | Self::Http => Codec::Json,
         }
     }
@@ -73,6 +116,8 @@ impl Dialect {
         match self {
             Self::Rest => DialectName::Rest,
             Self::Grpc(_) => DialectName::Grpc,
+            Self::GrpcWeb { .. } => DialectName::GrpcWeb,
+            Self::Connect(_) | Self::ConnectGet(_) | Self::ConnectStream(_) => DialectName::Connect,
             Self::Http => DialectName::Http,
         }
     }
@@ -86,4 +131,47 @@ pub fn content_type(headers: &HeaderMap) -> Option<&str> {
 /// The media type without its parameters.
 pub fn essence(content_type: &str) -> &str {
     content_type.split_once(';').map_or(content_type, |(essence, _)| essence).trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::{Codec, Dialect};
+
+    fn detect(version: http::Version, method: &str, uri: &str, headers: &[(&str, &str)]) -> Dialect {
+        let request = Request::builder().version(version).method(method).uri(uri);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        Dialect::detect(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn a_head_says_the_dialect() {
+        let (json, proto) = (Codec::Json, Codec::Proto);
+        for (content_type, dialect) in [
+            ("application/json", Dialect::Rest),
+            ("text/plain", Dialect::Rest),
+            ("", Dialect::Rest),
+            ("application/grpc", Dialect::Grpc(proto)),
+            ("application/grpc+proto", Dialect::Grpc(proto)),
+            ("Application/gRPC+JSON; charset=utf-8", Dialect::Grpc(json)),
+            ("application/grpc+thrift", Dialect::Rest),
+            ("application/grpc-web", Dialect::GrpcWeb { codec: proto, text: false }),
+            ("application/grpc-web+json", Dialect::GrpcWeb { codec: json, text: false }),
+            ("application/grpc-web-text+proto", Dialect::GrpcWeb { codec: proto, text: true }),
+            ("application/proto", Dialect::Connect(proto)),
+            ("application/connect+json", Dialect::ConnectStream(json)),
+        ] {
+            let found = detect(http::Version::HTTP_2, "POST", "/p.S/M", &[("content-type", content_type)]);
+            assert_eq!(found, dialect, "{content_type}");
+        }
+        let grpc = [("content-type", "application/grpc")];
+        assert_eq!(detect(http::Version::HTTP_11, "POST", "/p.S/M", &grpc), Dialect::Rest);
+        let connect = [("content-type", "application/json"), ("connect-protocol-version", "1")];
+        assert_eq!(detect(http::Version::HTTP_11, "POST", "/p.S/M", &connect), Dialect::Connect(json));
+        let get = |uri| detect(http::Version::HTTP_11, "GET", uri, &[]);
+        assert_eq!(get("/p.S/M?connect=v1&encoding=proto&message="), Dialect::ConnectGet(proto));
+        assert_eq!(get("/p.S/M?encoding=proto&message="), Dialect::Rest);
+        assert_eq!(get("/p.S/M?connect=v1"), Dialect::Rest);
+    }
 }

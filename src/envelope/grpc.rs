@@ -7,20 +7,23 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use transom_transcode::frame;
 use transom_transcode::status::{Code, encode_message};
 
-use super::stream::{Last, Writer};
+use super::coding::{self, Coding};
+use super::stream::{Last, Writer, seal};
 use super::{Codec, metadata};
 use crate::body::Body;
 use crate::error::Error;
 
+pub use details::to_status;
 pub use status::{STATUS, status_of, take_status};
 
 /// An answer whose head is the upstream's, but for what says how its messages are written.
-pub fn reply(headers: HeaderMap, codec: Codec, body: Body) -> Response<Body> {
+pub fn reply(headers: HeaderMap, codec: Codec, coding: Option<HeaderValue>, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let mut headers = metadata::to_grpc(headers);
     if codec == Codec::Json {
         headers.insert(header::CONTENT_TYPE, content_type(codec));
         headers.remove(&metadata::GRPC_ENCODING);
+        headers.extend(coding.map(|coding| (metadata::GRPC_ENCODING.clone(), coding)));
     }
     *response.headers_mut() = headers;
     response
@@ -35,7 +38,17 @@ fn content_type(codec: Codec) -> HeaderValue {
 }
 
 /// Messages behind their prefix, and trailers.
-pub struct Frames;
+pub struct Frames {
+    /// What messages are compressed in.
+    pub coding: Coding,
+}
+
+impl Frames {
+    /// Frames that are not compressed here.
+    pub fn plain() -> Self {
+        Self { coding: Coding::Identity }
+    }
+}
 
 impl Writer for Frames {
     fn open(&mut self, out: &mut Vec<u8>) {
@@ -43,8 +56,7 @@ impl Writer for Frames {
     }
 
     fn shut(&mut self, start: usize, out: &mut Vec<u8>) {
-        let prefix = frame::prefix(out.len() - start - frame::PREFIX);
-        out[start..start + frame::PREFIX].copy_from_slice(&prefix);
+        seal(start, self.coding, out);
     }
 
     fn close(&mut self, end: Result<HeaderMap, &Error>, _: &mut Vec<u8>) -> Last {
@@ -53,10 +65,17 @@ impl Writer for Frames {
 }
 
 /// An error before any message: one head that is the trailers too.
-pub fn error(error: &Error, codec: Codec) -> Response<Body> {
+pub fn error(error: &Error, codec: Codec, metadata: [&HeaderMap; 2]) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.headers_mut() = trailers(error);
     response.headers_mut().insert(header::CONTENT_TYPE, content_type(codec));
+    if matches!(error, Error::UnsupportedEncoding { .. }) {
+        let supported = HeaderValue::from_static(coding::OF_MESSAGES);
+        response.headers_mut().insert(&metadata::GRPC_ACCEPT_ENCODING, supported);
+    }
+    for metadata in metadata {
+        metadata::append_grpc(metadata, response.headers_mut());
+    }
     response
 }
 
@@ -71,6 +90,15 @@ pub fn trailers(error: &Error) -> HeaderMap {
         trailers.insert("grpc-status-details-bin", details);
     }
     trailers
+}
+
+/// How a request's messages are compressed, and how the answer's may be.
+///
+/// # Errors
+/// They are so in a way that is not supported.
+pub fn codings(headers: &HeaderMap) -> Result<(Coding, Coding), Error> {
+    let accepted = Coding::for_messages(headers.get(&metadata::GRPC_ACCEPT_ENCODING));
+    Ok((Coding::of_messages(headers.get(&metadata::GRPC_ENCODING))?, accepted))
 }
 
 /// The code that trailers carry; without one the call went wrong.

@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use transom_transcode::frame;
 
+use super::connect::TIMEOUT;
 use super::metadata::X_REQUEST_TIMEOUT;
 use crate::error::Error;
 
@@ -26,13 +27,24 @@ pub struct Known<'h> {
     connection: bool,
     grpc_timeout: Option<&'h HeaderValue>,
     request_timeout: Option<&'h HeaderValue>,
+    connect_timeout: Option<&'h HeaderValue>,
+    /// `Accept-Encoding`.
+    pub accept_encoding: Option<&'h HeaderValue>,
 }
 
 impl<'h> Known<'h> {
     /// Those of a request.
     pub fn of(headers: &'h HeaderMap) -> Self {
-        let mut known =
-            Self { headers, host: None, hosts: false, connection: false, grpc_timeout: None, request_timeout: None };
+        let mut known = Self {
+            headers,
+            host: None,
+            hosts: false,
+            connection: false,
+            grpc_timeout: None,
+            request_timeout: None,
+            connect_timeout: None,
+            accept_encoding: None,
+        };
         for (name, value) in headers {
             if name == header::HOST {
                 known.hosts |= known.host.replace(value).is_some();
@@ -42,6 +54,10 @@ impl<'h> Known<'h> {
                 known.grpc_timeout.get_or_insert(value);
             } else if name == X_REQUEST_TIMEOUT {
                 known.request_timeout.get_or_insert(value);
+            } else if name == TIMEOUT {
+                known.connect_timeout.get_or_insert(value);
+            } else if name == header::ACCEPT_ENCODING {
+                known.accept_encoding.get_or_insert(value);
             }
         }
         known
@@ -66,8 +82,8 @@ impl<'h> Known<'h> {
             .ok_or_else(|| Error::bad_request("send one Host header, the same as in the request line or in :authority"))
     }
 
-    /// How long the client wants to wait: the shorter of `grpc-timeout` and `x-request-timeout` (seconds, with a
-    /// fraction).
+    /// How long the client wants to wait: the shortest of `grpc-timeout`, `connect-timeout-ms` and
+    /// `x-request-timeout` (seconds, with a fraction).
     ///
     /// # Errors
     /// One of them is no time.
@@ -83,7 +99,9 @@ impl<'h> Known<'h> {
         let grpc = parse(self.grpc_timeout, frame::timeout::parse, message)?;
         let message = "x-request-timeout is a number of seconds, such as 2 or 0.5";
         let request = parse(self.request_timeout, seconds, message)?;
-        Ok(grpc.into_iter().chain(request).min())
+        let message = "connect-timeout-ms is at most 10 digits";
+        let connect = parse(self.connect_timeout, frame::connect::timeout, message)?;
+        Ok(grpc.into_iter().chain(request).chain(connect).min())
     }
 
     /// The headers that `Connection` declares to belong to the connection, in lower case.
@@ -100,6 +118,12 @@ impl<'h> Known<'h> {
             .map(|token| String::from_utf8_lossy(token).to_ascii_lowercase())
             .collect()
     }
+}
+
+/// A quality of RFC 9110 §12.4.2, `0.5`, in thousandths; what is none counts as 1.
+pub fn thousandths(quality: &str) -> u16 {
+    let quality = quality.parse::<f32>().unwrap_or(1.0);
+    if (0.0..=1.0).contains(&quality) { (quality * 1000.0) as u16 } else { 1000 }
 }
 
 fn seconds(text: &str) -> Option<Duration> {

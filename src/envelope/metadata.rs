@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
+use super::coding::Coding;
 use super::head::Known;
 use crate::error::Error;
 
@@ -86,8 +87,8 @@ fn is_base64(value: &[u8]) -> bool {
 }
 
 /// The metadata of an RPC's own envelopes: all but what is kept back. `te` and `content-type` are what makes it gRPC; how
-/// messages are compressed crosses with messages that are `opaque` alone.
-pub fn from_rpc(headers: &HeaderMap, known: &Known<'_>, opaque: bool) -> HeaderMap {
+/// messages are compressed crosses where their frames do, in gRPC alone.
+pub fn from_rpc(headers: &HeaderMap, known: &Known<'_>, frames: bool) -> HeaderMap {
     let named = known.named_by_connection();
     let mut metadata = HeaderMap::with_capacity(headers.len() + USUAL);
     for (name, value) in headers {
@@ -95,11 +96,20 @@ pub fn from_rpc(headers: &HeaderMap, known: &Known<'_>, opaque: bool) -> HeaderM
             metadata.append(name.clone(), sent_on(name, value));
         }
     }
-    if !opaque {
+    if !frames {
         metadata.remove(&GRPC_ENCODING);
         metadata.remove(&GRPC_ACCEPT_ENCODING);
     }
     metadata
+}
+
+/// How messages are compressed that go to the upstream unread, and how its answer's may be.
+pub fn insert_codings(asked: Coding, accepted: Coding, metadata: &mut HeaderMap) {
+    for (name, coding) in [(&GRPC_ENCODING, asked), (&GRPC_ACCEPT_ENCODING, accepted)] {
+        if coding != Coding::Identity {
+            metadata.insert(name, coding.name());
+        }
+    }
 }
 
 /// A client's value as HPACK sends it on: as it is, but for names with few values.
@@ -153,6 +163,32 @@ pub fn append_grpc(metadata: &HeaderMap, headers: &mut HeaderMap) {
             headers.append(name.clone(), value.clone());
         }
     }
+}
+
+/// The reply's metadata as headers of an RPC's answer that a page in a browser may read, with `prefix` before each name:
+/// what frames the answer or speaks to the browser itself stays behind.
+pub fn to_web(metadata: &HeaderMap, prefix: &str, headers: &mut HeaderMap) {
+    for (name, value) in metadata.iter().filter(|(name, _)| crosses_to_web(name)) {
+        let name = match prefix {
+            "" => name.clone(),
+            // Two names make a name.
+            prefix => match HeaderName::try_from(format!("{prefix}{name}")) {
+                Ok(name) => name,
+                Err(_) => continue,
+            },
+        };
+        headers.append(name, value.clone());
+    }
+}
+
+/// Whether a name of the reply's metadata crosses to gRPC-Web and Connect.
+pub fn crosses_to_web(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    !frames(name)
+        && !speaks_to_browsers(name)
+        && !matches!(name, "accept-encoding" | "vary")
+        && !name.starts_with("connect-")
+        && !name.starts_with("trailer-")
 }
 
 fn crosses_to_grpc(name: &str) -> bool {
@@ -232,7 +268,7 @@ fn kept_back(name: &str) -> bool {
                 "x-arr-clientcert",
             ];
             PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-                || matches!(name, "x-request-id" | "x-request-timeout")
+                || matches!(name, "x-request-id" | "x-request-timeout" | "x-grpc-web")
         }
         Some(b'g') => {
             name.starts_with("grpc-")
@@ -246,11 +282,14 @@ fn kept_back(name: &str) -> bool {
                 )
         }
         Some(b'c') => {
-            matches!(name, "cookie" | "connection" | "content-length" | "content-type")
+            matches!(name, "cookie" | "connection" | "content-length" | "content-type" | "content-encoding")
                 || name.starts_with("client-cert")
+                || name.starts_with("connect-")
         }
         Some(b'p') => name.starts_with("proxy-"),
         Some(b's') => name.starts_with("ssl-client-"),
+        // What this side understands is this hop's affair.
+        Some(b'a') => matches!(name, "accept" | "accept-encoding"),
         _ => matches!(
             name,
             "host"

@@ -6,16 +6,22 @@
 //! head       what every call asks of its headers
 //! metadata   which headers cross, in both directions
 //! origin     who the client is
+//! coding     compression of bodies and of single messages
+//! whole      a body that is one message
 //! stream     messages on their way: the same for every envelope that streams
-//! rest, grpc one folder an envelope
 //! ```
+//! and an envelope each: `rest`, `grpc`, `grpc_web`, `connect`.
 
+pub mod coding;
+pub mod connect;
 mod dialect;
 pub mod grpc;
+pub mod grpc_web;
 pub mod head;
 pub mod metadata;
 pub mod origin;
 pub mod rest;
 pub mod stream;
+pub mod whole;
 
 pub use dialect::{Codec, Dialect, content_type, essence};

@@ -19,7 +19,7 @@ use http::HeaderMap;
 
 use crate::error::Error;
 
-pub use prefixed::Prefixed;
+pub use prefixed::{Prefixed, seal};
 pub use reply::Replies;
 pub use request::Requests;
 pub use stop::Stop;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use transom_transcode::status::Code;
 
 use super::route::{Action, Route, Rpc};
 use super::worker::{Peer, Worker};
 use crate::body::{Body, End, Guard};
-use crate::envelope::{Dialect, grpc, metadata, rest};
+use crate::envelope::{Dialect, coding, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
 use crate::telemetry::{Entry, RequestId};
 use crate::upstream::{Failure, FailureKind};
@@ -31,6 +31,8 @@ pub struct Call {
     pub started: Instant,
     /// Where it goes, once that is known.
     pub route: Option<Arc<Route>>,
+    /// How its client wants an answer's body compressed, where it may be.
+    pub(super) accepts: Option<HeaderValue>,
     method: Method,
     uri: Uri,
     bytes_in: u64,
@@ -64,6 +66,7 @@ impl Call {
             client: peer.ip(),
             started: Instant::now(),
             route: None,
+            accepts: None,
             method: head.method.clone(),
             uri: head.uri.clone(),
             bytes_in: 0,
@@ -104,22 +107,23 @@ impl Call {
 
     /// The answer to a call that went wrong before its head was sent, in its client's dialect.
     pub(super) fn refuse(&mut self, error: &Error) -> Response<Body> {
-        let mut response = match self.dialect {
-            Dialect::Grpc(codec) => grpc::error(error, codec),
-            Dialect::Rest | Dialect::Http => rest::error(error, self.rpc().map(|rpc| &*rpc.schema)),
-        };
-        if let Some(beside) = self.beside.take() {
-            for metadata in [&beside.0, &beside.1] {
-                match self.dialect {
-                    Dialect::Grpc(_) => metadata::append_grpc(metadata, response.headers_mut()),
+        let beside = self.beside.take().unwrap_or_default();
+        let (metadata, rpc) = ([&beside.0, &beside.1], self.rpc());
+        let schema = rpc.map(|rpc| &*rpc.schema);
+        let response = match self.dialect {
+            Dialect::Grpc(codec) => grpc::error(error, codec, metadata),
+            Dialect::GrpcWeb { codec, text } => grpc_web::error(error, codec, text, metadata),
+            Dialect::Connect(_) | Dialect::ConnectGet(_) => connect::error(error, schema, metadata),
+            Dialect::ConnectStream(_) => connect::stream_error(error, self.dialect, schema, metadata),
+            Dialect::Rest | Dialect::Http => {
+                let mut response = rest::error(error, schema);
+                for metadata in metadata {
                     // An error has its status by the table, whatever the upstream wishes.
-                    Dialect::Rest | Dialect::Http => {
-                        let rpc = self.rpc();
-                        rpc.map(|rpc| metadata::to_rest(metadata, response.headers_mut(), &rpc.crossing));
-                    }
+                    rpc.map(|rpc| metadata::to_rest(metadata, response.headers_mut(), &rpc.crossing));
                 }
+                response
             }
-        }
+        };
         self.outcome = Some(Outcome {
             status: response.status().as_u16(),
             code: error.code(),
@@ -127,6 +131,17 @@ impl Call {
             whole: false,
         });
         response
+    }
+
+    /// Compresses the answers that are plain HTTP's: single messages have a compression of their own.
+    fn pack(&self, response: Response<Body>) -> Response<Body> {
+        let may = self.route.is_some() && self.rpc().is_none_or(|rpc| rpc.settings.compress.value);
+        match self.dialect {
+            Dialect::Rest | Dialect::Connect(_) | Dialect::ConnectGet(_) | Dialect::Http if may => {
+                coding::pack(response, self.accepts.as_ref())
+            }
+            _ => response,
+        }
     }
 
     fn rpc(&self) -> Option<&Rpc> {
@@ -138,6 +153,7 @@ impl Call {
 
     /// The answer as it goes out: named, without a body where the client wants none, and followed to its last byte.
     pub(super) fn finish(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
+        let response = self.pack(response);
         let mut response = if self.method == Method::HEAD { rest::without_body(response) } else { response };
         response.headers_mut().insert(&metadata::X_REQUEST_ID, self.id.header().clone());
         if self.outcome.is_none() {

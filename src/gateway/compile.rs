@@ -8,7 +8,7 @@ use http::Uri;
 use tonic_reflection::pb::{v1, v1alpha};
 use transom_transcode::plan::{BindPlan, Limits, OutPlan};
 use transom_transcode::router::RouterBuilder;
-use transom_transcode::schema::{self, HttpRule, Method, Schema, Service};
+use transom_transcode::schema::{self, HttpRule, Idempotency, Method, Schema, Service};
 use transom_transcode::template::Template;
 
 use super::reflection::Reflection;
@@ -315,6 +315,7 @@ impl<'a> Compiler<'a> {
             name: path[1..].into(),
             client_streaming: method.client_streaming,
             server_streaming: method.server_streaming,
+            no_side_effects: method.idempotency == Idempotency::NoSideEffects,
             uri: uri.map_err(|error| format!("its path is no URI: {error}"))?,
             upstream: upstream.clone(),
             schema: self.schema.clone(),

@@ -13,6 +13,7 @@
 //! translate  the translator at work for a call
 //! codec      the same for a stream, message by message
 //! stream     calls whose messages stream, in every envelope
+//! rpc        calls in gRPC-Web, Connect and gRPC with JSON
 //! pipeline   detect → route → admit → translate → send → translate back → finish
 //! service    the pipeline as a tower::Service
 //! ```
@@ -24,6 +25,7 @@ mod compile;
 mod pipeline;
 mod reflection;
 mod route;
+mod rpc;
 mod rules;
 mod service;
 mod settings;

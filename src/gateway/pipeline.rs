@@ -21,9 +21,10 @@ use super::stream::{Asking, client_stream, stream};
 use super::translate::{answer, frame};
 use super::worker::{Peer, Worker};
 use crate::body::Body;
+use crate::envelope::coding::Coding;
 use crate::envelope::head::Known;
 use crate::envelope::stream::{Stop, opaque};
-use crate::envelope::{Codec, Dialect, content_type, grpc, metadata, origin, rest};
+use crate::envelope::{Codec, Dialect, content_type, grpc, metadata, origin, rest, whole};
 use crate::error::Error;
 use crate::upstream::Outgoing;
 
@@ -88,6 +89,7 @@ impl Gateway {
         }
         let known = Known::of(&head.headers);
         let host = known.host(&head.uri)?;
+        call.accepts = known.accept_encoding.cloned();
         let mut captured = Captured::new();
         let route = self.route(call, peer, head, &mut captured)?;
         let Action::Call(binding) = &route.action else {
@@ -102,12 +104,11 @@ impl Gateway {
             let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
             let reply = rpc.upstream.stream(&call.worker.pool, outgoing, body).await;
             let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
-            let frames = opaque::Frames::new(reply.body, rpc.receive, stop, grpc::Frames);
-            return Ok(grpc::reply(reply.headers, Codec::Proto, Body::streamed(frames)));
+            let frames = opaque::Frames::new(reply.body, rpc.receive, stop, grpc::Frames::plain());
+            return Ok(grpc::reply(reply.headers, Codec::Proto, None, Body::streamed(frames)));
         }
         if call.dialect.is_rpc() {
-            let asking = Asking::stream(call, binding, body);
-            return Box::pin(stream(call, binding, binding.out.clone(), head, outgoing, asking)).await;
+            return Box::pin(super::rpc::answer(call, binding, head, outgoing, body)).await;
         }
         let query = head.uri.query().unwrap_or_default();
         let mut out = binding.out.clone();
@@ -115,23 +116,27 @@ impl Gateway {
         if rpc.client_streaming {
             let asking = Asking::messages(call, binding, head, &captured, body)?;
             return match rpc.server_streaming {
-                true => Box::pin(stream(call, binding, out, head, outgoing, asking)).await,
+                true => Box::pin(stream(call, binding, out, head, outgoing, (asking, Coding::Identity))).await,
                 false => Box::pin(client_stream(call, binding, out, outgoing, asking)).await,
             };
         }
         let limit = rpc.settings.body.value;
-        let media = rest::admit(head, &body, limit, binding.bind.raw)?;
+        let (media, coding) = rest::admit(head, &body, limit, binding.bind.raw)?;
 
         // Translate in.
-        let read = call.worker.pool.within(outgoing.deadline, rest::read(body, limit)).await;
-        let body = read.unwrap_or(Err(Error::Deadline))?;
+        let read = call.worker.pool.within(outgoing.deadline, whole::read(body, limit)).await;
+        let mut body = read.unwrap_or(Err(Error::Deadline))?;
         call.read(body.len());
+        if coding != Coding::Identity {
+            body = coding.decode(&body, limit)?.into();
+        }
         let input = Input { body: &body, media, captures: &captured, query, later: false };
         let message = frame(&call.worker, binding, &input)?;
 
         // Send.
         if rpc.server_streaming {
-            return Box::pin(stream(call, binding, out, head, outgoing, Asking::Whole(message))).await;
+            return Box::pin(stream(call, binding, out, head, outgoing, (Asking::Whole(message), Coding::Identity)))
+                .await;
         }
         let reply = rpc.upstream.unary(&call.worker.pool, outgoing, message).await;
         let reply = reply.map_err(|failure| call.failed(failure))?;
@@ -153,7 +158,11 @@ impl Gateway {
         call.client = origin::client(&head.headers, peer.ip(), snapshot.trusted_proxies());
         let path = head.uri.path();
         let route = if call.dialect.is_rpc() {
-            snapshot.find_rpc(path).ok_or(Error::NoRoute)?
+            let route = snapshot.find_rpc(path).ok_or(Error::NoRoute)?;
+            if head.method != Method::POST && !matches!(call.dialect, Dialect::ConnectGet(_)) {
+                return Err(Error::MethodNotAllowed { allow: HeaderValue::from_static("POST") });
+            }
+            route
         } else {
             let mut working = call.worker.working.lock();
             match snapshot.find_rest(head.method.as_str(), path, &mut working.captures) {
@@ -161,16 +170,31 @@ impl Gateway {
                     captured.extend(working.captures.iter(path));
                     route
                 }
-                // An RPC's own path, in a dialect that is not spoken here.
-                Err(Error::NoRoute) if content_type(&head.headers).is_some() && snapshot.find_rpc(path).is_some() => {
-                    let message = "this path is an RPC's: call it as gRPC, over HTTP/2 with application/grpc";
-                    return Err(Error::UnsupportedMedia { message: message.into() });
-                }
+                Err(Error::NoRoute) => match (snapshot.find_rpc(path), Dialect::of_rpc_path(head)) {
+                    (Some(route), Some(dialect)) => {
+                        call.dialect = dialect;
+                        route
+                    }
+                    // An RPC's own path, in a dialect that is not spoken here.
+                    (Some(_), None) if content_type(&head.headers).is_some() => {
+                        call.dialect = Dialect::Connect(Codec::Json);
+                        let message = "this path is an RPC's: gRPC (over HTTP/2), gRPC-Web and Connect are spoken here";
+                        return Err(Error::UnsupportedMedia { message: message.into() });
+                    }
+                    _ => return Err(Error::NoRoute),
+                },
                 Err(error) => return Err(error),
             }
         };
-        if call.dialect == Dialect::Rest && matches!(route.action, Action::Builtin) {
-            call.dialect = Dialect::Http;
+        if matches!(route.action, Action::Builtin) {
+            match call.dialect {
+                Dialect::Rest => call.dialect = Dialect::Http,
+                Dialect::Grpc(Codec::Proto) | Dialect::Http => {}
+                _ => {
+                    let message = "the gateway's own services speak gRPC: call them with application/grpc";
+                    return Err(Error::UnsupportedMedia { message: message.into() });
+                }
+            }
         }
         call.route = Some(route.clone());
         Ok(route.clone())
@@ -200,8 +224,8 @@ fn admit(
 ) -> Result<Outgoing, Error> {
     let deadline = call.deadline(rpc.settings.timeout.value, known.timeout()?);
     let mut headers = match call.dialect {
-        Dialect::Grpc(_) => metadata::from_rpc(&head.headers, known, call.dialect.is_opaque()),
         Dialect::Rest | Dialect::Http => metadata::from_rest(&head.headers, known, &rpc.crossing)?,
+        dialect => metadata::from_rpc(&head.headers, known, dialect == Dialect::Grpc(Codec::Proto)),
     };
     let forwarded = origin::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip());
     headers.insert(&metadata::X_REQUEST_ID, metadata::unindexed(call.id.header()));

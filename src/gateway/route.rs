@@ -53,6 +53,8 @@ pub struct Rpc {
     pub client_streaming: bool,
     /// The server sends a stream.
     pub server_streaming: bool,
+    /// Its author says that calling it changes nothing: it may be called by GET.
+    pub no_side_effects: bool,
     /// What its upstream is asked: `http://NAME/pkg.Service/Method`.
     pub uri: Uri,
     /// The service behind it.

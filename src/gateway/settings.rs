@@ -21,6 +21,8 @@ pub struct Settings {
     pub unknown_fields: Setting<Unknown>,
     /// Bytes of a REST request's body.
     pub body: Setting<usize>,
+    /// Answers are compressed for clients that accept it.
+    pub compress: Setting<bool>,
     /// Absent fields print as their defaults.
     pub emit_defaults: Setting<bool>,
     /// Enums print as numbers.
@@ -115,6 +117,12 @@ impl Settings {
                 layers.upstream(&["limits", "send"], upstream.limits.send),
                 |new, old| new <= old,
             ),
+            compress: layers.method(
+                &["compress"],
+                |entry| entry.compress,
+                Setting { value: true, from: Origin::Default },
+                |new, _| !*new,
+            ),
             emit_defaults: flag("emit_defaults", |output| output.emit_defaults),
             enums_as_numbers: flag("enums_as_numbers", |output| output.enums_as_numbers),
             proto_names: flag("proto_names", |output| output.proto_names),
@@ -175,6 +183,7 @@ impl Settings {
             ("timeout", timeout, &self.timeout.from),
             ("unknown_fields", unknown.to_owned(), &self.unknown_fields.from),
             ("limits.body", self.body.value.to_string(), &self.body.from),
+            ("compress", flag(&self.compress), &self.compress.from),
             ("output.emit_defaults", flag(&self.emit_defaults), &self.emit_defaults.from),
             ("output.enums_as_numbers", flag(&self.enums_as_numbers), &self.enums_as_numbers.from),
             ("output.proto_names", flag(&self.proto_names), &self.proto_names.from),
@@ -233,6 +242,7 @@ fn as_written(policy: &MethodPolicy) -> config::Method {
             proto_names: policy.proto_names,
             int64_as_numbers: policy.int64_as_numbers,
         },
+        compress: None,
         limits: config::MethodLimits { body: policy.body },
         headers: config::Headers { request: None, response: None },
         redirects: None,

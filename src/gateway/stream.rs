@@ -15,9 +15,11 @@ use super::codec::{Beside, FromWire, ToWire};
 use super::route::Binding;
 use super::translate::answer;
 use crate::body::{Body, Broken};
+use crate::envelope::coding::Coding;
+use crate::envelope::grpc_web::Text;
 use crate::envelope::stream::opaque::{Frames, Watched};
 use crate::envelope::stream::{Prefixed, Replies, Requests, Stop, Writer};
-use crate::envelope::{Dialect, grpc, rest};
+use crate::envelope::{Dialect, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
 use crate::upstream::{Outgoing, ReplyBody};
 
@@ -34,16 +36,32 @@ pub(super) enum Asking {
 
 impl Asking {
     /// The client's messages, in an envelope that streams.
-    pub(super) fn stream<B>(call: &Call, binding: &Binding, body: B) -> Self
+    pub(super) fn stream<B>(call: &Call, binding: &Binding, coding: Coding, body: B) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (stop, limit) = (Stop::default(), binding.rpc.send.output);
+        let stop = Stop::default();
+        match call.dialect {
+            Dialect::GrpcWeb { text: true, .. } => {
+                let body = Text::new(body, stop.clone());
+                Self::framed(call, binding, coding, body, stop)
+            }
+            _ => Self::framed(call, binding, coding, body, stop),
+        }
+    }
+
+    /// The messages of a body whose frames are gRPC's.
+    fn framed<B>(call: &Call, binding: &Binding, coding: Coding, body: B, stop: Stop) -> Self
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    {
+        let limit = binding.rpc.send.output;
         if call.dialect.is_opaque() {
             return Self::Stream(Box::pin(Watched::new(body, limit, stop.clone())), stop);
         }
         let codec = ToWire::new(&call.worker, binding, call.dialect.codec());
-        Self::Stream(Box::pin(Requests::new(body, Prefixed::new(limit), codec, stop.clone())), stop)
+        let messages = Requests::new(body, Prefixed::new(limit, coding), codec, stop.clone());
+        Self::Stream(Box::pin(messages), stop)
     }
 
     /// The messages of a REST body; what path and query say goes with the first.
@@ -97,7 +115,7 @@ pub(super) async fn stream(
     out: OutPlan,
     head: &Parts,
     outgoing: Outgoing,
-    asking: Asking,
+    (asking, coding): (Asking, Coding),
 ) -> Result<Response<Body>, Error> {
     let (upstream, worker) = (&binding.rpc.upstream, call.worker.clone());
     let (reply, stop) = match asking {
@@ -108,8 +126,21 @@ pub(super) async fn stream(
     let (codec, limit) = (call.dialect.codec(), binding.rpc.receive);
     let heartbeat = worker.heartbeat;
     let answer = Answer { codec: FromWire::new(&worker, &binding.rpc, out, codec), upstream: reply.body, limit, stop };
+    // Of messages that cross unread the upstream says how they are compressed.
+    let packed = match call.dialect.is_opaque() {
+        true => reply.headers.get(&metadata::GRPC_ENCODING).cloned(),
+        false => (coding != Coding::Identity).then(|| coding.name()),
+    };
     match call.dialect {
-        Dialect::Grpc(codec) => Ok(grpc::reply(reply.headers, codec, answer.through(grpc::Frames))),
+        Dialect::Grpc(codec) => Ok(grpc::reply(reply.headers, codec, packed, answer.through(grpc::Frames { coding }))),
+        Dialect::GrpcWeb { codec, text } => {
+            let body = answer.through(grpc_web::Frames { text, coding });
+            Ok(grpc_web::reply(&reply.headers, codec, text, packed, body))
+        }
+        Dialect::ConnectStream(_) => {
+            let body = answer.through(connect::Envelopes { schema: binding.rpc.schema.clone(), coding });
+            Ok(connect::stream_reply(&reply.headers, call.dialect, packed, body))
+        }
         Dialect::Rest | Dialect::Http if answer.codec.is_raw() => {
             let content_type = answer.codec.content_type();
             let mut pieces = answer.messages(rest::Pieces);
@@ -121,7 +152,7 @@ pub(super) async fn stream(
             let content_type = content_type.get().cloned();
             Ok(rest::raw_stream_reply(&reply.headers, content_type, pieces, &binding.rpc.crossing))
         }
-        Dialect::Rest | Dialect::Http => {
+        Dialect::Rest | Dialect::Connect(_) | Dialect::ConnectGet(_) | Dialect::Http => {
             let form = rest::Form::of(&head.headers);
             let mut messages = answer.messages(rest::Stream::new(form, binding.rpc.schema.clone())).beating(heartbeat);
             // A quiet watch still opens; what fails at once fails with its HTTP status.

@@ -26,6 +26,14 @@ pub(super) fn frame(worker: &Worker, binding: &Binding, input: &Input<'_>) -> Re
     Ok(frame.into())
 }
 
+/// A request that is a message already, as one gRPC frame.
+pub(super) fn framed(rpc: &Rpc, message: &[u8]) -> Result<Bytes, Error> {
+    if message.len() > rpc.send.output {
+        return Err(Error::TooLarge { limit: rpc.send.output });
+    }
+    Ok([&frame::prefix(message.len()), message].concat().into())
+}
+
 /// A request's message, appended to `out`.
 pub(super) fn bind_into(
     worker: &Worker,
@@ -57,7 +65,7 @@ pub(super) fn raw<'m>(rpc: &Rpc, plan: &OutPlan, message: &'m [u8]) -> Result<(&
 }
 
 /// A reply as JSON.
-fn print(worker: &Worker, rpc: &Rpc, plan: &OutPlan, message: &[u8]) -> Result<Vec<u8>, Error> {
+pub(super) fn print(worker: &Worker, rpc: &Rpc, plan: &OutPlan, message: &[u8]) -> Result<Vec<u8>, Error> {
     // What the printer takes at first, so that it need not move.
     let mut json = Vec::with_capacity(message.len() * 3 + 64);
     print_into(worker, rpc, plan, message, &mut json)?;

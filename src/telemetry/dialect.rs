@@ -8,19 +8,25 @@ pub enum DialectName {
     Rest,
     /// gRPC over HTTP/2.
     Grpc,
+    /// gRPC-Web, binary and text.
+    GrpcWeb,
+    /// Connect, unary and streams.
+    Connect,
     /// Plain HTTP: the built-in endpoints.
     Http,
 }
 
 impl DialectName {
     /// Every dialect, by index.
-    pub const ALL: [Self; 3] = [Self::Rest, Self::Grpc, Self::Http];
+    pub const ALL: [Self; 5] = [Self::Rest, Self::Grpc, Self::GrpcWeb, Self::Connect, Self::Http];
 
     /// Its name in labels and logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rest => "rest",
             Self::Grpc => "grpc",
+            Self::GrpcWeb => "grpc_web",
+            Self::Connect => "connect",
             Self::Http => "http",
         }
     }

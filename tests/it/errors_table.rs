@@ -106,12 +106,13 @@ async fn bad_requests_name_the_field_and_the_way_out() {
 async fn unsupported_media() {
     let library = library(|| ok(json!({}))).await;
     let gateway = start(&library).await;
-    // An RPC's own path, in dialects that are not spoken.
-    for content_type in
-        ["application/json", "application/grpc-web+proto", "application/connect+json", "application/grpc"]
-    {
+    // An RPC's own path, in dialects that are not spoken: gRPC needs HTTP/2, a unary method is no stream.
+    for content_type in ["text/plain", "application/connect+thrift", "application/connect+json", "application/grpc"] {
         let call = gateway.request("POST", "/library.v1.Library/GetBook").header("content-type", content_type);
-        call.body("{}").await.status(415).reason("UNSUPPORTED_MEDIA_TYPE");
+        let reply = call.body("{}").await;
+        reply.status(415);
+        assert!(reply.headers["accept-post"].to_str().unwrap().starts_with("application/json, "));
+        assert!(reply.text().contains("invalid_argument"), "{}", reply.text());
     }
     gateway.request("POST", "/library.v1.Library/GetBook").await.status(404).reason("NO_ROUTE");
 }

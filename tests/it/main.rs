@@ -13,6 +13,7 @@ mod cli_check;
 mod cli_descriptors;
 mod cli_routes;
 mod cli_serve;
+mod compression;
 mod config_examples;
 mod conformance;
 #[cfg(feature = "demo")]
@@ -29,6 +30,7 @@ mod demo_rest;
 mod demo_system;
 #[cfg(feature = "demo")]
 mod demo_tickets;
+mod dialects;
 mod drain;
 mod errors_compile;
 mod errors_table;

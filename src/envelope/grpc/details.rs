@@ -10,16 +10,21 @@ use transom_transcode::status::{self, Status};
 
 use crate::error::{DOMAIN, Detail, Error};
 
-/// The header's value: the status in base64; `None` where it has no details.
-pub(super) fn encode(error: &Error) -> Option<HeaderValue> {
-    let status = match error {
+/// An error as `google.rpc.Status`: the upstream's own, or ours with its details.
+pub fn to_status(error: &Error) -> Cow<'_, Status> {
+    match error {
         Error::Upstream(status) => Cow::Borrowed(&**status),
         _ => Cow::Owned(Status {
             code: error.code(),
             message: error.message().into_owned(),
             details: error.details().map(any).collect(),
         }),
-    };
+    }
+}
+
+/// The header's value: the status in base64; `None` where it has no details.
+pub(super) fn encode(error: &Error) -> Option<HeaderValue> {
+    let status = to_status(error);
     if status.details.is_empty() {
         return None;
     }

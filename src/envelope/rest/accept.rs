@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
+use crate::envelope::head::thousandths;
+
 /// A server stream over HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -43,12 +45,6 @@ impl Form {
             Self::Events => "text/event-stream",
         })
     }
-}
-
-/// A quality of RFC 9110 §12.4.2, `0.5`, in thousandths; what is none counts as 1.
-fn thousandths(quality: &str) -> u16 {
-    let quality = quality.parse::<f32>().unwrap_or(1.0);
-    if (0.0..=1.0).contains(&quality) { (quality * 1000.0) as u16 } else { 1000 }
 }
 
 #[cfg(test)]

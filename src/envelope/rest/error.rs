@@ -19,6 +19,9 @@ pub fn error(error: &Error, schema: Option<&Schema>) -> Response<Body> {
     if let Error::MethodNotAllowed { allow } = error {
         headers.insert(header::ALLOW, allow.clone());
     }
+    if let Error::UnsupportedEncoding { supported } = error {
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(supported));
+    }
     if let Some(delay) = error.retry_after() {
         // Whole seconds, rounded up: coming earlier would be refused again.
         headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_millis().div_ceil(1000).max(1) as u64));

@@ -1,29 +1,21 @@
-//! How a REST request is read: what its head allows, then its body up to the limit.
+//! What a REST request's head allows of its body.
 
-use std::error::Error as _;
-use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
-
-use bytes::{Bytes, BytesMut};
-use http::header;
 use http::request::Parts;
 use http_body::Body;
 use transom_transcode::to_wire::Media;
 
 use super::Messages;
+use crate::envelope::coding::Coding;
 use crate::envelope::{content_type, essence};
 use crate::error::Error;
 
-/// Memory taken before a body's bytes are there, whatever its length says.
-const FIRST_CHUNK: usize = 64 * 1024;
-
-/// What the body is. Refuses by the head alone: a body that is too long, in another type, or in an encoding. A `raw` one
-/// may have any type: it is taken as it is.
-pub fn admit<'h, B: Body>(head: &'h Parts, body: &B, limit: usize, raw: bool) -> Result<Media<'h>, Error> {
+/// What the body is, and how it is compressed. Refuses by the head alone: a body that is too long, in another type, or
+/// compressed in a way that is not supported. A `raw` one may have any type: it is taken as it is.
+pub fn admit<'h, B: Body>(head: &'h Parts, body: &B, limit: usize, raw: bool) -> Result<(Media<'h>, Coding), Error> {
     let content_type = content_type(&head.headers);
     if body.is_end_stream() {
-        return Ok(if raw { Media::Raw(content_type.unwrap_or_default()) } else { Media::Json });
+        let media = if raw { Media::Raw(content_type.unwrap_or_default()) } else { Media::Json };
+        return Ok((media, Coding::Identity));
     }
     if body.size_hint().lower() > limit as u64 {
         return Err(Error::TooLarge { limit });
@@ -37,7 +29,7 @@ pub fn admit<'h, B: Body>(head: &'h Parts, body: &B, limit: usize, raw: bool) ->
             return Err(Error::UnsupportedMedia { message: message.into() });
         }
     };
-    refuse_encoding(head).map(|()| media)
+    Ok((media, Coding::of_body(&head.headers)?))
 }
 
 /// How a body is cut into messages of at most `limit` bytes each, and what they are.
@@ -47,7 +39,9 @@ pub fn admit_stream<'h, B: Body>(
     limit: usize,
     raw: bool,
 ) -> Result<(Messages, Media<'h>), Error> {
-    refuse_encoding(head)?;
+    if Coding::of_body(&head.headers)? != Coding::Identity {
+        return Err(Error::UnsupportedEncoding { supported: "identity" });
+    }
     let content_type = content_type(&head.headers);
     if raw {
         return Ok((Messages::pieces(), Media::Raw(content_type.unwrap_or_default())));
@@ -61,60 +55,6 @@ pub fn admit_stream<'h, B: Body>(
         let message = "send the messages as a JSON array, or a line each as application/x-ndjson";
         Err(Error::UnsupportedMedia { message: message.into() })
     }
-}
-
-fn refuse_encoding(head: &Parts) -> Result<(), Error> {
-    match head.headers.get(header::CONTENT_ENCODING) {
-        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
-            Err(Error::UnsupportedMedia { message: "send the body without Content-Encoding".into() })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The whole body, of at most `limit` bytes; without a copy where it comes in one piece.
-pub async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, Error>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let mut first = Bytes::new();
-    let mut all = BytesMut::new();
-    while !body.is_end_stream() {
-        let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else { break };
-        // Trailers mean nothing here.
-        let Ok(data) = frame.map_err(|error| broken(&*error.into()))?.into_data() else { continue };
-        if first.len() + all.len() + data.len() > limit {
-            return Err(Error::TooLarge { limit });
-        }
-        if first.is_empty() && all.is_empty() {
-            first = data;
-        } else {
-            if all.is_empty() {
-                let announced = usize::try_from(body.size_hint().lower()).unwrap_or(FIRST_CHUNK);
-                all.reserve(first.len() + data.len() + announced.min(FIRST_CHUNK));
-                all.extend_from_slice(&std::mem::take(&mut first));
-            }
-            all.extend_from_slice(&data);
-        }
-    }
-    Ok(if all.is_empty() { first } else { all.freeze() })
-}
-
-/// A body that ended early: the client left, or it sent what is no HTTP.
-fn broken(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
-    match error.downcast_ref::<hyper::Error>() {
-        Some(error) if error.is_parse() || error.is_body_write_aborted() || is_no_chunk(error) => {
-            Error::bad_request("the body's framing is broken")
-        }
-        _ => Error::ClientGone,
-    }
-}
-
-/// A chunk that HTTP/1.1 does not have: hyper tells it as an I/O error of these kinds.
-fn is_no_chunk(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
 /// Whether a content type is this one, and its charset, if it names one, is UTF-8.

@@ -276,6 +276,19 @@ impl Http2 {
     }
 }
 
+/// Sends on a new HTTP/1.1 connection; the answer is on its way when this returns.
+pub(super) async fn send_http1(address: SocketAddr, mut request: Request<AnyBody>) -> Pending {
+    request.headers_mut().entry("host").or_insert(address.to_string().parse().unwrap());
+    let mut sender = connect_http1(address).await.expect("a connection");
+    let response = sender.send_request(request);
+    Box::pin(async move {
+        let response = response.await;
+        // The connection lives as long as a sender.
+        drop(sender);
+        response
+    })
+}
+
 async fn connect_http1(address: SocketAddr) -> io::Result<http1::SendRequest<AnyBody>> {
     let io = TokioIo::new(soon("a connection", TcpStream::connect(address)).await?);
     let (sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;

@@ -6,12 +6,14 @@ pub(crate) mod gateway;
 
 pub(crate) mod grpc;
 pub(crate) mod process;
+pub(crate) mod heard;
 pub(crate) mod protos;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod reply;
 pub(crate) mod rules;
 pub(crate) mod saw;
+pub(crate) mod speak;
 pub(crate) mod upstream;
 
 use std::time::Duration;

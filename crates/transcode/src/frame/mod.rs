@@ -2,7 +2,9 @@
 //!
 //! Follows gRPC over HTTP/2: one byte that says whether the message is compressed, four bytes of length, big-endian.
 
+pub mod connect;
 pub mod timeout;
+pub mod web;
 
 use std::collections::VecDeque;
 use std::fmt;

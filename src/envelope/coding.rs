@@ -1,0 +1,146 @@
+//! Content codings: how bodies and single messages are compressed. RPC envelopes have gzip, HTTP also br and zstd.
+
+mod answer;
+mod encoder;
+
+use std::io::Read;
+
+use http::{HeaderMap, HeaderValue, header};
+
+use super::head::thousandths;
+use crate::error::Error;
+
+pub use answer::pack;
+pub use encoder::compress;
+
+/// What compression is worth it for, in bytes.
+pub const WORTH: usize = 1024;
+
+/// What is taken for single messages, as a header lists it.
+pub const OF_MESSAGES: &str = "gzip, identity";
+
+/// What is taken for HTTP bodies.
+pub const OF_BODIES: &str = "gzip, br, zstd, identity";
+
+/// zstd may ask for this much memory, 2^n bytes: what RFC 8878 §3.1.1.1.2 recommends.
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// Bytes that the brotli reader takes in at once.
+const BROTLI_BUFFER: usize = 4096;
+
+/// A content coding of RFC 9110 §8.4.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Coding {
+    /// None.
+    #[default]
+    Identity,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Coding {
+    /// Of a single message, as `grpc-encoding` and its like name it.
+    ///
+    /// # Errors
+    /// It is none of [`OF_MESSAGES`].
+    pub fn of_messages(name: Option<&HeaderValue>) -> Result<Self, Error> {
+        match name.map(|name| name.as_bytes().trim_ascii()) {
+            None | Some(b"" | b"identity") => Ok(Self::Identity),
+            Some(b"gzip") => Ok(Self::Gzip),
+            Some(_) => Err(Error::UnsupportedEncoding { supported: OF_MESSAGES }),
+        }
+    }
+
+    /// Of a request's body, by `Content-Encoding`.
+    ///
+    /// # Errors
+    /// It is none of [`OF_BODIES`], or several.
+    pub fn of_body(headers: &HeaderMap) -> Result<Self, Error> {
+        let unsupported = Error::UnsupportedEncoding { supported: OF_BODIES };
+        let mut names = headers.get_all(header::CONTENT_ENCODING).iter();
+        let Some(name) = names.next() else { return Ok(Self::Identity) };
+        match (name.to_str().ok().and_then(|name| Self::named(name.trim())), names.next()) {
+            (Some(coding), None) => Ok(coding),
+            _ => Err(unsupported),
+        }
+    }
+
+    /// Of single messages of an answer: gzip where the client's list has it.
+    pub fn for_messages(accepted: Option<&HeaderValue>) -> Self {
+        let listed = accepted
+            .is_some_and(|list| list.as_bytes().split(|&byte| byte == b',').any(|name| name.trim_ascii() == b"gzip"));
+        if listed { Self::Gzip } else { Self::Identity }
+    }
+
+    /// Of an answer's body, by `Accept-Encoding`: what the client likes best, and of what it likes alike zstd before br
+    /// before gzip, the order in which they cost less for what they save.
+    pub fn for_body(accepted: &HeaderValue) -> Self {
+        let mut best = (Self::Identity, 0_u16);
+        let Ok(list) = accepted.to_str() else { return Self::Identity };
+        for item in list.split(',') {
+            let mut parts = item.split(';').map(str::trim);
+            let Some(coding) = parts.next().and_then(Self::named) else { continue };
+            let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1000, thousandths);
+            if quality > best.1 || quality == best.1 && quality > 0 && coding as u8 > best.0 as u8 {
+                best = (coding, quality);
+            }
+        }
+        best.0
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let names = [
+            ("identity", Self::Identity),
+            ("gzip", Self::Gzip),
+            ("x-gzip", Self::Gzip),
+            ("br", Self::Brotli),
+            ("zstd", Self::Zstd),
+        ];
+        names.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, coding)| coding)
+    }
+
+    /// Its name in headers.
+    pub fn name(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+        })
+    }
+
+    /// What `bytes` say, up to `limit` bytes of it: a bomb is given up where it exceeds that.
+    ///
+    /// # Errors
+    /// They are not in this coding, or say more.
+    pub fn decode(self, bytes: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
+        let read = match self {
+            Self::Identity => bounded(bytes, limit),
+            Self::Gzip => bounded(flate2::read::MultiGzDecoder::new(bytes), limit),
+            Self::Brotli => bounded(brotli::Decompressor::new(bytes, BROTLI_BUFFER), limit),
+            Self::Zstd => zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut decoder| {
+                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+                bounded(decoder, limit)
+            }),
+        };
+        match read {
+            Ok(bytes) if bytes.len() > limit => Err(Error::TooLarge { limit }),
+            Ok(bytes) => Ok(bytes),
+            Err(_) => Err(Error::bad_request("the compressed data is broken")),
+        }
+    }
+}
+
+/// All of it, or one byte more than the limit.
+fn bounded(reader: impl Read, limit: usize) -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    reader.take(limit as u64 + 1).read_to_end(&mut out)?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests;

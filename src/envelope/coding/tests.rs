@@ -1,0 +1,64 @@
+use http::{HeaderMap, HeaderValue, header};
+
+use super::{Coding, compress};
+use crate::error::Error;
+
+const ALL: [Coding; 3] = [Coding::Gzip, Coding::Brotli, Coding::Zstd];
+
+#[test]
+fn what_is_compressed_comes_back() {
+    let text = "the quick brown fox ".repeat(200).into_bytes();
+    for coding in ALL {
+        let packed = compress(coding, &text).unwrap();
+        assert!(packed.len() < text.len() / 10, "{coding:?}: {}", packed.len());
+        assert_eq!(coding.decode(&packed, text.len()).unwrap(), text);
+        assert_eq!(compress(coding, b"short"), None);
+        assert!(matches!(coding.decode(b"not compressed at all", 100), Err(Error::BadRequest { .. })), "{coding:?}");
+        assert!(matches!(coding.decode(&packed[..packed.len() - 9], 1 << 20), Err(Error::BadRequest { .. })));
+    }
+}
+
+#[test]
+fn a_bomb_is_given_up_at_the_limit() {
+    let zeros = vec![0; 8 << 20];
+    for coding in ALL {
+        let bomb = compress(coding, &zeros).unwrap();
+        assert!(bomb.len() < 100_000, "{coding:?}: {}", bomb.len());
+        assert_eq!(coding.decode(&bomb, 1000), Err(Error::TooLarge { limit: 1000 }));
+    }
+}
+
+#[test]
+fn the_best_liked_coding_wins() {
+    for (accepted, coding) in [
+        ("", Coding::Identity),
+        ("gzip", Coding::Gzip),
+        ("deflate, compress", Coding::Identity),
+        ("gzip, deflate, br", Coding::Brotli),
+        ("gzip, deflate, br, zstd", Coding::Zstd),
+        ("GZIP;q=1.0, br;q=0.5", Coding::Gzip),
+        ("gzip;q=0, identity", Coding::Identity),
+        ("identity;q=1, gzip;q=0.5", Coding::Identity),
+        ("*", Coding::Identity),
+    ] {
+        assert_eq!(Coding::for_body(&HeaderValue::from_static(accepted)), coding, "{accepted}");
+    }
+    let list = HeaderValue::from_static("identity,deflate, gzip");
+    assert_eq!(Coding::for_messages(Some(&list)), Coding::Gzip);
+    assert_eq!(Coding::for_messages(None), Coding::Identity);
+}
+
+#[test]
+fn a_request_says_one_coding_that_is_known() {
+    let body = |sent: &[&'static str]| {
+        let encoding = |value: &&'static str| (header::CONTENT_ENCODING, HeaderValue::from_static(value));
+        Coding::of_body(&sent.iter().map(encoding).collect::<HeaderMap>()).ok()
+    };
+    assert_eq!(body(&[]), Some(Coding::Identity));
+    assert_eq!(body(&["br"]), Some(Coding::Brotli));
+    assert_eq!(body(&["deflate"]), None);
+    assert_eq!(body(&["gzip, br"]), None);
+    assert_eq!(body(&["gzip", "gzip"]), None);
+    assert_eq!(Coding::of_messages(Some(&HeaderValue::from_static("identity"))), Ok(Coding::Identity));
+    assert!(Coding::of_messages(Some(&HeaderValue::from_static("br"))).is_err());
+}

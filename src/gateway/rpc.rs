@@ -1,0 +1,92 @@
+//! Calls in an RPC's own envelopes, but for plain gRPC: those that stream, and Connect's unary ones, which are one message in
+//! and one out without frames.
+
+use std::error::Error as StdError;
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+use transom_transcode::to_wire::Input;
+
+use super::call::Call;
+use super::route::Binding;
+use super::stream::{Asking, stream};
+use super::translate::{frame, framed, print};
+use crate::body::Body;
+use crate::envelope::coding::Coding;
+use crate::envelope::{Codec, Dialect, connect, grpc, metadata};
+use crate::error::Error;
+use crate::upstream::Outgoing;
+
+/// The line from here on: what its envelope asks of the head, then one of the two ways.
+pub(super) async fn answer<B>(
+    call: &mut Call,
+    binding: &Binding,
+    head: &Parts,
+    mut outgoing: Outgoing,
+    body: B,
+) -> Result<Response<Body>, Error>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let (rpc, dialect) = (&binding.rpc, call.dialect);
+    let streams = rpc.client_streaming || rpc.server_streaming;
+    let (asked, accepted) = match dialect {
+        Dialect::Connect(_) | Dialect::ConnectGet(_) => {
+            connect::admit(dialect, &head.headers, connect::Kind { streams, no_side_effects: rpc.no_side_effects })?;
+            return unary(call, binding, head, outgoing, body).await;
+        }
+        Dialect::ConnectStream(_) => {
+            connect::admit(dialect, &head.headers, connect::Kind { streams, no_side_effects: rpc.no_side_effects })?;
+            connect::codings(&head.headers)?
+        }
+        Dialect::Rest | Dialect::Grpc(_) | Dialect::GrpcWeb { .. } | Dialect::Http => grpc::codings(&head.headers)?,
+    };
+    let answered = match dialect.is_opaque() {
+        // What crosses unread is compressed by who wrote it.
+        true => {
+            metadata::insert_codings(asked, accepted, &mut outgoing.headers);
+            Coding::Identity
+        }
+        false if rpc.settings.compress.value => accepted,
+        false => Coding::Identity,
+    };
+    let asking = Asking::stream(call, binding, asked, body);
+    stream(call, binding, binding.out.clone(), head, outgoing, (asking, answered)).await
+}
+
+/// One message: read, translate, send, translate back.
+async fn unary<B>(
+    call: &mut Call,
+    binding: &Binding,
+    head: &Parts,
+    outgoing: Outgoing,
+    body: B,
+) -> Result<Response<Body>, Error>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let (rpc, worker) = (&*binding.rpc, call.worker.clone());
+    let limit = rpc.settings.body.value;
+    let read = match call.dialect {
+        Dialect::ConnectGet(_) => connect::message_of_query(head, limit),
+        _ => {
+            let read = worker.pool.within(outgoing.deadline, connect::read(head, body, limit)).await;
+            read.unwrap_or(Err(Error::Deadline))
+        }
+    }?;
+    call.read(read.len());
+    let message = match call.dialect.codec() {
+        Codec::Json => frame(&worker, binding, &Input { body: &read, ..Input::default() })?,
+        Codec::Proto => framed(rpc, &read)?,
+    };
+    let reply = rpc.upstream.unary(&worker.pool, outgoing, message).await;
+    let reply = reply.map_err(|failure| call.failed(failure))?;
+    let message = match call.dialect.codec() {
+        Codec::Json => print(&worker, rpc, &binding.out, &reply.message)?.into(),
+        Codec::Proto => reply.message,
+    };
+    Ok(connect::reply(call.dialect, message, [&reply.headers, &reply.trailers]))
+}

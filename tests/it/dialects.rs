@@ -1,0 +1,385 @@
+//! What must hold in every dialect, written once and run over all of them, each over every version of HTTP that it has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use transom_transcode::frame::timeout;
+use transom_transcode::status::Code;
+
+use crate::support::gateway::{Running, gateway};
+use crate::support::reply::{fail, hang, ok, stream};
+use crate::support::speak::Speech;
+use crate::support::upstream::{self, Upstream};
+
+/// What calls ask for: the part of the message that may be in a path.
+const BOOK: &str = "shelves/1/books/7";
+
+/// An upstream whose answer is in what it is asked: `shelves/1/books/hang` hangs.
+async fn library() -> Upstream {
+    library_that_waits(&Arc::default()).await
+}
+
+/// The same; `shelves/reset` waits before it resets.
+async fn library_that_waits(notify: &Arc<Notify>) -> Upstream {
+    let notify = notify.clone();
+    upstream::grpc("library.v1.Library")
+        .unary("GetBook", |asked| match asked["name"].as_str().unwrap().rsplit('/').next().unwrap() {
+            "hang" => hang(),
+            "fail" => fail(Code::NotFound, "no such b\u{fc}cher 100%")
+                .trailer("x-hint", "elsewhere")
+                .trailer("grpc-status-details-bin", &details()),
+            _ => ok(json!({ "name": asked["name"], "title": "Dune" }))
+                .header("x-shelf", "7")
+                .header("data-bin", "AAEC")
+                .trailer("x-cost", "3"),
+        })
+        .unary("Echo", |book| ok(book.clone()))
+        .server_stream("WatchBooks", move |asked| match asked["parent"].as_str().unwrap() {
+            "shelves/hang" => stream([json!({ "title": "A" })]).then_hang(),
+            "shelves/fail" => fail(Code::NotFound, "no such b\u{fc}cher 100%").trailer("x-hint", "elsewhere"),
+            "shelves/break" => {
+                stream([json!({ "title": "A" })]).then_fail(Code::Aborted, "enough").trailer("x-hint", "no")
+            }
+            "shelves/reset" => stream([json!({ "title": "A" })]).then_wait(&notify).then_reset(),
+            "shelves/large" => stream((0..4).map(|_| json!({ "title": "x".repeat(1_000_000) }))),
+            _ => stream([json!({ "title": "A" }), json!({ "title": "B", "pages": "7" })])
+                .header("x-shelf", "7")
+                .trailer("x-cost", "3"),
+        })
+        .client_stream("ImportBooks", |books| match books.first().and_then(|book| book["name"].as_str()) {
+            Some("hang") => hang(),
+            Some("fail") => fail(Code::NotFound, "no such b\u{fc}cher 100%").trailer("x-hint", "elsewhere"),
+            _ => ok(json!({ "imported": books.len() })).trailer("x-cost", "3"),
+        })
+        .bidi("Discuss", |remark| vec![remark.clone(), remark.clone()])
+        .start()
+        .await
+}
+
+/// `google.rpc.Status { code: 5, message: "", details: [Any { GetBookRequest { name: "x" } }, Any { unknown }] }`
+fn details() -> String {
+    use base64::Engine as _;
+    use transom_transcode::status::{Detail, Status};
+    let detail = |type_url: &str, value: &'static [u8]| Detail {
+        type_url: type_url.to_owned(),
+        value: bytes::Bytes::from_static(value),
+    };
+    let status = Status {
+        code: Code::NotFound,
+        message: String::new(),
+        details: vec![
+            detail("type.googleapis.com/library.v1.GetBookRequest", b"\n\x01x"),
+            detail("type.example.com/acme.Unknown", b"\x08\x01"),
+        ],
+    };
+    base64::engine::general_purpose::STANDARD_NO_PAD.encode(status.to_bytes())
+}
+
+async fn start(library: &Upstream) -> Running {
+    gateway().descriptors("library").expose_all().upstream("library", library).start().await
+}
+
+/// The dialects of a kind of call, over each version of HTTP.
+fn all(speeches: &[Speech]) -> impl Iterator<Item = (Speech, u8)> {
+    speeches.iter().flat_map(|speech| speech.versions().iter().map(move |version| (*speech, *version)))
+}
+
+fn book(name: &str) -> Value {
+    json!({ "name": format!("shelves/1/books/{name}") })
+}
+
+fn shelf(name: &str) -> Value {
+    json!({ "parent": format!("shelves/{name}") })
+}
+
+#[tokio::test]
+async fn unary_with_metadata_both_ways() {
+    let library = library().await;
+    let gateway = start(&library).await;
+    for (times, (speech, version)) in all(&Speech::UNARY).enumerate() {
+        println!("{speech:?} over HTTP/{version}");
+        let call = speech.call(version, "GetBook").header("authorization", "Bearer t").header("x-custom", "kept");
+        let call = call.header("data-bin", "AAEC").header("x-user-id", "mallory").header("cookie", "a=b");
+
+        let reply = call.send(&gateway, &[json!({ "name": BOOK })]).await;
+
+        reply.ok(&[json!({ "name": BOOK, "title": "Dune" })]);
+        assert_eq!(reply.headers["x-shelf"], "7");
+        assert_eq!(reply.headers["data-bin"], "AAEC");
+        assert!(reply.headers.contains_key("x-request-id"));
+        let saw = library.saw("GetBook");
+        saw.times(times + 1).message(&json!({ "name": BOOK })).header("authorization", "Bearer t");
+        saw.no_header("x-user-id").no_header("cookie").no_header("connect-protocol-version");
+        saw.header("content-type", "application/grpc").header("te", "trailers");
+        if speech.is_rpc() {
+            assert_eq!(reply.trailers["x-cost"], "3");
+            saw.header("x-custom", "kept").header("data-bin", "AAEC");
+        } else {
+            saw.no_header("x-custom");
+        }
+    }
+    let names: Vec<_> = all(&Speech::UNARY).map(|(speech, _)| speech.name()).collect();
+    let lines = gateway.log().await;
+    assert_eq!(lines.iter().map(|line| line["dialect"].as_str().unwrap()).collect::<Vec<_>>(), names);
+}
+
+#[tokio::test]
+async fn server_streams_with_metadata_both_ways() {
+    let library = library().await;
+    let gateway = start(&library).await;
+    for (times, (speech, version)) in all(&Speech::SERVER_STREAM).enumerate() {
+        println!("{speech:?} over HTTP/{version}");
+        let reply = speech.call(version, "WatchBooks").header("x-custom", "kept").send(&gateway, &[shelf("1")]).await;
+
+        reply.ok(&[json!({ "title": "A" }), json!({ "title": "B", "pages": "7" })]);
+        assert_eq!(reply.headers["x-shelf"], "7");
+        let saw = library.saw("WatchBooks");
+        saw.times(times + 1).message(&shelf("1"));
+        if speech.is_rpc() {
+            assert_eq!(reply.trailers["x-cost"], "3");
+            saw.header("x-custom", "kept");
+        }
+    }
+    assert!(gateway.log().await.iter().all(|line| line["code"] == "OK"));
+}
+
+#[tokio::test]
+async fn client_and_bidirectional_streams() {
+    let library = library().await;
+    let gateway = start(&library).await;
+    for (speech, version) in all(&Speech::CLIENT_STREAM) {
+        println!("{speech:?} over HTTP/{version}");
+        let books = [json!({ "title": "A" }), json!({ "title": "B" }), json!({})];
+        let reply = speech.call(version, "ImportBooks").send(&gateway, &books).await;
+        reply.ok(&[json!({ "imported": 3 })]);
+        assert_eq!(reply.trailers["x-cost"], "3");
+        library.saw("ImportBooks").messages(&books);
+
+        let mut discussion = speech.call(version, "Discuss").open(&gateway, None).await;
+        for text in ["one", "two"] {
+            discussion.send(&json!({ "text": text }));
+            if version == 2 {
+                // Each answer comes before the next remark is sent.
+                assert_eq!(discussion.next().await, Some(json!({ "text": text })));
+                assert_eq!(discussion.next().await, Some(json!({ "text": text })));
+            }
+        }
+        discussion.close();
+        let outcome = discussion.outcome().await;
+        outcome.failed(Code::Ok);
+        assert_eq!(outcome.messages.len(), if version == 2 { 0 } else { 4 });
+        library.saw("Discuss").messages(&[json!({ "text": "one" }), json!({ "text": "two" })]);
+    }
+}
+
+#[tokio::test]
+async fn an_error_before_the_head_keeps_its_details_and_metadata() {
+    let library = library().await;
+    let gateway = start(&library).await;
+    for (speech, version) in all(&Speech::UNARY) {
+        println!("{speech:?} over HTTP/{version}");
+        let reply = speech.call(version, "GetBook").send(&gateway, &[book("fail")]).await;
+        reply.failed(Code::NotFound);
+        assert_eq!(reply.message, "no such b\u{fc}cher 100%");
+        assert_eq!(reply.details, ["library.v1.GetBookRequest", "acme.Unknown"]);
+        let whole = matches!(speech.name(), "rest" | "connect");
+        assert_eq!(reply.http, if whole { 404 } else { 200 });
+        let hint = reply.trailers.get("x-hint").or(reply.headers.get("x-hint"));
+        assert_eq!(hint.unwrap(), "elsewhere");
+    }
+    for (speech, version) in all(&Speech::SERVER_STREAM) {
+        println!("{speech:?} over HTTP/{version}");
+        let reply = speech.call(version, "WatchBooks").send(&gateway, &[shelf("fail")]).await;
+        reply.failed(Code::NotFound);
+        assert_eq!(reply.http, if speech.is_rpc() { 200 } else { 404 });
+        assert_eq!(reply.trailers.get("x-hint").or(reply.headers.get("x-hint")).unwrap(), "elsewhere");
+    }
+    for (speech, version) in all(&Speech::CLIENT_STREAM) {
+        println!("{speech:?} over HTTP/{version}");
+        let reply = speech.call(version, "ImportBooks").send(&gateway, &[json!({ "name": "fail" })]).await;
+        reply.failed(Code::NotFound);
+        assert_eq!(reply.message, "no such b\u{fc}cher 100%");
+        assert_eq!(reply.trailers["x-hint"], "elsewhere");
+    }
+}
+
+#[tokio::test]
+async fn an_error_mid_stream_never_looks_complete() {
+    let notify = Arc::default();
+    let library = library_that_waits(&notify).await;
+    let gateway = start(&library).await;
+    let mut told = Vec::new();
+    for (speech, version) in all(&Speech::SERVER_STREAM) {
+        for (how, code, reason) in
+            [("break", Code::Aborted, None), ("reset", Code::Unavailable, Some("UPSTREAM_RESET"))]
+        {
+            println!("{speech:?} over HTTP/{version}: {how}");
+            let mut call = speech.call(version, "WatchBooks").open(&gateway, Some(&shelf(how))).await;
+            call.send(&shelf(how));
+            call.close();
+            call.head().await;
+            if speech != Speech::Rest {
+                assert_eq!(call.next().await, Some(json!({ "title": "A" })));
+            }
+            if how == "reset" {
+                notify.notify_one();
+            }
+            if speech == Speech::Rest {
+                // An array is broken off, and says no more than that.
+                let reply = call.outcome().await;
+                assert_eq!((reply.http, reply.code), (200, None), "{reply:?}");
+            } else {
+                let reply = call.outcome().await;
+                reply.failed(code);
+                assert_eq!(reply.http, 200);
+                if speech.is_rpc() && how == "break" {
+                    assert_eq!(reply.message, "enough");
+                    assert_eq!(reply.trailers["x-hint"], "no");
+                }
+            }
+            told.push((json!(code.name()), json!(reason)));
+        }
+    }
+    let lines = gateway.log().await;
+    assert_eq!(lines.iter().map(|line| (line["code"].clone(), line["reason"].clone())).collect::<Vec<_>>(), told);
+}
+
+#[tokio::test]
+async fn a_deadline_reaches_the_upstream_and_ends_the_call() {
+    let library = library().await;
+    let gateway = start(&library).await;
+    for (times, (speech, version)) in all(&Speech::UNARY).enumerate() {
+        println!("{speech:?} over HTTP/{version}");
+        let (name, value) = speech.timeout(60);
+        let reply = speech.call(version, "GetBook").header(name, &value).send(&gateway, &[book("hang")]).await;
+        reply.failed(Code::DeadlineExceeded);
+        library.cancelled("GetBook", times + 1).await;
+        let sent = library.saw("GetBook").last().headers["grpc-timeout"].to_str().unwrap().to_owned();
+        assert!(timeout::parse(&sent).unwrap() <= Duration::from_millis(61), "{sent}");
+    }
+    for (times, (speech, version)) in all(&Speech::SERVER_STREAM).enumerate() {
+        println!("{speech:?} over HTTP/{version}");
+        let (name, value) = speech.timeout(60);
+        let call = speech.call(version, "WatchBooks").header(name, &value);
+        let mut call = call.open(&gateway, Some(&shelf("hang"))).await;
+        call.send(&shelf("hang"));
+        call.close();
+        let reply = call.outcome().await;
+        match speech {
+            Speech::Rest => assert_eq!(reply.code, None),
+            _ => drop(reply.failed(Code::DeadlineExceeded)),
+        }
+        library.cancelled("WatchBooks", times + 1).await;
+    }
+    for (times, (speech, version)) in all(&Speech::CLIENT_STREAM).enumerate() {
+        println!("{speech:?} over HTTP/{version}");
+        let (name, value) = speech.timeout(60);
+        let call = speech.call(version, "ImportBooks").header(name, &value);
+        call.send(&gateway, &[json!({ "name": "hang" })]).await.failed(Code::DeadlineExceeded);
+        library.cancelled("ImportBooks", times + 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_cancels_its_call_at_once() {
+    let library = library().await;
+    let gateway = start(&library).await;
+    for (times, (speech, version)) in all(&Speech::UNARY).enumerate() {
+        println!("{speech:?} over HTTP/{version}");
+        let mut call = speech.call(version, "GetBook").open(&gateway, Some(&book("hang"))).await;
+        call.send(&book("hang"));
+        call.close();
+        // What is not asked for is not sent.
+        let mut head = Box::pin(call.head());
+        tokio::select! {
+            _ = &mut head => panic!("it hangs"),
+            () = library.called("GetBook", times + 1) => {}
+        }
+        drop(head);
+        drop(call);
+        library.cancelled("GetBook", times + 1).await;
+    }
+    for line in gateway.logged(all(&Speech::UNARY).count()).await {
+        assert_eq!((&line["code"], &line["reason"]), (&json!("CANCELLED"), &json!("CLIENT_GONE")), "{line}");
+    }
+    for (times, (speech, version)) in all(&Speech::SERVER_STREAM).enumerate() {
+        println!("{speech:?} over HTTP/{version}");
+        let mut call = speech.call(version, "WatchBooks").open(&gateway, Some(&shelf("hang"))).await;
+        call.send(&shelf("hang"));
+        call.close();
+        call.head().await;
+        drop(call);
+        library.cancelled("WatchBooks", times + 1).await;
+    }
+    for (times, (speech, version)) in all(&Speech::CLIENT_STREAM).filter(|(_, version)| *version == 2).enumerate() {
+        println!("{speech:?} over HTTP/{version}");
+        let mut call = speech.call(version, "Discuss").open(&gateway, None).await;
+        call.send(&json!({ "text": "one" }));
+        assert_eq!(call.next().await, Some(json!({ "text": "one" })));
+        drop(call);
+        library.cancelled("Discuss", times + 1).await;
+    }
+}
+
+#[tokio::test]
+async fn large_messages_pass_and_too_large_ones_are_refused() {
+    let library = library().await;
+    let limits = "limits: { send: 1MiB, receive: 1MiB }";
+    let gateway =
+        gateway().descriptors("library").expose_all().upstream_with("library", &[&library], limits).start().await;
+    for (speech, version) in all(&Speech::UNARY) {
+        if matches!(speech, Speech::ConnectGet | Speech::ConnectGetJson) {
+            continue;
+        }
+        println!("{speech:?} over HTTP/{version}");
+        let large = json!({ "title": "x".repeat(1_000_000) });
+        speech.call(version, "Echo").send(&gateway, std::slice::from_ref(&large)).await.ok(&[large]);
+        if version == 1 {
+            // The answer comes before the request has gone: HTTP/1.1 clients see a closed connection.
+            continue;
+        }
+        let too_large = json!({ "title": "x".repeat(1_100_000) });
+        let reply = speech.call(version, "Echo").send(&gateway, &[too_large]).await;
+        reply.failed(Code::ResourceExhausted);
+        assert!(reply.message.contains("1048576"), "{}", reply.message);
+    }
+    for (speech, version) in all(&Speech::SERVER_STREAM) {
+        println!("{speech:?} over HTTP/{version}");
+        let reply = speech.call(version, "WatchBooks").send(&gateway, &[shelf("large")]).await;
+        reply.failed(Code::Ok);
+        assert_eq!(reply.messages.len(), 4);
+        assert!(reply.messages.iter().all(|book| book["title"].as_str().unwrap().len() == 1_000_000));
+    }
+}
+
+#[tokio::test]
+async fn bad_input_gets_each_dialects_own_error() {
+    let library = library().await;
+    let gateway = start(&library).await;
+    for (speech, version) in all(&Speech::CLIENT_STREAM) {
+        println!("{speech:?} over HTTP/{version}");
+        // A prefix that is none, one that promises too much, a message cut short.
+        for (bytes, code) in [
+            (&[7, 0, 0, 0, 0][..], Code::InvalidArgument),
+            (&[0, 0xff, 0xff, 0xff, 0xff], Code::ResourceExhausted),
+            (&[1, 0, 0, 0, 1, b'x'], Code::InvalidArgument),
+        ] {
+            if bytes[0] == 1 && matches!(speech, Speech::Grpc | Speech::Web | Speech::WebText | Speech::ConnectStream) {
+                // Compressed or not is the upstream's to say.
+                continue;
+            }
+            let mut call = speech.call(version, "Discuss").open(&gateway, None).await;
+            call.send_bytes(bytes::Bytes::from_static(bytes));
+            call.close();
+            call.outcome().await.failed(code);
+        }
+    }
+    for (speech, version) in all(&Speech::CLIENT_STREAM).chain(all(&Speech::UNARY)) {
+        let stream = Speech::CLIENT_STREAM.contains(&speech);
+        let (method, message) = if stream { ("Discuss", json!({})) } else { ("GetBook", book("7")) };
+        let call = speech.call(version, method).header("grpc-timeout", "soon").header("connect-timeout-ms", "soon");
+        call.send(&gateway, &[message]).await.failed(Code::InvalidArgument);
+    }
+}
