@@ -1,6 +1,7 @@
 //! One client's connection, from its first byte to its close.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +23,7 @@ use super::activity::{Activity, Finding, Tracked, Watch};
 use super::limits::Limits;
 use super::phase::{Phase, Phases, reached};
 use super::preface::{self, Rewound};
+use super::seldom::Seldom;
 use crate::gateway::{Peer, State};
 use crate::gather::Gather;
 use crate::telemetry::Protocol;
@@ -176,11 +178,25 @@ async fn drive<C: Graceful>(mut connection: Pin<&mut C>, mut watch: Watch, activ
     let mut look = pin!(sleep(watch.every));
     let mut phase = Phase::Serving;
     let mut closing = false;
+    let mut seldom = Seldom::new();
     loop {
-        tokio::select! {
-            biased;
-            _ = connection.as_mut() => return,
-            () = reached(&mut phases, next(phase)) => {
+        let happened = {
+            seldom.begin();
+            let mut beside = pin!(async {
+                tokio::select! {
+                    () = reached(&mut phases, next(phase)) => Beside::Phase,
+                    () = look.as_mut() => Beside::Look,
+                }
+            });
+            poll_fn(|cx| match connection.as_mut().poll(cx) {
+                Poll::Ready(_) => Poll::Ready(None),
+                Poll::Pending => seldom.poll(cx, beside.as_mut()).map(Some),
+            })
+            .await
+        };
+        match happened {
+            None => return,
+            Some(Beside::Phase) => {
                 phase = *phases.borrow_and_update();
                 match phase {
                     Phase::Serving => {}
@@ -193,7 +209,7 @@ async fn drive<C: Graceful>(mut connection: Pin<&mut C>, mut watch: Watch, activ
                     Phase::Gone => return,
                 }
             }
-            () = look.as_mut() => {
+            Some(Beside::Look) => {
                 match watch.look(activity) {
                     Finding::SlowHead => return,
                     // It was told to end, and nothing has moved since: its client does not read.
@@ -209,6 +225,14 @@ async fn drive<C: Graceful>(mut connection: Pin<&mut C>, mut watch: Watch, activ
             }
         }
     }
+}
+
+/// What a connection waits for beside its client.
+enum Beside {
+    /// The server's next phase.
+    Phase,
+    /// The time to look at what it does.
+    Look,
 }
 
 fn next(phase: Phase) -> Phase {

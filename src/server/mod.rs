@@ -6,6 +6,7 @@
 //! phase       serving → draining → closing → gone
 //! preface     HTTP/1.1 or HTTP/2, by the first bytes
 //! activity    what a connection is doing; when it is idle
+//! seldom      waits beside a connection without being polled with it
 //! connection  one connection from its first byte to its close
 //! worker      one thread with its listener and connections
 //! run         all of it, from start to drain
@@ -18,6 +19,7 @@ mod listen;
 mod phase;
 mod preface;
 mod run;
+mod seldom;
 mod worker;
 
 pub use limits::Limits;

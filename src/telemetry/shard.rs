@@ -1,7 +1,8 @@
 //! Counters without contention: each worker adds to its own shard, and a scrape sums them.
 //!
-//! One cell that all cores add to costs a cache miss per core and call (50–100 ns each on a busy machine), and a call
-//! touches about eight. A shard's cells stay in its core's cache: an uncontended relaxed add is about 5 ns.
+//! A cell that all cores add to travels between their caches. Two threads that do nothing but add to the eight that a call
+//! touches pay 349 ns a call, with a shard each 42 ns (AMD EPYC, 2026-11-22). With a call's other work in between, two cores
+//! show no difference: shards are for machines with many.
 
 use std::cell::Cell;
 use std::num::NonZero;
