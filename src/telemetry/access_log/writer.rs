@@ -13,8 +13,10 @@ use super::{Format, LogBuffer};
 
 /// A buffer that is not full waits at most this long.
 const TICK: Duration = Duration::from_millis(500);
-/// Bytes that wait for the writer.
+/// Bytes that wait for the writer at most.
 const LONGEST_QUEUE: usize = 1024 * 1024;
+/// Bytes for which the writer is woken before its tick. To switch to it and back costs as much as two calls.
+const WORTH_WAKING: usize = LONGEST_QUEUE / 8;
 /// A flush gives up on a writer that is stuck.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -84,6 +86,7 @@ pub struct Lines(Arc<Queue>);
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         self.0.push(Batch { bytes: line.to_vec(), lines: 1 });
+        self.0.hurry();
         Ok(line.len())
     }
 
@@ -114,19 +117,38 @@ struct State {
     /// Their bytes.
     waiting: usize,
     buffers: Vec<Weak<Mutex<Batch>>>,
+    /// What waits is not to wait for more.
+    hurry: bool,
     flushes_wanted: u64,
     flushes_done: u64,
     closed: bool,
 }
 
+impl State {
+    /// The writer has nothing to do before its tick.
+    fn rests(&self) -> bool {
+        self.waiting < WORTH_WAKING && !self.hurry && !self.closed && self.flushes_wanted == self.flushes_done
+    }
+}
+
 impl Queue {
+    /// Wakes the writer for what there is.
+    fn hurry(&self) {
+        self.state.lock().hurry = true;
+        self.wake.notify_one();
+    }
+
     /// Takes a full buffer, or counts its lines as lost.
     pub(super) fn push(&self, mut batch: Batch) {
         let mut state = self.state.lock();
         if state.waiting + batch.bytes.len() <= LONGEST_QUEUE {
             state.waiting += batch.bytes.len();
             state.full.push_back(batch);
-            self.wake.notify_one();
+            if !state.rests() {
+                // The writer would wait for the lock if it were still held.
+                drop(state);
+                self.wake.notify_one();
+            }
         } else {
             self.lost.fetch_add(batch.lines, Ordering::Relaxed);
             batch.lines = 0;
@@ -137,15 +159,14 @@ impl Queue {
         let mut fetched = Instant::now();
         loop {
             let mut state = self.state.lock();
-            let rests =
-                |state: &State| state.full.is_empty() && !state.closed && state.flushes_wanted == state.flushes_done;
-            if rests(&state) {
+            if state.rests() {
                 self.wake.wait_for(&mut state, TICK);
             }
             let closed = state.closed;
             let flush = state.flushes_wanted;
             let mut batches = std::mem::take(&mut state.full);
             state.waiting = 0;
+            state.hurry = false;
             // Workers lock their buffer first and the queue second; so the queue is let go of before a buffer is locked.
             let fetch = closed || flush != state.flushes_done || fetched.elapsed() >= TICK;
             let buffers = if fetch { state.buffers.clone() } else { Vec::new() };
