@@ -12,6 +12,7 @@ use transom_transcode::status::Code;
 use super::route::{Action, Route, Rpc};
 use super::worker::{Peer, Worker};
 use crate::body::{Body, End, Guard};
+use crate::envelope::stream::Stop;
 use crate::envelope::{Dialect, coding, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
 use crate::telemetry::{Entry, RequestId};
@@ -37,8 +38,10 @@ pub struct Call {
     uri: Uri,
     bytes_in: u64,
     bytes_out: u64,
+    /// What is known of its request where that is a stream.
+    stop: Option<Stop>,
     outcome: Option<Outcome>,
-    /// What is said of a failure in the log alone.
+    /// Where it was answered, or tried last: for the log alone, like the cause of a failure.
     endpoint: Option<Arc<str>>,
     cause: Option<Cow<'static, str>>,
     /// The upstream's metadata beside an error of its own.
@@ -71,6 +74,7 @@ impl Call {
             uri: head.uri.clone(),
             bytes_in: 0,
             bytes_out: 0,
+            stop: None,
             outcome: None,
             endpoint: None,
             cause: None,
@@ -88,6 +92,16 @@ impl Call {
     /// So many bytes of the request's body were read.
     pub(super) fn read(&mut self, bytes: usize) {
         self.bytes_in += bytes as u64;
+    }
+
+    /// What the call's parts will know of its request's stream.
+    pub(super) fn stop(&mut self) -> Stop {
+        self.stop.get_or_insert_default().clone()
+    }
+
+    /// An endpoint has answered.
+    pub(super) fn answered(&mut self, endpoint: Arc<str>) {
+        self.endpoint = Some(endpoint);
     }
 
     /// A call to the upstream failed: what is for the log stays here, the error is for the client.
@@ -207,7 +221,7 @@ impl Drop for Call {
             status: outcome.status,
             code: outcome.code,
             elapsed,
-            bytes_in: self.bytes_in,
+            bytes_in: self.stop.as_ref().map_or(self.bytes_in, Stop::bytes),
             bytes_out: self.bytes_out,
             endpoint: self.endpoint.as_deref(),
             reason: outcome.reason,

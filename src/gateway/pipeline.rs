@@ -23,7 +23,7 @@ use super::worker::{Peer, Worker};
 use crate::body::Body;
 use crate::envelope::coding::Coding;
 use crate::envelope::head::Known;
-use crate::envelope::stream::{Stop, opaque};
+use crate::envelope::stream::opaque;
 use crate::envelope::{Codec, Dialect, content_type, grpc, metadata, origin, rest, whole};
 use crate::error::Error;
 use crate::upstream::Outgoing;
@@ -100,10 +100,11 @@ impl Gateway {
         // Admit, by the head alone.
         let outgoing = admit(call, peer, rpc, head, &known, host)?;
         if call.dialect == Dialect::Grpc(Codec::Proto) {
-            let stop = Stop::default();
+            let stop = call.stop();
             let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
             let reply = rpc.upstream.stream(&call.worker.pool, outgoing, body).await;
             let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
+            call.answered(reply.endpoint);
             let frames = opaque::Frames::new(reply.body, rpc.receive, stop, grpc::Frames::plain());
             return Ok(grpc::reply(reply.headers, Codec::Proto, None, Body::streamed(frames)));
         }
@@ -140,6 +141,7 @@ impl Gateway {
         }
         let reply = rpc.upstream.unary(&call.worker.pool, outgoing, message).await;
         let reply = reply.map_err(|failure| call.failed(failure))?;
+        call.answered(reply.endpoint);
 
         // Translate back.
         let content = answer(&call.worker, rpc, &out, &reply.message)?;

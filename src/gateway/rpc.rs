@@ -84,6 +84,7 @@ where
     };
     let reply = rpc.upstream.unary(&worker.pool, outgoing, message).await;
     let reply = reply.map_err(|failure| call.failed(failure))?;
+    call.answered(reply.endpoint);
     let message = match call.dialect.codec() {
         Codec::Json => print(&worker, rpc, &binding.out, &reply.message)?.into(),
         Codec::Proto => reply.message,

@@ -36,11 +36,11 @@ pub(super) enum Asking {
 
 impl Asking {
     /// The client's messages, in an envelope that streams.
-    pub(super) fn stream<B>(call: &Call, binding: &Binding, coding: Coding, body: B) -> Self
+    pub(super) fn stream<B>(call: &mut Call, binding: &Binding, coding: Coding, body: B) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let stop = Stop::default();
+        let stop = call.stop();
         match call.dialect {
             Dialect::GrpcWeb { text: true, .. } => {
                 let body = Text::new(body, stop.clone());
@@ -51,7 +51,7 @@ impl Asking {
     }
 
     /// The messages of a body whose frames are gRPC's.
-    fn framed<B>(call: &Call, binding: &Binding, coding: Coding, body: B, stop: Stop) -> Self
+    fn framed<B>(call: &mut Call, binding: &Binding, coding: Coding, body: B, stop: Stop) -> Self
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
@@ -66,7 +66,7 @@ impl Asking {
 
     /// The messages of a REST body; what path and query say goes with the first.
     pub(super) fn messages<B>(
-        call: &Call,
+        call: &mut Call,
         binding: &Binding,
         head: &Parts,
         captured: &[&str],
@@ -85,7 +85,7 @@ impl Asking {
                 Media::Json | Media::Form => None,
             },
         };
-        let (stop, codec) = (Stop::default(), ToWire::with(&call.worker, binding, beside));
+        let (stop, codec) = (call.stop(), ToWire::with(&call.worker, binding, beside));
         Ok(Self::Stream(Box::pin(Requests::new(body, reader, codec, stop.clone())), stop))
     }
 }
@@ -104,6 +104,7 @@ pub(super) async fn client_stream(
         Asking::Stream(body, stop) => (rpc.upstream.client_stream(&worker.pool, outgoing, body).await, stop),
     };
     let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
+    call.answered(reply.endpoint);
     let content = answer(&worker, rpc, &out, &reply.message)?;
     Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
 }
@@ -123,6 +124,7 @@ pub(super) async fn stream(
         Asking::Stream(body, stop) => (upstream.stream(&worker.pool, outgoing, body).await, stop),
     };
     let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
+    call.answered(reply.endpoint);
     let (codec, limit) = (call.dialect.codec(), binding.rpc.receive);
     let heartbeat = worker.heartbeat;
     let answer = Answer { codec: FromWire::new(&worker, &binding.rpc, out, codec), upstream: reply.body, limit, stop };

@@ -23,6 +23,11 @@ impl Attempt {
         &self.connection
     }
 
+    /// Where it goes.
+    pub(super) fn endpoint(&self) -> &Arc<str> {
+        &self.connection.slot.endpoint.label
+    }
+
     pub(super) fn ended(&mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
@@ -30,7 +35,7 @@ impl Attempt {
     /// The failure, with the endpoint's name on it.
     pub(super) fn failed(&mut self, failure: Failure) -> Failure {
         self.outcome = outcome(&failure.kind);
-        failure.at(&self.connection.slot.endpoint.label)
+        failure.at(self.endpoint())
     }
 }
 

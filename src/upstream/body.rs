@@ -1,6 +1,7 @@
 //! Reply body: a streaming reply's frames as they come, and everything that its call still holds.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -51,6 +52,11 @@ impl Drop for Sending {
 impl ReplyBody {
     pub(super) fn new(exchange: Exchange, timer: Timer, attempt: Attempt, permit: Permit) -> Self {
         Self { state: State::Data, exchange, timer, attempt, sending: None, _permit: permit }
+    }
+
+    /// Who answers.
+    pub(super) fn endpoint(&self) -> &Arc<str> {
+        self.attempt.endpoint()
     }
 
     /// The reply is a status of OK alone.

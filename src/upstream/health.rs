@@ -90,7 +90,8 @@ impl Group {
         let mut outgoing = Outgoing { uri, headers: HeaderMap::new(), deadline };
         let mut exchange = outgoing.open(lease)?;
         exchange.send_whole(framed(&HealthCheckRequest { service: check.service.clone() }));
-        let reply = reply::unary(&mut exchange, |_, _| std::task::Poll::Pending, &mut timer, REPLY).await?;
+        let reply =
+            reply::unary(&endpoint.label, &mut exchange, |_, _| std::task::Poll::Pending, &mut timer, REPLY).await?;
         let reply = HealthCheckResponse::decode(reply.message)
             .map_err(|_| Failure::protocol("the health reply is no HealthCheckResponse"))?;
         Ok(reply.status == SERVING)

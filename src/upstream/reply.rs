@@ -1,6 +1,7 @@
 //! Reply: what gRPC says in an HTTP/2 response: content type, status, the message.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -20,6 +21,8 @@ const PREFIX: usize = 5;
 /// A unary call's reply; its status was OK.
 #[derive(Debug)]
 pub struct Unary {
+    /// Who answered.
+    pub endpoint: Arc<str>,
     /// Metadata before the message.
     pub headers: HeaderMap,
     /// The message, without its prefix.
@@ -28,8 +31,9 @@ pub struct Unary {
     pub trailers: HeaderMap,
 }
 
-/// Reads a unary reply to its end, and lets `send` send what there is of the request meanwhile.
+/// Reads a unary reply of `endpoint` to its end, and lets `send` send what there is of the request meanwhile.
 pub(super) async fn unary(
+    endpoint: &Arc<str>,
     exchange: &mut Exchange,
     mut send: impl FnMut(&mut Context<'_>, &mut Exchange) -> Poll<Result<(), Failure>>,
     timer: &mut Timer,
@@ -52,7 +56,9 @@ pub(super) async fn unary(
         return Err(Failure::protocol("the reply ended without trailers"));
     };
     match take_status(&mut trailers) {
-        Some(Status { code: Code::Ok, .. }) => Ok(Unary { headers, message: message.finish()?, trailers }),
+        Some(Status { code: Code::Ok, .. }) => {
+            Ok(Unary { endpoint: Arc::clone(endpoint), headers, message: message.finish()?, trailers })
+        }
         Some(status) => Err(refusal(status, headers, trailers)),
         None => Err(Failure::protocol("trailers without grpc-status")),
     }

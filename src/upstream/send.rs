@@ -1,6 +1,7 @@
 //! Send: the loop around a call's attempts.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 /// A streaming call's reply, from its head on.
 pub struct Streaming {
+    /// Who answered.
+    pub endpoint: Arc<str>,
     /// Metadata before the messages.
     pub headers: HeaderMap,
     /// The messages in their frames, and the trailers.
@@ -47,7 +50,8 @@ impl Upstream {
         loop {
             let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
             exchange.send_whole(message.clone());
-            match reply::unary(&mut exchange, nothing, &mut timer, self.config.limits.receive).await {
+            match reply::unary(attempt.endpoint(), &mut exchange, nothing, &mut timer, self.config.limits.receive).await
+            {
                 Ok(reply) => {
                     attempt.ended(Outcome::Ok);
                     return Ok(reply);
@@ -69,7 +73,7 @@ impl Upstream {
         loop {
             let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
             let send = |cx: &mut Context<'_>, exchange: &mut Exchange| pump.poll(cx, exchange);
-            match reply::unary(&mut exchange, send, &mut timer, self.config.limits.receive).await {
+            match reply::unary(attempt.endpoint(), &mut exchange, send, &mut timer, self.config.limits.receive).await {
                 Ok(reply) => {
                     attempt.ended(Outcome::Ok);
                     return Ok(reply);
@@ -180,12 +184,13 @@ where
 }
 
 fn streaming(head: Head, body: ReplyBody) -> Streaming {
+    let endpoint = Arc::clone(body.endpoint());
     match head {
         Head::Ended(mut headers) => {
             headers.remove(CONTENT_TYPE);
-            Streaming { headers: HeaderMap::new(), body: body.ended(headers) }
+            Streaming { endpoint, headers: HeaderMap::new(), body: body.ended(headers) }
         }
-        Head::Open(headers) => Streaming { headers, body },
+        Head::Open(headers) => Streaming { endpoint, headers, body },
     }
 }
 

@@ -89,7 +89,8 @@ async fn one_line_per_call() {
     let library = library().await;
     let gateway = behind(&library).await;
     gateway.get("/v1/shelves/1/books/7?$alt=json&$token=secret").header("x-request-id", "first").await.status(200);
-    gateway.grpc("library.v1.Library/DeleteBook").header("x-request-id", "second").send(&[json!({})]).await;
+    let named = json!({ "name": "x" });
+    gateway.grpc("library.v1.Library/DeleteBook").header("x-request-id", "second").send(&[named]).await;
     gateway.get("/no%20such%22%0apath").header("x-request-id", "third").await.status(404);
 
     let mut lines = gateway.log().await;
@@ -107,13 +108,15 @@ async fn one_line_per_call() {
             "log": "access", "request_id": "first", "client": "127.0.0.1", "method": "GET",
             "path": "/v1/shelves/1/books/7", "route": "/v1/{name=shelves/*/books/*}",
             "rpc": "library.v1.Library/GetBook", "dialect": "rest", "status": 200, "code": "OK", "bytes_in": 0,
-            "bytes_out": 16,
+            "bytes_out": 16, "endpoint": library.address().to_string(),
         })
     );
     let second = by_id(&lines, "second");
     assert_eq!(second["dialect"], DialectName::Grpc.name());
     assert_eq!((&second["status"], &second["code"]), (&json!(200), &json!("NOT_FOUND")));
     assert_eq!(second["endpoint"], library.address().to_string());
+    // Its prefix, a tag, a length, a letter.
+    assert_eq!(second["bytes_in"], 8);
     let third = by_id(&lines, "third");
     assert_eq!(
         (&third["path"], &third["rpc"], &third["reason"]),

@@ -132,6 +132,9 @@ where
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.stop.came(data.len());
+                }
                 if let Some(Err(wrong)) = frame.data_ref().map(|data| self.lengths.pass(data)) {
                     self.stop.with(match wrong {
                         Wrong::TooLarge(limit) => Error::TooLarge { limit },

@@ -106,6 +106,7 @@ where
                 // Trailers mean nothing here.
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
+                        this.stop.came(data.len());
                         this.reader.push(data);
                     }
                 }

@@ -1,22 +1,39 @@
-//! Stop: what an answer's side knows of its request's.
+//! Stop: what the rest of a call knows of its request's stream: how much of it came, and why it was stopped.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Error;
 
-/// Why a request was broken off here, shared by both sides of its call. The upstream only sees it end.
+/// What both sides of a call share of its request: its bytes, and why it was broken off here. The upstream only sees it end.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<OnceLock<Error>>);
+pub struct Stop(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    bytes: AtomicU64,
+    fault: OnceLock<Error>,
+}
 
 impl Stop {
     /// Notes the client's fault. The first one counts.
     pub fn with(&self, error: Error) {
         // A second fault is a consequence of the first.
-        let _ = self.0.set(error);
+        let _ = self.0.fault.set(error);
+    }
+
+    /// So many bytes more have come.
+    pub fn came(&self, bytes: usize) {
+        self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The bytes that have come.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes.load(Ordering::Relaxed)
     }
 
     /// The error to answer with: the client's own fault where there is one.
     pub fn or(&self, error: Error) -> Error {
-        self.0.get().cloned().unwrap_or(error)
+        self.0.fault.get().cloned().unwrap_or(error)
     }
 }
