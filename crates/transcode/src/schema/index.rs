@@ -1,12 +1,15 @@
 //! What is looked up in a message: slots by number and by name; and what must hold of its maps.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Field, Kind, Message, Presence, Schema, Shape};
 
 /// Builds a message's indices from its fields; `strict`: two fields of one JSON name are an error.
 pub(super) fn build(message: &mut Message, strict: bool) -> Vec<String> {
     let mut problems = Vec::new();
+    if !strict {
+        part_json_names(&mut message.fields);
+    }
     let fields = &message.fields;
     let mut names = HashSet::new();
     for field in fields {
@@ -41,6 +44,24 @@ pub(super) fn build(message: &mut Message, strict: bool) -> Vec<String> {
     message.sparse = large.into();
     message.has_required = fields.iter().any(|field| field.presence == Presence::Required);
     problems
+}
+
+/// Of fields with one JSON name (`json_format = LEGACY_BEST_EFFORT` lets them be) only one keeps it: the one whose name it is,
+/// else the first. The others are called as in the .proto, so that what is printed can be read.
+fn part_json_names(fields: &mut [Field]) {
+    let mut keepers: HashMap<Box<str>, usize> = HashMap::new();
+    for (at, field) in fields.iter().enumerate() {
+        let keeper = keepers.entry(field.json_name.clone()).or_insert(at);
+        if field.name == field.json_name {
+            *keeper = at;
+        }
+    }
+    for (at, field) in fields.iter_mut().enumerate() {
+        if keepers.get(&field.json_name) != Some(&at) {
+            field.json_name = field.name.clone();
+            field.json_key = field.proto_key.clone();
+        }
+    }
 }
 
 /// What is wrong with the maps of a message: each entry type must be a key and a value, of a kind that keys may have.

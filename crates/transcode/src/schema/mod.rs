@@ -348,6 +348,13 @@ impl Message {
     }
 }
 
+impl Field {
+    /// Another declaration than the message's own adds it: its names are `[pkg.ext]`.
+    pub fn is_extension(&self) -> bool {
+        self.name.starts_with('[')
+    }
+}
+
 impl Enum {
     /// The first name declared for a number.
     pub fn name_of(&self, number: i32) -> Option<&str> {

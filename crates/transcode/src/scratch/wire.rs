@@ -65,6 +65,8 @@ pub(crate) struct Piece {
     pub(crate) end: usize,
     /// Of a map entry: the end of its key record.
     pub(crate) key: usize,
+    /// Of a map entry: the parameter that gave it, counted from 0.
+    pub(crate) parameter: u32,
     /// The field's next value; 0 for none.
     pub(crate) next: u32,
 }

@@ -4,7 +4,7 @@ use super::Halt;
 use super::value::{Printer, Scalar};
 use crate::schema::{Field, Kind, Presence, Schema, Shape, WellKnown};
 
-/// With `emit_defaults`, the field prints although it is absent: it has no presence.
+/// With `emit_defaults`, the field prints although it is absent: it has no presence, and the message itself declares it.
 pub(super) fn is_emitted(field: &Field) -> bool {
     match field.shape {
         Shape::Singular => {
@@ -13,7 +13,7 @@ pub(super) fn is_emitted(field: &Field) -> bool {
                 && !matches!(field.kind, Kind::Message(_) | Kind::Group(_))
         }
         Shape::Item => false,
-        Shape::Repeated | Shape::Packed | Shape::Map => true,
+        Shape::Repeated | Shape::Packed | Shape::Map => !field.is_extension(),
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Bound<'a> {
 
 const NOTHING: Node = Node { slot: 0, by_path: false, written: false, child: 0, next: 0, first: 0, last: 0 };
 
+const NO_PIECE: Piece = Piece { start: 0, end: 0, key: 0, parameter: 0, next: 0 };
+
 /// Where a bound value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
@@ -48,7 +50,7 @@ impl<'a> Bound<'a> {
         // Index 0 stands for none, 1 for the request message.
         nodes.extend([NOTHING, NOTHING]);
         pieces.clear();
-        pieces.push(Piece { start: 0, end: 0, key: 0, next: 0 });
+        pieces.push(NO_PIECE);
         bytes.clear();
         Self { schema, nodes, pieces, bytes, fixups }
     }
@@ -155,17 +157,17 @@ impl<'a> Bound<'a> {
         }
         *self.bytes = wire.into_bytes();
         written?;
-        self.keep(node, field, Piece { start, end: self.bytes.len(), key: start, next: 0 }, source)
+        self.keep(node, field, Piece { start, end: self.bytes.len(), key: start, ..NO_PIECE }, source)
     }
 
-    /// Adds an entry, given as two texts, to a map field's node.
+    /// Adds an entry, given as two texts, to a map field's node; `parameter` is the place of what gave it among its like.
     pub(super) fn add_entry(
         &mut self,
         node: u32,
         field: &Field,
         entry: MessageId,
-        key: &[u8],
-        text: &[u8],
+        (key, text): (&[u8], &[u8]),
+        parameter: u32,
     ) -> Result<(), Fail> {
         let [key_field, value_field] = &*self.schema.message(entry).fields else {
             return Err(Invalid::new("a map without key and value").into());
@@ -181,7 +183,7 @@ impl<'a> Bound<'a> {
         }
         *self.bytes = wire.into_bytes();
         written?;
-        self.keep(node, field, Piece { start, end: self.bytes.len(), key, next: 0 }, Source::Query)
+        self.keep(node, field, Piece { start, end: self.bytes.len(), key, parameter, ..NO_PIECE }, Source::Query)
     }
 
     /// Keeps an encoded value. A singular field may be given twice, not changed.
@@ -207,8 +209,9 @@ impl<'a> Bound<'a> {
         if equal { Ok(()) } else { Err(changed(by_path)) }
     }
 
-    /// Refuses map keys with two values among the entries added so far; `entries` is empty room.
-    pub(super) fn check_entries(&self, entries: &mut Vec<Piece>) -> Result<(), Fail> {
+    /// Looks for a map key with two values among the entries added so far, and tells which parameter gave the later one;
+    /// `entries` is empty room.
+    pub(super) fn changed_entry(&self, entries: &mut Vec<Piece>) -> Option<u32> {
         for node in &*self.nodes {
             let first = self.pieces[node.first as usize];
             // Only entries have keys.
@@ -224,11 +227,12 @@ impl<'a> Bound<'a> {
             let key = |entry: &Piece| &self.bytes[entry.start..entry.key];
             let whole = |entry: &Piece| &self.bytes[entry.start..entry.end];
             entries.sort_unstable_by(|one, other| key(one).cmp(key(other)).then_with(|| whole(one).cmp(whole(other))));
-            if entries.windows(2).any(|pair| key(&pair[0]) == key(&pair[1]) && whole(&pair[0]) != whole(&pair[1])) {
-                return Err(changed(false));
+            let changed = |pair: &&[Piece]| key(&pair[0]) == key(&pair[1]) && whole(&pair[0]) != whole(&pair[1]);
+            if let Some(pair) = entries.windows(2).find(changed) {
+                return pair.iter().max_by_key(|entry| entry.start).map(|later| later.parameter);
             }
         }
-        Ok(())
+        None
     }
 
     /// Appends the records of a field's values.
@@ -308,12 +312,13 @@ impl Translation<'_> {
     }
 }
 
+/// Why a second, different value is refused.
+pub(super) const GIVEN_TWICE: &str = "given twice, with different values";
+
 /// The refusal of a second, different value.
 #[cold]
 fn changed(by_path: bool) -> Fail {
-    let message =
-        if by_path { "the path sets this field to another value" } else { "given twice, with different values" };
-    Invalid::new(message).into()
+    Invalid::new(if by_path { "the path sets this field to another value" } else { GIVEN_TWICE }).into()
 }
 
 /// The index of the next node or value.

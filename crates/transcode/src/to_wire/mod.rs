@@ -36,6 +36,8 @@ use bound::{Bound, Source};
 use text::Encoding;
 use wire::Wire;
 
+use query::Room;
+
 pub use query::SystemParameters;
 
 /// What a client sent.
@@ -105,8 +107,8 @@ fn translate(
     let (name, text) = (&mut scratch.name, &mut scratch.text);
     bind_captures(&mut bound, schema, plan, input.captures, text)?;
     if !input.query.is_empty() && (plan.query || plan.unknown == Unknown::Refuse) {
-        query::bind(&mut bound, schema, plan, room, input.query, (name, text))?;
-        bound.check_entries(&mut scratch.entries)?;
+        let parts = Room { name, value: text, entries: &mut scratch.entries };
+        query::bind(&mut bound, schema, plan, room, input.query, parts)?;
     }
     if plan.body == Body::None && !input.body.is_empty() {
         return Err(Invalid::new("this method takes no body").at(0).into());
@@ -114,8 +116,8 @@ fn translate(
     let json = match input.media {
         Media::Json => input.body,
         Media::Form => {
-            query::bind_form(&mut bound, schema, plan, room, input.body, (name, text))?;
-            bound.check_entries(&mut scratch.entries)?;
+            let parts = Room { name, value: text, entries: &mut scratch.entries };
+            query::bind_form(&mut bound, schema, plan, room, input.body, parts)?;
             b""
         }
         Media::Raw(content_type) => {

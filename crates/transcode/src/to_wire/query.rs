@@ -4,7 +4,8 @@ use crate::invalid::{Fail, Invalid, Kind as Refusal};
 use crate::json::scan::echo;
 use crate::plan::{BindPlan, Body, Unknown, has_text_form, is_open};
 use crate::schema::{Field, Kind, Message, Schema, Shape};
-use crate::to_wire::bound::{Bound, ROOT, Source};
+use crate::scratch::Piece;
+use crate::to_wire::bound::{Bound, GIVEN_TWICE, ROOT, Source};
 use crate::to_wire::text::{Encoding, decode};
 
 /// What the system parameters of a query ask for: those of `google.api` that change the answer's form.
@@ -41,21 +42,28 @@ fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// Binds every parameter of a query string. `name` and `value` are room.
+/// Empty room for what a parameter says and for a map's entries.
+pub(super) struct Room<'a> {
+    pub(super) name: &'a mut Vec<u8>,
+    pub(super) value: &'a mut Vec<u8>,
+    pub(super) entries: &'a mut Vec<Piece>,
+}
+
+/// Binds every parameter of a query string.
 pub(super) fn bind(
     bound: &mut Bound<'_>,
     schema: &Schema,
     plan: &BindPlan,
     depth: u16,
     query: &str,
-    (name, value): (&mut Vec<u8>, &mut Vec<u8>),
+    Room { name, value, entries }: Room<'_>,
 ) -> Result<(), Fail> {
     let taken = match plan.body {
         Body::Field(slot) => Some(usize::from(slot)),
         Body::None | Body::Whole => None,
     };
     let target = Target { node: ROOT, message: schema.message(plan.input), taken };
-    for (raw_name, raw_value) in parameters(query) {
+    for ((raw_name, raw_value), at) in parameters(query).zip(0..) {
         decode(raw_name, Encoding::Query, name).map_err(|why| refused(why, raw_name.as_bytes()))?;
         if name.first() == Some(&b'$') {
             continue;
@@ -64,10 +72,10 @@ pub(super) fn bind(
             return Err(refused("the body is the whole request: it leaves no field to the query", name));
         }
         decode(raw_value, Encoding::Query, value).map_err(|why| refused(why, name))?;
-        let parameter = Parameter { schema, target, unknown: plan.unknown, depth, name };
+        let parameter = Parameter { schema, target, unknown: plan.unknown, depth, name, at };
         parameter.bind(bound, value)?;
     }
-    Ok(())
+    check_entries(bound, query, name, entries)
 }
 
 /// Binds every parameter of a form, which is the body: to the request's fields, or to those of the body's field.
@@ -77,7 +85,7 @@ pub(super) fn bind_form(
     plan: &BindPlan,
     depth: u16,
     form: &[u8],
-    (name, value): (&mut Vec<u8>, &mut Vec<u8>),
+    Room { name, value, entries }: Room<'_>,
 ) -> Result<(), Fail> {
     const NO_FORM: &str = "this field cannot be given as a form: send it as application/json";
     let Ok(form) = std::str::from_utf8(form) else { return Err(refusal("the form is not UTF-8")) };
@@ -98,16 +106,25 @@ pub(super) fn bind_form(
         }
         target = Target { node: bound.enter(ROOT, input, slot)?, message, taken: None };
     }
-    for (raw_name, raw_value) in parameters(form) {
+    for ((raw_name, raw_value), at) in parameters(form).zip(0..) {
         decode(raw_name, Encoding::Query, name).map_err(|why| refused(why, raw_name.as_bytes()))?;
         if name.first() == Some(&b'$') {
             continue;
         }
         decode(raw_value, Encoding::Query, value).map_err(|why| refused(why, name))?;
-        let parameter = Parameter { schema, target, unknown: plan.unknown, depth, name };
+        let parameter = Parameter { schema, target, unknown: plan.unknown, depth, name, at };
         parameter.bind(bound, value)?;
     }
-    Ok(())
+    check_entries(bound, form, name, entries)
+}
+
+/// Refuses map keys with two values, by the name of the parameter in `text` that gave the later one.
+fn check_entries(bound: &Bound<'_>, text: &str, name: &mut Vec<u8>, entries: &mut Vec<Piece>) -> Result<(), Fail> {
+    let Some(at) = bound.changed_entry(entries) else { return Ok(()) };
+    if let Some((raw_name, _)) = parameters(text).nth(at as usize) {
+        decode(raw_name, Encoding::Query, name).map_err(|why| refused(why, raw_name.as_bytes()))?;
+    }
+    Err(refused(GIVEN_TWICE, name))
 }
 
 fn refused(why: &'static str, name: &[u8]) -> Fail {
@@ -131,6 +148,8 @@ struct Parameter<'a> {
     depth: u16,
     /// Decoded: UTF-8.
     name: &'a [u8],
+    /// Its place among all, counted from 0.
+    at: u32,
 }
 
 impl<'a> Parameter<'a> {
@@ -163,7 +182,7 @@ impl<'a> Parameter<'a> {
             }
         }
         match (key, field.kind) {
-            (Some(key), Kind::Message(entry)) => bound.add_entry(node, field, entry, key.as_bytes(), text),
+            (Some(key), Kind::Message(entry)) => bound.add_entry(node, field, entry, (key.as_bytes(), text), self.at),
             _ => bound.add(node, field, text, Source::Query),
         }
     }

@@ -120,7 +120,7 @@ fn len(number: u32, value: &[u8], out: &mut Vec<u8>) {
 }
 
 fn unknown(draw: &mut Draw<'_>, descriptor: &MessageDescriptor, out: &mut Vec<u8>) {
-    let number = 100_000 + u32::from(draw.byte());
+    let number = 200_000 + u32::from(draw.byte());
     if descriptor.get_field(number).is_some() {
         return;
     }

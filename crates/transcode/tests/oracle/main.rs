@@ -1,6 +1,7 @@
-//! Both translators, held against prost-reflect over random schemas and values.
+//! The translators, held against prost-reflect over random proto2 and proto3 schemas and values, and against buffa-descriptor
+//! over random files of editions.
 //!
-//! Where the oracle deviates from ProtoJSON, the values avoid the case, and a unit test holds our side:
+//! Where prost-reflect deviates from ProtoJSON, the values avoid the case, and a unit test holds our side:
 //!
 //! - an empty `Any` is an error there, `{}` here;
 //! - wrappers of NaN and infinities are `null` there, `"NaN"` … here;
@@ -15,19 +16,25 @@
 mod compare;
 mod disorder;
 mod draw;
+mod editions;
+mod records;
 mod schema;
 mod value;
 
 use proptest::prelude::*;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
+use transom_transcode::canonical::canonical;
 use transom_transcode::invalid::Invalid;
 use transom_transcode::plan::{BindPlan, Limits, OutOptions, OutPlan};
 use transom_transcode::scratch::Scratch;
 use transom_transcode::to_json::to_json;
 use transom_transcode::to_wire::{Input, to_wire};
 
+use transom_transcode::schema::Schema;
+
 use draw::{Draw, Supply};
+use editions::Edition;
 use schema::Both;
 
 impl Both {
@@ -37,29 +44,44 @@ impl Both {
 
     /// Wire → JSON, ours.
     fn print(&self, wire: &[u8], field: &str, options: OutOptions) -> Result<serde_json::Value, Invalid> {
-        let output = self.ours.message_named("t.M0").unwrap();
-        let plan = OutPlan::compile(&self.ours, output, field, options).unwrap();
-        let mut out = Vec::new();
-        to_json(&self.ours, &plan, wire, &Limits::default(), &mut Scratch::default(), &mut out)?;
-        Ok(serde_json::from_slice(&out).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&out))))
-    }
-
-    /// Wire → JSON, ours, as text.
-    fn text(&self, wire: &[u8], options: OutOptions) -> String {
-        let plan = OutPlan::compile(&self.ours, self.ours.message_named("t.M0").unwrap(), "", options).unwrap();
-        let mut out = Vec::new();
-        to_json(&self.ours, &plan, wire, &Limits::default(), &mut Scratch::default(), &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+        let text = print(&self.ours, wire, field, options)?;
+        Ok(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
     }
 
     /// JSON → wire, ours, decoded by the oracle.
     fn read(&self, text: &str) -> Result<DynamicMessage, Invalid> {
-        let plan = BindPlan::whole(self.ours.message_named("t.M0").unwrap());
-        let input = Input { body: text.as_bytes(), ..Input::default() };
-        let mut out = Vec::new();
-        to_wire(&self.ours, &plan, &input, &Limits::default(), &mut Scratch::default(), &mut out)?;
-        Ok(DynamicMessage::decode(self.top(), out.as_slice()).unwrap_or_else(|error| panic!("{error}: {text}")))
+        let wire = read(&self.ours, text)?;
+        Ok(DynamicMessage::decode(self.top(), wire.as_slice()).unwrap_or_else(|error| panic!("{error}: {text}")))
     }
+}
+
+/// A `t.M0` from wire to JSON.
+fn print(schema: &Schema, wire: &[u8], field: &str, options: OutOptions) -> Result<String, Invalid> {
+    let plan = OutPlan::compile(schema, schema.message_named("t.M0").unwrap(), field, options).unwrap();
+    let mut out = Vec::new();
+    to_json(schema, &plan, wire, &Limits::default(), &mut Scratch::default(), &mut out)?;
+    Ok(String::from_utf8(out).unwrap())
+}
+
+/// A `t.M0` from JSON to wire.
+fn read(schema: &Schema, text: &str) -> Result<Vec<u8>, Invalid> {
+    let plan = BindPlan::whole(schema.message_named("t.M0").unwrap());
+    let input = Input { body: text.as_bytes(), ..Input::default() };
+    let mut out = Vec::new();
+    to_wire(schema, &plan, &input, &Limits::default(), &mut Scratch::default(), &mut out)?;
+    Ok(out)
+}
+
+/// A `t.M0` in canonical form, which is that of the canonical form too.
+fn rewrite(schema: &Schema, wire: &[u8]) -> Result<Vec<u8>, Invalid> {
+    let rewrite = |wire: &[u8]| {
+        let id = schema.message_named("t.M0").unwrap();
+        let mut out = Vec::new();
+        canonical(schema, id, wire, &Limits::default(), &mut Scratch::default(), &mut out).map(|()| out)
+    };
+    let once = rewrite(wire)?;
+    assert_eq!(rewrite(&once).as_ref(), Ok(&once));
+    Ok(once)
 }
 
 /// The oracle's JSON.
@@ -173,11 +195,43 @@ proptest! {
         let options = OutOptions { int64_as_numbers: false, emit_defaults: false, ..options(&mut draw) };
         let message = value::message(&mut draw, &both.top(), 4);
         let message = again(&message);
-        let text = both.text(&message.encode_to_vec(), options);
+        let text = print(&both.ours, &message.encode_to_vec(), "", options).unwrap();
         match both.read(&text) {
             Ok(read) => prop_assert_eq!(compare::difference(&read, &message), None, "{}", text),
             Err(why) => prop_assert!(false, "{why}: {text}"),
         }
+    }
+
+    #[test]
+    fn wire_in_disorder_to_canonical(supply in Supply::any()) {
+        let mut draw = supply.draw();
+        let both = Both::draw(&mut draw);
+        let message = value::message(&mut draw, &both.top(), 4);
+        let mut wire = Vec::new();
+        disorder::stir(&mut draw, &both.top(), &message.encode_to_vec(), &mut wire);
+        let message = DynamicMessage::decode(both.top(), wire.as_slice()).unwrap();
+        let ours = rewrite(&both.ours, &wire).unwrap();
+        let ours = DynamicMessage::decode(both.top(), ours.as_slice()).unwrap();
+        prop_assert_eq!(compare::difference(&ours, &message), None);
+    }
+
+    #[test]
+    fn editions(supply in Supply::any()) {
+        let mut draw = supply.draw();
+        let both = Edition::draw(&mut draw);
+        let wire = records::message(&mut draw, &both.ours, both.ours.message_named("t.M0").unwrap(), 4);
+        let oracle = both.decode(&wire);
+        let expected = oracle.to_json().unwrap();
+        let value = |text: &str| serde_json::from_str(text).unwrap();
+        let printed = print(&both.ours, &wire, "", OutOptions::default()).unwrap();
+        prop_assert!(compare::same(&value(&printed), &value(&expected)), "ours   {printed}\noracle {expected}");
+        let read = read(&both.ours, &expected).map_err(|why| TestCaseError::fail(format!("{why}: {expected}")))?;
+        let read = both.decode(&read).to_json().unwrap();
+        prop_assert!(compare::same(&value(&read), &value(&expected)), "ours   {read}\noracle {expected}");
+        // Of the same length: packed, delimited and left out alike.
+        let written = rewrite(&both.ours, &wire).unwrap();
+        prop_assert_eq!(written.len(), oracle.encode_to_vec().len(), "{}", expected);
+        prop_assert_eq!(both.decode(&written).to_json().unwrap(), expected);
     }
 
     #[test]

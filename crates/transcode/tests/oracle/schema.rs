@@ -1,7 +1,8 @@
-//! Random schemas: one file of messages that refer to each other, with every kind of field proto3 has.
+//! Random schemas: one file of messages that refer to each other, with every kind of field that proto2 or proto3 has.
 
 use prost::Message as _;
 use prost_reflect::DescriptorPool;
+use prost_types::descriptor_proto::ExtensionRange;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{
     DescriptorProto, EnumDescriptorProto, EnumValueDescriptorProto, FieldDescriptorProto, FieldOptions,
@@ -65,6 +66,16 @@ const WELL_KNOWN: [&str; 16] = [
 
 const IMPORTS: [&str; 7] = ["any", "duration", "empty", "field_mask", "struct", "timestamp", "wrappers"];
 
+/// Extensions of `t.M0` have numbers from here on.
+const EXTENSIONS: i32 = 100_000;
+
+/// The language of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Syntax {
+    Proto2,
+    Proto3,
+}
+
 /// The same schema for both sides. Its first message is `t.M0`.
 pub(crate) struct Both {
     pub(crate) ours: Schema,
@@ -73,16 +84,22 @@ pub(crate) struct Both {
 
 impl Both {
     pub(crate) fn draw(draw: &mut Draw<'_>) -> Self {
+        let syntax = if draw.one_in(2) { Syntax::Proto2 } else { Syntax::Proto3 };
         let count = 1 + draw.below(4);
-        let file = FileDescriptorProto {
+        let mut file = FileDescriptorProto {
             name: Some("t.proto".to_owned()),
             package: Some("t".to_owned()),
-            syntax: Some("proto3".to_owned()),
+            syntax: (syntax == Syntax::Proto3).then(|| "proto3".to_owned()),
             dependency: IMPORTS.iter().map(|name| format!("google/protobuf/{name}.proto")).collect(),
-            message_type: (0..count).map(|index| message(draw, index, count)).collect(),
-            enum_type: vec![enumeration()],
+            message_type: (0..count).map(|index| message(draw, syntax, index, count)).collect(),
+            enum_type: vec![enumeration(draw, syntax)],
             ..Default::default()
         };
+        if syntax == Syntax::Proto2 {
+            file.extension = (0..draw.below(4) as i32).map(|index| extension(draw, index, count)).collect();
+            let range = ExtensionRange { start: Some(EXTENSIONS), end: Some(EXTENSIONS + 10), options: None };
+            file.message_type[0].extension_range.push(range);
+        }
         let set = FileDescriptorSet { file: vec![file.clone()] }.encode_to_vec();
         let mut builder = Schema::builder();
         builder.add(&set, "random").unwrap();
@@ -93,8 +110,13 @@ impl Both {
     }
 }
 
-fn enumeration() -> EnumDescriptorProto {
-    let values = [("NONE", 0), ("ONE", 1), ("TWO", 2), ("LOW", i32::MIN), ("HIGH", i32::MAX), ("FAR", 1000)];
+fn enumeration(draw: &mut Draw<'_>, syntax: Syntax) -> EnumDescriptorProto {
+    let mut values = [("NONE", 0), ("ONE", 1), ("TWO", 2), ("LOW", i32::MIN), ("HIGH", i32::MAX), ("FAR", 1000)];
+    if syntax == Syntax::Proto2 {
+        // Its first value is its default, whatever the number.
+        let first = draw.below(values.len());
+        values.rotate_left(first);
+    }
     EnumDescriptorProto {
         name: Some("E".to_owned()),
         value: values
@@ -108,7 +130,56 @@ fn enumeration() -> EnumDescriptorProto {
     }
 }
 
-fn message(draw: &mut Draw<'_>, index: usize, count: usize) -> DescriptorProto {
+fn extension(draw: &mut Draw<'_>, index: i32, messages: usize) -> FieldDescriptorProto {
+    let mut field = field(draw, &format!("some_extension{index}"), EXTENSIONS + index, messages);
+    field.extendee = Some(".t.M0".to_owned());
+    if draw.one_in(2) {
+        field.label = Some(Label::Repeated.into());
+        field.options = is_packable(&field).then(|| packed(draw.one_in(2)));
+    }
+    field
+}
+
+/// What only proto2 has: a default, `required`, a group.
+fn make_proto2(draw: &mut Draw<'_>, message: &mut DescriptorProto, field: &mut FieldDescriptorProto) {
+    let scalar = !matches!(field.r#type(), Type::Message);
+    match draw.below(4) {
+        0 => {}
+        1 if scalar => field.default_value = Some(default(draw, field.r#type())),
+        2 if scalar => field.set_label(Label::Required),
+        _ => {
+            let name = format!("Group{}", field.number());
+            field.name = Some(name.to_lowercase());
+            field.set_type(Type::Group);
+            field.type_name = Some(format!(".t.{}.{name}", message.name()));
+            let number = 1 + draw.below(20) as i32;
+            let inner = self::field(draw, "inside", number, 1);
+            message.nested_type.push(DescriptorProto { name: Some(name), field: vec![inner], ..Default::default() });
+            if draw.one_in(2) {
+                field.set_label(Label::Repeated);
+            }
+        }
+    }
+}
+
+fn default(draw: &mut Draw<'_>, kind: Type) -> String {
+    let texts: &[&str] = match kind {
+        Type::Bool => &["true", "false"],
+        Type::String => &["", "some \"text\""],
+        Type::Bytes => &["", "\\001\\377a"],
+        Type::Enum => &["TWO", "LOW"],
+        Type::Double | Type::Float => &["1.5", "-0", "1e+20"],
+        Type::Uint32 | Type::Uint64 | Type::Fixed32 | Type::Fixed64 => &["0", "4294967295"],
+        _ => &["-7", "2147483647"],
+    };
+    draw.of(texts).to_owned()
+}
+
+fn packed(packed: bool) -> FieldOptions {
+    FieldOptions { packed: Some(packed), ..Default::default() }
+}
+
+fn message(draw: &mut Draw<'_>, syntax: Syntax, index: usize, count: usize) -> DescriptorProto {
     let mut out = DescriptorProto { name: Some(format!("M{index}")), ..Default::default() };
     let mut number = 0;
     for choice in 0..draw.below(3) {
@@ -144,8 +215,9 @@ fn message(draw: &mut Draw<'_>, index: usize, count: usize) -> DescriptorProto {
             }
             3 => {
                 field.label = Some(Label::Repeated.into());
-                field.options = is_packable(&field).then(|| FieldOptions { packed: Some(false), ..Default::default() });
+                field.options = is_packable(&field).then(|| packed(syntax == Syntax::Proto2));
             }
+            4 if syntax == Syntax::Proto2 => make_proto2(draw, &mut out, &mut field),
             4 => {
                 field.proto3_optional = Some(true);
                 field.oneof_index = Some(out.oneof_decl.len() as i32);

@@ -1,7 +1,7 @@
 //! Random messages of a schema.
 
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
+use prost_reflect::{Cardinality, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Syntax, Value};
 
 use crate::draw::Draw;
 
@@ -18,8 +18,7 @@ pub(crate) fn message(draw: &mut Draw<'_>, descriptor: &MessageDescriptor, depth
             let sign = if draw.one_in(2) { -1 } else { 1 };
             set(&mut out, "seconds", Value::I64(i64::from(sign) * (draw.word() % 315_576_000_001) as i64));
             let nanos = if draw.one_in(2) { nanos(draw) } else { 0 };
-            let at_the_end = out.get_field_by_name("seconds").unwrap().as_i64().unwrap().abs() == 315_576_000_000;
-            set(&mut out, "nanos", Value::I32(if at_the_end { 0 } else { sign * nanos }));
+            set(&mut out, "nanos", Value::I32(sign * nanos));
         }
         "google.protobuf.FieldMask" => {
             let paths = (0..draw.below(4))
@@ -41,8 +40,18 @@ pub(crate) fn message(draw: &mut Draw<'_>, descriptor: &MessageDescriptor, depth
         "google.protobuf.DoubleValue" => set(&mut out, "value", Value::F64(finite(draw))),
         _ => {
             for field in descriptor.fields() {
-                if draw.below(3) > 0 {
+                if field.cardinality() == Cardinality::Required || draw.below(3) > 0 {
                     fill(draw, &mut out, &field, depth);
+                }
+            }
+            for extension in descriptor.extensions() {
+                if draw.below(3) > 0 && depth > 0 {
+                    let value = if extension.is_list() {
+                        Value::List((0..draw.below(5)).map(|_| one(draw, &extension.kind(), depth - 1)).collect())
+                    } else {
+                        one(draw, &extension.kind(), depth - 1)
+                    };
+                    out.set_extension(&extension, value);
                 }
             }
         }
@@ -92,7 +101,11 @@ fn one(draw: &mut Draw<'_>, kind: &Kind, depth: usize) -> Value {
         Kind::Bool => Value::Bool(draw.one_in(2)),
         Kind::String => Value::String(draw.text()),
         Kind::Bytes => Value::Bytes((0..draw.below(40)).map(|_| draw.byte()).collect::<Vec<_>>().into()),
-        Kind::Enum(_) => Value::EnumNumber(draw.of(&[0, 1, 2, i32::MIN, i32::MAX, 1000, 7, -1])),
+        // The last two are no values of the enum.
+        Kind::Enum(of) => {
+            let closed = of.parent_file().syntax() == Syntax::Proto2;
+            Value::EnumNumber(draw.of(&[0, 1, 2, i32::MIN, i32::MAX, 1000, 7, -1][..if closed { 6 } else { 8 }]))
+        }
         Kind::Message(inner) => Value::Message(message(draw, inner, depth)),
     }
 }

@@ -141,6 +141,57 @@ fn features_are_inherited_from_file_to_message_to_oneof_to_field() {
     assert_eq!([closed("Closed"), closed("Open")], [true, false]);
 }
 
+/// `json_format = LEGACY_BEST_EFFORT`: what protoc warns of is loaded, and what is printed can be read.
+#[test]
+fn of_fields_with_one_json_name_one_keeps_it() {
+    let fields =
+        || vec![with("foo_bar", 1, INT32, None), with("fooBar", 2, INT32, None), with("foo__bar", 3, INT32, None)];
+    let compiled = |json_format| {
+        let m = MessageType { name: "M".into(), fields: fields(), ..MessageType::default() };
+        let features = FeatureSet { json_format: Some(json_format), ..FeatureSet::default() };
+        schema(&encode(&file(EDITION_2024, Some(features), vec![m], vec![])))
+    };
+    let problems = compiled(1).unwrap_err();
+    assert!(problems[0].message.contains("two fields have the JSON name \"fooBar\""), "{problems:?}");
+    let schema = compiled(2).unwrap();
+    let m = message(&schema, "M");
+    let keys: Vec<&[u8]> = m.fields.iter().map(|field| &*field.json_key).collect();
+    assert_eq!(keys, [&b"\"foo_bar\":"[..], b"\"fooBar\":", b"\"foo__bar\":"]);
+    assert_eq!(["foo_bar", "fooBar", "foo__bar"].map(|name| m.slot_named(name)), [Some(0), Some(1), Some(2)]);
+}
+
+#[test]
+fn message_sets_have_extensions_only() {
+    let extension = |number, kind, label| FieldType {
+        extendee: ".Set".into(),
+        type_name: if kind == MESSAGE { ".M".into() } else { String::new() },
+        label,
+        ..with("item", number, kind, None)
+    };
+    let compiled = |fields, extension| {
+        let options = vec![MessageOptions { message_set: true, ..MessageOptions::default() }.encode_to_vec()];
+        let set = MessageType { name: "Set".into(), fields, options, ..MessageType::default() };
+        let m = MessageType { name: "M".into(), ..MessageType::default() };
+        let delimited = FeatureSet { message_encoding: Some(2), ..FeatureSet::default() };
+        let mut file = file(EDITION_2024, Some(delimited), vec![set, m], vec![]);
+        file.extensions = vec![extension];
+        schema(&encode(&file)).map_err(|problems| problems[0].message.clone())
+    };
+    let schema = compiled(vec![], extension(i32::MAX - 1, MESSAGE, 1)).unwrap();
+    let item = &message(&schema, "Set").fields[0];
+    assert_eq!((item.number, item.shape), (i32::MAX as u32 - 1, Shape::Item));
+    assert!(matches!(item.kind, Kind::Message(_)), "delimited or not, an item is one");
+    for (fields, extension, why) in [
+        (vec![with("own", 1, INT32, None)], extension(4, MESSAGE, 1), "has no fields, only extensions"),
+        (vec![], extension(4, INT32, 1), "must be one message"),
+        (vec![], extension(4, MESSAGE, 3), "must be one message"),
+        (vec![], extension(i32::MAX, MESSAGE, 1), "use 1 to 2147483646"),
+    ] {
+        let message = compiled(fields, extension).unwrap_err();
+        assert!(message.contains(why), "{message}");
+    }
+}
+
 #[test]
 fn unknown_editions_are_problems() {
     for edition in [0, 1, 900, 1002, 99_999, i32::MAX, -1] {

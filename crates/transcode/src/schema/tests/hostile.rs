@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 
 use prost::Message as _;
 
-use super::super::descriptor::{FieldType, File, FileSet, MessageType};
+use super::super::descriptor::{
+    FeatureSet, FieldOptions, FieldType, File, FileOptions, FileSet, MessageOptions, MessageType,
+};
 use super::*;
 
 fn one(message: MessageType) -> Vec<u8> {
@@ -54,8 +56,36 @@ static RICH: LazyLock<Vec<u8>> = LazyLock::new(|| {
              oneof choice { bytes left = 8; M right = 9; } optional google.protobuf.Value value = 10; extensions 100 to 200;
            }
            enum E { A = 5; B = 300; } extend M { optional int32 outer = 100; }
+           message Set { option message_set_wire_format = true; extensions 4 to max; } extend Set { optional M item = 7; }
            service S { rpc R(M) returns (M) { option (google.api.http) = { get: "/a" additional_bindings { get: "/b" } }; } }"#,
     )
+});
+
+/// The same as a file of edition 2024 that has features everywhere.
+static EDITIONS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let features = |presence| FeatureSet {
+        field_presence: presence,
+        enum_type: Some(2),
+        repeated_field_encoding: Some(1),
+        utf8_validation: Some(3),
+        message_encoding: Some(2),
+        json_format: Some(2),
+    };
+    let mut set = FileSet::decode(RICH.as_slice()).unwrap();
+    let mut file = File::decode(set.files.pop().unwrap().as_slice()).unwrap();
+    (file.syntax, file.edition) = ("editions".to_owned(), 1001);
+    file.options.push(FileOptions { features: Some(features(Some(1))) }.encode_to_vec());
+    for message in &mut file.messages {
+        let options = MessageOptions { features: Some(features(None)), ..MessageOptions::default() };
+        message.options.push(options.encode_to_vec());
+        for field in &mut message.fields {
+            let presence = (field.label == 2).then_some(3);
+            let options = FieldOptions { features: Some(features(presence)), packed: None };
+            field.options.push(options.encode_to_vec());
+        }
+    }
+    set.files.push(file.encode_to_vec());
+    set.encode_to_vec()
 });
 
 /// Every index in the tables leads somewhere, and every lookup leads back.
@@ -90,9 +120,10 @@ proptest! {
     fn mutated_sets_do_not_panic(
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..4), 1..8),
         google in any::<bool>(),
+        editions in any::<bool>(),
     ) {
         // Without google's files, whose bytes are most of the set, edits hit the rich one.
-        let mut set = FileSet::decode(RICH.as_slice()).unwrap();
+        let mut set = FileSet::decode(if editions { EDITIONS.as_slice() } else { RICH.as_slice() }).unwrap();
         if !google {
             set.files.retain(|file| file.windows(7).any(|window| window == b"a.proto"));
         }
@@ -122,6 +153,7 @@ proptest! {
 }
 
 #[test]
-fn the_unmutated_set_is_accepted() {
+fn the_unmutated_sets_are_accepted() {
     check(&schema(&RICH).unwrap());
+    check(&schema(&EDITIONS).unwrap());
 }

@@ -44,7 +44,10 @@ fn a_form_is_held_to_the_rules_of_a_query() {
     ] {
         assert_eq!(whole(text).unwrap_err().to_string(), expected, "{text}");
     }
-    assert_eq!(whole("labels[a]=1&labels[a]=2").unwrap_err().message, "given twice, with different values");
+    assert_eq!(
+        whole("labels[a]=1&labels[a]=2").unwrap_err().to_string(),
+        "labels[a]: given twice, with different values"
+    );
     let path = Input { body: b"text=b", captures: &["a"], ..Input::default() };
     let refused = form("/v1/{text}", "*", path).unwrap_err().to_string();
     assert_eq!(refused, "text: the path sets this field to another value");

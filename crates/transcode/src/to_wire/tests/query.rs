@@ -42,7 +42,10 @@ fn maps_by_key() {
         json!({"labels":{"a":"1","b.c":"2","":""},"byFlag":{"true":"RED"},"byBig":{"7":1.5},"inner":{"labels":{"x":"y"}}})
     );
     assert_eq!(query("labels[a]=1&labels[a]=1").unwrap(), json!({"labels":{"a":"1"}}));
-    assert_eq!(refusal("labels[a]=1&labels[b]=1&labels[a]=2"), "given twice, with different values");
+    assert_eq!(
+        refusal("$x=1&labels[a]=1&labels[b]=1&labels%5Ba%5D=2&i32=1"),
+        "labels[a]: given twice, with different values"
+    );
     assert_eq!(refusal("labels=1"), "labels: this is a map: write name[key]=value");
     assert_eq!(refusal("labels[a=1"), "labels[a: `[` without a `]` at the end");
     assert_eq!(refusal("text[a]=1"), "text[a]: only maps take a [key]");
