@@ -48,6 +48,11 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The client comes too often.
+    RateLimited {
+        /// When to come again.
+        retry_after: Duration,
+    },
     /// The gateway or the upstream's queue is full.
     Overloaded {
         /// When to come again.
@@ -112,6 +117,7 @@ impl Error {
             Self::BadRequest { .. } => 400,
             Self::UnsupportedMedia { .. } | Self::UnsupportedEncoding { .. } => 415,
             Self::TooLarge { .. } => 413,
+            Self::RateLimited { .. } => 429,
             Self::Overloaded { .. } | Self::Draining | Self::NoEndpoint => 503,
             Self::ResponseTooLarge { .. } | Self::ConnectFailed | Self::UpstreamReset | Self::UpstreamProtocol => 502,
             Self::Deadline => 504,
@@ -127,7 +133,7 @@ impl Error {
         match self {
             Self::NoRoute | Self::MethodNotAllowed { .. } | Self::UnsupportedEncoding { .. } => Code::Unimplemented,
             Self::BadRequest { .. } | Self::UnsupportedMedia { .. } => Code::InvalidArgument,
-            Self::TooLarge { .. } | Self::ResponseTooLarge { .. } => Code::ResourceExhausted,
+            Self::TooLarge { .. } | Self::ResponseTooLarge { .. } | Self::RateLimited { .. } => Code::ResourceExhausted,
             Self::Overloaded { .. } | Self::Draining | Self::NoEndpoint | Self::ConnectFailed | Self::UpstreamReset => {
                 Code::Unavailable
             }
@@ -148,6 +154,7 @@ impl Error {
             Self::UnsupportedEncoding { .. } => "UNSUPPORTED_ENCODING",
             Self::TooLarge { .. } => "TOO_LARGE",
             Self::ResponseTooLarge { .. } => "RESPONSE_TOO_LARGE",
+            Self::RateLimited { .. } => "RATE_LIMITED",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Draining => "DRAINING",
             Self::NoEndpoint => "NO_ENDPOINT",
@@ -178,6 +185,7 @@ impl Error {
             Self::ResponseTooLarge { limit } => {
                 return Cow::Owned(format!("the reply is larger than the limit of {limit} bytes"));
             }
+            Self::RateLimited { .. } => "too many calls from you; try again later",
             Self::Overloaded { .. } => "too many calls are in flight; try again later",
             Self::Draining => "the gateway is about to stop; connect again",
             Self::NoEndpoint => "the service has no usable endpoint",
@@ -194,7 +202,7 @@ impl Error {
     /// What `Retry-After` says, where a retry may help.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::RateLimited { retry_after } | Self::Overloaded { retry_after } => Some(*retry_after),
             Self::Draining => Some(Duration::from_secs(1)),
             _ => None,
         }

@@ -19,6 +19,7 @@
 //! store       what gateways share: counters, sessions, events; here or in Redis
 //! sources     where schemas come from: descriptor sets, folders of .proto files, server reflection
 //! envelope    how a dialect writes requests, replies and errors: REST, gRPC
+//! policy      the gates: who may come, and how often
 //! upstream    connections, balancing, health: one send
 //! gateway     Config and Schema → Snapshot; the request line
 //! admin       health, metrics, routes, upstreams as HTTP and gRPC
@@ -36,6 +37,7 @@ pub mod gather;
 pub mod store;
 pub mod sources;
 pub mod envelope;
+pub mod policy;
 pub mod upstream;
 pub mod gateway;
 pub mod admin;

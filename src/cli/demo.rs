@@ -23,6 +23,8 @@ pub(super) struct Ports {
     pub(super) port: u16,
     pub(super) admin: u16,
     pub(super) instances: usize,
+    /// Where a Redis is; `None`: as the environment says.
+    pub(super) redis: Option<String>,
 }
 
 /// Runs all services and the gateway until SIGTERM or SIGINT.
@@ -31,10 +33,12 @@ pub(super) fn all(ports: &Ports) -> Result<(), Refusal> {
     let log = log::start(metrics.lost_lines())?;
     let system = System::start(ports.instances)?;
     let (port, admin, variables) = (ports.port.to_string(), ports.admin.to_string(), system.variables.clone());
+    let redis = ports.redis.clone();
     let lookup = move |name: &str| match name {
         "HOST" => Some(Ipv4Addr::LOCALHOST.to_string()),
         "PORT" => Some(port.clone()),
         "ADMIN_PORT" => Some(admin.clone()),
+        "REDIS_URL" if redis.is_some() => redis.clone(),
         _ => match variables.iter().find(|(variable, _)| *variable == name) {
             Some((_, value)) => Some(value.clone()),
             None => env::var(name).ok(),

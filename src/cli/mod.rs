@@ -56,8 +56,11 @@ enum Command {
         /// Instances of each service.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
         instances: u16,
+        /// A Redis for what gateways share, such as `redis://127.0.0.1:6379`; by default the gateway keeps it.
+        #[arg(long, value_name = "URL")]
+        redis: Option<String>,
         /// Run one instance of this service alone.
-        #[arg(long, requires = "port", conflicts_with_all = ["admin_port", "instances"], value_parser = service)]
+        #[arg(long, requires = "port", conflicts_with_all = ["admin_port", "instances", "redis"], value_parser = service)]
         service: Option<Service>,
     },
     /// Tell every problem of a configuration, the schemas it names included.
@@ -133,9 +136,9 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Demo { service: Some(service), port, .. } => demo::one(service, port.unwrap_or_default()),
         #[cfg(feature = "demo")]
-        Command::Demo { port, admin_port, instances, .. } => {
+        Command::Demo { port, admin_port, instances, redis, .. } => {
             let port = port.unwrap_or(3000);
-            demo::all(&demo::Ports { port, admin: admin_port, instances: usize::from(instances) })
+            demo::all(&demo::Ports { port, admin: admin_port, instances: usize::from(instances), redis })
         }
         Command::Check { schema: true, .. } => check::schema(),
         Command::Check { config, .. } => check::check(&config.unwrap_or_default()),

@@ -12,6 +12,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     sources(config, reader);
     reflection(config, reader);
     services(config, reader);
+    rate_limits(config, reader);
     http_rules(config, reader);
 }
 
@@ -52,6 +53,24 @@ fn reflection(config: &Config, reader: &mut Reader) {
         let path = format!("schema.reflection[{index}]");
         let line = reader.line(&[&path, "schema.reflection"]);
         reader.problems.push(line, path, message);
+    }
+}
+
+/// Every limit that a method names is there.
+fn rate_limits(config: &Config, reader: &mut Reader) {
+    for (method, policy) in &config.methods {
+        let path = super::place(&["methods", method, "rate_limits"]);
+        for (index, name) in policy.rate_limits.iter().flatten().enumerate() {
+            if config.rate_limits.contains_key(name) {
+                continue;
+            }
+            let hint = match nearest(name, config.rate_limits.keys().map(String::as_str)) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => "write it there, or remove it".to_owned(),
+            };
+            let line = reader.line(&[&format!("{path}[{index}]"), &path]);
+            reader.problems.push(line, format!("{path}[{index}]"), format!("`rate_limits` has no `{name}`; {hint}"));
+        }
     }
 }
 

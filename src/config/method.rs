@@ -6,8 +6,9 @@ use http::HeaderName;
 
 use super::kind::{self, Kind as _, checked, choice, duration, flag, list, size};
 use super::problem::quote;
+use super::rate::{Rate, rate};
 use super::read::{choice, section};
-use super::upstream::{is_full_name, is_identifier};
+use super::upstream::{self, is_full_name, is_identifier};
 use super::{HOUR, MILLISECOND};
 
 /// Bytes that a request body may have at most, by any limit.
@@ -20,6 +21,8 @@ section! {
         timeout: Option<Duration> = duration(MILLISECOND..=24 * HOUR).optional(),
         /// What an unknown JSON field or query key gets; by default `refuse`.
         unknown_fields: Option<UnknownFields> = choice().optional(),
+        /// The limits that its calls are under, by name, in place of `public` or `users`; `[]`: none. A call is let in by all of them or takes from none.
+        rate_limits: Option<Vec<String>> = list(checked("a limit's name", limit_name)).optional(),
         /// How replies print.
         output: Output = kind::section().or("{}"),
         /// Answers are compressed for clients that accept it; by default `true`.
@@ -31,7 +34,7 @@ section! {
         /// `x-http-code` may redirect (300 to 399, with the service's `location`); by default it may not.
         redirects: Option<bool> = flag().optional(),
     }
-    absent: "auth", "bind", "cache", "rate_limits", "retry"
+    absent: "auth", "bind", "cache", "retry"
 }
 
 choice! {
@@ -79,7 +82,13 @@ section! {
     pub struct MethodLimits {
         /// Bytes of a REST request body, or of each message where the client streams; by default the upstream's `limits.send`.
         body: Option<usize> = size(1..=LARGEST).optional(),
+        /// Messages of one stream or WebSocket from the client, such as `50/s`; a stream that sends more ends with 429 or RESOURCE_EXHAUSTED. By default there is no such limit.
+        messages: Option<Rate> = rate().optional(),
     }
+}
+
+fn limit_name(text: &str) -> Result<String, String> {
+    upstream::check_name(text).map(|()| text.to_owned())
 }
 
 /// `pkg.Service/Method` or `pkg.Service/*`.

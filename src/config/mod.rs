@@ -11,6 +11,7 @@ mod http_rule;
 mod kind;
 mod method;
 mod problem;
+mod rate;
 mod read;
 mod redis;
 mod schema;
@@ -31,6 +32,7 @@ pub use describe::{json_schema, reference};
 pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
 pub use method::{Headers, Method, MethodLimits, Output, UnknownFields};
 pub use problem::{Problem, Problems};
+pub use rate::{BurstGuard, By, Mode, OnStoreFailure, PUBLIC, Penalty, Rate, RateLimit, USERS};
 pub use read::nearest;
 pub use redis::Redis;
 pub use schema::{Breaking, Expose, Schema};
@@ -66,6 +68,10 @@ section! {
         headers: Headers = kind::section().or("{}"),
         /// What gateways share: counters of rate limits, sessions, revoked tokens. Without it each keeps its own.
         redis: Redis = kind::section().or("{}"),
+        /// Turns floods away at the door; off unless set. `/health` and its kin are exempt.
+        burst_guard: Option<BurstGuard> = kind::section().optional(),
+        /// Limits by name; methods name theirs. One named `public` is that of every public method that names none, one named `users` that of every other.
+        rate_limits: BTreeMap<String, RateLimit> = map("a name", upstream::check_name, kind::section()).or("{}"),
         /// Where schemas come from.
         schema: Schema = kind::section().or("{}"),
         /// The services behind the gateway, by name.
@@ -78,7 +84,7 @@ section! {
         /// The text that it was read from.
         source: Source,
     }
-    absent: "auth", "burst_guard", "environment", "hosts", "rate_limits", "routes", "tls"
+    absent: "auth", "environment", "hosts", "routes", "tls"
 }
 
 /// Reads a `transom.yaml`; `lookup` gives environment variables.

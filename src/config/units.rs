@@ -39,6 +39,18 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// `100/min`, `5/s`, `100/60000ms`: how many, and in which time. A unit alone is one of it.
+pub(super) fn rate(text: &str) -> Result<(u32, Duration), String> {
+    let wrong =
+        || format!("{} is not a rate; write how many in which time: `100/min`, `5/s`, `100/60000ms`", quote(text));
+    let (permits, period) = text.split_once('/').ok_or_else(wrong)?;
+    let permits = permits.trim().parse().map_err(|_| wrong())?;
+    let period = period.trim();
+    let one = DURATIONS.iter().find(|(name, _)| *name == period).map(|(_, millis)| Duration::from_millis(*millis));
+    let period = one.map_or_else(|| duration(period).map_err(|_| wrong()), Ok)?;
+    Ok((permits, period))
+}
+
 /// A duration in the largest unit that divides it, up to hours.
 pub(super) fn write(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -66,7 +78,7 @@ fn digits(text: &str) -> Option<(u64, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, size};
+    use super::{duration, rate, size};
     use std::time::Duration;
 
     #[test]
@@ -109,6 +121,22 @@ mod tests {
         }
         for text in ["", "MiB", "4M", "4mib", "-1", "1.5MiB", "99999999999999999999", "99999999999GiB"] {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        for (text, permits, millis) in [
+            ("100/min", 100, 60_000),
+            ("5/s", 5, 1_000),
+            ("100/60000ms", 100, 60_000),
+            ("1 / 2h", 1, 7_200_000),
+            ("3/1m30s", 3, 90_000),
+        ] {
+            assert_eq!(rate(text), Ok((permits, Duration::from_millis(millis))), "{text}");
+        }
+        for text in ["", "100", "/s", "100/", "100/60000", "-1/s", "1/fortnight", "1/s/s", "99999999999/s"] {
+            assert!(rate(text).unwrap_err().contains("is not a rate"), "{text}");
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::body::{Body, End, Guard};
 use crate::envelope::stream::Stop;
 use crate::envelope::{Dialect, coding, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
+use crate::policy::rate::{self, Rated, Stage, Taking};
 use crate::telemetry::{Entry, RequestId};
 use crate::upstream::{Failure, FailureKind};
 
@@ -34,6 +35,8 @@ pub struct Call {
     pub route: Option<Arc<Route>>,
     /// How its client wants an answer's body compressed, where it may be.
     pub(super) accepts: Option<HeaderValue>,
+    /// What its limits have said so far.
+    rated: Rated,
     method: Method,
     uri: Uri,
     bytes_in: u64,
@@ -70,6 +73,7 @@ impl Call {
             started: Instant::now(),
             route: None,
             accepts: None,
+            rated: Rated::default(),
             method: head.method.clone(),
             uri: head.uri.clone(),
             bytes_in: 0,
@@ -102,6 +106,33 @@ impl Call {
     /// An endpoint has answered.
     pub(super) fn answered(&mut self, endpoint: Arc<str>) {
         self.endpoint = Some(endpoint);
+    }
+
+    /// Asks the gates that a head passes, in their order.
+    pub(super) fn gates<'a>(&'a mut self, rpc: &'a Rpc, headers: &'a HeaderMap) -> Taking<'a> {
+        if self.worker.store.redis().is_some() && !rpc.rates.is_empty() {
+            return Taking::Asked(Box::pin(async move {
+                self.limit(rpc, Stage::Head, headers, &[]).await?;
+                self.limit(rpc, Stage::Caller, headers, &[]).await
+            }));
+        }
+        // Decided here, both: one of them waits only where the other does.
+        if let Taking::Decided(Err(refused)) = self.limit(rpc, Stage::Head, headers, &[]) {
+            return Taking::Decided(Err(refused));
+        }
+        self.limit(rpc, Stage::Caller, headers, &[])
+    }
+
+    /// Asks the limits of a stage; `message` is what the upstream will be sent, once it is known.
+    pub(super) fn limit<'a>(
+        &'a mut self,
+        rpc: &'a Rpc,
+        stage: Stage,
+        headers: &'a HeaderMap,
+        message: &'a [u8],
+    ) -> Taking<'a> {
+        let known = rate::Known { client: self.client, headers, caller: None, message };
+        rpc.rates.take(stage, known, &self.worker.store, &mut self.rated)
     }
 
     /// A call to the upstream failed: what is for the log stays here, the error is for the client.
@@ -170,6 +201,9 @@ impl Call {
         let response = self.pack(response);
         let mut response = if self.method == Method::HEAD { rest::without_body(response) } else { response };
         response.headers_mut().insert(&metadata::X_REQUEST_ID, self.id.header().clone());
+        if let Some(told) = self.rpc().and_then(|rpc| rpc.rates.told(&self.rated)) {
+            told.tell(response.headers_mut());
+        }
         if self.outcome.is_none() {
             let status = response.status().as_u16();
             self.outcome = Some(Outcome { status, code: Code::Ok, reason: None, whole: false });

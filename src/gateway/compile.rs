@@ -18,6 +18,7 @@ use super::settings::{Origin, Settings};
 use super::snapshot::{Serving, Snapshot};
 use crate::config::{self, Config, Expose, PublicEndpoint};
 use crate::envelope::metadata;
+use crate::policy::rate::Rates;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
@@ -311,6 +312,13 @@ impl<'a> Compiler<'a> {
         let uri = Uri::builder().scheme("http").authority(&**upstream.name()).path_and_query(path).build();
         let depth = Limits::default().depth;
         let settings = Settings::compile(self.config, upstream.name(), written, service, method);
+        let limits = (&settings.rate_limits.value, &self.config.rate_limits);
+        let rates = Rates::compile(limits.0, limits.1, (self.schema, method.input), self.metrics)
+            .and_then(|rates| match rates.need_message() && method.client_streaming {
+                true => Err("a stream of messages has no one field; limit it by client or user".to_owned()),
+                false => Ok(rates),
+            })
+            .map_err(|why| format!("its rate limits: {why}"))?;
         Ok(Arc::new(Rpc {
             name: path[1..].into(),
             client_streaming: method.client_streaming,
@@ -320,7 +328,9 @@ impl<'a> Compiler<'a> {
             upstream: upstream.clone(),
             schema: self.schema.clone(),
             crossing: settings.crossing(),
+            opaque: !rates.need_message() && (settings.messages.value.is_none() || !method.client_streaming),
             settings,
+            rates,
             send: Limits { depth, output: written.limits.send },
             receive: written.limits.receive,
             print: Limits { depth, output: written.limits.receive.saturating_mul(JSON_GROWTH) },

@@ -6,16 +6,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 use smallvec::SmallVec;
 use tower::ServiceExt as _;
-use transom_transcode::to_wire::{Input, SystemParameters};
+use transom_transcode::frame::PREFIX;
+use transom_transcode::to_wire::{Input, Media, SystemParameters};
 
 use super::call::Call;
-use super::route::{Action, Route, Rpc};
+use super::route::{Action, Binding, Route, Rpc};
 use super::state::State;
 use super::stream::{Asking, client_stream, stream};
 use super::translate::{answer, frame};
@@ -26,6 +28,7 @@ use crate::envelope::head::Known;
 use crate::envelope::stream::opaque;
 use crate::envelope::{Codec, Dialect, content_type, grpc, metadata, origin, rest, whole};
 use crate::error::Error;
+use crate::policy::rate::Stage;
 use crate::upstream::Outgoing;
 
 /// The gateway: from a request to its answer.
@@ -98,8 +101,9 @@ impl Gateway {
         let rpc = &binding.rpc;
 
         // Admit, by the head alone.
+        call.gates(rpc, &head.headers).await?;
         let outgoing = admit(call, peer, rpc, head, &known, host)?;
-        if call.dialect == Dialect::Grpc(Codec::Proto) {
+        if call.dialect == Dialect::Grpc(Codec::Proto) && rpc.opaque {
             let stop = call.stop();
             let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
             let reply = rpc.upstream.stream(&call.worker.pool, outgoing, body).await;
@@ -125,14 +129,8 @@ impl Gateway {
         let (media, coding) = rest::admit(head, &body, limit, binding.bind.raw)?;
 
         // Translate in.
-        let read = call.worker.pool.within(outgoing.deadline, whole::read(body, limit)).await;
-        let mut body = read.unwrap_or(Err(Error::Deadline))?;
-        call.read(body.len());
-        if coding != Coding::Identity {
-            body = coding.decode(&body, limit)?.into();
-        }
-        let input = Input { body: &body, media, captures: &captured, query, later: false };
-        let message = frame(&call.worker, binding, &input)?;
+        let asked = Asked { head, media, coding, captured: &captured, limit, deadline: outgoing.deadline };
+        let message = message(call, binding, &asked, body).await?;
 
         // Send.
         if rpc.server_streaming {
@@ -212,6 +210,39 @@ impl Gateway {
         let response = self.builtin.clone().oneshot(request).await.map_err(|_| Error::Internal)?;
         Ok(response.map(Body::boxed))
     }
+}
+
+/// What a REST request is translated from, its body apart.
+struct Asked<'a> {
+    head: &'a Parts,
+    media: Media<'a>,
+    coding: Coding,
+    captured: &'a [&'a str],
+    /// Bytes of the body.
+    limit: usize,
+    deadline: Instant,
+}
+
+/// The request's message in its frame: read, translated, and let in by the limits that look into it. One wait for the
+/// line: what is needed for it alone is gone when the call is sent.
+async fn message<B>(call: &mut Call, binding: &Binding, asked: &Asked<'_>, body: B) -> Result<Bytes, Error>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let read = call.worker.pool.within(asked.deadline, whole::read(body, asked.limit)).await;
+    let mut body = read.unwrap_or(Err(Error::Deadline))?;
+    call.read(body.len());
+    if asked.coding != Coding::Identity {
+        body = asked.coding.decode(&body, asked.limit)?.into();
+    }
+    let query = asked.head.uri.query().unwrap_or_default();
+    let input = Input { body: &body, media: asked.media, captures: asked.captured, query, later: false };
+    let message = frame(&call.worker, binding, &input)?;
+    if binding.rpc.rates.need_message() {
+        call.limit(&binding.rpc, Stage::Message, &asked.head.headers, &message[PREFIX..]).await?;
+    }
+    Ok(message)
 }
 
 /// What the head alone decides: a deadline. What goes to the upstream with every message is complete from

@@ -1,6 +1,7 @@
 //! One way to an RPC, resolved at load: a call follows it without looking anything up.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::Uri;
 use transom_transcode::plan::{BindPlan, Limits, OutPlan};
@@ -8,6 +9,8 @@ use transom_transcode::schema::Schema;
 
 use super::settings::{Origin, Settings};
 use crate::envelope::metadata::Crossing;
+use crate::policy::rate::Rates;
+use crate::store::Pace;
 use crate::telemetry::RouteMetrics;
 use crate::upstream::Upstream;
 
@@ -59,10 +62,15 @@ pub struct Rpc {
     pub uri: Uri,
     /// The service behind it.
     pub upstream: Arc<Upstream>,
+    /// Nothing here looks into its messages or counts them: those of a client who speaks as the upstream does cross as
+    /// they are.
+    pub opaque: bool,
     /// The types of its messages.
     pub schema: Arc<Schema>,
     /// What its calls are allowed.
     pub settings: Settings,
+    /// How often who may come.
+    pub rates: Rates,
     /// Which headers of REST cross beside the usual.
     pub crossing: Crossing,
     /// Bounds of a message to the upstream.
@@ -71,4 +79,12 @@ pub struct Rpc {
     pub receive: usize,
     /// Bounds of the JSON that such a message becomes.
     pub print: Limits,
+}
+
+impl Rpc {
+    /// How often the client of a new stream may speak.
+    pub(super) fn pace(&self) -> Option<Pace> {
+        let rate = self.settings.messages.value.filter(|_| self.client_streaming)?;
+        Some(Pace::new(rate, Instant::now()))
+    }
 }

@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
+use transom_transcode::frame::PREFIX;
 use transom_transcode::to_wire::Input;
 
 use super::call::Call;
@@ -16,6 +17,7 @@ use crate::body::Body;
 use crate::envelope::coding::Coding;
 use crate::envelope::{Codec, Dialect, connect, grpc, metadata};
 use crate::error::Error;
+use crate::policy::rate::Stage;
 use crate::upstream::Outgoing;
 
 /// The line from here on: what its envelope asks of the head, then one of the two ways.
@@ -52,7 +54,10 @@ where
         false if rpc.settings.compress.value => accepted,
         false => Coding::Identity,
     };
-    let asking = Asking::stream(call, binding, asked, body);
+    let mut asking = Asking::stream(call, binding, asked, body);
+    if rpc.rates.need_message() {
+        asking = asking.whole(call, rpc, &head.headers, outgoing.deadline).await?;
+    }
     stream(call, binding, binding.out.clone(), head, outgoing, (asking, answered)).await
 }
 
@@ -82,6 +87,7 @@ where
         Codec::Json => frame(&worker, binding, &Input { body: &read, ..Input::default() })?,
         Codec::Proto => framed(rpc, &read)?,
     };
+    call.limit(rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
     let reply = rpc.upstream.unary(&worker.pool, outgoing, message).await;
     let reply = reply.map_err(|failure| call.failed(failure))?;
     call.answered(reply.endpoint);

@@ -9,7 +9,7 @@ use http::HeaderName;
 use transom_transcode::plan::{OutOptions, Unknown};
 use transom_transcode::schema::{self, Method, MethodPolicy, Service};
 
-use crate::config::{self, UnknownFields};
+use crate::config::{self, Rate, UnknownFields};
 use crate::envelope::metadata::Crossing;
 
 /// A method's settings.
@@ -23,6 +23,10 @@ pub struct Settings {
     pub body: Setting<usize>,
     /// Answers are compressed for clients that accept it.
     pub compress: Setting<bool>,
+    /// The limits that its calls are under.
+    pub rate_limits: Setting<Vec<String>>,
+    /// Messages of one stream from the client.
+    pub messages: Setting<Option<Rate>>,
     /// Absent fields print as their defaults.
     pub emit_defaults: Setting<bool>,
     /// Enums print as numbers.
@@ -123,6 +127,18 @@ impl Settings {
                 Setting { value: true, from: Origin::Default },
                 |new, _| !*new,
             ),
+            rate_limits: layers.method(
+                &["rate_limits"],
+                |entry| entry.rate_limits.clone(),
+                layers.rate_limits(),
+                |_, _| false,
+            ),
+            messages: layers.method(
+                &["limits", "messages"],
+                |entry| entry.limits.messages.map(Some),
+                Setting { value: None, from: Origin::Default },
+                |_, old| old.is_none(),
+            ),
             emit_defaults: flag("emit_defaults", |output| output.emit_defaults),
             enums_as_numbers: flag("enums_as_numbers", |output| output.enums_as_numbers),
             proto_names: flag("proto_names", |output| output.proto_names),
@@ -175,15 +191,17 @@ impl Settings {
             Unknown::Ignore => "ignore",
         };
         let flag = |setting: &Setting<bool>| setting.value.to_string();
-        let names = |setting: &Setting<Vec<HeaderName>>| {
-            let names: Vec<_> = setting.value.iter().map(HeaderName::as_str).collect();
-            if names.is_empty() { "none".to_owned() } else { names.join(" ") }
-        };
+        let list = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(" ") };
+        let limits = list(self.rate_limits.value.iter().map(String::as_str).collect());
+        let messages = self.messages.value.map_or_else(|| "any".to_owned(), |rate| rate.to_string());
+        let names = |setting: &Setting<Vec<HeaderName>>| list(setting.value.iter().map(HeaderName::as_str).collect());
         vec![
             ("timeout", timeout, &self.timeout.from),
             ("unknown_fields", unknown.to_owned(), &self.unknown_fields.from),
             ("limits.body", self.body.value.to_string(), &self.body.from),
             ("compress", flag(&self.compress), &self.compress.from),
+            ("rate_limits", limits, &self.rate_limits.from),
+            ("limits.messages", messages, &self.messages.from),
             ("output.emit_defaults", flag(&self.emit_defaults), &self.emit_defaults.from),
             ("output.enums_as_numbers", flag(&self.enums_as_numbers), &self.enums_as_numbers.from),
             ("output.proto_names", flag(&self.proto_names), &self.proto_names.from),
@@ -243,7 +261,8 @@ fn as_written(policy: &MethodPolicy) -> config::Method {
             int64_as_numbers: policy.int64_as_numbers,
         },
         compress: None,
-        limits: config::MethodLimits { body: policy.body },
+        limits: config::MethodLimits { body: policy.body, messages: None },
+        rate_limits: None,
         headers: config::Headers { request: None, response: None },
         redirects: None,
     }
@@ -279,6 +298,18 @@ impl Layers<'_> {
             return Setting { value, from };
         }
         otherwise
+    }
+
+    /// The limits of a method that names none. Without `auth` every method is public.
+    fn rate_limits(&self) -> Setting<Vec<String>> {
+        let name = config::PUBLIC;
+        match self.config.rate_limits.contains_key(name) {
+            true => {
+                let place = config::place(&["rate_limits", name]);
+                Setting { value: vec![name.to_owned()], from: Origin::Written(place.into()) }
+            }
+            false => Setting { value: Vec::new(), from: Origin::Default },
+        }
     }
 
     /// The top level's value, or nothing.

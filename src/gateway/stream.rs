@@ -1,18 +1,20 @@
 //! Calls whose messages stream: opened here, then carried by their bodies.
 
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
+use http::{HeaderMap, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
+use transom_transcode::frame::PREFIX;
 use transom_transcode::plan::OutPlan;
 use transom_transcode::to_wire::Media;
 
 use super::call::Call;
 use super::codec::{Beside, FromWire, ToWire};
-use super::route::Binding;
+use super::route::{Binding, Rpc};
 use super::translate::answer;
 use crate::body::{Body, Broken};
 use crate::envelope::coding::Coding;
@@ -21,6 +23,7 @@ use crate::envelope::stream::opaque::{Frames, Watched};
 use crate::envelope::stream::{Prefixed, Replies, Requests, Stop, Writer};
 use crate::envelope::{Dialect, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
+use crate::policy::rate::Stage;
 use crate::upstream::{Outgoing, ReplyBody};
 
 /// A REST server stream's head waits this long for the first message.
@@ -56,11 +59,12 @@ impl Asking {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let limit = binding.rpc.send.output;
-        if call.dialect.is_opaque() {
+        if call.dialect.is_opaque() && binding.rpc.opaque {
             return Self::Stream(Box::pin(Watched::new(body, limit, stop.clone())), stop);
         }
         let codec = ToWire::new(&call.worker, binding, call.dialect.codec());
         let messages = Requests::new(body, Prefixed::new(limit, coding), codec, stop.clone());
+        let messages = messages.paced(binding.rpc.pace());
         Self::Stream(Box::pin(messages), stop)
     }
 
@@ -86,7 +90,35 @@ impl Asking {
             },
         };
         let (stop, codec) = (call.stop(), ToWire::with(&call.worker, binding, beside));
-        Ok(Self::Stream(Box::pin(Requests::new(body, reader, codec, stop.clone())), stop))
+        let messages = Requests::new(body, reader, codec, stop.clone()).paced(binding.rpc.pace());
+        Ok(Self::Stream(Box::pin(messages), stop))
+    }
+}
+
+impl Asking {
+    /// The one message that it says, for limits that look into it; its frame is as good as the stream.
+    pub(super) async fn whole(
+        self,
+        call: &mut Call,
+        rpc: &Rpc,
+        headers: &HeaderMap,
+        deadline: Instant,
+    ) -> Result<Self, Error> {
+        let (body, stop) = match self {
+            Self::Stream(body, stop) => (body, stop),
+            whole @ Self::Whole(_) => return Ok(whole),
+        };
+        let limit = rpc.send.output;
+        // One message, and no more.
+        let read = Limited::new(body, limit.saturating_add(PREFIX)).collect();
+        let frame = match call.worker.pool.within(deadline, read).await {
+            Some(Ok(read)) => read.to_bytes(),
+            Some(Err(error)) if error.is::<LengthLimitError>() => return Err(Error::TooLarge { limit }),
+            Some(Err(_)) => return Err(stop.or(Error::ClientGone)),
+            None => return Err(Error::Deadline),
+        };
+        call.limit(rpc, Stage::Message, headers, frame.get(PREFIX..).unwrap_or_default()).await?;
+        Ok(Self::Whole(frame))
     }
 }
 

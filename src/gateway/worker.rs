@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use transom_transcode::router::Captures;
 use transom_transcode::scratch::Scratch;
 
+use crate::store::Store;
 use crate::telemetry::{LogBuffer, Metrics, RequestIds, RouteMetrics};
 use crate::upstream::Pool;
 
@@ -20,6 +21,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 pub struct Worker {
     /// Connections to the upstreams.
     pub pool: Pool,
+    /// What it has in common with other workers and gateways.
+    pub store: Arc<Store>,
     /// The access log's buffer.
     pub log: LogBuffer,
     /// The process's metrics.
@@ -43,9 +46,18 @@ pub(super) struct Working {
 
 impl Worker {
     /// A worker without connections yet.
-    pub fn new(pool: Pool, log: LogBuffer, metrics: Arc<Metrics>) -> Self {
+    pub fn new(pool: Pool, store: Arc<Store>, log: LogBuffer, metrics: Arc<Metrics>) -> Self {
         let unrouted = metrics.route("", "", "");
-        Self { pool, log, metrics, heartbeat: HEARTBEAT, unrouted, ids: RequestIds::new(), working: Mutex::default() }
+        Self {
+            pool,
+            store,
+            log,
+            metrics,
+            heartbeat: HEARTBEAT,
+            unrouted,
+            ids: RequestIds::new(),
+            working: Mutex::default(),
+        }
     }
 }
 

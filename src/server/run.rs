@@ -67,7 +67,8 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
             enter_shard(id);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let mut worker = Worker::new(Pool::new(id, count), buffer, state.metrics.clone());
+                let pool = Pool::new(id, count);
+                let mut worker = Worker::new(pool, state.store.clone(), buffer, state.metrics.clone());
                 worker.heartbeat = limits.heartbeat;
                 let worker = Arc::new(worker);
                 let terms = Arc::new(Terms::new(Calls { gateway, worker }, limits, state, phases));

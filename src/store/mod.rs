@@ -1,29 +1,52 @@
 //! Store: what the gateways of a system have in common. Without a Redis, each has it to itself.
 //!
 //! ```text
-//! redis    the connection: one a worker, made again when it breaks, never waited for
+//! gcra     what a limit decides: a bucket, an instant
+//! limit    what is asked, and by whom
+//! table    a value a client, for a million of them
+//! memory   buckets here
+//! redis    the connection: one a worker, made again when it breaks, waited for as long as said; buckets there
+//! lease    permits of buckets there, given out here
 //! events   what one gateway tells all
 //! ```
 //!
 //! Nobody may wait for a store that is gone: whoever asks says how long, and what holds without an answer.
 
 mod events;
+mod gcra;
+mod lease;
+mod limit;
+mod memory;
 mod redis;
+mod table;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
-use crate::config;
+use crate::config::{self, Mode, OnStoreFailure};
 use events::Events;
-use redis::Redis;
+use lease::Leases;
+use memory::Memory;
+use redis::{Redis, Want};
 
 pub use events::Event;
+pub use gcra::{Quota, Standing};
+pub use limit::{Ask, Client, Limit, Standings, Whom};
+pub use memory::Pace;
 pub use redis::{Link, Script, Unavailable};
+
+/// How often what is at rest is forgotten, where no newcomer makes room first.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// What the gateways of a system have in common.
 pub struct Store {
     events: Events,
+    /// Buckets of this process: all of them, or those that count while the Redis does not answer.
+    memory: Memory,
+    leases: Leases,
     /// None: everything is kept here.
     redis: Option<Redis>,
 }
@@ -31,7 +54,8 @@ pub struct Store {
 impl Store {
     /// A store as configured. Nothing is connected before it is asked.
     pub fn compile(config: &config::Redis) -> Self {
-        Self { events: Events::new(), redis: Redis::compile(config) }
+        let (memory, leases) = (Memory::new(), Leases::new());
+        Self { events: Events::new(), memory, leases, redis: Redis::compile(config) }
     }
 
     /// The Redis, where there is one.
@@ -42,6 +66,85 @@ impl Store {
     /// Whether the Redis answers; `None` without one.
     pub fn is_connected(&self) -> Option<bool> {
         self.redis.as_ref().map(|_| self.events.is_connected())
+    }
+
+    /// Takes a permit of every limit, or of none if one refuses, in this process.
+    pub fn take_here(&self, asks: &[Ask<'_>]) -> Standings {
+        self.memory.take(asks, Instant::now())
+    }
+
+    /// Takes a permit of every limit, or of none if one refuses, wherever they are counted. Permits that a lease holds stay in it.
+    ///
+    /// `patience` is how long a call may wait for the store in all; what is spent here is subtracted.
+    ///
+    /// # Errors
+    /// The store does not answer, and a limit says that then nobody passes.
+    pub async fn take(&self, asks: &[Ask<'_>], patience: &mut Duration) -> Result<Standings, Unavailable> {
+        let Some(redis) = &self.redis else { return Ok(self.take_here(asks)) };
+        let started = Instant::now();
+        let answer = match asks {
+            [ask] if ask.limit.mode == Mode::Leased => {
+                self.leases.take(redis, ask, *patience).await.map(|standing| Standings::from_elem(standing, 1))
+            }
+            _ => self.take_all(redis, asks, started, *patience).await,
+        };
+        *patience = patience.saturating_sub(started.elapsed());
+        answer.or_else(|Unavailable| self.take_alone(asks))
+    }
+
+    /// Leases first: what they gave can be given back.
+    async fn take_all(
+        &self,
+        redis: &Redis,
+        asks: &[Ask<'_>],
+        started: Instant,
+        patience: Duration,
+    ) -> Result<Standings, Unavailable> {
+        let mut standings: Standings = asks.iter().map(|ask| Standing::full(&ask.limit.quota)).collect();
+        let mut held = Held { leases: &self.leases, asks: SmallVec::new() };
+        for (ask, standing) in asks.iter().zip(&mut standings) {
+            if ask.limit.mode == Mode::Leased {
+                *standing = self.leases.take(redis, ask, patience.saturating_sub(started.elapsed())).await?;
+                if standing.granted == 0 {
+                    return Ok(standings);
+                }
+                held.asks.push(ask);
+            }
+        }
+        let exact = |ask: &Ask<'_>| ask.limit.mode == Mode::Exact;
+        let wants: SmallVec<[Want<'_>; 4]> =
+            asks.iter().filter(|ask| exact(ask)).map(|ask| Want { ask: *ask, permits: 1 }).collect();
+        if !wants.is_empty() {
+            let mut told = redis.take(&wants, patience.saturating_sub(started.elapsed())).await?.into_iter();
+            for (ask, standing) in asks.iter().zip(&mut standings) {
+                if exact(ask) {
+                    *standing = told.next().ok_or(Unavailable)?;
+                }
+            }
+        }
+        if standings.iter().all(|standing| standing.granted > 0) {
+            held.asks.clear();
+        }
+        Ok(standings)
+    }
+
+    /// What holds while nobody can be asked.
+    fn take_alone(&self, asks: &[Ask<'_>]) -> Result<Standings, Unavailable> {
+        if asks.iter().any(|ask| ask.limit.on_store_failure == OnStoreFailure::Deny) {
+            return Err(Unavailable);
+        }
+        let is_local = |ask: &&Ask<'_>| ask.limit.on_store_failure == OnStoreFailure::Local;
+        let local: SmallVec<[Ask<'_>; 4]> = asks.iter().filter(is_local).copied().collect();
+        let mut told = self.memory.take(&local, Instant::now()).into_iter();
+        let standing = |ask: &Ask<'_>| match ask.limit.on_store_failure {
+            OnStoreFailure::Local => told.next(),
+            OnStoreFailure::Allow | OnStoreFailure::Deny => None,
+        };
+        let mut standing = standing;
+        Ok(asks
+            .iter()
+            .map(|ask| standing(ask).unwrap_or(Standing { granted: 1, ..Standing::full(&ask.limit.quota) }))
+            .collect())
     }
 
     /// Everything that gateways tell each other from now on, this one included.
@@ -63,7 +166,32 @@ impl Store {
 
     /// Keeps up what is beside the calls, until stopped.
     pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let Some(redis) = &self.redis else { return };
-        let _ = stop.run_until_cancelled(self.events.follow(redis)).await;
+        let sweep = async {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                self.memory.sweep(Instant::now());
+                self.leases.sweep();
+            }
+        };
+        let follow = async {
+            if let Some(redis) = &self.redis {
+                self.events.follow(redis).await;
+            }
+        };
+        let _ = stop.run_until_cancelled(async { tokio::join!(sweep, follow) }).await;
+    }
+}
+
+/// Permits out of leases, given back unless they are used.
+struct Held<'a> {
+    leases: &'a Leases,
+    asks: SmallVec<[&'a Ask<'a>; 2]>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        for ask in &self.asks {
+            self.leases.give_back(ask);
+        }
     }
 }

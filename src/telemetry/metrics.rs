@@ -16,6 +16,7 @@ use transom_transcode::status::Code;
 
 use super::dialect::DialectName;
 use super::endpoint::{self, EndpointMetrics, Outcome};
+use super::refusals::{self, Refusals};
 use super::reloads::Reloads;
 use super::route::{self, RouteMetrics};
 use super::shard::{Gauge, Sharded};
@@ -77,6 +78,12 @@ impl Metrics {
         RouteMetrics(live(&self.series.routes, labels, route::Series::new))
     }
 
+    /// The handle of a gate's reason to refuse, which is a word of configuration or of ours, never of a request.
+    pub fn refusals(&self, gate: &'static str, reason: &str) -> Refusals {
+        let labels = refusals::Labels { gate, reason: reason.into() };
+        Refusals(live(&self.series.refusals, labels, refusals::Series::new))
+    }
+
     /// The handle of an endpoint; the same labels give the same counters.
     pub fn endpoint(&self, upstream: &str, address: &str) -> EndpointMetrics {
         let labels = endpoint::Labels { upstream: upstream.into(), endpoint: address.into() };
@@ -129,6 +136,7 @@ type Live<L, S> = Mutex<BTreeMap<L, Weak<S>>>;
 struct AllSeries {
     routes: Live<route::Labels, route::Series>,
     endpoints: Live<endpoint::Labels, endpoint::Series>,
+    refusals: Live<refusals::Labels, refusals::Series>,
     in_flight: Gauge,
     connections: [Gauge; Protocol::ALL.len()],
     accepted: Sharded<AtomicU64>,
@@ -142,6 +150,7 @@ impl AllSeries {
         Self {
             routes: Mutex::default(),
             endpoints: Mutex::default(),
+            refusals: Mutex::default(),
             in_flight: Gauge::new(),
             connections: Protocol::ALL.map(|_| Gauge::new()),
             accepted: Sharded::new(),
@@ -223,6 +232,16 @@ impl AllSeries {
         Ok(())
     }
 
+    fn encode_gates(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Calls that a gate refused.";
+        let mut metric = encoder.encode_descriptor("transom_refusals", help, None, MetricType::Counter)?;
+        for gate in &all_live(&self.refusals) {
+            let labels = [("gate", gate.labels.gate), ("reason", &*gate.labels.reason)];
+            counter(&mut metric.encode_family(&labels)?, gate.total())?;
+        }
+        Ok(())
+    }
+
     fn encode_process(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let name = "transom_in_flight";
         encoder
@@ -250,6 +269,7 @@ impl Collector for AllSeries {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         self.encode_routes(&mut encoder)?;
         self.encode_endpoints(&mut encoder)?;
+        self.encode_gates(&mut encoder)?;
         self.encode_process(&mut encoder)?;
         self.reloads.encode(&mut encoder)
     }

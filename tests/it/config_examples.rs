@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use transom::config::{Config, Endpoint, Workers, parse};
 
@@ -55,6 +56,10 @@ fn the_booking_system_takes_its_variables() {
             ("GRPC_QUEUE_SERVICE_URL", "10.0.0.7:50055"),
             ("GRPC_MAX_RECEIVE_MESSAGE_LENGTH", "1000001"),
             ("GRPC_MAX_SEND_MESSAGE_LENGTH", "1000002"),
+            ("REDIS_URL", "redis://redis:6379"),
+            ("REDIS_PASSWORD", "keep-it"),
+            ("RATE_LIMIT_WINDOW_MS", "30000"),
+            ("RATE_LIMIT_MAX_REQUESTS", "7"),
         ],
     );
 
@@ -70,7 +75,11 @@ fn the_booking_system_takes_its_variables() {
     for (name, upstream) in &config.upstreams {
         assert_eq!((upstream.limits.receive, upstream.limits.send), (1_000_001, 1_000_002), "{name}");
     }
-    assert!(!config.source.text().contains("let-me-in"));
+    assert_eq!(config.redis.url.as_deref(), Some("redis://redis:6379"));
+    assert_eq!(config.redis.password.as_deref(), Some("keep-it"));
+    let public = config.rate_limits["public"].rate;
+    assert_eq!((public.permits.get(), public.period), (7, Duration::from_secs(30)));
+    assert!(!config.source.text().contains("let-me-in") && !config.source.text().contains("keep-it"));
 }
 
 #[test]
@@ -78,6 +87,9 @@ fn the_booking_system_has_defaults() {
     let config = example("booking/transom.yaml", &[]);
     assert_eq!(config.listen, SocketAddr::from(([0, 0, 0, 0], 3000)));
     assert_eq!(config.admin.token, None);
+    assert_eq!(config.redis.url, None);
+    let public = config.rate_limits["public"].rate;
+    assert_eq!((public.permits.get(), public.period), (100, Duration::from_secs(60)));
     assert_eq!(endpoints(&config, "booking"), ["127.0.0.1:50053"]);
     assert_eq!(config.upstreams["booking"].limits.receive, 4 << 20);
     let health_names: Vec<_> =

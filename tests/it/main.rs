@@ -43,6 +43,8 @@ mod http_requests;
 mod http_two;
 mod metrics_calls;
 mod pipeline_size;
+mod rate_limits;
+mod rate_redis;
 mod real_descriptors;
 mod reflection_in;
 mod reflection_out;

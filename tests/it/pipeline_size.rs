@@ -22,7 +22,7 @@ fn parts() -> (Arc<Gateway>, Arc<Worker>, Peer) {
     let builder = builder.upstream_at("library", "library.v1.Library", &["127.0.0.1:1".to_owned()], "");
     let state = State::new(builder.compile(&metrics).unwrap(), metrics.clone());
     let log = AccessLog::to(std::io::sink(), Format::Json, metrics.lost_lines()).unwrap();
-    let worker = Arc::new(Worker::new(Pool::new(0, 1), log.buffer(), metrics));
+    let worker = Arc::new(Worker::new(Pool::new(0, 1), state.store.clone(), log.buffer(), metrics));
     (Arc::new(Gateway::new(state, axum::Router::new())), worker, Peer::new(([127, 0, 0, 1], 1).into(), false))
 }
 

@@ -24,7 +24,7 @@ pub fn error(error: &Error, schema: Option<&Schema>) -> Response<Body> {
     }
     if let Some(delay) = error.retry_after() {
         // Whole seconds, rounded up: coming earlier would be refused again.
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_millis().div_ceil(1000).max(1) as u64));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_nanos().div_ceil(1_000_000_000).max(1) as u64));
     }
     response
 }

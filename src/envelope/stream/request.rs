@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
@@ -10,6 +11,7 @@ use transom_transcode::frame;
 use super::{Reader, Stop, Translate};
 use crate::body::Broken;
 use crate::error::Error;
+use crate::store::Pace;
 
 /// Messages that are there already share a frame of HTTP/2, up to about this size.
 const BATCH: usize = 16 * 1024;
@@ -20,6 +22,7 @@ pub struct Requests<B, R, T> {
     reader: R,
     translate: T,
     stop: Stop,
+    pace: Option<Pace>,
     /// The client has said everything.
     ended: bool,
     /// A message is wrong: what came before it goes out first.
@@ -30,7 +33,13 @@ pub struct Requests<B, R, T> {
 impl<B, R: Reader, T: Translate> Requests<B, R, T> {
     /// The messages of `body`; an error of theirs is left in `stop`.
     pub fn new(body: B, reader: R, translate: T, stop: Stop) -> Self {
-        Self { body, reader, translate, stop, ended: false, wrong: None, over: false }
+        Self { body, reader, translate, stop, pace: None, ended: false, wrong: None, over: false }
+    }
+
+    /// Messages must not come faster.
+    #[must_use]
+    pub fn paced(self, pace: Option<Pace>) -> Self {
+        Self { pace, ..self }
     }
 
     /// The frames of the messages that have come.
@@ -39,6 +48,10 @@ impl<B, R: Reader, T: Translate> Requests<B, R, T> {
         while out.len() < BATCH && self.wrong.is_none() {
             match self.reader.next() {
                 Ok(Some(message)) => {
+                    if let Some(Err(retry_after)) = self.pace.as_mut().map(|pace| pace.take(Instant::now())) {
+                        self.wrong = Some(Error::RateLimited { retry_after });
+                        break;
+                    }
                     out.reserve(frame::PREFIX + message.len() + 16);
                     self.frame(&mut out, |translate, out| translate.message(&message, out).map(|()| true));
                 }

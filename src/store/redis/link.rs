@@ -45,36 +45,21 @@ impl Default for Link {
 }
 
 impl Link {
-    /// One command.
-    pub(super) async fn ask(&self, target: &Target, command: &Cmd, wait: Duration) -> Result<Value, Unavailable> {
-        self.within(wait, async |_| Ok(()), target, command).await
-    }
-
-    /// One script; it is loaded and asked again where the server does not know it.
-    pub(super) async fn run(
+    /// One command; where it runs a script that the server does not know, that is loaded and asked again.
+    pub(super) async fn ask(
         &self,
-        target: &Target,
-        script: &Script,
-        call: &Cmd,
-        wait: Duration,
-    ) -> Result<Value, Unavailable> {
-        self.within(wait, async |connection| connection.load(script).await, target, call).await
-    }
-
-    async fn within(
-        &self,
-        wait: Duration,
-        load: impl AsyncFn(&mut Connection) -> redis::RedisResult<()>,
         target: &Target,
         command: &Cmd,
+        script: Option<&Script>,
+        wait: Duration,
     ) -> Result<Value, Unavailable> {
         let mut used = None;
         let answer = timeout(wait, async {
             let (mut connection, number) = self.connection(target).await.ok_or(Unavailable)?;
             used = Some(number);
             let mut answer = connection.send(command).await;
-            if answer.as_ref().is_err_and(is_unknown_script) {
-                answer = match load(&mut connection).await {
+            if let Some(script) = script.filter(|_| answer.as_ref().is_err_and(is_unknown_script)) {
+                answer = match connection.load(script).await {
                     Ok(()) => connection.send(command).await,
                     Err(error) => Err(error),
                 };

@@ -1,6 +1,7 @@
 //! A Redis, or a cluster of them: where it is, and how it is asked.
 
 mod link;
+mod take;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::config;
 use crate::telemetry::Sharded;
 
 pub use link::Link;
+pub(super) use take::Want;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -74,7 +76,7 @@ impl Redis {
     /// # Errors
     /// No answer, or one that is an error: that is logged.
     pub async fn ask(&self, command: &Cmd, wait: Duration) -> Result<Value, Unavailable> {
-        self.links.here().ask(&self.target, command, wait).await
+        self.links.here().ask(&self.target, command, None, wait).await
     }
 
     /// Runs a script, which is loaded where that is needed.
@@ -82,7 +84,12 @@ impl Redis {
     /// # Errors
     /// As [`Redis::ask`].
     pub async fn run(&self, script: &Script, call: &Cmd, wait: Duration) -> Result<Value, Unavailable> {
-        self.links.here().run(&self.target, script, call, wait).await
+        self.links.here().ask(&self.target, call, Some(script), wait).await
+    }
+
+    /// Whether keys may lie on different servers.
+    fn is_cluster(&self) -> bool {
+        matches!(self.target, Target::Cluster { .. })
     }
 
     /// A connection of its own, for messages.

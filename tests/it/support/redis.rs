@@ -62,6 +62,15 @@ impl Redis {
         }
     }
 
+    /// Asks it, from outside.
+    pub(crate) async fn ask(&self, words: &[&str]) -> redis::Value {
+        let client = redis::Client::open(self.url()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query_async(&mut connection).await.unwrap()
+    }
+
     /// Lets it hang (`false`) or go on: it accepts connections and says nothing.
     pub(crate) fn resume(&self, go_on: bool) {
         let signal = if go_on { "-CONT" } else { "-STOP" };

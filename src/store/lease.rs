@@ -1,0 +1,177 @@
+//! Leases: permits that were taken from Redis a few at a time, given out here without asking.
+//!
+//! Who comes seldom takes one permit, as if there were no lease. Who comes back before the permits of the last lease could
+//! have come back by themselves is handed twice as many next time, up to a tenth of the burst. A lease lapses in the
+//! time that its permits take to come back: so a gateway holds no more than it could have taken anyway, and never one
+//! permit beyond the limit in all but what it was handed in the period before. One call asks for a lease; others of the
+//! same asker wait for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::gcra::{Standing, nanos};
+use super::limit::Ask;
+use super::redis::{Redis, Unavailable, Want};
+use super::table::{Key, Resting, Table};
+
+/// Permits of one lease, at most.
+const MOST: u64 = 100;
+
+/// Permits that are given out here.
+pub(super) struct Leases {
+    held: Table<Lease>,
+    epoch: Instant,
+}
+
+#[derive(Default)]
+struct Lease {
+    permits: u32,
+    /// Permits that the last trip asked for.
+    size: u32,
+    /// When the permits lapse.
+    lapses: u64,
+    /// Until when Redis would refuse.
+    refused: u64,
+    /// When the bucket is full, as Redis said last.
+    full: u64,
+    /// What was left there.
+    remaining: u64,
+    /// Who asks at the moment is waited for.
+    asking: Option<Arc<Notify>>,
+}
+
+impl Resting for Lease {
+    fn rests(&self) -> u64 {
+        if self.asking.is_some() { u64::MAX } else { self.lapses.max(self.refused) }
+    }
+}
+
+/// What a lease has to say.
+enum Found {
+    /// It decides.
+    Standing(Standing),
+    /// Somebody asks already.
+    Wait(Arc<Notify>),
+    /// So many permits should be asked for.
+    Empty(u32),
+}
+
+impl Leases {
+    pub(super) fn new() -> Self {
+        Self { held: Table::new(), epoch: Instant::now() }
+    }
+
+    /// Takes a permit: from the lease, or with a new one.
+    pub(super) async fn take(&self, redis: &Redis, ask: &Ask<'_>, wait: Duration) -> Result<Standing, Unavailable> {
+        let deadline = tokio::time::Instant::now() + wait;
+        let key = self.held.key(&ask.limit.name, ask.whom);
+        loop {
+            let found = self.find(key, ask);
+            let permits = match found {
+                Found::Standing(standing) => return Ok(standing),
+                Found::Wait(notify) => {
+                    let mut told = std::pin::pin!(notify.notified());
+                    // From here on a word is not missed; one that came before shows in the lease.
+                    told.as_mut().enable();
+                    if matches!(self.held.lock(key.shard()).find(key), Some(Lease { asking: Some(asking), .. }) if Arc::ptr_eq(asking, &notify))
+                    {
+                        tokio::time::timeout_at(deadline, told).await.map_err(|_| Unavailable)?;
+                    }
+                    continue;
+                }
+                Found::Empty(permits) => permits,
+            };
+            let asking = Asking { leases: self, key };
+            let want = Want { ask: *ask, permits: i64::from(permits) };
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            let told = redis.take(&[want], left).await?[0];
+            return Ok(asking.told(ask, permits, told));
+        }
+    }
+
+    /// Gives a permit back that was not used after all.
+    pub(super) fn give_back(&self, ask: &Ask<'_>) {
+        let now = self.now();
+        let key = self.held.key(&ask.limit.name, ask.whom);
+        let mut shard = self.held.lock(key.shard());
+        let lease = shard.value(key, now);
+        if lease.lapses > now {
+            lease.permits += 1;
+        }
+    }
+
+    /// Forgets what has lapsed.
+    pub(super) fn sweep(&self) {
+        self.held.sweep(self.now());
+    }
+
+    fn find(&self, key: Key, ask: &Ask<'_>) -> Found {
+        let now = self.now();
+        let quota = &ask.limit.quota;
+        let mut shard = self.held.lock(key.shard());
+        let lease = shard.value(key, now);
+        if lease.lapses > now && lease.permits > 0 {
+            lease.permits -= 1;
+            return Found::Standing(Standing { granted: 1, ..lease.standing(now) });
+        }
+        if lease.refused > now && quota.penalty.is_none() {
+            return Found::Standing(lease.standing(now));
+        }
+        if let Some(notify) = &lease.asking {
+            return Found::Wait(notify.clone());
+        }
+        lease.asking = Some(Arc::new(Notify::new()));
+        let most = u32::try_from((quota.burst() / 10).clamp(1, MOST)).unwrap_or(1);
+        let hurried = lease.lapses > now;
+        Found::Empty(if hurried { lease.size.saturating_mul(2).clamp(1, most) } else { 1 })
+    }
+
+    fn now(&self) -> u64 {
+        nanos(self.epoch.elapsed())
+    }
+}
+
+impl Lease {
+    fn standing(&self, now: u64) -> Standing {
+        Standing {
+            granted: 0,
+            remaining: self.remaining + u64::from(self.permits),
+            retry: Duration::from_nanos(self.refused.saturating_sub(now)),
+            reset: Duration::from_nanos(self.full.saturating_sub(now)),
+        }
+    }
+}
+
+/// Who asks; however that ends, those who wait go on.
+struct Asking<'a> {
+    leases: &'a Leases,
+    key: Key,
+}
+
+impl Asking<'_> {
+    /// Notes what Redis said, and gives out the first permit.
+    fn told(&self, ask: &Ask<'_>, wanted: u32, told: Standing) -> Standing {
+        let now = self.leases.now();
+        let mut shard = self.leases.held.lock(self.key.shard());
+        let lease = shard.value(self.key, now);
+        lease.size = wanted;
+        lease.permits = told.granted.saturating_sub(1);
+        lease.lapses = now + u64::from(told.granted) * ask.limit.quota.step;
+        lease.refused = if told.granted == 0 { now + nanos(told.retry) } else { 0 };
+        lease.full = now + nanos(told.reset);
+        lease.remaining = told.remaining;
+        Standing { granted: told.granted.min(1), remaining: told.remaining + u64::from(lease.permits), ..told }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let now = self.leases.now();
+        let asking = self.leases.held.lock(self.key.shard()).value(self.key, now).asking.take();
+        if let Some(asking) = asking {
+            asking.notify_waiters();
+        }
+    }
+}

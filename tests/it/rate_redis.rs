@@ -1,0 +1,204 @@
+//! Rate limits that gateways share over a real Redis: exact, leased, and what holds when it is gone.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use redis::Value;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::support::client::Call;
+use crate::support::gateway::{Running, gateway};
+use crate::support::redis::{Redis, redis, redis_with};
+use crate::support::reply::ok;
+use crate::support::until;
+use crate::support::upstream::{self, Upstream};
+
+const BOOK: &str = "/v1/shelves/1/books/7";
+
+async fn library() -> Upstream {
+    upstream::grpc("library.v1.Library")
+        .unary("GetBook", |_| ok(json!({ "title": "Dune" })))
+        .unary("Echo", |book| ok(book.clone()))
+        .start()
+        .await
+}
+
+async fn start(library: &Upstream, redis: &str, limits: &str) -> Running {
+    let config = format!("workers: 2\nredis: {{ {redis} }}\n{limits}");
+    gateway().descriptors("library").upstream("library", library).config(&config).start().await
+}
+
+fn at(redis: &Redis) -> String {
+    format!("url: \"{}\"", redis.url())
+}
+
+/// So many clients at once, each with so many calls, dealt to the gateways: how many pass, and how many find, on a
+/// machine that is busy, that Redis takes too long. Those may have been counted or not, and must not pass.
+async fn passed(gateways: &[&Running], clients: usize, calls: usize) -> (usize, usize) {
+    let mut running = JoinSet::new();
+    for client in 0..clients {
+        let address: SocketAddr = gateways[client % gateways.len()].address();
+        running.spawn(async move {
+            let mut statuses = Vec::new();
+            for _ in 0..calls {
+                statuses.push(Call::new(address, "GET", BOOK).await.status);
+            }
+            statuses
+        });
+    }
+    let statuses = running.join_all().await.concat();
+    let all = |status: u16| statuses.iter().filter(|told| **told == status).count();
+    assert_eq!(all(200) + all(429) + all(503), clients * calls);
+    (all(200), all(503))
+}
+
+#[tokio::test]
+async fn two_gateways_let_exactly_as_many_pass_as_one() {
+    let (library, redis) = (library().await, redis().await);
+    let limits = "rate_limits: { public: { by: client, rate: 100/h, on_store_failure: deny } }";
+    let (one, other) = (start(&library, &at(&redis), limits).await, start(&library, &at(&redis), limits).await);
+    let (passed, late) = passed(&[&one, &other], 64, 4).await;
+    assert!(passed <= 100 && passed + late >= 100, "{passed} passed, {late} were late");
+    library.saw("GetBook").times(passed);
+    let refused = one.get(BOOK).await;
+    refused.status(429).reason("RATE_LIMITED").header("ratelimit", "\"public\";r=0;t=3600").header("retry-after", "36");
+}
+
+#[tokio::test]
+async fn limits_of_one_call_are_one_round_trip_and_all_or_none() {
+    let (library, redis) = (library().await, redis().await);
+    let limits = "
+rate_limits:
+  wide: { by: client, rate: 5/h }
+  narrow: { by: client, rate: 2/h, penalty: { after: 3, double: 40min, max: 1h } }
+methods:
+  library.v1.Library/GetBook: { rate_limits: [wide, narrow] }
+  library.v1.Library/Echo: { rate_limits: [wide] }
+";
+    let (one, other) = (start(&library, &at(&redis), limits).await, start(&library, &at(&redis), limits).await);
+    assert_eq!(passed(&[&one], 1, 2).await, (2, 0));
+    let waits = async |gateway: &Running| gateway.get(BOOK).await.status(429).headers["retry-after"].clone();
+    assert_eq!([waits(&one).await, waits(&other).await], ["1800", "1800"]);
+    // The third refusal shuts out, in all gateways; the next does not make it longer.
+    assert_eq!([waits(&one).await, waits(&other).await], ["2400", "2400"]);
+    let echo = async || other.post("/v1/echo", &json!({})).await.status.as_u16();
+    assert_eq!([echo().await, echo().await, echo().await, echo().await], [200, 200, 200, 429]);
+
+    let Value::BulkString(stats) = redis.ask(&["INFO", "commandstats"]).await else { panic!("no text") };
+    let stats = String::from_utf8(stats).unwrap();
+    // Ten calls and the first of them twice, since the script was not known.
+    assert!(stats.contains("cmdstat_evalsha:calls=11,"), "{stats}");
+}
+
+#[tokio::test]
+async fn a_lease_saves_round_trips_and_lets_no_more_pass_than_it_says() {
+    let (library, redis) = (library().await, redis().await);
+    let limits = "rate_limits: { public: { by: client, rate: 300/h, mode: leased, on_store_failure: deny } }";
+    let (one, other) = (start(&library, &at(&redis), limits).await, start(&library, &at(&redis), limits).await);
+    // Permits of one gateway's lease may be left when the other finds none: at most a tenth, 30.
+    let (passed, late) = passed(&[&one, &other], 64, 8).await;
+    assert!(passed <= 300 && passed + late >= 270, "{passed} passed, {late} were late");
+    let Value::BulkString(stats) = redis.ask(&["INFO", "commandstats"]).await else { panic!("no text") };
+    let stats = String::from_utf8(stats).unwrap();
+    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls=")).unwrap();
+    let calls: usize = calls.split(',').next().unwrap().parse().unwrap();
+    assert!(calls < 100, "{calls} round trips for 512 calls");
+}
+
+#[tokio::test]
+async fn without_its_redis_each_limit_does_what_it_says_and_recovers() {
+    let (library, mut redis) = (library().await, redis().await);
+    let limits = "
+rate_limits:
+  local: { by: client, rate: 3/h }
+  allow: { by: client, rate: 3/h, on_store_failure: allow }
+  deny: { by: client, rate: 3/h, on_store_failure: deny }
+methods:
+  library.v1.Library/GetBook: { rate_limits: [local] }
+  library.v1.Library/Echo: { rate_limits: [allow] }
+  library.v1.Library/UpdateBook: { rate_limits: [deny] }
+";
+    let gateway = start(&library, &at(&redis), limits).await;
+    let get = async || gateway.get(BOOK).await.status.as_u16();
+    let echo = async || gateway.post("/v1/echo", &json!({})).await.status.as_u16();
+    let patch = async || gateway.request("PATCH", BOOK).json(&json!({})).await;
+    assert_eq!([get().await, echo().await, patch().await.status.as_u16()], [200, 200, 501]);
+
+    redis.kill();
+    until("the loss is known", async || patch().await.status == 503).await;
+    patch().await.reason("OVERLOADED").header("retry-after", "1");
+    assert_eq!([get().await, get().await, get().await, get().await], [200, 200, 200, 429]);
+    for _ in 0..10 {
+        assert_eq!(echo().await, 200);
+    }
+    assert!(gateway.metric("transom_refusals_total{gate=\"rate_limit\",reason=\"store\"}") >= 2.0);
+
+    redis.start().await;
+    until("redis is found again", async || patch().await.status == 501).await;
+    // It starts empty.
+    assert_eq!([echo().await, echo().await, echo().await, echo().await], [200, 200, 200, 429]);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_redis_that_hangs() {
+    let (library, redis) = (library().await, redis().await);
+    let limits = "rate_limits: { public: { by: client, rate: 100000/h } }";
+    let gateway = start(&library, &at(&redis), limits).await;
+    gateway.get(BOOK).await.status(200);
+    redis.resume(false);
+    let (mut slowest, started) = (Duration::ZERO, Instant::now());
+    for _ in 0..50 {
+        let asked = Instant::now();
+        gateway.get(BOOK).await.status(200);
+        slowest = slowest.max(asked.elapsed());
+    }
+    // 50 ms, and what a busy machine adds; each worker finds out for itself, and once.
+    assert!(slowest < Duration::from_millis(250), "{slowest:?}");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    redis.resume(true);
+}
+
+#[tokio::test]
+async fn a_cluster_takes_every_key_where_it_belongs() {
+    let nodes = [cluster_node().await, cluster_node().await, cluster_node().await];
+    for (node, slots) in nodes.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]) {
+        node.ask(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]).await;
+        node.ask(&["CLUSTER", "MEET", "127.0.0.1", &nodes[0].address().port().to_string()]).await;
+    }
+    for node in &nodes {
+        until("the cluster is whole", async || {
+            let Value::BulkString(info) = node.ask(&["CLUSTER", "INFO"]).await else { return false };
+            let info = String::from_utf8(info).unwrap();
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+        })
+        .await;
+    }
+    let library = library().await;
+    let limits = "
+trusted_proxies: [127.0.0.0/8]
+rate_limits:
+  public: { by: client, rate: 4/h, on_store_failure: deny }
+  keys: { by: { header: x-api-key }, rate: 3/h, on_store_failure: deny }
+  names: { by: { header: x-name }, rate: 2/h, on_store_failure: deny }
+methods:
+  library.v1.Library/GetBook: { rate_limits: [public, keys, names] }
+";
+    let gateway = start(&library, &format!("{}, cluster: true", at(&nodes[0])), limits).await;
+    // Clients and keys of all slots: none is refused for lying on another node.
+    for client in 0..40 {
+        let (address, key) = (format!("192.0.2.{client}"), format!("}}{{ {client}"));
+        let call = async |name: &str| {
+            let call = gateway.get(BOOK).header("x-forwarded-for", &address).header("x-api-key", &key);
+            call.header("x-name", &format!("{name}-{client}")).await.status.as_u16()
+        };
+        assert_eq!([call("a").await, call("a").await], [200, 200], "{client}");
+        // `names` refuses. What `keys` gave before that is given back: a third one is left.
+        assert_eq!(call("a").await, 429, "{client}");
+        assert_eq!([call("b").await, call("b").await], [200, 429], "{client}");
+    }
+}
+
+async fn cluster_node() -> Redis {
+    redis_with(&["--cluster-enabled", "yes"]).await
+}
