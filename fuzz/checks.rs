@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
-use transom_transcode::invalid::Invalid;
+use transom_transcode::canonical::canonical;
+use transom_transcode::invalid::{Invalid, Kind as Refusal};
 use transom_transcode::plan::{BindPlan, Limits, OutOptions, OutPlan, Unknown};
 use transom_transcode::router::{Captures, Found, RouterBuilder};
 use transom_transcode::schema::{HttpRule, MessageId, Schema};
@@ -169,4 +170,28 @@ fn appended(translate: impl FnOnce(&mut Scratch, &mut Vec<u8>) -> Result<(), Inv
     assert!(out.starts_with(BEFORE) && out.len() - BEFORE.len() <= LIMITS.output);
     assert!(done.is_ok() || out == BEFORE, "a refused translation left something");
     done.map(|()| out.split_off(BEFORE.len()))
+}
+
+/// The length of a descriptor set in two bytes, the set, then a message as protobuf and as JSON of each of its first types.
+/// Nothing panics, and what is printed is JSON.
+pub(crate) fn descriptor_set(data: &[u8]) {
+    let [low, high, rest @ ..] = data else { return };
+    let (set, message) = rest.split_at(usize::from(u16::from_le_bytes([*low, *high])).min(rest.len()));
+    let mut builder = Schema::builder();
+    let _ = builder.add(set, "fuzz");
+    let Ok(schema) = builder.build() else { return };
+    for id in (0..schema.messages.len().min(4) as u32).map(MessageId) {
+        let plan = OutPlan::whole(id, OutOptions::default());
+        if let Ok(json) = appended(|scratch, out| to_json(&schema, &plan, message, &LIMITS, scratch, out)) {
+            assert!(serde_json::from_slice::<serde_json::Value>(&json).is_ok(), "{}", String::from_utf8_lossy(&json));
+        }
+        let rewrite = |wire: &[u8]| appended(|scratch, out| canonical(&schema, id, wire, &LIMITS, scratch, out));
+        if let Ok(once) = rewrite(message) {
+            // A shorter text has a smaller budget.
+            let again = rewrite(&once).map_err(|why| why.kind);
+            assert!(again == Ok(once) || again == Err(Refusal::TooMuchWork), "its canonical form is not canonical");
+        }
+        let input = Input { body: message, ..Input::default() };
+        let _ = appended(|scratch, out| to_wire(&schema, &BindPlan::whole(id), &input, &LIMITS, scratch, out));
+    }
 }

@@ -38,6 +38,11 @@ fn the_wire_to_json_corpus_holds() {
     replay("wire_to_json", checks::wire_to_json);
 }
 
+#[test]
+fn the_descriptor_set_corpus_holds() {
+    replay("descriptor_set", checks::descriptor_set);
+}
+
 /// With `TRANSOM_WRITE=1` the file is written anew instead of compared.
 #[test]
 fn the_descriptor_set_is_that_of_the_protos() {
