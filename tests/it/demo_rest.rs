@@ -1,7 +1,7 @@
 //! The booking system behind the gateway, as REST clients see it.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tonic::Code;
@@ -14,6 +14,7 @@ use transom::demo::{DESCRIPTORS, Service};
 use crate::demo_client::{EVENT, HOT, Person, System, system};
 use crate::support::client::Reply;
 use crate::support::gateway::{self, gateway};
+use crate::support::process::Ends;
 
 /// The system with a gateway before it.
 struct Front {
@@ -54,17 +55,6 @@ impl Front {
         let id = reservation.status(201).value()["reservationId"].clone();
         let booking = self.call(person, "POST", "/bookings", Some(json!({ "reservationId": id }))).await;
         booking.status(201).value()
-    }
-}
-
-/// Ends the command, whatever becomes of the test.
-struct Ends(Child);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

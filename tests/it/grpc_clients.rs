@@ -2,18 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-/// Ends the command, whatever becomes of the test.
-struct Ends(Child);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::support::process::Ends;
 
 /// `tests/clients/grpc.mjs` names what it checks: unary calls, a stream and its cancellation, a deadline, status details,
 /// methods that are not exposed, the gateway's own health.

@@ -61,3 +61,4 @@ mod transcoding_json;
 mod transcoding_metadata;
 mod transcoding_paths;
 mod transcoding_streams;
+mod web_clients;

@@ -5,8 +5,9 @@ pub(crate) mod client;
 pub(crate) mod gateway;
 
 pub(crate) mod grpc;
-pub(crate) mod process;
 pub(crate) mod heard;
+pub(crate) mod library;
+pub(crate) mod process;
 pub(crate) mod protos;
 pub(crate) mod raw;
 pub(crate) mod redis;

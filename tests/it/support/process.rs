@@ -96,6 +96,17 @@ impl Drop for Process {
     }
 }
 
+/// Ends the command, whatever becomes of the test.
+pub(crate) struct Ends(pub(crate) Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Sends a request from where no runtime is.
 pub(crate) fn send(call: Call) -> Reply {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
