@@ -247,14 +247,14 @@ where
 
 /// What the head alone decides: a deadline. What goes to the upstream with every message is complete from
 /// here.
-fn admit(
+fn admit<'r>(
     call: &Call,
     peer: &Peer,
-    rpc: &Rpc,
+    rpc: &'r Rpc,
     head: &Parts,
     known: &Known<'_>,
     host: HeaderValue,
-) -> Result<Outgoing, Error> {
+) -> Result<Outgoing<'r>, Error> {
     let deadline = call.deadline(rpc.settings.timeout.value, known.timeout()?);
     let mut headers = match call.dialect {
         Dialect::Rest | Dialect::Http => metadata::from_rest(&head.headers, known, &rpc.crossing)?,
@@ -265,5 +265,5 @@ fn admit(
     headers.insert(&metadata::X_FORWARDED_FOR, forwarded);
     headers.insert(&metadata::X_FORWARDED_PROTO, HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
     headers.insert(&metadata::X_FORWARDED_HOST, host);
-    Ok(Outgoing { uri: rpc.uri.clone(), headers, deadline })
+    Ok(Outgoing { uri: &rpc.uri, headers, deadline })
 }

@@ -25,7 +25,7 @@ pub(super) async fn answer<B>(
     call: &mut Call,
     binding: &Binding,
     head: &Parts,
-    mut outgoing: Outgoing,
+    mut outgoing: Outgoing<'_>,
     body: B,
 ) -> Result<Response<Body>, Error>
 where
@@ -66,7 +66,7 @@ async fn unary<B>(
     call: &mut Call,
     binding: &Binding,
     head: &Parts,
-    outgoing: Outgoing,
+    outgoing: Outgoing<'_>,
     body: B,
 ) -> Result<Response<Body>, Error>
 where

@@ -127,7 +127,7 @@ pub(super) async fn client_stream(
     call: &mut Call,
     binding: &Binding,
     out: OutPlan,
-    outgoing: Outgoing,
+    outgoing: Outgoing<'_>,
     asking: Asking,
 ) -> Result<Response<Body>, Error> {
     let (rpc, worker) = (&binding.rpc, call.worker.clone());
@@ -147,7 +147,7 @@ pub(super) async fn stream(
     binding: &Binding,
     out: OutPlan,
     head: &Parts,
-    outgoing: Outgoing,
+    outgoing: Outgoing<'_>,
     (asking, coding): (Asking, Coding),
 ) -> Result<Response<Body>, Error> {
     let (upstream, worker) = (&binding.rpc.upstream, call.worker.clone());

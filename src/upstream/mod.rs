@@ -58,9 +58,9 @@ pub struct Upstream {
 
 /// A request, as far as HTTP/2 is concerned.
 #[derive(Debug)]
-pub struct Outgoing {
+pub struct Outgoing<'r> {
     /// `http://authority/pkg.Service/Method`, constant.
-    pub uri: Uri,
+    pub uri: &'r Uri,
     /// The metadata. What gRPC itself needs (`te`, `content-type`, `grpc-timeout`) is set when it is sent; a `content-type`
     /// of the caller's own stays.
     pub headers: HeaderMap,

@@ -43,7 +43,7 @@ pub struct Streaming {
 
 impl Upstream {
     /// One message there, one back. `message` has its 5-byte prefix.
-    pub async fn unary(&self, pool: &Pool, mut outgoing: Outgoing, message: Bytes) -> Result<Unary, Failure> {
+    pub async fn unary(&self, pool: &Pool, mut outgoing: Outgoing<'_>, message: Bytes) -> Result<Unary, Failure> {
         let _permit = self.permit()?;
         let mut timer = pool.timer(outgoing.deadline);
         let mut tries = Tries::default();
@@ -62,7 +62,7 @@ impl Upstream {
     }
 
     /// A stream there, made of gRPC frames, and one message back.
-    pub async fn client_stream<B>(&self, pool: &Pool, mut outgoing: Outgoing, body: B) -> Result<Unary, Failure>
+    pub async fn client_stream<B>(&self, pool: &Pool, mut outgoing: Outgoing<'_>, body: B) -> Result<Unary, Failure>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
@@ -88,7 +88,7 @@ impl Upstream {
     pub async fn server_stream(
         &self,
         pool: &Pool,
-        mut outgoing: Outgoing,
+        mut outgoing: Outgoing<'_>,
         message: Bytes,
     ) -> Result<Streaming, Failure> {
         let permit = self.permit()?;
@@ -105,7 +105,7 @@ impl Upstream {
     }
 
     /// Streams both ways; `body` is made of gRPC frames. The reply's head is awaited, while the request is being sent.
-    pub async fn stream<B>(&self, pool: &Pool, mut outgoing: Outgoing, body: B) -> Result<Streaming, Failure>
+    pub async fn stream<B>(&self, pool: &Pool, mut outgoing: Outgoing<'_>, body: B) -> Result<Streaming, Failure>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
@@ -131,7 +131,7 @@ impl Upstream {
     async fn begin(
         &self,
         pool: &Pool,
-        outgoing: &mut Outgoing,
+        outgoing: &mut Outgoing<'_>,
         tries: &mut Tries,
         timer: &mut Timer,
     ) -> Result<(Attempt, Exchange), Failure> {
@@ -194,7 +194,7 @@ fn streaming(head: Head, body: ReplyBody) -> Streaming {
     }
 }
 
-impl Outgoing {
+impl Outgoing<'_> {
     /// Sends the head.
     pub(super) fn open(&mut self, lease: Lease) -> Result<Exchange, Failure> {
         let Some(left) = self.deadline.checked_duration_since(Instant::now()) else { return Err(Failure::deadline()) };

@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::Uri;
 use http_body_util::Full;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
 use transom_transcode::status::Code;
 
-use super::support::{framed, join, numbered, outgoing, until, upstream, who};
+use super::support::{framed, join, numbered, outgoing, until, upstream, uri, who};
 use crate::upstream::{Pool, Upstream};
 
 /// tonic's own health service, and the connections that it was asked for.
@@ -31,7 +30,7 @@ async fn tonic() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
 
 async fn check(upstream: &Upstream, pool: &Pool) {
     let mut outgoing = outgoing(Duration::from_secs(5));
-    outgoing.uri = Uri::from_static("http://test/grpc.health.v1.Health/Check");
+    outgoing.uri = uri("http://test/grpc.health.v1.Health/Check");
     let reply = upstream.unary(pool, outgoing, framed(b"")).await.unwrap();
     assert_eq!(reply.message, [8, 1].as_slice());
 }
@@ -66,7 +65,7 @@ async fn streams_that_are_left_make_room_for_others() {
         let mut watching = Vec::new();
         for _ in 0..100 {
             let mut outgoing = outgoing(Duration::from_secs(5));
-            outgoing.uri = Uri::from_static("http://test/grpc.health.v1.Health/Watch");
+            outgoing.uri = uri("http://test/grpc.health.v1.Health/Watch");
             let body = Full::new(framed(b""));
             watching.push(upstream.stream(&pool, outgoing, body).await.unwrap());
         }

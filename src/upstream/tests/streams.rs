@@ -13,7 +13,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
 use tokio::sync::mpsc;
 
-use super::support::{Call, Server, answer, call, framed, grpc_head, outgoing, status, until, upstream};
+use super::support::{Call, Server, answer, call, framed, grpc_head, outgoing, status, until, upstream, uri};
 use crate::upstream::{FailureKind, Pool, ReplyBody, Upstream};
 
 /// A request's body that a test writes as it goes.
@@ -205,7 +205,7 @@ fn flood(sent: &Arc<AtomicUsize>) -> impl Fn(Call) + Clone + Send + 'static {
 
 async fn open_flood(upstream: &Upstream, pool: &Pool) -> ReplyBody {
     let mut outgoing = outgoing(Duration::from_secs(30));
-    outgoing.uri = http::Uri::from_static("http://test/test.Service/Flood");
+    outgoing.uri = uri("http://test/test.Service/Flood");
     upstream.stream(pool, outgoing, Empty::new()).await.unwrap().body
 }
 

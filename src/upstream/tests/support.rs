@@ -159,9 +159,14 @@ pub(super) fn upstream(addresses: &[SocketAddr]) -> Arc<Upstream> {
     Upstream::compile("test", &settings(addresses), &Metrics::new())
 }
 
-pub(super) fn outgoing(within: Duration) -> Outgoing {
+/// What a route would hold.
+pub(super) fn uri(text: &'static str) -> &'static Uri {
+    Box::leak(Box::new(Uri::from_static(text)))
+}
+
+pub(super) fn outgoing(within: Duration) -> Outgoing<'static> {
     Outgoing {
-        uri: Uri::from_static("http://test/test.Service/Method"),
+        uri: uri("http://test/test.Service/Method"),
         headers: HeaderMap::new(),
         deadline: Instant::now() + within,
     }
