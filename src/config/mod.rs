@@ -32,7 +32,7 @@ pub use describe::{json_schema, reference};
 pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
 pub use method::{Headers, Method, MethodLimits, Output, UnknownFields};
 pub use problem::{Problem, Problems};
-pub use rate::{BurstGuard, By, Mode, OnStoreFailure, PUBLIC, Penalty, Rate, RateLimit, USERS};
+pub use rate::{By, Mode, OnStoreFailure, PUBLIC, Penalty, Rate, RateLimit, USERS};
 pub use read::nearest;
 pub use redis::Redis;
 pub use schema::{Breaking, Expose, Schema};
@@ -68,8 +68,6 @@ section! {
         headers: Headers = kind::section().or("{}"),
         /// What gateways share: counters of rate limits, sessions, revoked tokens. Without it each keeps its own.
         redis: Redis = kind::section().or("{}"),
-        /// Turns floods away at the door; off unless set. `/health` and its kin are exempt.
-        burst_guard: Option<BurstGuard> = kind::section().optional(),
         /// Limits by name; methods name theirs. One named `public` is that of every public method that names none, one named `users` that of every other.
         rate_limits: BTreeMap<String, RateLimit> = map("a name", upstream::check_name, kind::section()).or("{}"),
         /// Where schemas come from.
@@ -84,7 +82,7 @@ section! {
         /// The text that it was read from.
         source: Source,
     }
-    absent: "auth", "environment", "hosts", "routes", "tls"
+    absent: "auth", "burst_guard", "environment", "hosts", "routes", "tls"
 }
 
 /// Reads a `transom.yaml`; `lookup` gives environment variables.

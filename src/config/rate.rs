@@ -1,4 +1,4 @@
-//! `rate_limits` and `burst_guard`: who may come how often.
+//! `rate_limits`: who may come how often.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -70,16 +70,6 @@ choice! {
         Allow = "allow",
         /// No call passes: 503.
         Deny = "deny",
-    }
-}
-
-section! {
-    /// Turns floods away before they cost anything: each client's connections and requests, in this process.
-    pub struct BurstGuard {
-        /// Connections and requests, in which time.
-        rate: Rate = rate().required(),
-        /// How many at once; by default as many as `rate` says.
-        burst: Option<usize> = kind::count(1..=MOST).optional(),
     }
 }
 
