@@ -3,7 +3,7 @@
 use http::request::Parts;
 use http::{HeaderMap, Method, Version, header};
 
-use super::connect;
+use super::{connect, websocket};
 use crate::telemetry::DialectName;
 
 /// How a client speaks.
@@ -26,6 +26,8 @@ pub enum Dialect {
     ConnectGet(Codec),
     /// Connect's streams.
     ConnectStream(Codec),
+    /// A frame a message: JSON as text, protobuf as binary.
+    WebSocket,
     /// Plain HTTP: the built-in endpoints.
     Http,
 }
@@ -44,6 +46,9 @@ impl Dialect {
     /// so is JSON that does not say whether it is Connect's: its path tells.
     pub fn detect(head: &Parts) -> Self {
         let Some(content_type) = content_type(&head.headers) else {
+            if websocket::is_asked(head) {
+                return Self::WebSocket;
+            }
             return match connect::get_codec(head) {
                 Some(codec) if head.uri.query().is_some_and(|query| query.contains("connect=v1")) => {
                     Self::ConnectGet(codec)
@@ -88,14 +93,14 @@ impl Dialect {
 
     /// Its path is an RPC's, `/pkg.Service/Method`.
     pub fn is_rpc(self) -> bool {
-        !matches!(self, Self::Rest | Self::Http)
+        !matches!(self, Self::Rest | Self::WebSocket | Self::Http)
     }
 
     /// Its frames are the upstream's: they cross unread.
     pub fn is_opaque(self) -> bool {
         match self {
             Self::Grpc(codec) | Self::GrpcWeb { codec, .. } | Self::ConnectStream(codec) => codec == Codec::Proto,
-            Self::Rest | Self::Connect(_) | Self::ConnectGet(_) | Self::Http => false,
+            Self::Rest | Self::WebSocket | Self::Connect(_) | Self::ConnectGet(_) | Self::Http => false,
         }
     }
 
@@ -107,7 +112,7 @@ impl Dialect {
             | Self::Connect(codec)
             | Self::ConnectGet(codec)
             | Self::ConnectStream(codec) => codec,
-            Self::Rest | Self::Http => Codec::Json,
+            Self::Rest | Self::WebSocket | Self::Http => Codec::Json,
         }
     }
 
@@ -118,6 +123,7 @@ impl Dialect {
             Self::Grpc(_) => DialectName::Grpc,
             Self::GrpcWeb { .. } => DialectName::GrpcWeb,
             Self::Connect(_) | Self::ConnectGet(_) | Self::ConnectStream(_) => DialectName::Connect,
+            Self::WebSocket => DialectName::WebSocket,
             Self::Http => DialectName::Http,
         }
     }

@@ -22,6 +22,7 @@ pub mod metadata;
 pub mod origin;
 pub mod rest;
 pub mod stream;
+pub mod websocket;
 pub mod whole;
 
 pub use dialect::{Codec, Dialect, content_type, essence};

@@ -14,7 +14,7 @@ use super::metadata::{self, Crossing};
 use crate::body::Body;
 
 pub use accept::Form;
-pub use error::{error, status_json};
+pub use error::{error, error_line, status_json};
 pub use raw::{Pieces, content_type, raw_stream_reply};
 pub use reader::Messages;
 pub use request::{admit, admit_stream};

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use transom_transcode::status::Code;
 
 use super::route::{Action, Route, Rpc};
+use super::socket::Tunnel;
 use super::worker::{Peer, Worker};
 use crate::body::{Body, End, Guard};
 use crate::envelope::stream::Stop;
@@ -47,6 +48,8 @@ pub struct Call {
     /// Where it was answered, or tried last: for the log alone, like the cause of a failure.
     endpoint: Option<Arc<str>>,
     cause: Option<Cow<'static, str>>,
+    /// What goes on after the answer's head.
+    pub(super) tunnel: Option<Box<Tunnel>>,
     /// The upstream's metadata beside an error of its own.
     beside: Option<Box<(HeaderMap, HeaderMap)>>,
 }
@@ -82,6 +85,7 @@ impl Call {
             outcome: None,
             endpoint: None,
             cause: None,
+            tunnel: None,
             beside: None,
         })
     }
@@ -160,7 +164,7 @@ impl Call {
             Dialect::GrpcWeb { codec, text } => grpc_web::error(error, codec, text, metadata),
             Dialect::Connect(_) | Dialect::ConnectGet(_) => connect::error(error, schema, metadata),
             Dialect::ConnectStream(_) => connect::stream_error(error, self.dialect, schema, metadata),
-            Dialect::Rest | Dialect::Http => {
+            Dialect::Rest | Dialect::WebSocket | Dialect::Http => {
                 let mut response = rest::error(error, schema);
                 for metadata in metadata {
                     // An error has its status by the table, whatever the upstream wishes.
@@ -187,6 +191,15 @@ impl Call {
             }
             _ => response,
         }
+    }
+
+    /// The answer after which the call goes on, to an end of its own.
+    pub(super) fn tunnel(mut self: Box<Self>, mut response: Response<Body>, tunnel: Tunnel) -> Response<Body> {
+        response.headers_mut().insert(&metadata::X_REQUEST_ID, self.id.header().clone());
+        let status = response.status().as_u16();
+        self.outcome = Some(Outcome { status, code: Code::Ok, reason: None, whole: false });
+        tokio::spawn(tunnel.run(self));
+        response
     }
 
     fn rpc(&self) -> Option<&Rpc> {

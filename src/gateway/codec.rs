@@ -51,6 +51,23 @@ impl ToWire {
         Self { beside, ..Self::new(worker, binding, Codec::Json) }
     }
 
+    /// The same for a socket, whose messages may be of either codec.
+    pub(super) fn planned(worker: &Arc<Worker>, rpc: &Arc<Rpc>, bind: BindPlan, beside: Beside) -> Self {
+        Self { worker: worker.clone(), rpc: rpc.clone(), bind, codec: Codec::Json, beside, begun: false }
+    }
+
+    /// Appends a message of this codec.
+    pub(super) fn message_in(&mut self, codec: Codec, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        if codec == Codec::Proto && !self.begun && !self.beside.is_empty() {
+            let message = "the path and the query bind to a JSON message: send a text, or take the RPC's own path";
+            return Err(Error::bad_request(message));
+        }
+        self.codec = codec;
+        self.message(message, out)?;
+        self.begun = true;
+        Ok(())
+    }
+
     fn bind(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let captures: SmallVec<[&str; 4]> = self.beside.captures.iter().map(|capture| &**capture).collect();
         let media = self.beside.raw.as_deref().map_or(Media::Json, Media::Raw);

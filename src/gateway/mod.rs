@@ -18,10 +18,12 @@
 //! service    the pipeline as a tower::Service
 //! ```
 
+mod answers;
 mod breaking;
 mod call;
 mod codec;
 mod compile;
+mod inbound;
 mod pipeline;
 mod reflection;
 mod route;
@@ -29,6 +31,7 @@ mod rpc;
 mod rules;
 mod service;
 mod settings;
+mod socket;
 mod snapshot;
 mod state;
 mod stream;
@@ -45,4 +48,4 @@ pub use service::Service;
 pub use settings::{Origin, Setting, Settings};
 pub use snapshot::{Row, Serving, Snapshot, Value};
 pub use state::{Ask, Loaded, Outcome, Reason, Reload, Reloads, State};
-pub use worker::{HEARTBEAT, Peer, Worker};
+pub use worker::{HEARTBEAT, Peer, Tether, Worker};

@@ -18,6 +18,7 @@ use transom_transcode::to_wire::{Input, Media, SystemParameters};
 
 use super::call::Call;
 use super::route::{Action, Binding, Route, Rpc};
+use super::socket::Tunnel;
 use super::state::State;
 use super::stream::{Asking, client_stream, stream};
 use super::translate::{answer, frame};
@@ -76,8 +77,14 @@ impl Gateway {
             })
             .await
         };
-        let response = answer.unwrap_or_else(|error| call.refuse(&error));
-        call.finish(response)
+        match (answer, call.tunnel.take()) {
+            (Ok(response), Some(tunnel)) => call.tunnel(response, *tunnel),
+            (Ok(response), None) => call.finish(response),
+            (Err(error), _) => {
+                let response = call.refuse(&error);
+                call.finish(response)
+            }
+        }
     }
 
     /// The line itself.
@@ -87,7 +94,7 @@ impl Gateway {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         // Route. One host first: a path is looked up for no request that leaves open whom it is for.
-        if head.method == Method::CONNECT {
+        if head.method == Method::CONNECT && call.dialect != Dialect::WebSocket {
             return Err(Error::bad_request("CONNECT is not served here: this is no proxy for tunnels"));
         }
         let known = Known::of(&head.headers);
@@ -118,6 +125,11 @@ impl Gateway {
         let query = head.uri.query().unwrap_or_default();
         let mut out = binding.out.clone();
         out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
+        if call.dialect == Dialect::WebSocket {
+            let (response, tunnel) = Tunnel::open(call, binding, head, &captured, outgoing)?;
+            call.tunnel = Some(Box::new(tunnel));
+            return Ok(response);
+        }
         if rpc.client_streaming {
             let asking = Asking::messages(call, binding, head, &captured, body)?;
             return match rpc.server_streaming {
@@ -157,15 +169,21 @@ impl Gateway {
         let snapshot = self.state.snapshot.load();
         call.client = origin::client(&head.headers, peer.ip(), snapshot.trusted_proxies());
         let path = head.uri.path();
-        let route = if call.dialect.is_rpc() {
+        let socket = call.dialect == Dialect::WebSocket;
+        let streams = |route: &&Arc<Route>| matches!(&route.action, Action::Call(binding) if binding.rpc.streams());
+        let route = if let Some(route) = snapshot.find_rpc(path).filter(|_| socket).filter(streams) {
+            route
+        } else if call.dialect.is_rpc() {
             let route = snapshot.find_rpc(path).ok_or(Error::NoRoute)?;
             if head.method != Method::POST && !matches!(call.dialect, Dialect::ConnectGet(_)) {
                 return Err(Error::MethodNotAllowed { allow: HeaderValue::from_static("POST") });
             }
             route
         } else {
+            // A browser's WebSocket is a GET, or a CONNECT that stands for one.
+            let method = if socket { "GET" } else { head.method.as_str() };
             let mut working = call.worker.working.lock();
-            match snapshot.find_rest(head.method.as_str(), path, &mut working.captures) {
+            match snapshot.find_rest(method, path, &mut working.captures) {
                 Ok(route) => {
                     captured.extend(working.captures.iter(path));
                     route
@@ -188,13 +206,20 @@ impl Gateway {
         };
         if matches!(route.action, Action::Builtin) {
             match call.dialect {
-                Dialect::Rest => call.dialect = Dialect::Http,
+                Dialect::Rest | Dialect::WebSocket => call.dialect = Dialect::Http,
                 Dialect::Grpc(Codec::Proto) | Dialect::Http => {}
                 _ => {
                     let message = "the gateway's own services speak gRPC: call them with application/grpc";
                     return Err(Error::UnsupportedMedia { message: message.into() });
                 }
             }
+        }
+        // One message each way needs no socket: the wish is passed over, as RFC 9110 §7.8 allows.
+        if socket
+            && head.method == Method::GET
+            && matches!(&route.action, Action::Call(binding) if !binding.rpc.streams())
+        {
+            call.dialect = Dialect::Rest;
         }
         call.route = Some(route.clone());
         Ok(route.clone())
@@ -257,7 +282,7 @@ fn admit<'r>(
 ) -> Result<Outgoing<'r>, Error> {
     let deadline = call.deadline(rpc.settings.timeout.value, known.timeout()?);
     let mut headers = match call.dialect {
-        Dialect::Rest | Dialect::Http => metadata::from_rest(&head.headers, known, &rpc.crossing)?,
+        Dialect::Rest | Dialect::WebSocket | Dialect::Http => metadata::from_rest(&head.headers, known, &rpc.crossing)?,
         dialect => metadata::from_rpc(&head.headers, known, dialect == Dialect::Grpc(Codec::Proto)),
     };
     let forwarded = origin::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip());

@@ -48,6 +48,13 @@ pub struct Binding {
     pub rule: Origin,
 }
 
+impl Rpc {
+    /// Either side sends a stream.
+    pub fn streams(&self) -> bool {
+        self.client_streaming || self.server_streaming
+    }
+}
+
 /// An RPC that clients reach.
 pub struct Rpc {
     /// `pkg.Service/Method`

@@ -43,7 +43,9 @@ where
             connect::admit(dialect, &head.headers, connect::Kind { streams, no_side_effects: rpc.no_side_effects })?;
             connect::codings(&head.headers)?
         }
-        Dialect::Rest | Dialect::Grpc(_) | Dialect::GrpcWeb { .. } | Dialect::Http => grpc::codings(&head.headers)?,
+        Dialect::Rest | Dialect::Grpc(_) | Dialect::GrpcWeb { .. } | Dialect::WebSocket | Dialect::Http => {
+            grpc::codings(&head.headers)?
+        }
     };
     let answered = match dialect.is_opaque() {
         // What crosses unread is compressed by who wrote it.

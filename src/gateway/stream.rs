@@ -175,7 +175,7 @@ pub(super) async fn stream(
             let body = answer.through(connect::Envelopes { schema: binding.rpc.schema.clone(), coding });
             Ok(connect::stream_reply(&reply.headers, call.dialect, packed, body))
         }
-        Dialect::Rest | Dialect::Http if answer.codec.is_raw() => {
+        Dialect::Rest | Dialect::WebSocket | Dialect::Http if answer.codec.is_raw() => {
             let content_type = answer.codec.content_type();
             let mut pieces = answer.messages(rest::Pieces);
             // The first message says what the bytes are: without it there is no head.
@@ -186,7 +186,7 @@ pub(super) async fn stream(
             let content_type = content_type.get().cloned();
             Ok(rest::raw_stream_reply(&reply.headers, content_type, pieces, &binding.rpc.crossing))
         }
-        Dialect::Rest | Dialect::Connect(_) | Dialect::ConnectGet(_) | Dialect::Http => {
+        Dialect::Rest | Dialect::WebSocket | Dialect::Connect(_) | Dialect::ConnectGet(_) | Dialect::Http => {
             let form = rest::Form::of(&head.headers);
             let mut messages = answer.messages(rest::Stream::new(form, binding.rpc.schema.clone())).beating(heartbeat);
             // A quiet watch still opens; what fails at once fails with its HTTP status.

@@ -1,11 +1,13 @@
 //! What a call finds where it runs: its worker's own things, and its client's connection.
 
+use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 use transom_transcode::router::Captures;
 use transom_transcode::scratch::Scratch;
 
@@ -58,6 +60,21 @@ impl Worker {
             ids: RequestIds::new(),
             working: Mutex::default(),
         }
+    }
+}
+
+/// What ties a call that outlives its answer to its connection.
+#[derive(Clone)]
+pub struct Tether {
+    /// The connection has to end.
+    pub leaving: CancellationToken,
+    _held: Arc<dyn Any + Send + Sync>,
+}
+
+impl Tether {
+    /// The connection goes on while `held` is.
+    pub fn new(leaving: CancellationToken, held: impl Any + Send + Sync) -> Self {
+        Self { leaving, _held: Arc::new(held) }
     }
 }
 

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response};
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::server::conn::{http1, http2};
@@ -18,13 +18,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::activity::{Activity, Finding, Tracked, Watch};
+use super::activity::{Activity, Finding, InFlight, Tracked, Watch};
 use super::limits::Limits;
 use super::phase::{Phase, Phases, reached};
 use super::preface::{self, Rewound};
 use super::seldom::Seldom;
-use crate::gateway::{Peer, State};
+use crate::gateway::{Peer, State, Tether};
 use crate::gather::Gather;
 use crate::telemetry::Protocol;
 
@@ -68,7 +70,9 @@ impl<A> Terms<A> {
             .max_header_list_size(limits.head_bytes)
             .max_pending_accept_reset_streams(limits.pending_resets)
             .initial_stream_window_size(limits.stream_window)
-            .initial_connection_window_size(limits.connection_window);
+            .initial_connection_window_size(limits.connection_window)
+            // WebSockets (RFC 8441).
+            .enable_connect_protocol();
         Self { answer, limits, state, phases, http1, http2 }
     }
 }
@@ -89,8 +93,12 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, mut socket: TcpStream
     let io = Rewound::new(head, socket, activity.clone());
     let _open = terms.state.metrics.connections(protocol).enter();
     let peer = Arc::new(peer);
-    let service = service_fn(|request| {
+    let tunnels = Tunnels::default();
+    let service = service_fn(|mut request: Request<Incoming>| {
         let (terms, peer, call) = (terms.clone(), peer.clone(), activity.begin());
+        if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(tunnels.tether(activity.begin()));
+        }
         async move {
             let mut response = terms.answer.answer(&peer, request).await;
             if protocol == Protocol::Http1 && terms.state.draining.load(Ordering::Relaxed) {
@@ -101,8 +109,11 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, mut socket: TcpStream
     });
     match protocol {
         Protocol::Http1 => {
-            let connection = pin!(terms.http1.serve_connection(io, service));
-            drive(connection, Watch::new(terms.limits.head, terms.limits.idle_http1), &activity, phases).await;
+            let connection = pin!(terms.http1.serve_connection(io, service).with_upgrades());
+            let watch = Watch::new(terms.limits.head, terms.limits.idle_http1);
+            drive(connection, watch, &activity, &tunnels, phases.clone()).await;
+            // A connection that has become a tunnel is no longer hyper's.
+            tunnels.ended(phases).await;
         }
         Protocol::Http2 => {
             let socket = Gather::new(TokioIo::new(io));
@@ -110,8 +121,37 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, mut socket: TcpStream
             let connection = pin!(Gathered { connection, socket });
             // A gRPC channel may connect long before its first call.
             let idle = terms.limits.idle_http2;
-            drive(connection, Watch::new(idle, idle), &activity, phases).await;
+            drive(connection, Watch::new(idle, idle), &activity, &tunnels, phases).await;
         }
+    }
+}
+
+/// Calls of a connection that go on after their answers' heads.
+#[derive(Default)]
+struct Tunnels {
+    open: TaskTracker,
+    leaving: CancellationToken,
+}
+
+impl Tunnels {
+    fn tether(&self, call: InFlight) -> Tether {
+        Tether::new(self.leaving.clone(), (call, self.open.token()))
+    }
+
+    /// Waits for their ends, for as long as the server lets them.
+    async fn ended(&self, mut phases: Phases) {
+        self.open.close();
+        tokio::select! {
+            () = self.open.wait() => {}
+            () = reached(&mut phases, Phase::Gone) => self.end().await,
+        }
+    }
+
+    /// Tells them that the time is over, and lets them say so.
+    async fn end(&self) {
+        self.leaving.cancel();
+        self.open.close();
+        let _ = timeout(LAST_WORD, self.open.wait()).await;
     }
 }
 
@@ -124,7 +164,7 @@ trait Graceful: Future {
     fn close(self: Pin<&mut Self>);
 }
 
-impl<S> Graceful for http1::Connection<Rewound, S>
+impl<S> Graceful for http1::UpgradeableConnection<Rewound, S>
 where
     Self: Future,
     S: hyper::service::HttpService<Incoming>,
@@ -174,7 +214,13 @@ where
 }
 
 /// Drives a connection, and ends it when it is idle or the server drains.
-async fn drive<C: Graceful>(mut connection: Pin<&mut C>, mut watch: Watch, activity: &Activity, mut phases: Phases) {
+async fn drive<C: Graceful>(
+    mut connection: Pin<&mut C>,
+    mut watch: Watch,
+    activity: &Activity,
+    tunnels: &Tunnels,
+    mut phases: Phases,
+) {
     let mut look = pin!(sleep(watch.every));
     let mut phase = Phase::Serving;
     let mut closing = false;
@@ -206,7 +252,13 @@ async fn drive<C: Graceful>(mut connection: Pin<&mut C>, mut watch: Watch, activ
                         closing = true;
                     }
                     Phase::Closing => connection.as_mut().close(),
-                    Phase::Gone => return,
+                    Phase::Gone => {
+                        tokio::select! {
+                            _ = connection.as_mut() => {}
+                            () = tunnels.end() => {}
+                        }
+                        return;
+                    }
                 }
             }
             Some(Beside::Look) => {

@@ -12,13 +12,15 @@ pub enum DialectName {
     GrpcWeb,
     /// Connect, unary and streams.
     Connect,
+    /// A frame a message.
+    WebSocket,
     /// Plain HTTP: the built-in endpoints.
     Http,
 }
 
 impl DialectName {
     /// Every dialect, by index.
-    pub const ALL: [Self; 5] = [Self::Rest, Self::Grpc, Self::GrpcWeb, Self::Connect, Self::Http];
+    pub const ALL: [Self; 6] = [Self::Rest, Self::Grpc, Self::GrpcWeb, Self::Connect, Self::WebSocket, Self::Http];
 
     /// Its name in labels and logs.
     pub fn name(self) -> &'static str {
@@ -27,6 +29,7 @@ impl DialectName {
             Self::Grpc => "grpc",
             Self::GrpcWeb => "grpc_web",
             Self::Connect => "connect",
+            Self::WebSocket => "websocket",
             Self::Http => "http",
         }
     }

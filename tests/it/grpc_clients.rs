@@ -1,4 +1,4 @@
-//! A gRPC client that is not ours, against the booking system through the gateway.
+//! Clients that are not ours, against the booking system through the gateway.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,6 +10,17 @@ use crate::support::process::Ends;
 /// methods that are not exposed, the gateway's own health.
 #[test]
 fn grpc_js_finds_every_service_as_it_is() {
+    runs("grpc.mjs", 6);
+}
+
+/// `tests/clients/websocket.mjs`: npm `ws` and Node's own WebSocket watch an event.
+#[test]
+fn browsers_sockets_watch_an_event() {
+    runs("websocket.mjs", 4);
+}
+
+/// Runs a script of clients against a booking system of its own: so many checks hold.
+fn runs(script: &str, checks: usize) {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     assert!(clients.join("node_modules").is_dir(), "the clients are not installed: .ci/install test");
     let demo = Command::new(env!("CARGO_BIN_EXE_transom"))
@@ -26,9 +37,9 @@ fn grpc_js_finds_every_service_as_it_is() {
     });
     let address = address.expect("where it listens");
 
-    let output = Command::new("node").arg("grpc.mjs").arg(&address).current_dir(&clients).output().expect("node");
+    let output = Command::new("node").arg(script).arg(&address).current_dir(&clients).output().expect("node");
 
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}{err}");
-    assert_eq!(out.matches("ok - ").count(), 6, "{out}");
+    assert_eq!(out.matches("ok - ").count(), checks, "{out}");
 }

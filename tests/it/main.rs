@@ -62,3 +62,4 @@ mod transcoding_metadata;
 mod transcoding_paths;
 mod transcoding_streams;
 mod web_clients;
+mod websocket;

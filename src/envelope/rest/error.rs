@@ -45,6 +45,11 @@ pub fn status_json(error: &Error, schema: Option<&Schema>) -> Vec<u8> {
     serde_json::to_vec(&status).unwrap_or_default()
 }
 
+/// An error after the head, as a message of its own: `{"error": …}`.
+pub fn error_line(error: &Error, schema: &Schema) -> String {
+    format!("{{\"error\":{}}}", String::from_utf8_lossy(&status_json(error, Some(schema))))
+}
+
 #[derive(Serialize)]
 struct Status<'a> {
     code: u8,

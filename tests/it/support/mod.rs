@@ -14,6 +14,7 @@ pub(crate) mod redis;
 pub(crate) mod reply;
 pub(crate) mod rules;
 pub(crate) mod saw;
+pub(crate) mod socket;
 pub(crate) mod speak;
 pub(crate) mod upstream;
 

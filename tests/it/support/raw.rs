@@ -38,6 +38,16 @@ impl Raw {
         }
     }
 
+    /// What has come and was not taken.
+    pub(crate) fn received(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// Reads some more; `false` at the end.
+    pub(crate) async fn more(&mut self) -> bool {
+        matches!(soon("more", self.socket.read_buf(&mut self.received)).await, Ok(1..))
+    }
+
     /// Reads this many bytes.
     pub(crate) async fn read(&mut self, bytes: usize) -> Vec<u8> {
         while self.received.len() < bytes {

@@ -1,0 +1,60 @@
+//! Answers: an upstream's messages one by one, for an envelope that has a frame for each.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::Body as _;
+use transom_transcode::frame::{Deframer, FrameError};
+use transom_transcode::status::Code;
+
+use crate::envelope::grpc::status_of;
+use crate::error::Error;
+use crate::upstream::ReplyBody;
+
+/// An upstream's stream.
+pub(super) struct Answers {
+    body: ReplyBody,
+    deframer: Deframer,
+    limit: usize,
+}
+
+impl Answers {
+    /// Messages of at most `limit` bytes each.
+    pub(super) fn new(body: ReplyBody, limit: usize) -> Self {
+        Self { body, deframer: Deframer::new(limit), limit }
+    }
+
+    /// The next message; none at the end of a stream whose status is OK.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+        loop {
+            match self.deframer.next() {
+                Ok(Some(message)) if message.compressed => return Poll::Ready(Err(Error::UpstreamProtocol)),
+                Ok(Some(message)) => return Poll::Ready(Ok(Some(message.bytes))),
+                Ok(None) => {}
+                Err(FrameError::TooLarge { .. }) => {
+                    return Poll::Ready(Err(Error::ResponseTooLarge { limit: self.limit }));
+                }
+                Err(FrameError::Flag(_)) => return Poll::Ready(Err(Error::UpstreamProtocol)),
+            }
+            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(failure)) => return Poll::Ready(Err(failure.into())),
+                None => return Poll::Ready(Err(Error::UpstreamProtocol)),
+            };
+            match frame.into_data() {
+                Ok(data) => self.deframer.push(data),
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    return Poll::Ready(match status_of(&trailers) {
+                        // A status of OK over half a message is no OK.
+                        Some(_) if !self.deframer.is_empty() => Err(Error::UpstreamProtocol),
+                        Some(status) if status.code == Code::Ok => Ok(None),
+                        Some(status) => Err(Error::Upstream(Box::new(status))),
+                        None => Err(Error::UpstreamProtocol),
+                    });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Socket: a call over a WebSocket, from its handshake to its close.
+//!
+//! Both directions are polled in one place and neither waits for the other: a message is taken from the client when the
+//! upstream has room for it, and from the upstream when the client has. What is held is one message each way.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Sink as _, SinkExt as _, Stream as _, StreamExt as _};
+use http::Response;
+use http::request::Parts;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use transom_transcode::plan::{BindPlan, Body as BodyPlan, OutPlan};
+use transom_transcode::status::Code;
+use transom_transcode::to_wire::{Input, SystemParameters};
+
+use super::answers::Answers;
+use super::call::Call;
+use super::codec::{Beside, FromWire, ToWire};
+use super::inbound::Inbound;
+use super::route::{Binding, Rpc};
+use super::translate::frame;
+use super::worker::Tether;
+use crate::body::{Body, End, Guard as _};
+use crate::envelope::stream::Translate as _;
+use crate::envelope::websocket::{self, Handshake};
+use crate::envelope::{Codec, rest};
+use crate::error::Error;
+use crate::upstream::{Failure, Outgoing, Streaming};
+
+/// Messages of one direction before the other has its turn.
+const TURN: usize = 32;
+
+/// Heartbeats that a client may leave unanswered.
+const SILENCE: u32 = 2;
+
+/// How long a client may take to answer a close.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The same for one that broke the protocol: time for the close to arrive.
+const BRIEF: Duration = Duration::from_millis(100);
+
+/// A memory for reading that a quiet socket can afford.
+const READ_BUFFER: usize = 8 * 1024;
+
+/// A WebSocket that begins when its answer's head has been sent.
+pub(super) struct Tunnel {
+    upgrade: OnUpgrade,
+    tether: Option<Tether>,
+    asking: Pin<Box<dyn Future<Output = Result<Streaming, Failure>> + Send>>,
+    inbound: Inbound,
+    rpc: Arc<Rpc>,
+    out: OutPlan,
+    codec: Option<Codec>,
+}
+
+impl Tunnel {
+    /// What the head alone decides: from here on, errors are close codes.
+    pub(super) fn open(
+        call: &Call,
+        binding: &Binding,
+        head: &Parts,
+        captured: &[&str],
+        outgoing: Outgoing,
+    ) -> Result<(Response<Body>, Self), Error> {
+        if !binding.rpc.streams() {
+            return Err(Error::bad_request("this method streams nothing: ask it without a WebSocket"));
+        }
+        let handshake = Handshake::read(head)?;
+        let upgrade = head.extensions.get::<OnUpgrade>().cloned();
+        let upgrade = upgrade.ok_or_else(|| Error::bad_request("this connection cannot become a WebSocket"))?;
+        let (rpc, worker) = (binding.rpc.clone(), call.worker.clone());
+        let query = head.uri.query().unwrap_or_default();
+        let mut out = OutPlan { raw: false, ..binding.out.clone() };
+        out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
+        let (asking, inbound): (Pin<Box<dyn Future<Output = _> + Send>>, _) =
+            if !rpc.client_streaming && binding.bind.body == BodyPlan::None {
+                // The request is in the path and the query, as it is without a WebSocket.
+                let input = Input { captures: captured, query, ..Input::default() };
+                let message = frame(&worker, binding, &input)?;
+                let (rpc, worker) = (rpc.clone(), worker.clone());
+                let asking = async move { rpc.upstream.server_stream(&worker.pool, outgoing, message).await };
+                (Box::pin(asking), Inbound::nothing())
+            } else {
+                let plan = plan(&binding.bind);
+                let beside = Beside {
+                    captures: captured.iter().map(|&capture| capture.into()).collect(),
+                    query: query.into(),
+                    raw: None,
+                };
+                let codec = ToWire::planned(&worker, &rpc, plan, beside);
+                let (inbound, body) = Inbound::new(codec, &rpc);
+                let (rpc, worker) = (rpc.clone(), worker.clone());
+                let asking = async move { rpc.upstream.stream(&worker.pool, outgoing, body).await };
+                (Box::pin(asking), inbound)
+            };
+        let tether = head.extensions.get::<Tether>().cloned();
+        let tunnel = Self { upgrade, tether, asking, inbound, rpc, out, codec: handshake.codec };
+        Ok((handshake.answer(), tunnel))
+    }
+
+    /// Carries the call to its end.
+    pub(super) async fn run(self, mut call: Box<Call>) {
+        let Self { upgrade, tether, asking, inbound, rpc, out, codec } = self;
+        // A client that leaves before the head is sent.
+        let Ok(upgraded) = upgrade.await else { return };
+        let limit = rpc.settings.body.value.max(rpc.send.output);
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_message_size(Some(limit))
+            .max_frame_size(Some(limit));
+        let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+        let every = call.worker.heartbeat;
+        let mut heartbeat = interval_at(Instant::now() + every, every);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let leaving = tether.as_ref().map(|tether| Box::pin(tether.leaving.clone().cancelled_owned()));
+        let mut talk =
+            Talk { upstream: Upstream::Asked(asking), inbound, rpc, out, codec, heartbeat, silent: 0, leaving };
+        let ending = std::future::poll_fn(|cx| talk.poll(cx, &mut socket, &mut call)).await;
+        let codec = talk.codec.unwrap_or(Codec::Json);
+        let schema = talk.rpc.schema.clone();
+        // The upstream is let go before anything is said to the client.
+        drop(talk);
+        let (error, close) = match &ending {
+            Ending::Left => return,
+            Ending::Closed => {
+                // Its close is answered by the next read.
+                let _ = timeout(BRIEF, async { while let Some(Ok(_)) = socket.next().await {} }).await;
+                return;
+            }
+            Ending::Ended(Ok(())) => (None, websocket::close(Ok(()))),
+            Ending::Ended(Err(error)) => (Some(error), websocket::close(Err(error))),
+            Ending::Fault(close, _) => (None, close.clone()),
+        };
+        call.ended(Some(match &ending {
+            Ending::Ended(Err(error)) => End::error(error, None),
+            Ending::Fault(close, error) => End::error(error, Some(close.reason.to_string())),
+            Ending::Left | Ending::Closed | Ending::Ended(Ok(())) => End::status(Code::Ok),
+        }));
+        let details = error.filter(|_| codec == Codec::Json).map(|error| rest::error_line(error, &schema));
+        let patience = if matches!(ending, Ending::Fault(..)) { BRIEF } else { FAREWELL };
+        let _ = timeout(patience, farewell(&mut socket, details, close)).await;
+    }
+}
+
+/// The plan of a WebSocket's messages: what a GET takes from path and query, the messages add to.
+fn plan(bind: &BindPlan) -> BindPlan {
+    let whole = matches!(bind.body, BodyPlan::None | BodyPlan::Whole);
+    let body = if whole { BodyPlan::Whole } else { bind.body };
+    BindPlan { body, query: bind.query || whole, raw: false, mask: None, ..bind.clone() }
+}
+
+/// Says why, says goodbye, and waits for the client's.
+async fn farewell(socket: &mut WebSocketStream<TokioIo<Upgraded>>, details: Option<String>, close: CloseFrame) {
+    if let Some(details) = details
+        && socket.send(Message::text(details)).await.is_err()
+    {
+        return;
+    }
+    if socket.send(Message::Close(Some(close))).await.is_ok() {
+        // What still comes means nothing any more.
+        while let Some(Ok(_)) = socket.next().await {}
+    }
+}
+
+/// How a call over a WebSocket ended.
+enum Ending {
+    /// By the upstream's status, or an error of the call.
+    Ended(Result<(), Error>),
+    /// The client broke the protocol, or was silent for too long.
+    Fault(CloseFrame, Error),
+    /// The client said goodbye.
+    Closed,
+    /// The client left without a word.
+    Left,
+}
+
+enum Upstream {
+    Asked(Pin<Box<dyn Future<Output = Result<Streaming, Failure>> + Send>>),
+    Answers(Answers),
+}
+
+/// A call under way. (The upstream comes first: dropped before the rest, it is cancelled and not ended.)
+struct Talk {
+    upstream: Upstream,
+    inbound: Inbound,
+    rpc: Arc<Rpc>,
+    out: OutPlan,
+    /// How answers are written, once that is known.
+    codec: Option<Codec>,
+    heartbeat: Interval,
+    /// Heartbeats since the client was last heard.
+    silent: u32,
+    leaving: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+impl Talk {
+    fn poll(&mut self, cx: &mut Context<'_>, socket: &mut Socket, call: &mut Call) -> Poll<Ending> {
+        if let Upstream::Asked(asking) = &mut self.upstream
+            && let Poll::Ready(asked) = asking.as_mut().poll(cx)
+        {
+            match asked {
+                Ok(reply) => self.upstream = Upstream::Answers(Answers::new(reply.body, self.rpc.receive)),
+                Err(failure) => return Poll::Ready(Ending::Ended(Err(call.failed(failure)))),
+            }
+        }
+        if let Poll::Ready(ending) = self.poll_answers(cx, socket, call) {
+            return Poll::Ready(ending);
+        }
+        if let Poll::Ready(ending) = self.poll_client(cx, socket, call) {
+            return Poll::Ready(ending);
+        }
+        if let Some(leaving) = &mut self.leaving
+            && leaving.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Ending::Ended(Err(Error::Draining)));
+        }
+        while self.heartbeat.poll_tick(cx).is_ready() {
+            // A client that is not being read cannot be heard.
+            self.silent = if self.inbound.is_full() { 0 } else { self.silent + 1 };
+            if self.silent > SILENCE {
+                let close = websocket::frame(CloseCode::Away, "the client does not answer pings");
+                return Poll::Ready(Ending::Fault(close, Error::ClientGone));
+            }
+            if Pin::new(&mut *socket).poll_ready(cx).is_ready() && Pin::new(&mut *socket).start_send(ping()).is_err() {
+                return Poll::Ready(Ending::Left);
+            }
+        }
+        match Pin::new(socket).poll_flush(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(Ending::Left),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// The upstream's messages, as the client takes them.
+    fn poll_answers(&mut self, cx: &mut Context<'_>, socket: &mut Socket, call: &mut Call) -> Poll<Ending> {
+        let Upstream::Answers(answers) = &mut self.upstream else { return Poll::Pending };
+        for _ in 0..TURN {
+            match ready!(Pin::new(&mut *socket).poll_ready(cx)) {
+                Ok(()) => {}
+                Err(_) => return Poll::Ready(Ending::Left),
+            }
+            let message = match ready!(answers.poll_next(cx)) {
+                Ok(Some(message)) => message,
+                Ok(None) => return Poll::Ready(Ending::Ended(Ok(()))),
+                Err(error) => return Poll::Ready(Ending::Ended(Err(error))),
+            };
+            let codec = *self.codec.get_or_insert(Codec::Json);
+            let message = match written(call, &self.rpc, &self.out, codec, &message) {
+                Ok(message) => message,
+                Err(error) => return Poll::Ready(Ending::Ended(Err(error))),
+            };
+            call.sent(message.len());
+            if Pin::new(&mut *socket).start_send(message).is_err() {
+                return Poll::Ready(Ending::Left);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The client's messages, as the upstream takes them.
+    fn poll_client(&mut self, cx: &mut Context<'_>, socket: &mut Socket, call: &mut Call) -> Poll<Ending> {
+        for _ in 0..TURN {
+            ready!(self.inbound.poll_ready(cx));
+            let message = match ready!(Pin::new(&mut *socket).poll_next(cx)) {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return Poll::Ready(fault(&error)),
+                None => return Poll::Ready(Ending::Left),
+            };
+            self.silent = 0;
+            call.read(message.len());
+            let taken = match message {
+                Message::Text(text) if text.is_empty() => self.inbound.end(),
+                Message::Text(text) => {
+                    self.codec.get_or_insert(Codec::Json);
+                    self.inbound.message(text.as_bytes(), Codec::Json)
+                }
+                Message::Binary(bytes) => {
+                    self.codec.get_or_insert(Codec::Proto);
+                    self.inbound.message(&bytes, Codec::Proto)
+                }
+                Message::Close(_) => return Poll::Ready(Ending::Closed),
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+            };
+            if let Err(error) = taken {
+                return Poll::Ready(Ending::Ended(Err(error)));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// An answer as the client reads it.
+fn written(call: &Call, rpc: &Arc<Rpc>, out: &OutPlan, codec: Codec, message: &Bytes) -> Result<Message, Error> {
+    match codec {
+        Codec::Proto => Ok(Message::Binary(message.clone())),
+        Codec::Json => {
+            let mut json = Vec::with_capacity(message.len() * 3 + 16);
+            FromWire::new(&call.worker, rpc, out.clone(), codec).message(message, &mut json)?;
+            // The printer writes UTF-8.
+            String::from_utf8(json).map(Message::text).map_err(|_| Error::Internal)
+        }
+    }
+}
+
+fn ping() -> Message {
+    Message::Ping(Bytes::new())
+}
+
+/// What is wrong with what the client sent.
+fn fault(error: &tungstenite::Error) -> Ending {
+    use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
+    let (code, reason) = match error {
+        tungstenite::Error::Protocol(ResetWithoutClosingHandshake) => return Ending::Left,
+        tungstenite::Error::Protocol(error) => (CloseCode::Protocol, error.to_string()),
+        tungstenite::Error::Utf8(_) => (CloseCode::Invalid, "a text is not UTF-8".to_owned()),
+        tungstenite::Error::Capacity(_) => (CloseCode::Size, "the message is larger than its limit".to_owned()),
+        _ => return Ending::Left,
+    };
+    Ending::Fault(websocket::frame(code, &reason), Error::bad_request(reason))
+}

@@ -1,0 +1,63 @@
+// npm `ws`, and the WebSocket that Node has as browsers do, against the booking system: `node websocket.mjs HOST:PORT`.
+import assert from "node:assert/strict";
+import Client from "ws";
+
+const address = process.argv[2];
+const rest = async (method, path, body, token) => {
+  const headers = { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) };
+  const answer = await fetch(`http://${address}/api/v1${path}`, { method, headers, body: body && JSON.stringify(body) });
+  assert.equal(answer.ok, true, `${method} ${path}: ${answer.status} ${await answer.clone().text()}`);
+  return answer.json();
+};
+
+/** All text frames until `count` have come or it closes, and the close. */
+const talk = (socket, count, then = () => {}) =>
+  new Promise((resolve, reject) => {
+    const frames = [];
+    socket.onmessage = ({ data }) => {
+      frames.push(data);
+      if (frames.length === count) then(frames);
+    };
+    socket.onclose = ({ code, reason }) => resolve({ frames, code, reason });
+    socket.onerror = (error) => reject(error.error ?? error);
+  });
+
+const user = { email: `ws-${process.pid}@example.com`, password: "correct horse battery" };
+await rest("POST", "/auth/register", user);
+const { accessToken } = await rest("POST", "/auth/login", { email: user.email, password: user.password });
+const { events } = await rest("GET", "/events");
+const id = events[0].eventId;
+const headers = { authorization: `Bearer ${accessToken}` };
+const watch = `ws://${address}/api/v1/events/${id}:watch`;
+
+const checks = {
+  async "a browser's socket watches an event"() {
+    const socket = new Client(watch, { headers });
+    const { frames, code } = await talk(socket, 1, () => socket.close(1000));
+    assert.equal(JSON.parse(frames[0]).eventId, id);
+    assert.equal(code, 1000);
+  },
+  async "the same over the RPC's own path, asked by a message"() {
+    const socket = new Client(`ws://${address}/ticket.TicketService/WatchEvent`, "json", { headers });
+    socket.on("open", () => socket.send(JSON.stringify({ eventId: id })));
+    const { frames } = await talk(socket, 1, () => socket.close());
+    assert.equal(socket.protocol, "json");
+    assert.equal(JSON.parse(frames[0]).eventId, id);
+  },
+  async "a status is a close code"() {
+    const socket = new Client(`ws://${address}/api/v1/events/no-such-event:watch`, { headers });
+    const { frames, code } = await talk(socket, 99);
+    assert.equal(code, 4005);
+    assert.equal(JSON.parse(frames.at(-1)).error.code, 5);
+  },
+  async "the runtime's own WebSocket, where it has one, gets a status too"() {
+    const socket = new (globalThis.WebSocket ?? Client)(`ws://${address}/api/v1/events/no-such-event:watch`, ["json"]);
+    const { code } = await talk(socket, 99);
+    assert.ok(code > 4000 && code < 4017, `${code}`);
+  },
+};
+
+for (const [name, check] of Object.entries(checks)) {
+  await check();
+  console.log(`ok - ${name}`);
+}
