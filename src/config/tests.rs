@@ -354,7 +354,7 @@ fn sections(keys: Vec<Key>, found: &mut Vec<Vec<Key>>) {
 fn every_key_is_documented_and_published() {
     let mut found = Vec::new();
     sections(Config::keys(), &mut found);
-    assert_eq!(found.len(), 17, "the sections that the next test reads");
+    assert_eq!(found.len(), 20, "the sections that the next test reads");
     let (reference, schema) = (reference(), json_schema());
     for key in found.iter().flatten() {
         assert!(key.doc.iter().any(|line| line.trim().ends_with(['.', '`'])), "`{}` has no doc comment", key.name);
@@ -387,6 +387,10 @@ fn every_section_reads_its_defaults() {
     hold::<super::HttpRule>();
     hold::<super::AdditionalBinding>();
     hold::<super::CustomPattern>();
+    hold::<super::RateLimit>();
+    hold::<super::rate::ByKeys>();
+    hold::<super::Penalty>();
+    hold::<super::Redis>();
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Tunnel {
         binding: &Binding,
         head: &Parts,
         captured: &[&str],
-        outgoing: Outgoing,
+        outgoing: Outgoing<'_>,
     ) -> Result<(Response<Body>, Self), Error> {
         if !binding.rpc.streams() {
             return Err(Error::bad_request("this method streams nothing: ask it without a WebSocket"));
@@ -80,6 +80,7 @@ impl Tunnel {
         let upgrade = head.extensions.get::<OnUpgrade>().cloned();
         let upgrade = upgrade.ok_or_else(|| Error::bad_request("this connection cannot become a WebSocket"))?;
         let (rpc, worker) = (binding.rpc.clone(), call.worker.clone());
+        let Outgoing { headers, deadline, .. } = outgoing;
         let query = head.uri.query().unwrap_or_default();
         let mut out = OutPlan { raw: false, ..binding.out.clone() };
         out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
@@ -89,7 +90,10 @@ impl Tunnel {
                 let input = Input { captures: captured, query, ..Input::default() };
                 let message = frame(&worker, binding, &input)?;
                 let (rpc, worker) = (rpc.clone(), worker.clone());
-                let asking = async move { rpc.upstream.server_stream(&worker.pool, outgoing, message).await };
+                let asking = async move {
+                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline };
+                    rpc.upstream.server_stream(&worker.pool, outgoing, message).await
+                };
                 (Box::pin(asking), Inbound::nothing())
             } else {
                 let plan = plan(&binding.bind);
@@ -101,7 +105,10 @@ impl Tunnel {
                 let codec = ToWire::planned(&worker, &rpc, plan, beside);
                 let (inbound, body) = Inbound::new(codec, &rpc);
                 let (rpc, worker) = (rpc.clone(), worker.clone());
-                let asking = async move { rpc.upstream.stream(&worker.pool, outgoing, body).await };
+                let asking = async move {
+                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline };
+                    rpc.upstream.stream(&worker.pool, outgoing, body).await
+                };
                 (Box::pin(asking), inbound)
             };
         let tether = head.extensions.get::<Tether>().cloned();
@@ -188,7 +195,7 @@ enum Ending {
 
 enum Upstream {
     Asked(Pin<Box<dyn Future<Output = Result<Streaming, Failure>> + Send>>),
-    Answers(Answers),
+    Answers(Box<Answers>),
 }
 
 /// A call under way. (The upstream comes first: dropped before the rest, it is cancelled and not ended.)
@@ -213,7 +220,7 @@ impl Talk {
             && let Poll::Ready(asked) = asking.as_mut().poll(cx)
         {
             match asked {
-                Ok(reply) => self.upstream = Upstream::Answers(Answers::new(reply.body, self.rpc.receive)),
+                Ok(reply) => self.upstream = Upstream::Answers(Box::new(Answers::new(reply.body, self.rpc.receive))),
                 Err(failure) => return Poll::Ready(Ending::Ended(Err(call.failed(failure)))),
             }
         }
