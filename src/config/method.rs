@@ -21,7 +21,7 @@ section! {
         timeout: Option<Duration> = duration(MILLISECOND..=24 * HOUR).optional(),
         /// What an unknown JSON field or query key gets; by default `refuse`.
         unknown_fields: Option<UnknownFields> = choice().optional(),
-        /// The limits that its calls are under, by name, in place of `public` or `users`; `[]`: none. A call is let in by all of them or takes from none.
+        /// The limits that its calls are under, by name, in place of `public`; `[]`: none. A call is let in by all of them or takes from none.
         rate_limits: Option<Vec<String>> = list(checked("a limit's name", limit_name)).optional(),
         /// How replies print.
         output: Output = kind::section().or("{}"),

@@ -32,7 +32,7 @@ pub use describe::{json_schema, reference};
 pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
 pub use method::{Headers, Method, MethodLimits, Output, UnknownFields};
 pub use problem::{Problem, Problems};
-pub use rate::{By, Mode, OnStoreFailure, PUBLIC, Penalty, Rate, RateLimit, USERS};
+pub use rate::{By, Mode, OnStoreFailure, PUBLIC, Penalty, Rate, RateLimit};
 pub use read::nearest;
 pub use redis::Redis;
 pub use schema::{Breaking, Expose, Schema};
@@ -68,7 +68,7 @@ section! {
         headers: Headers = kind::section().or("{}"),
         /// What gateways share: counters of rate limits, sessions, revoked tokens. Without it each keeps its own.
         redis: Redis = kind::section().or("{}"),
-        /// Limits by name; methods name theirs. One named `public` is that of every public method that names none, one named `users` that of every other.
+        /// Limits by name; methods name theirs. One named `public` is that of every method that names none.
         rate_limits: BTreeMap<String, RateLimit> = map("a name", upstream::check_name, kind::section()).or("{}"),
         /// Where schemas come from.
         schema: Schema = kind::section().or("{}"),

@@ -135,7 +135,7 @@ impl Call {
         headers: &'a HeaderMap,
         message: &'a [u8],
     ) -> Taking<'a> {
-        let known = rate::Known { client: self.client, headers, caller: None, message };
+        let known = rate::Known { client: self.client, headers, message };
         rpc.rates.take(stage, known, &self.worker.store, &mut self.rated)
     }
 

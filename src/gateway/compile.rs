@@ -315,7 +315,7 @@ impl<'a> Compiler<'a> {
         let limits = (&settings.rate_limits.value, &self.config.rate_limits);
         let rates = Rates::compile(limits.0, limits.1, (self.schema, method.input), self.metrics)
             .and_then(|rates| match rates.need_message() && method.client_streaming {
-                true => Err("a stream of messages has no one field; limit it by client or user".to_owned()),
+                true => Err("a stream of messages has no one field; limit it by client or header".to_owned()),
                 false => Ok(rates),
             })
             .map_err(|why| format!("its rate limits: {why}"))?;

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::Frame;
@@ -15,6 +16,7 @@ use crate::body::Broken;
 use crate::envelope::Codec;
 use crate::envelope::stream::Translate as _;
 use crate::error::Error;
+use crate::store::Pace;
 
 /// Where the client's messages go.
 pub(super) struct Inbound {
@@ -24,6 +26,8 @@ pub(super) struct Inbound {
     /// The method takes one message.
     one: bool,
     full: bool,
+    /// How often the client may speak.
+    pace: Option<Pace>,
 }
 
 enum State {
@@ -40,12 +44,12 @@ impl Inbound {
         let (sender, receiver) = mpsc::channel(1);
         let limits = (rpc.settings.body.value, rpc.send.output);
         let state = State::Open(codec, PollSender::new(sender));
-        (Self { state, limits, one: !rpc.client_streaming, full: false }, Incoming(receiver))
+        (Self { state, limits, one: !rpc.client_streaming, full: false, pace: rpc.pace() }, Incoming(receiver))
     }
 
     /// No messages.
     pub(super) fn nothing() -> Self {
-        Self { state: State::Nothing, limits: (0, 0), one: false, full: false }
+        Self { state: State::Nothing, limits: (0, 0), one: false, full: false, pace: None }
     }
 
     /// Ready when the upstream has room for a message; or when it wants none, so that the client is still heard.
@@ -66,8 +70,11 @@ impl Inbound {
     /// Passes a message on; [`Inbound::poll_ready`] was ready.
     ///
     /// # Errors
-    /// It is too large, not what the schema says, or there is no place for it.
+    /// It comes too soon, is too large, not what the schema says, or there is no place for it.
     pub(super) fn message(&mut self, message: &[u8], codec: Codec) -> Result<(), Error> {
+        if let Some(Err(retry_after)) = self.pace.as_mut().map(|pace| pace.take(Instant::now())) {
+            return Err(Error::RateLimited { retry_after });
+        }
         let limit = match codec {
             Codec::Json => self.limits.0,
             Codec::Proto => self.limits.1,

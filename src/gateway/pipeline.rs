@@ -126,7 +126,7 @@ impl Gateway {
         let mut out = binding.out.clone();
         out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
         if call.dialect == Dialect::WebSocket {
-            let (response, tunnel) = Tunnel::open(call, binding, head, &captured, outgoing)?;
+            let (response, tunnel) = Box::pin(Tunnel::open(call, binding, head, &captured, outgoing)).await?;
             call.tunnel = Some(Box::new(tunnel));
             return Ok(response);
         }

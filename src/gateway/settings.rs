@@ -300,7 +300,7 @@ impl Layers<'_> {
         otherwise
     }
 
-    /// The limits of a method that names none. Without `auth` every method is public.
+    /// The limits of a method that names none.
     fn rate_limits(&self) -> Setting<Vec<String>> {
         let name = config::PUBLIC;
         match self.config.rate_limits.contains_key(name) {

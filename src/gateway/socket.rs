@@ -20,22 +20,23 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::WaitForCancellationFutureOwned;
+use transom_transcode::frame::PREFIX;
 use transom_transcode::plan::{BindPlan, Body as BodyPlan, OutPlan};
 use transom_transcode::status::Code;
 use transom_transcode::to_wire::{Input, SystemParameters};
 
 use super::answers::Answers;
 use super::call::Call;
-use super::codec::{Beside, FromWire, ToWire};
+use super::codec::{Beside, ToWire};
 use super::inbound::Inbound;
 use super::route::{Binding, Rpc};
-use super::translate::frame;
+use super::translate::{frame, print};
 use super::worker::Tether;
 use crate::body::{Body, End, Guard as _};
-use crate::envelope::stream::Translate as _;
 use crate::envelope::websocket::{self, Handshake};
 use crate::envelope::{Codec, rest};
 use crate::error::Error;
+use crate::policy::rate::Stage;
 use crate::upstream::{Failure, Outgoing, Streaming};
 
 /// Messages of one direction before the other has its turn.
@@ -66,8 +67,8 @@ pub(super) struct Tunnel {
 
 impl Tunnel {
     /// What the head alone decides: from here on, errors are close codes.
-    pub(super) fn open(
-        call: &Call,
+    pub(super) async fn open(
+        call: &mut Call,
         binding: &Binding,
         head: &Parts,
         captured: &[&str],
@@ -89,12 +90,16 @@ impl Tunnel {
                 // The request is in the path and the query, as it is without a WebSocket.
                 let input = Input { captures: captured, query, ..Input::default() };
                 let message = frame(&worker, binding, &input)?;
+                call.limit(&rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
                 let (rpc, worker) = (rpc.clone(), worker.clone());
                 let asking = async move {
                     let outgoing = Outgoing { uri: &rpc.uri, headers, deadline };
                     rpc.upstream.server_stream(&worker.pool, outgoing, message).await
                 };
                 (Box::pin(asking), Inbound::nothing())
+            } else if rpc.rates.need_message() {
+                let why = "this method's limits look into its message: ask it without a WebSocket";
+                return Err(Error::bad_request(why));
             } else {
                 let plan = plan(&binding.bind);
                 let beside = Beside {
@@ -317,8 +322,7 @@ fn written(call: &Call, rpc: &Arc<Rpc>, out: &OutPlan, codec: Codec, message: &B
     match codec {
         Codec::Proto => Ok(Message::Binary(message.clone())),
         Codec::Json => {
-            let mut json = Vec::with_capacity(message.len() * 3 + 16);
-            FromWire::new(&call.worker, rpc, out.clone(), codec).message(message, &mut json)?;
+            let json = print(&call.worker, rpc, out, message)?;
             // The printer writes UTF-8.
             String::from_utf8(json).map(Message::text).map_err(|_| Error::Internal)
         }

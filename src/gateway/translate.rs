@@ -1,7 +1,7 @@
 //! The translator at work for a call: the one place where a worker's scratch memory is borrowed.
 
 use bytes::Bytes;
-use transom_transcode::frame;
+use transom_transcode::frame::{self, PREFIX};
 use transom_transcode::plan::{BindPlan, OutPlan};
 use transom_transcode::to_json::{HttpBody, to_json};
 use transom_transcode::to_wire::{Input, to_wire};
@@ -10,9 +10,6 @@ use super::route::{Binding, Rpc};
 use super::worker::Worker;
 use crate::envelope::rest::{self, Content};
 use crate::error::Error;
-
-/// Bytes before a message on the wire.
-const PREFIX: usize = 5;
 
 /// A request as one gRPC frame.
 pub(super) fn frame(worker: &Worker, binding: &Binding, input: &Input<'_>) -> Result<Bytes, Error> {

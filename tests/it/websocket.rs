@@ -473,3 +473,27 @@ async fn a_socket_opens_over_http2_too() {
     let (response, _) = client.send_request(other, true).unwrap();
     assert_eq!(crate::support::soon("the refusal", response).await.unwrap().status(), 400);
 }
+
+#[tokio::test]
+async fn limits_hold_for_sockets_too() {
+    let config = "rate_limits: { text: { by: { field: text }, rate: 1/h } }\n\
+        methods: { rules.v1.Rules/Chat: { limits: { messages: 2/h } }, rules.v1.Rules/Watch: { rate_limits: [text] } }";
+    let (service, gateway) = start_with(config, Limits::default()).await;
+
+    let mut socket = open(&gateway, "/v1/chat/7").await;
+    for _ in 0..2 {
+        socket.json(&json!({ "text": "a" })).await;
+        socket.value().await;
+    }
+    socket.json(&json!({ "text": "a" })).await;
+    assert_eq!(socket.value().await["error"]["code"], 8);
+    assert_eq!(socket.closed().await.0, 4008);
+
+    // A limit by a field: once where path and query are the message, not at all where a frame would be.
+    let mut socket = open(&gateway, "/v1/things/7:watch?text=x").await;
+    assert_eq!(socket.value().await, json!({ "id": "7", "text": "a" }));
+    for path in ["/v1/things/7:watch?text=x", "/rules.v1.Rules/Watch"] {
+        assert!(Socket::try_open(gateway.address(), path, &[]).await.is_err(), "{path}");
+    }
+    assert_eq!(service.saw("Watch").calls().len(), 1);
+}
