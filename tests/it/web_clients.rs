@@ -1,4 +1,4 @@
-//! Clients that are not ours, in dialects that browsers speak: @connectrpc/connect-node and curl.
+//! Clients that are not ours, in dialects that browsers speak: @connectrpc/connect-node, grpc-web and curl.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -15,8 +15,8 @@ async fn start(library: &Upstream) -> Running {
     gateway().descriptors("library").expose_all().upstream("library", library).start().await
 }
 
-/// Runs a script of `tests/clients`, which names what it checks; gives how many checks held.
-async fn run(script: &str) -> usize {
+/// Runs a script of `tests/clients`, which names what it checks; gives how many checks held, and the library.
+async fn run(script: &str) -> (usize, Upstream) {
     let library = library().await;
     let gateway = start(&library).await;
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
@@ -29,13 +29,22 @@ async fn run(script: &str) -> usize {
     let Output { status, stdout, stderr } = output.expect("node");
     let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{out}{err}");
-    out.matches("ok - ").count()
+    (out.matches("ok - ").count(), library)
 }
 
 #[tokio::test]
 async fn connect_node_speaks_every_dialect_it_has() {
     // Connect, the same with GET, gRPC-Web, in two codecs over two versions; gRPC over one; what is compressed.
-    assert_eq!(run("connect.mjs").await, 12 + 2 + 4);
+    assert_eq!(run("connect.mjs").await.0, 12 + 2 + 4);
+}
+
+#[tokio::test]
+async fn grpc_web_speaks_binary_and_text() {
+    let (held, library) = run("grpc-web.mjs").await;
+    // Eight checks in either mode; in text a stream is read as it comes.
+    assert_eq!(held, 8 + 8 + 1);
+    library.cancelled("WatchBooks", 1).await;
+    library.cancelled("GetBook", 2).await;
 }
 
 #[tokio::test]
