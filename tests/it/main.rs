@@ -41,6 +41,7 @@ mod health_endpoints;
 mod http_connection;
 mod http_requests;
 mod http_two;
+mod kubernetes;
 mod metrics_calls;
 mod pipeline_size;
 mod rate_limits;

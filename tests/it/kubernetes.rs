@@ -1,0 +1,287 @@
+//! `k8s/`: both overlays as `kubectl kustomize` renders them, held to their schemas; and what they say, run as processes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The five services, and the port that each one's name stands with.
+const SERVICES: [(&str, u16); 5] =
+    [("auth", 50051), ("ticket", 50052), ("booking", 50053), ("payment", 50054), ("queue", 50055)];
+
+/// Renders an overlay of the tree at `root`.
+fn render(root: &Path, overlay: &str) -> Output {
+    let python = Path::new(ROOT).join("target/kubernetes/bin/python");
+    assert!(python.exists(), "kubectl and the schemas are not installed: .ci/install test");
+    let script = Path::new(ROOT).join("tests/kubernetes/render.py");
+    Command::new(python).arg(script).arg(root.join("k8s/overlays").join(overlay)).output().expect("python runs")
+}
+
+/// What an overlay renders to.
+struct Objects(Vec<Value>);
+
+impl Objects {
+    /// With secrets in it, and one replica.
+    fn development() -> &'static Self {
+        static RENDERED: LazyLock<Objects> = LazyLock::new(|| Objects::of("development"));
+        &RENDERED
+    }
+
+    fn production() -> &'static Self {
+        static RENDERED: LazyLock<Objects> = LazyLock::new(|| Objects::of("production"));
+        &RENDERED
+    }
+
+    fn of(overlay: &str) -> Self {
+        let output = render(Path::new(ROOT), overlay);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self(serde_json::from_slice(&output.stdout).expect("JSON"))
+    }
+
+    fn kind(&self, kind: &str) -> Vec<&Value> {
+        self.0.iter().filter(|object| object["kind"] == kind).collect()
+    }
+
+    fn named(&self, kind: &str, name: &str) -> &Value {
+        let found = self.0.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+        found.unwrap_or_else(|| panic!("no {kind} {name}"))
+    }
+
+    /// The first container of a Deployment.
+    fn container(&self, deployment: &str) -> &Value {
+        &self.named("Deployment", deployment)["spec"]["template"]["spec"]["containers"][0]
+    }
+
+    /// The variables that a Deployment's container gets.
+    fn variables(&self, deployment: &str) -> Vec<(String, String)> {
+        let container = self.container(deployment);
+        let texts = |data: &Value| -> Vec<(String, String)> {
+            let data = data.as_object().expect("data");
+            data.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+        };
+        let mut variables = Vec::new();
+        for source in list(&container["envFrom"]) {
+            variables.extend(texts(&self.named("ConfigMap", &text(&source["configMapRef"]["name"]))["data"]));
+        }
+        for variable in list(&container["env"]) {
+            let secret = &variable["valueFrom"]["secretKeyRef"];
+            let value = match variable["value"].as_str() {
+                Some(value) => value.to_owned(),
+                None => decoded(&self.named("Secret", &text(&secret["name"]))["data"][text(&secret["key"])]),
+            };
+            variables.push((text(&variable["name"]), value));
+        }
+        variables
+    }
+
+    /// Lays out the volume that the gateway finds its configuration in, as the kubelet would.
+    fn mount(&self, folder: &Path) -> PathBuf {
+        let volumes = list(&self.named("Deployment", "gateway-service")["spec"]["template"]["spec"]["volumes"]);
+        let config = volumes.iter().find(|volume| volume["name"] == "config").expect("a volume");
+        for source in list(&config["projected"]["sources"]) {
+            let map = self.named("ConfigMap", &text(&source["configMap"]["name"]));
+            for item in list(&source["configMap"]["items"]) {
+                let (key, path) = (text(&item["key"]), folder.join(text(&item["path"])));
+                let content = match map["data"][&key].as_str() {
+                    Some(content) => content.as_bytes().to_vec(),
+                    None => STANDARD.decode(text(&map["binaryData"][&key]).replace('\n', "")).expect("base64"),
+                };
+                std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+                std::fs::write(path, content).expect("written");
+            }
+        }
+        folder.join("transom.yaml")
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn decoded(base64: &Value) -> String {
+    String::from_utf8(STANDARD.decode(text(base64)).expect("base64")).expect("UTF-8")
+}
+
+#[test]
+fn the_gateway_is_what_the_booking_system_expects() {
+    let objects = Objects::production();
+    let gateway = objects.named("Deployment", "gateway-service");
+    assert_eq!(gateway["spec"]["replicas"], 3);
+    let container = objects.container("gateway-service");
+    assert_eq!((&container["name"], &container["image"]), (&"gateway".into(), &"booking-system/gateway:0.1.0".into()));
+    let certificates = list(&container["volumeMounts"]).iter().find(|mount| mount["name"] == "grpc-certs");
+    let certificates = certificates.expect("a mount");
+    assert_eq!((&certificates["mountPath"], &certificates["readOnly"]), (&"/etc/grpc/certs".into(), &true.into()));
+    let volumes = list(&gateway["spec"]["template"]["spec"]["volumes"]);
+    assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == "grpc-tls-certs"), "{volumes:#?}");
+
+    // Development has the secrets that production keeps elsewhere.
+    let variables = Objects::development().variables("gateway-service");
+    let says = |name: &str| variables.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.as_str());
+    assert_eq!(says("REDIS_URL"), Some("redis://redis-service:6379"));
+    assert_eq!(says("GRPC_AUTH_SERVICE_URL"), Some("auth-service:50051"));
+    assert_eq!(says("GRPC_TICKET_SERVICE_URL"), Some("ticket-service:50052"));
+    assert!(says("JWT_SECRET").is_some_and(|secret| secret.len() >= 32));
+    assert!(objects.kind("Secret").is_empty());
+}
+
+#[test]
+fn every_name_leads_somewhere() {
+    for objects in [Objects::development(), Objects::production()] {
+        for (name, port) in SERVICES {
+            let service = objects.named("Service", &format!("{name}-service"));
+            assert_eq!(service["spec"]["clusterIP"], "None", "{name}: its name must stand for its pods");
+            assert_eq!(service["spec"]["ports"][0]["port"], port);
+            assert_eq!(objects.container(&format!("{name}-service"))["ports"][0]["containerPort"], port);
+        }
+        let pods: Vec<&Value> = objects.kind("Deployment").iter().map(|object| &object["spec"]["template"]).collect();
+        let selects = |selector: &Value| {
+            let selector = selector.as_object().cloned().unwrap_or_default();
+            pods.iter().any(|pod| selector.iter().all(|(label, value)| pod["metadata"]["labels"][label] == *value))
+        };
+        for service in objects.kind("Service") {
+            assert!(selects(&service["spec"]["selector"]), "{service:#}");
+        }
+        for object in objects.kind("NetworkPolicy") {
+            let spec = &object["spec"];
+            let rules = list(&spec["ingress"]).iter().chain(list(&spec["egress"]));
+            let peers = rules.flat_map(|rule| list(&rule["from"]).iter().chain(list(&rule["to"])));
+            let selectors = peers.filter_map(|peer| peer.get("podSelector")).chain([&spec["podSelector"]]);
+            for selector in selectors {
+                assert!(selects(&selector["matchLabels"]), "{object:#}");
+            }
+        }
+        for pod in pods {
+            let (pod, container) = (&pod["spec"], &pod["spec"]["containers"][0]);
+            assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+            assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+            assert_eq!(container["securityContext"]["capabilities"]["drop"][0], "ALL");
+            assert!(container["resources"]["limits"]["memory"].is_string());
+        }
+    }
+}
+
+#[test]
+fn a_field_that_does_not_exist_is_seen() {
+    let replace = |file: &str, from: &str, to: &str| {
+        let folder = tempfile::tempdir().expect("a folder");
+        for part in ["k8s", "descriptors"] {
+            let copied = Command::new("cp").arg("-r").arg(Path::new(ROOT).join(part)).arg(folder.path()).status();
+            assert!(copied.expect("cp runs").success());
+        }
+        let path = folder.path().join(file);
+        let text = std::fs::read_to_string(&path).expect("a file");
+        assert!(text.contains(from), "{file} has no {from}");
+        std::fs::write(path, text.replacen(from, to, 1)).expect("written");
+        let output = render(folder.path(), "production");
+        assert!(!output.status.success(), "{to} passes");
+        String::from_utf8(output.stderr).expect("UTF-8")
+    };
+    let said = replace("k8s/base/gateway.yaml", "startupProbe:", "startProbe:");
+    assert!(said.contains("Deployment gateway-service") && said.contains("startProbe"), "{said}");
+    let said = replace("k8s/base/certificates.yaml", "renewBefore:", "renewBeforehand:");
+    assert!(said.contains("Certificate grpc-tls-certs: an unknown field"), "{said}");
+}
+
+#[test]
+fn the_rendered_configuration_has_no_problems() {
+    for objects in [Objects::development(), Objects::production()] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = objects.mount(folder.path());
+        // Secrets are development's: what they hold is no structure.
+        let variables = Objects::development().variables("gateway-service");
+        let check = Command::new(env!("CARGO_BIN_EXE_transom"))
+            .args(["check", "--config"])
+            .arg(&config)
+            .env_clear()
+            .envs(variables)
+            .output()
+            .expect("the command runs");
+        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+    }
+}
+
+#[cfg(feature = "demo")]
+mod runs {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::support::client::Call;
+    use crate::support::process::Process;
+    use crate::support::redis::redis_with;
+
+    /// The pods of development with production's replicas, as processes of this machine: their own arguments and variables, but for
+    /// where a name leads.
+    #[tokio::test]
+    async fn three_replicas_and_five_services_are_one_system() {
+        let objects = Objects::development();
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = objects.mount(folder.path());
+        let password = objects.variables("redis-service").remove(0).1;
+        let redis = redis_with(&["--requirepass", &password]).await;
+        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let ports = SERVICES.map(|(name, port)| (format!("{name}-service:{port}"), port, free()));
+        let here = |deployment: &str, mine: &[(&str, &str)]| -> Vec<(String, String)> {
+            let mut variables = objects.variables(deployment);
+            for (_, value) in &mut variables {
+                if let Some((.., port)) = ports.iter().find(|(name, ..)| name == value) {
+                    *value = format!("localhost:{port}");
+                }
+                *value = value.replace("redis-service:6379", &redis.address().to_string());
+            }
+            variables.extend(mine.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+            variables
+        };
+        let start = |deployment: &str, mine: &[(&str, &str)]| {
+            let mut arguments: Vec<String> = list(&objects.container(deployment)["args"]).iter().map(text).collect();
+            for argument in &mut arguments {
+                if let Some((.., port)) = ports.iter().find(|(_, port, _)| port.to_string() == *argument) {
+                    *argument = port.to_string();
+                }
+                *argument = argument.replace("/etc/transom/transom.yaml", config.to_str().unwrap());
+            }
+            let variables = here(deployment, mine);
+            let variables: Vec<_> = variables.iter().map(|(name, value)| (&**name, &**value)).collect();
+            Process::start(&arguments.iter().map(|argument| &**argument).collect::<Vec<_>>(), &variables)
+        };
+        let _services = SERVICES.map(|(name, _)| start(&format!("{name}-service"), &[]));
+        let replicas =
+            [(); 3].map(|()| start("gateway-service", &[("PORT", "0"), ("ADMIN_PORT", "0"), ("WORKERS", "1")]));
+
+        let call = |replica: usize, method: &str, path: &str| Call::new(replicas[replica].address, method, path);
+        let account = json!({ "email": "grace@example.com", "password": "compiler-1952", "firstName": "Grace" });
+        call(0, "POST", "/api/v1/auth/register").json(&account).await.status(201);
+        let login = json!({ "email": "grace@example.com", "password": "compiler-1952" });
+        let session = call(1, "POST", "/api/v1/auth/login").json(&login).await.status(200).value();
+        let bearer = format!("Bearer {}", text(&session["accessToken"]));
+        let bookings = call(2, "GET", "/api/v1/bookings").header("authorization", &bearer).await;
+        bookings.status(200);
+
+        // Five logins a minute for one account, wherever they come in: one is used up.
+        let wrong = json!({ "email": "grace@example.com", "password": "guessed" });
+        for guess in 0..4 {
+            call(guess % 3, "POST", "/api/v1/auth/login").json(&wrong).await.status(401);
+        }
+        for replica in 0..3 {
+            call(replica, "POST", "/api/v1/auth/login").json(&wrong).await.status(429);
+        }
+
+        for replica in &replicas {
+            let admin = replica.admin.expect("an admin port");
+            for probe in ["/startupz", "/livez", "/readyz"] {
+                Call::new(admin, "GET", probe).await.status(200);
+            }
+        }
+    }
+}
