@@ -53,6 +53,17 @@ pub enum Error {
         /// When to come again.
         retry_after: Duration,
     },
+    /// There is no token, or it is not good.
+    Unauthenticated {
+        /// What is wrong with it.
+        fault: TokenFault,
+        /// The HTTP status: 401, or what the configuration says.
+        status: StatusCode,
+    },
+    /// The caller is known and may not do this.
+    Forbidden,
+    /// Who judges tokens does not answer: nobody passes.
+    AuthUnavailable,
     /// The gateway or the upstream's queue is full.
     Overloaded {
         /// When to come again.
@@ -76,6 +87,17 @@ pub enum Error {
     Upstream(Box<Status>),
     /// A fault of the gateway's own.
     Internal,
+}
+
+/// What is wrong with a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenFault {
+    /// There is none.
+    Missing,
+    /// It is not good, and why is not told.
+    Invalid,
+    /// It was good.
+    Expired,
 }
 
 /// One `google.rpc` detail of the gateway's own errors.
@@ -118,7 +140,9 @@ impl Error {
             Self::UnsupportedMedia { .. } | Self::UnsupportedEncoding { .. } => 415,
             Self::TooLarge { .. } => 413,
             Self::RateLimited { .. } => 429,
-            Self::Overloaded { .. } | Self::Draining | Self::NoEndpoint => 503,
+            Self::Unauthenticated { status, .. } => return *status,
+            Self::Forbidden => 403,
+            Self::Overloaded { .. } | Self::Draining | Self::NoEndpoint | Self::AuthUnavailable => 503,
             Self::ResponseTooLarge { .. } | Self::ConnectFailed | Self::UpstreamReset | Self::UpstreamProtocol => 502,
             Self::Deadline => 504,
             Self::ClientGone => 499,
@@ -134,9 +158,14 @@ impl Error {
             Self::NoRoute | Self::MethodNotAllowed { .. } | Self::UnsupportedEncoding { .. } => Code::Unimplemented,
             Self::BadRequest { .. } | Self::UnsupportedMedia { .. } => Code::InvalidArgument,
             Self::TooLarge { .. } | Self::ResponseTooLarge { .. } | Self::RateLimited { .. } => Code::ResourceExhausted,
-            Self::Overloaded { .. } | Self::Draining | Self::NoEndpoint | Self::ConnectFailed | Self::UpstreamReset => {
-                Code::Unavailable
-            }
+            Self::Unauthenticated { .. } => Code::Unauthenticated,
+            Self::Forbidden => Code::PermissionDenied,
+            Self::Overloaded { .. }
+            | Self::Draining
+            | Self::NoEndpoint
+            | Self::ConnectFailed
+            | Self::UpstreamReset
+            | Self::AuthUnavailable => Code::Unavailable,
             Self::UpstreamProtocol | Self::Internal => Code::Internal,
             Self::Deadline => Code::DeadlineExceeded,
             Self::ClientGone => Code::Cancelled,
@@ -155,6 +184,11 @@ impl Error {
             Self::TooLarge { .. } => "TOO_LARGE",
             Self::ResponseTooLarge { .. } => "RESPONSE_TOO_LARGE",
             Self::RateLimited { .. } => "RATE_LIMITED",
+            Self::Unauthenticated { fault: TokenFault::Missing, .. } => "TOKEN_MISSING",
+            Self::Unauthenticated { fault: TokenFault::Invalid, .. } => "TOKEN_INVALID",
+            Self::Unauthenticated { fault: TokenFault::Expired, .. } => "TOKEN_EXPIRED",
+            Self::Forbidden => "FORBIDDEN",
+            Self::AuthUnavailable => "AUTH_UNAVAILABLE",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Draining => "DRAINING",
             Self::NoEndpoint => "NO_ENDPOINT",
@@ -186,6 +220,11 @@ impl Error {
                 return Cow::Owned(format!("the reply is larger than the limit of {limit} bytes"));
             }
             Self::RateLimited { .. } => "too many calls from you; try again later",
+            Self::Unauthenticated { fault: TokenFault::Missing, .. } => "this method needs an access token",
+            Self::Unauthenticated { fault: TokenFault::Invalid, .. } => "the access token is not valid",
+            Self::Unauthenticated { fault: TokenFault::Expired, .. } => "the access token has expired",
+            Self::Forbidden => "the access token does not allow this",
+            Self::AuthUnavailable => "access tokens cannot be verified now; try again later",
             Self::Overloaded { .. } => "too many calls are in flight; try again later",
             Self::Draining => "the gateway is about to stop; connect again",
             Self::NoEndpoint => "the service has no usable endpoint",
@@ -199,11 +238,26 @@ impl Error {
         })
     }
 
+    /// What `WWW-Authenticate` says (RFC 6750 §3).
+    pub fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::Unauthenticated { fault: TokenFault::Missing, .. } => Some("Bearer"),
+            Self::Unauthenticated { fault: TokenFault::Invalid, .. } => {
+                Some("Bearer error=\"invalid_token\", error_description=\"the access token is not valid\"")
+            }
+            Self::Unauthenticated { fault: TokenFault::Expired, .. } => {
+                Some("Bearer error=\"invalid_token\", error_description=\"the access token has expired\"")
+            }
+            Self::Forbidden => Some("Bearer error=\"insufficient_scope\""),
+            _ => None,
+        }
+    }
+
     /// What `Retry-After` says, where a retry may help.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimited { retry_after } | Self::Overloaded { retry_after } => Some(*retry_after),
-            Self::Draining => Some(Duration::from_secs(1)),
+            Self::Draining | Self::AuthUnavailable => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

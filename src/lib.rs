@@ -17,6 +17,7 @@
 //! body        the one response body
 //! gather      a socket whose small writes go out together
 //! store       what gateways share: counters, sessions, events; here or in Redis
+//! fetch       a small HTTP client for keys and verify endpoints
 //! sources     where schemas come from: descriptor sets, folders of .proto files, server reflection
 //! envelope    how a dialect writes requests, replies and errors: REST, gRPC
 //! policy      the gates: who may come, and how often
@@ -35,6 +36,7 @@ pub mod error;
 pub mod body;
 pub mod gather;
 pub mod store;
+pub mod fetch;
 pub mod sources;
 pub mod envelope;
 pub mod policy;

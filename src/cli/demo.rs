@@ -86,6 +86,7 @@ struct System {
 impl System {
     fn start(instances: usize) -> Result<Self, Refusal> {
         let options = options(instances)?;
+        let secret = options.secrets.access().to_owned();
         let runtime = serve::runtime()?;
         let (stop, stopped) = oneshot::channel();
         let (started, start) = mpsc::channel();
@@ -112,7 +113,10 @@ impl System {
             Ok(Err(error)) => return Err(cannot(&error)),
             Err(_) => return Err(cannot(&"their thread ended")),
         };
-        Ok(Self { variables: variables.into(), login, stop: Some(stop), thread: Some(thread) })
+        let mut variables = Vec::from(variables);
+        // The gateway verifies what the auth service signs.
+        variables.push(("JWT_SECRET", secret));
+        Ok(Self { variables, login, stop: Some(stop), thread: Some(thread) })
     }
 }
 

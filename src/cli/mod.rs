@@ -12,13 +12,16 @@ mod log;
 mod output;
 mod routes;
 mod serve;
+mod token;
 
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::config;
 #[cfg(feature = "demo")]
 use crate::demo::Service;
 
@@ -91,6 +94,21 @@ enum Command {
         #[arg(short, long, value_name = "JSON", default_value = "", hide_default_value = true)]
         data: String,
     },
+    /// Print a development token, signed by the configuration's own secret.
+    Token {
+        /// The configuration.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Whose token it is.
+        #[arg(long, value_name = "USER")]
+        sub: String,
+        /// A claim besides; a value that is JSON is taken as that, any other as text.
+        #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = token::claim)]
+        claims: Vec<(String, serde_json::Value)>,
+        /// How long it is good.
+        #[arg(long, value_name = "TIME", default_value = "15m", value_parser = duration)]
+        ttl: Duration,
+    },
     /// Compile a folder of .proto files to a descriptor set.
     Descriptors {
         /// The folder; imports start there.
@@ -146,6 +164,7 @@ pub fn run() -> ExitCode {
         Command::Explain { config, method, url, data } => {
             explain::explain(&config, &explain::Request { method: &method, url: &url, body: &data })
         }
+        Command::Token { config, sub, claims, ttl } => token::token(&config, &sub, &claims, ttl),
         Command::Descriptors { protos, output } => descriptors::descriptors(&protos, &output),
         Command::Conformance { descriptors } => conformance::conformance(&descriptors),
     };
@@ -158,6 +177,11 @@ pub fn run() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// A duration as the configuration writes it.
+fn duration(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text)
 }
 
 #[cfg(feature = "demo")]

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::auth::Secret;
 use super::kind::{Kind as _, secret, socket};
 use super::read::{choice, section};
 
@@ -11,7 +12,7 @@ section! {
         /// Where it listens.
         listen: SocketAddr = socket().or("127.0.0.1:9090"),
         /// What a caller from elsewhere than loopback must present as `Authorization: Bearer`; none: loopback only.
-        token: Option<String> = secret("a secret").optional(),
+        token: Option<Secret> = secret("a secret").optional(),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::Config;
 use super::problem::quote;
 use super::read::{Reader, nearest};
+use super::{Access, Algorithm, Auth, By, Config, Jwt};
 
 /// Tells what no key alone can know.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
@@ -14,6 +14,11 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     services(config, reader);
     rate_limits(config, reader);
     http_rules(config, reader);
+    match &config.auth {
+        Some(auth) => verification(auth, reader),
+        None => unverified(config, reader),
+    }
+    bindings(config, reader);
 }
 
 fn ports(config: &Config, reader: &mut Reader) {
@@ -115,6 +120,89 @@ fn http_rules(config: &Config, reader: &mut Reader) {
             if patterns != 1 {
                 told(path, format!("has {patterns} patterns; write exactly one of {PATTERNS}"));
             }
+        }
+    }
+}
+
+/// Tokens are verified in one way, and each issuer has one key.
+fn verification(auth: &Auth, reader: &mut Reader) {
+    let mut tell = |path: &str, message: &str| {
+        let line = reader.line(&[path, "auth"]);
+        reader.problems.push(line, path.to_owned(), message.to_owned());
+    };
+    match (auth.jwt.is_empty(), &auth.verify) {
+        (true, None) => tell("auth", "says not how tokens are verified; write `jwt` or `verify`"),
+        (false, Some(_)) => tell("auth.verify", "tokens are verified by `auth.jwt` already; keep one of the two"),
+        (true, Some(verify)) if verify.rpc.is_some() == verify.url.is_some() => {
+            tell("auth.verify", "write either `rpc` or `url`");
+        }
+        _ => {}
+    }
+    if auth.jwt.len() > MOST_ISSUERS {
+        tell("auth.jwt", "has more than 16 issuers");
+    }
+    let listed = reader.lines.contains_key("auth.jwt[0]");
+    for (index, jwt) in auth.jwt.iter().enumerate() {
+        let path = if listed { format!("auth.jwt[{index}]") } else { "auth.jwt".to_owned() };
+        if let Err(message) = one_key(jwt) {
+            let line = reader.line(&[&path, "auth"]);
+            reader.problems.push(line, path, message.to_owned());
+        }
+    }
+}
+
+/// Each is tried for a token that does not say whose it is.
+const MOST_ISSUERS: usize = 16;
+
+/// A secret signs by HMAC and a public key never does: who mixes them lets anyone sign with what is public.
+fn one_key(jwt: &Jwt) -> Result<(), &'static str> {
+    let hmac = |algorithm: &Algorithm| matches!(algorithm, Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512);
+    match (&jwt.secret, &jwt.key, &jwt.jwks) {
+        (Some(_), None, None) if jwt.algorithms.iter().all(hmac) => Ok(()),
+        (Some(_), None, None) => Err("a secret is of HS256, HS384 or HS512; write the others for a `key` or `jwks`"),
+        (None, Some(_), None) | (None, None, Some(_)) if !jwt.algorithms.iter().any(hmac) => Ok(()),
+        (None, Some(_), None) | (None, None, Some(_)) => {
+            Err("HS256, HS384 and HS512 are of a `secret`; a public key is known to everyone")
+        }
+        // Nobody passes, and a note says so: a variable may be empty here and set there.
+        (None, None, None) => Ok(()),
+        _ => Err("write exactly one of `secret`, `key` and `jwks`; several keys are a list of issuers"),
+    }
+}
+
+/// Without `auth` nothing can be asked of a caller.
+fn unverified(config: &Config, reader: &mut Reader) {
+    for (name, limit) in &config.rate_limits {
+        if matches!(limit.by, By::User | By::Claim(_)) {
+            let path = super::place(&["rate_limits", name, "by"]);
+            let line = reader.line(&[&path]);
+            let message = "nobody can have a token; write an `auth` section, or `client`".to_owned();
+            reader.problems.push(line, path, message);
+        }
+    }
+    for (name, method) in &config.methods {
+        let mut tell = |key: &str, message: &str| {
+            let path = super::place(&["methods", name, key]);
+            let line = reader.line(&[&path]);
+            reader.problems.push(line, path, message.to_owned());
+        };
+        if matches!(method.auth, Some(Access::Required(_))) {
+            tell("auth", "nobody can have a token; write an `auth` section");
+        }
+        if method.bind.as_ref().is_some_and(|bind| !bind.is_empty()) {
+            tell("bind", "there are no claims; write an `auth` section");
+        }
+    }
+}
+
+/// What is bound comes from a token.
+fn bindings(config: &Config, reader: &mut Reader) {
+    for (name, method) in &config.methods {
+        if matches!(method.auth, Some(Access::Public)) && method.bind.as_ref().is_some_and(|bind| !bind.is_empty()) {
+            let path = super::place(&["methods", name, "bind"]);
+            let line = reader.line(&[&path]);
+            let message = "a public method has no claims; remove this, or `auth: public`";
+            reader.problems.push(line, path, message.to_owned());
         }
     }
 }

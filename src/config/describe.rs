@@ -55,6 +55,7 @@ fn write_below(out: &mut String, path: &str, shape: Shape) {
         Shape::Section(keys) => write_section(out, path, keys()),
         Shape::Map(_, value) => write_below(out, &format!("{path}.*"), *value),
         Shape::List(item) => write_below(out, &format!("{path}[]"), *item),
+        Shape::Several(item) => write_below(out, path, *item),
         Shape::Either(first, second) => {
             write_below(out, path, *first);
             write_below(out, path, *second);
@@ -66,6 +67,7 @@ fn write_below(out: &mut String, path: &str, shape: Shape) {
 fn cell(shape: &Shape) -> String {
     match shape {
         Shape::List(item) => format!("list: {}", cell(item)),
+        Shape::Several(item) => format!("{}, or a list of such", cell(item)),
         Shape::Map(key, _) => format!("map: {key} → see below"),
         Shape::Section(_) => "map, see below".to_owned(),
         Shape::Either(first, second) => format!("{}, or {}", cell(first), cell(second)),
@@ -139,6 +141,10 @@ fn schema(shape: Shape) -> Value {
         }
         Shape::Either(first, second) => json!({ "anyOf": [schema(*first), schema(*second)] }),
         Shape::List(item) => json!({ "anyOf": [{ "type": "array", "items": schema(*item) }, { "type": "string" }] }),
+        Shape::Several(item) => {
+            let item = schema(*item);
+            json!({ "anyOf": [item, { "type": "array", "items": item }] })
+        }
         Shape::Map(_, value) => json!({ "type": "object", "additionalProperties": schema(*value) }),
         Shape::Section(keys) => object(keys()),
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::problem::quote;
 use super::read::{Key, Optional, Or, Reader, Required, Section, nearest};
 use super::tree::{Node, Value};
-use super::{Network, units};
+use super::{Network, Secret, units};
 
 /// How a value is written and read.
 pub(super) trait Kind: Sized {
@@ -54,6 +54,8 @@ pub(super) enum Shape {
     Either(Box<Shape>, Box<Shape>),
     /// Items; also one text with commas between them.
     List(Box<Shape>),
+    /// One, or a list of them.
+    Several(Box<Shape>),
     /// A map with the user's keys, which the noun names.
     Map(&'static str, Box<Shape>),
     /// A map with fixed keys.
@@ -73,6 +75,7 @@ impl Shape {
             }
             Self::Either(first, second) => format!("{}, or {}", first.noun(), second.noun()),
             Self::List(item) => format!("a list, each item {}", item.noun()),
+            Self::Several(item) => format!("{}, or a list of such", item.noun()),
             Self::Map(key, _) => format!("a map, each key {key}"),
             Self::Section(_) => "a map".to_owned(),
         }
@@ -131,9 +134,9 @@ pub(super) fn text(noun: &'static str) -> Single<String> {
     single(Shape::Text(noun), |text| Ok(text.to_owned()))
 }
 
-/// A text that `/config` masks.
-pub(super) fn secret(noun: &'static str) -> Single<String> {
-    Single { secret: true, ..text(noun) }
+/// A text that `/config` masks and nothing prints.
+pub(super) fn secret(noun: &'static str) -> Single<Secret> {
+    Single { secret: true, ..text(noun) }.map(Secret::from)
 }
 
 /// A text with a rule of its own; the error says what to write.
@@ -302,6 +305,33 @@ impl<K: Kind> Kind for List<K> {
 
     fn shape(&self) -> Shape {
         Shape::List(Box::new(self.item.shape()))
+    }
+}
+
+/// One value, or a list of them.
+pub(super) struct Several<K>(K);
+
+/// One value, or a list of them.
+pub(super) fn several<K: Kind>(item: K) -> Several<K> {
+    Several(item)
+}
+
+impl<K: Kind> Kind for Several<K> {
+    type Out = Vec<K::Out>;
+
+    fn read(&self, node: &Node, reader: &mut Reader) -> Option<Vec<K::Out>> {
+        let Value::List(items) = &node.value else { return reader.read(&self.0, node).map(|value| vec![value]) };
+        let read = |(index, item): (usize, &Node)| {
+            reader.at_index(index, |reader| {
+                reader.mark(item.line);
+                reader.read(&self.0, item)
+            })
+        };
+        Some(items.iter().enumerate().filter_map(read).collect())
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Several(Box::new(self.0.shape()))
     }
 }
 

@@ -1,10 +1,12 @@
 //! `methods`: what one RPC, or all of a service, is allowed and how it prints.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderName;
 
-use super::kind::{self, Kind as _, checked, choice, duration, flag, list, size};
+use super::auth::{Access, Accesses, check_field, claim};
+use super::kind::{self, Kind as _, checked, choice, duration, flag, list, map, size};
 use super::problem::quote;
 use super::rate::{Rate, rate};
 use super::read::{choice, section};
@@ -21,7 +23,7 @@ section! {
         timeout: Option<Duration> = duration(MILLISECOND..=24 * HOUR).optional(),
         /// What an unknown JSON field or query key gets; by default `refuse`.
         unknown_fields: Option<UnknownFields> = choice().optional(),
-        /// The limits that its calls are under, by name, in place of `public`; `[]`: none. A call is let in by all of them or takes from none.
+        /// The limits that its calls are under, by name, in place of `public` or `users`; `[]`: none. A call is let in by all of them or takes from none.
         rate_limits: Option<Vec<String>> = list(checked("a limit's name", limit_name)).optional(),
         /// How replies print.
         output: Output = kind::section().or("{}"),
@@ -33,8 +35,14 @@ section! {
         headers: Headers = kind::section().or("{}"),
         /// `x-http-code` may redirect (300 to 399, with the service's `location`); by default it may not.
         redirects: Option<bool> = flag().optional(),
+        /// Who may call: `public`, `required`, or what a token must have for it; by default `required` once there is an `auth`
+        /// section.
+        auth: Option<Access> = Accesses.optional(),
+        /// Fields of the request that are set from the token: field → claim. A caller may leave them out or send the same.
+        bind: Option<BTreeMap<String, String>> =
+            map("a field such as `user_id`", check_field, checked("a claim such as `sub`", claim)).optional(),
     }
-    absent: "auth", "bind", "cache", "retry"
+    absent: "cache", "retry"
 }
 
 choice! {

@@ -5,6 +5,7 @@
 //! what [`reference()`] says of it and what [`json_schema`] allows.
 
 mod admin;
+mod auth;
 mod check;
 mod describe;
 mod http_rule;
@@ -25,19 +26,25 @@ mod vars;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::{Admin, PublicEndpoint};
+pub use auth::{
+    Access, Algorithm, Auth, InvalidStatus, Jwks, Jwt, Requirements, Secret, TokenSource, TokenType, Verify,
+    VerifyMethod, is_pem,
+};
 pub use describe::{json_schema, reference};
 pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
 pub use method::{Headers, Method, MethodLimits, Output, UnknownFields};
 pub use problem::{Problem, Problems};
-pub use rate::{By, Mode, OnStoreFailure, PUBLIC, Penalty, Rate, RateLimit};
+pub use rate::{By, Mode, OnStoreFailure, PUBLIC, Penalty, Rate, RateLimit, USERS};
 pub use read::nearest;
 pub use redis::Redis;
 pub use schema::{Breaking, Expose, Schema};
 pub use source::Source;
 pub use tree::MAX_TEXT;
+pub use units::duration as parse_duration;
 pub use upstream::{Balance, Endpoint, HealthCheck, Upstream, UpstreamLimits};
 pub use vars::Lookup;
 
@@ -68,12 +75,14 @@ section! {
         headers: Headers = kind::section().or("{}"),
         /// What gateways share: counters of rate limits, sessions, revoked tokens. Without it each keeps its own.
         redis: Redis = kind::section().or("{}"),
-        /// Limits by name; methods name theirs. One named `public` is that of every method that names none.
+        /// Limits by name; methods name theirs. One named `public` is that of every public method that names none, one named `users` that of every other.
         rate_limits: BTreeMap<String, RateLimit> = map("a name", upstream::check_name, kind::section()).or("{}"),
         /// Where schemas come from.
         schema: Schema = kind::section().or("{}"),
         /// The services behind the gateway, by name.
         upstreams: BTreeMap<String, Upstream> = map("a name", upstream::check_name, kind::section()).required(),
+        /// Who may call; without it everyone may.
+        auth: Option<Auth> = kind::section().optional(),
         /// Policies by `pkg.Service/Method` or `pkg.Service/*`; the most specific wins, key by key.
         methods: BTreeMap<String, Method> =
             map("`pkg.Service/Method` or `pkg.Service/*`", method::check_name, kind::section()).or("{}"),
@@ -81,8 +90,10 @@ section! {
     beside {
         /// The text that it was read from.
         source: Source,
+        /// The folder that relative paths start at.
+        folder: PathBuf,
     }
-    absent: "auth", "burst_guard", "environment", "hosts", "routes", "tls"
+    absent: "burst_guard", "environment", "hosts", "routes", "tls"
 }
 
 /// Reads a `transom.yaml`; `lookup` gives environment variables.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::MILLISECOND;
-use super::kind::{self, Kind, Shape, checked, choice, duration};
+use super::kind::{self, Kind, Shape, checked, choice, duration, text};
 use super::problem::quote;
 use super::read::{Reader, choice, section};
 use super::tree::{Node, Value};
@@ -16,13 +16,15 @@ const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
 /// The most permits.
 const MOST: usize = 1_000_000;
 
-/// The limit of methods that name none.
+/// The limit of public methods that name none.
 pub const PUBLIC: &str = "public";
+/// The limit of all other methods that name none.
+pub const USERS: &str = "users";
 
 section! {
     /// One limit. A call that it refuses gets 429, `Retry-After` and when to come again.
     pub struct RateLimit {
-        /// Whose calls are counted together: `client` (its address; IPv6 by /64), `{header: x-api-key}` or `{field: path}`. A call without such a value is counted by its client's address.
+        /// Whose calls are counted together: `client` (its address; IPv6 by /64), `user`, `{claim: x}`, `{header: x-api-key}` or `{field: path}`. `user` and `{claim: x}` are read from tokens (`auth`). A call without such a value is counted by its client's address.
         by: By = Bys.required(),
         /// How many in which time: `100/min`, `5/s`, `100/60000ms`.
         rate: Rate = rate().required(),
@@ -99,6 +101,10 @@ pub enum By {
     /// The client's address.
     #[default]
     Client,
+    /// The user whose token it is.
+    User,
+    /// The value of a claim of the token.
+    Claim(String),
     /// The value of a request header.
     Header(http::HeaderName),
     /// The value of a field of the request message, by its path.
@@ -108,12 +114,13 @@ pub enum By {
 section! {
     /// A limit by something that has a name.
     pub(super) struct ByKeys {
+        /// A claim of the token.
+        claim: Option<String> = text("a claim's name").optional(),
         /// A request header.
         header: Option<http::HeaderName> = checked("a header's name", header).optional(),
         /// A field of the request message: `email`, `order.customer_id`.
         field: Option<String> = checked("a field's path", field).optional(),
     }
-    absent: "claim"
 }
 
 /// A word, or a map with one key.
@@ -127,12 +134,12 @@ impl Kind for Bys {
             return word().read(node, reader);
         };
         let keys = reader.section::<ByKeys>(node.line, entries);
-        let by = [keys.header.map(By::Header), keys.field.map(By::Field)];
+        let by = [keys.claim.map(By::Claim), keys.header.map(By::Header), keys.field.map(By::Field)];
         let mut by = by.into_iter().flatten();
         match (by.next(), by.next()) {
             (Some(by), None) => Some(by),
             _ => {
-                reader.tell(node.line, "takes one of `header` and `field`");
+                reader.tell(node.line, "takes one of `claim`, `header` and `field`");
                 None
             }
         }
@@ -144,12 +151,13 @@ impl Kind for Bys {
 }
 
 fn word() -> kind::Single<By> {
-    checked("`client`", |text| match text {
+    checked("`client` or `user`", |text| match text {
         "client" => Ok(By::Client),
-        "user" => {
-            Err("`user` needs tokens, which this version does not verify; write `client`, or `{header: x}`".to_owned())
-        }
-        _ => Err(format!("{} is not known here; write `client`, `{{header: x}}` or `{{field: x}}`", quote(text))),
+        "user" => Ok(By::User),
+        _ => Err(format!(
+            "{} is not known here; write `client`, `user`, `{{claim: x}}`, `{{header: x}}` or `{{field: x}}`",
+            quote(text)
+        )),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use redis::IntoConnectionInfo as _;
 
+use super::auth::Secret;
 use super::kind::{Kind as _, checked, flag, secret};
 use super::problem::quote;
 use super::read::section;
@@ -12,7 +13,7 @@ section! {
         /// `redis://HOST:PORT/DATABASE`; none: everything is kept in this process.
         url: Option<String> = checked("a URL such as `redis://redis:6379`", url).optional(),
         /// Its password.
-        password: Option<String> = secret("a secret").optional(),
+        password: Option<Secret> = secret("a secret").optional(),
         /// It is a Redis Cluster; `url` names one of its nodes.
         cluster: bool = flag().or("false"),
     }

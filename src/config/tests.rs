@@ -194,7 +194,7 @@ public_endpoints: [health, metric]
 trusted_proxies: [10.0.0.1/8, 1.2.3]
 drain_timeout: 30
 schema: { expose: everything }
-auth: { jwt: {} }
+auth: { jwt: { secret: s, algorithms: [RS256] }, sources: cooky, inject: { sub: te } }
 upstreams:
   booking:
     services: [.booking.BookingService, "booking/BookingService"]
@@ -229,7 +229,9 @@ methods:
             "7: drain_timeout: `30` has no unit; write `30ms` or `30s`",
             "8: schema.expose: `everything` is not known here; write `annotated` or `all`",
             "8: schema: names no source; write `descriptor_sets: [api.binpb]` or `protos: [proto]`",
-            "9: auth: `auth` is not supported by this version of Transom; remove it",
+            "9: auth.sources[0]: `cooky` is not a source; write `bearer`, `{cookie: NAME}` or `{query: NAME}`",
+            "9: auth.inject.sub: `te` has a meaning of its own; choose another header",
+            "9: auth.jwt: a secret is of HS256, HS384 or HS512; write the others for a `key` or `jwks`",
             "12: upstreams.booking.services[0]: `.booking.BookingService` starts with a dot; write `booking.BookingService`",
             "12: upstreams.booking.services[1]: `booking/BookingService` is not a service's full name; write `pkg.Service`",
             "13: upstreams.booking.endpoints[1]: `booking-2` is not an endpoint; its port is missing; write `host:port`",
@@ -336,7 +338,7 @@ fn sections(keys: Vec<Key>, found: &mut Vec<Vec<Key>>) {
     fn below(shape: &kind::Shape, found: &mut Vec<Vec<Key>>) {
         match shape {
             kind::Shape::Section(keys) => sections(keys(), found),
-            kind::Shape::Map(_, value) | kind::Shape::List(value) => below(value, found),
+            kind::Shape::Map(_, value) | kind::Shape::List(value) | kind::Shape::Several(value) => below(value, found),
             kind::Shape::Either(first, second) => {
                 below(first, found);
                 below(second, found);
@@ -354,7 +356,7 @@ fn sections(keys: Vec<Key>, found: &mut Vec<Vec<Key>>) {
 fn every_key_is_documented_and_published() {
     let mut found = Vec::new();
     sections(Config::keys(), &mut found);
-    assert_eq!(found.len(), 20, "the sections that the next test reads");
+    assert_eq!(found.len(), 26, "the sections that the next test reads");
     let (reference, schema) = (reference(), json_schema());
     for key in found.iter().flatten() {
         assert!(key.doc.iter().any(|line| line.trim().ends_with(['.', '`'])), "`{}` has no doc comment", key.name);
@@ -375,6 +377,12 @@ fn every_section_reads_its_defaults() {
     }
     hold::<Config>();
     hold::<super::Admin>();
+    hold::<super::Auth>();
+    hold::<super::Jwt>();
+    hold::<super::Verify>();
+    hold::<super::TokenType>();
+    hold::<super::auth::SourceKeys>();
+    hold::<super::Requirements>();
     hold::<super::Schema>();
     hold::<super::Upstream>();
     hold::<super::upstream::EndpointKeys>();

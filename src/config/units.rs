@@ -18,8 +18,11 @@ const SIZES: &[(&str, u64)] = &[
     ("GiB", 1 << 30),
 ];
 
-/// `500ms`, `5s`, `1m` or `1min`, `1h`, `1d`, and sums such as `1m30s`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+/// A duration: `500ms`, `5s`, `1m` or `1min`, `1h`, `1d`, and sums such as `1m30s`.
+///
+/// # Errors
+/// What to write instead.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{} is not a duration; write a number and a unit: `500ms`, `5s`, `1m` or `1h`", quote(text));
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("{} has no unit; write `{text}ms` or `{text}s`", quote(text)));

@@ -26,23 +26,28 @@ const MAX_LENGTH: usize = 4096;
 /// The keys that all services of one system share.
 #[derive(Clone)]
 pub struct Secrets {
-    access: Vec<u8>,
-    refresh: Vec<u8>,
+    access: String,
+    refresh: String,
 }
 
 impl Secrets {
     /// The given keys: of access tokens, and of refresh tokens.
-    pub fn new(access: impl Into<Vec<u8>>, refresh: impl Into<Vec<u8>>) -> Self {
+    pub fn new(access: impl Into<String>, refresh: impl Into<String>) -> Self {
         Self { access: access.into(), refresh: refresh.into() }
     }
 
     /// `JWT_SECRET` and `JWT_REFRESH_SECRET`; one that is unset or empty is made up.
     pub fn from_env() -> Result<Self, getrandom::Error> {
         let key = |name| match std::env::var(name) {
-            Ok(value) if !value.is_empty() => Ok(value.into_bytes()),
-            _ => random::<32>().map(Vec::from),
+            Ok(value) if !value.is_empty() => Ok(value),
+            _ => random::<32>().map(|bytes| hex(&bytes)),
         };
         Ok(Self { access: key("JWT_SECRET")?, refresh: key("JWT_REFRESH_SECRET")? })
+    }
+
+    /// The key of access tokens, which the gateway verifies too.
+    pub fn access(&self) -> &str {
+        &self.access
     }
 }
 
@@ -109,8 +114,8 @@ impl Tokens {
         validation.validate_aud = false;
         Self {
             clock,
-            access: pair(&secrets.access),
-            refresh: pair(&secrets.refresh),
+            access: pair(secrets.access.as_bytes()),
+            refresh: pair(secrets.refresh.as_bytes()),
             validation,
             access_ttl,
             refresh_ttl,
@@ -233,14 +238,11 @@ fn bearer(metadata: &MetadataMap) -> Result<&str, Refusal> {
 /// A new id that nobody guesses: a prefix that says what it is of, and 96 random bits.
 pub(super) fn id(prefix: &str) -> Result<String, Status> {
     let bytes = random::<12>().map_err(|_| Status::internal("no random numbers"))?;
-    let mut id = String::with_capacity(prefix.len() + 1 + 2 * bytes.len());
-    id.push_str(prefix);
-    id.push('-');
-    for byte in bytes {
-        id.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
-        id.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
-    }
-    Ok(id)
+    Ok(format!("{prefix}-{}", hex(&bytes)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {

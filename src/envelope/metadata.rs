@@ -112,6 +112,20 @@ pub fn insert_codings(asked: Coding, accepted: Coding, metadata: &mut HeaderMap)
     }
 }
 
+/// Takes out what a client sent under these names: in any case, with `_` for `-`, with `-bin` behind, however often.
+pub fn strip(metadata: &mut HeaderMap, names: &[Box<str>]) {
+    let is = |sent: &str, name: &str| {
+        let bare = sent.strip_suffix("-bin").or_else(|| sent.strip_suffix("_bin")).unwrap_or(sent);
+        bare.len() == name.len()
+            && bare.bytes().zip(name.bytes()).all(|(sent, name)| sent == name || sent == b'_' && name == b'-')
+    };
+    let stripped = |sent: &&HeaderName| names.iter().any(|name| is(sent.as_str(), name));
+    let found: SmallVec<[HeaderName; 2]> = metadata.keys().filter(stripped).cloned().collect();
+    for name in &found {
+        metadata.remove(name);
+    }
+}
+
 /// A client's value as HPACK sends it on: as it is, but for names with few values.
 fn sent_on(name: &HeaderName, value: &HeaderValue) -> HeaderValue {
     match *name {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri};
+use transom_transcode::overlay::Values;
 use transom_transcode::status::Code;
 
 use super::route::{Action, Route, Rpc};
@@ -16,6 +17,7 @@ use crate::body::{Body, End, Guard};
 use crate::envelope::stream::Stop;
 use crate::envelope::{Dialect, coding, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
+use crate::policy::auth::Identity;
 use crate::policy::rate::{self, Rated, Stage, Taking};
 use crate::telemetry::{Entry, RequestId};
 use crate::upstream::{Failure, FailureKind};
@@ -32,6 +34,12 @@ pub struct Call {
     pub client: IpAddr,
     /// When it came.
     pub started: Instant,
+    /// Who calls, once that is verified.
+    pub caller: Option<Arc<Identity>>,
+    /// A token that takes a moment.
+    pub(super) undecided: Option<Box<str>>,
+    /// What the token sets of the request's fields.
+    pub(super) values: Option<Arc<Values>>,
     /// Where it goes, once that is known.
     pub route: Option<Arc<Route>>,
     /// How its client wants an answer's body compressed, where it may be.
@@ -74,6 +82,9 @@ impl Call {
             id: worker.ids.of(&head.headers),
             client: peer.ip(),
             started: Instant::now(),
+            caller: None,
+            undecided: None,
+            values: None,
             route: None,
             accepts: None,
             rated: Rated::default(),
@@ -112,19 +123,30 @@ impl Call {
         self.endpoint = Some(endpoint);
     }
 
-    /// Asks the gates that a head passes, in their order.
-    pub(super) fn gates<'a>(&'a mut self, rpc: &'a Rpc, headers: &'a HeaderMap) -> Taking<'a> {
+    /// Asks the gates that a head passes, in their order: limits by client, who calls, limits by caller.
+    pub(super) fn gates<'a>(&'a mut self, rpc: &'a Rpc, head: &'a Parts) -> Taking<'a> {
+        let headers = &head.headers;
         if self.worker.store.redis().is_some() && !rpc.rates.is_empty() {
             return Taking::Asked(Box::pin(async move {
                 self.limit(rpc, Stage::Head, headers, &[]).await?;
+                if !self.identify(rpc, head)? {
+                    self.judge(rpc).await?;
+                }
                 self.limit(rpc, Stage::Caller, headers, &[]).await
             }));
         }
-        // Decided here, both: one of them waits only where the other does.
+        // Decided here, all of them: one limit waits only where the others do, and a token that is known not at all.
         if let Taking::Decided(Err(refused)) = self.limit(rpc, Stage::Head, headers, &[]) {
             return Taking::Decided(Err(refused));
         }
-        self.limit(rpc, Stage::Caller, headers, &[])
+        match self.identify(rpc, head) {
+            Ok(true) => self.limit(rpc, Stage::Caller, headers, &[]),
+            Ok(false) => Taking::Asked(Box::pin(async move {
+                self.judge(rpc).await?;
+                self.limit(rpc, Stage::Caller, headers, &[]).await
+            })),
+            Err(refused) => Taking::Decided(Err(Box::new(refused))),
+        }
     }
 
     /// Asks the limits of a stage; `message` is what the upstream will be sent, once it is known.
@@ -135,7 +157,8 @@ impl Call {
         headers: &'a HeaderMap,
         message: &'a [u8],
     ) -> Taking<'a> {
-        let known = rate::Known { client: self.client, headers, message };
+        let caller = self.caller.as_deref().map(|caller| caller as &dyn rate::Caller);
+        let known = rate::Known { client: self.client, headers, caller, message };
         rpc.rates.take(stage, known, &self.worker.store, &mut self.rated)
     }
 
@@ -147,6 +170,11 @@ impl Call {
             self.beside(std::mem::take(&mut answer.headers), std::mem::take(&mut answer.trailers));
         }
         failure.into()
+    }
+
+    /// Why it went wrong: for the log alone.
+    pub(super) fn says(&mut self, cause: Cow<'static, str>) {
+        self.cause = Some(cause);
     }
 
     /// The upstream's metadata beside an error of its own.
@@ -225,6 +253,19 @@ impl Call {
     }
 }
 
+impl Call {
+    /// A method that logs out has succeeded: its caller is refused from here on, before the answer is out.
+    fn log_out(&mut self) {
+        if self.outcome.is_some_and(|outcome| outcome.code == Code::Ok)
+            && self.rpc().is_some_and(|rpc| rpc.gate.logs_out())
+            && let Some(caller) = self.caller.take()
+            && let Some(auth) = self.rpc().and_then(|rpc| rpc.gate.auth())
+        {
+            auth.revoke(&caller);
+        }
+    }
+}
+
 impl Guard for Call {
     fn sent(&mut self, bytes: usize) {
         self.bytes_out += bytes as u64;
@@ -238,11 +279,14 @@ impl Guard for Call {
                 self.cause = end.cause.map(Cow::Owned).or(self.cause.take());
             }
         }
+        self.log_out();
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
+        // Who has left before the answer's end has logged out as well.
+        self.log_out();
         let left = Outcome {
             status: Error::ClientGone.http().as_u16(),
             code: Error::ClientGone.code(),

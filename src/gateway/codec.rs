@@ -4,9 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use http::HeaderValue;
 use smallvec::SmallVec;
+use transom_transcode::overlay::Values;
 use transom_transcode::plan::{BindPlan, OutPlan};
 use transom_transcode::to_wire::{Input, Media};
 
+use super::call::Call;
 use super::route::{Binding, Rpc};
 use super::translate::{bind_into, print_into, raw};
 use super::worker::Worker;
@@ -19,6 +21,8 @@ pub(super) struct ToWire {
     worker: Arc<Worker>,
     rpc: Arc<Rpc>,
     bind: BindPlan,
+    /// What the token sets.
+    values: Option<Arc<Values>>,
     codec: Codec,
     beside: Beside,
     /// The first message has gone.
@@ -41,19 +45,19 @@ impl Beside {
 }
 
 impl ToWire {
-    pub(super) fn new(worker: &Arc<Worker>, binding: &Binding, codec: Codec) -> Self {
-        let (worker, rpc, bind) = (worker.clone(), binding.rpc.clone(), binding.bind.clone());
-        Self { worker, rpc, bind, codec, beside: Beside::default(), begun: false }
+    pub(super) fn new(call: &Call, binding: &Binding, codec: Codec) -> Self {
+        let (worker, rpc, bind) = (call.worker.clone(), binding.rpc.clone(), binding.bind.clone());
+        Self { worker, rpc, bind, values: call.values.clone(), codec, beside: Beside::default(), begun: false }
     }
 
     /// The same for JSON or raw messages with something beside them.
-    pub(super) fn with(worker: &Arc<Worker>, binding: &Binding, beside: Beside) -> Self {
-        Self { beside, ..Self::new(worker, binding, Codec::Json) }
+    pub(super) fn with(call: &Call, binding: &Binding, beside: Beside) -> Self {
+        Self { beside, ..Self::new(call, binding, Codec::Json) }
     }
 
     /// The same for a socket, whose messages may be of either codec.
-    pub(super) fn planned(worker: &Arc<Worker>, rpc: &Arc<Rpc>, bind: BindPlan, beside: Beside) -> Self {
-        Self { worker: worker.clone(), rpc: rpc.clone(), bind, codec: Codec::Json, beside, begun: false }
+    pub(super) fn planned(call: &Call, binding: &Binding, bind: BindPlan, beside: Beside) -> Self {
+        Self { bind, ..Self::with(call, binding, beside) }
     }
 
     /// Appends a message of this codec.
@@ -74,15 +78,21 @@ impl ToWire {
         let query = &self.beside.query;
         let later = std::mem::replace(&mut self.begun, true);
         let input = Input { body, media, captures: &captures, query, later };
-        bind_into(&self.worker, &self.rpc, &self.bind, &input, out)
+        let start = out.len();
+        bind_into(&self.worker, &self.rpc, &self.bind, &input, out)?;
+        match (&self.rpc.bound, &self.values) {
+            (Some(bound), Some(values)) => bound.set(values, out, start),
+            _ => Ok(()),
+        }
     }
 }
 
 impl Translate for ToWire {
     fn message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        match self.codec {
-            Codec::Proto => out.extend_from_slice(message),
-            Codec::Json => self.bind(message, out)?,
+        match (self.codec, &self.rpc.bound, &self.values) {
+            (Codec::Proto, Some(bound), Some(values)) => return bound.apply(values, message, out),
+            (Codec::Proto, ..) => out.extend_from_slice(message),
+            (Codec::Json, ..) => self.bind(message, out)?,
         }
         Ok(())
     }

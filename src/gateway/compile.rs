@@ -1,5 +1,7 @@
 //! `Snapshot::compile`: configuration and schema become what runs, or every problem is told at once.
 
+mod auth;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use transom_transcode::router::RouterBuilder;
 use transom_transcode::schema::{self, HttpRule, Idempotency, Method, Schema, Service};
 use transom_transcode::template::Template;
 
+use super::caller::Judge;
 use super::reflection::Reflection;
 use super::route::{Action, Binding, Route, Rpc};
 use super::rules::Rules;
@@ -18,6 +21,7 @@ use super::settings::{Origin, Settings};
 use super::snapshot::{Serving, Snapshot};
 use crate::config::{self, Config, Expose, PublicEndpoint};
 use crate::envelope::metadata;
+use crate::policy::auth::{Auth, Gate};
 use crate::policy::rate::Rates;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
@@ -67,6 +71,8 @@ impl Snapshot {
             schema: &schema,
             metrics,
             upstreams: &upstreams,
+            auth: None,
+            judge: None,
             serving: BTreeMap::new(),
             notes: Vec::new(),
             rest: RouterBuilder::new(),
@@ -79,17 +85,18 @@ impl Snapshot {
         compiler.check_method_keys();
         compiler.check_selectors(&rules);
         compiler.check_headers();
+        compiler.compile_auth(previous);
         compiler.builtins();
         for service in &schema.services {
             compiler.service(service, &rules);
         }
-        let Compiler { serving: services, notes, rest, rpcs, routes, problems, .. } = compiler;
+        let Compiler { auth, serving: services, notes, rest, rpcs, routes, problems, .. } = compiler;
         if !problems.is_empty() {
             return Err(problems);
         }
         let rest = rest.build();
         let reflection = reflection(config, &schema, &routes);
-        Ok(Self { config: config.clone(), schema, upstreams, services, notes, reflection, rest, rpcs, routes })
+        Ok(Self { config: config.clone(), schema, auth, upstreams, services, notes, reflection, rest, rpcs, routes })
     }
 }
 
@@ -119,6 +126,8 @@ struct Compiler<'a> {
     schema: &'a Arc<Schema>,
     metrics: &'a Metrics,
     upstreams: &'a BTreeMap<String, Arc<Upstream>>,
+    auth: Option<Arc<Auth>>,
+    judge: Option<Arc<Judge>>,
     serving: BTreeMap<Box<str>, Serving>,
     notes: Vec<String>,
     rest: RouterBuilder<Arc<Route>>,
@@ -302,7 +311,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn rpc(
-        &self,
+        &mut self,
         upstream: &Arc<Upstream>,
         service: &Service,
         method: &Method,
@@ -315,10 +324,11 @@ impl<'a> Compiler<'a> {
         let limits = (&settings.rate_limits.value, &self.config.rate_limits);
         let rates = Rates::compile(limits.0, limits.1, (self.schema, method.input), self.metrics)
             .and_then(|rates| match rates.need_message() && method.client_streaming {
-                true => Err("a stream of messages has no one field; limit it by client or header".to_owned()),
+                true => Err("a stream of messages has no one field; limit it by client or user".to_owned()),
                 false => Ok(rates),
             })
             .map_err(|why| format!("its rate limits: {why}"))?;
+        let bound = self.compile_bound(&settings, method);
         Ok(Arc::new(Rpc {
             name: path[1..].into(),
             client_streaming: method.client_streaming,
@@ -328,7 +338,12 @@ impl<'a> Compiler<'a> {
             upstream: upstream.clone(),
             schema: self.schema.clone(),
             crossing: settings.crossing(),
-            opaque: !rates.need_message() && (settings.messages.value.is_none() || !method.client_streaming),
+            opaque: bound.is_none()
+                && !rates.need_message()
+                && (settings.messages.value.is_none() || !method.client_streaming),
+            gate: Gate::compile(self.auth.as_ref(), &path[1..], &settings.auth.value),
+            judge: self.judge.clone(),
+            bound,
             settings,
             rates,
             send: Limits { depth, output: written.limits.send },

@@ -10,6 +10,7 @@
 //! breaking   what a change of snapshots breaks for REST clients
 //! worker     what a call finds where it runs
 //! call       one request in flight; dropped, it is logged and counted
+//! caller     who calls: the gate asked, and what of the caller goes on
 //! translate  the translator at work for a call
 //! codec      the same for a stream, message by message
 //! stream     calls whose messages stream, in every envelope
@@ -21,6 +22,7 @@
 mod answers;
 mod breaking;
 mod call;
+mod caller;
 mod codec;
 mod compile;
 mod inbound;
@@ -40,6 +42,7 @@ mod worker;
 
 pub use breaking::breaking;
 pub use call::Call;
+pub use caller::{Bound, Judge};
 pub use compile::Problem;
 pub use pipeline::Gateway;
 pub use reflection::Reflection;

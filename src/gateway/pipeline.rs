@@ -108,8 +108,9 @@ impl Gateway {
         let rpc = &binding.rpc;
 
         // Admit, by the head alone.
-        call.gates(rpc, &head.headers).await?;
-        let outgoing = admit(call, peer, rpc, head, &known, host)?;
+        call.gates(rpc, head).await?;
+        let mut outgoing = admit(call, peer, rpc, head, &known, host)?;
+        call.speak_for_caller(rpc, &mut outgoing.headers)?;
         if call.dialect == Dialect::Grpc(Codec::Proto) && rpc.opaque {
             let stop = call.stop();
             let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
@@ -263,7 +264,7 @@ where
     }
     let query = asked.head.uri.query().unwrap_or_default();
     let input = Input { body: &body, media: asked.media, captures: asked.captured, query, later: false };
-    let message = frame(&call.worker, binding, &input)?;
+    let message = frame(call, binding, &input)?;
     if binding.rpc.rates.need_message() {
         call.limit(&binding.rpc, Stage::Message, &asked.head.headers, &message[PREFIX..]).await?;
     }
@@ -283,7 +284,9 @@ fn admit<'r>(
     let deadline = call.deadline(rpc.settings.timeout.value, known.timeout()?);
     let mut headers = match call.dialect {
         Dialect::Rest | Dialect::WebSocket | Dialect::Http => metadata::from_rest(&head.headers, known, &rpc.crossing)?,
-        dialect => metadata::from_rpc(&head.headers, known, dialect == Dialect::Grpc(Codec::Proto)),
+        dialect => {
+            metadata::from_rpc(&head.headers, known, dialect == Dialect::Grpc(Codec::Proto) && rpc.bound.is_none())
+        }
     };
     let forwarded = origin::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip());
     headers.insert(&metadata::X_REQUEST_ID, metadata::unindexed(call.id.header()));

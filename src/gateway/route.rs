@@ -7,8 +7,10 @@ use http::Uri;
 use transom_transcode::plan::{BindPlan, Limits, OutPlan};
 use transom_transcode::schema::Schema;
 
+use super::caller::{Bound, Judge};
 use super::settings::{Origin, Settings};
 use crate::envelope::metadata::Crossing;
+use crate::policy::auth::Gate;
 use crate::policy::rate::Rates;
 use crate::store::Pace;
 use crate::telemetry::RouteMetrics;
@@ -80,6 +82,12 @@ pub struct Rpc {
     pub rates: Rates,
     /// Which headers of REST cross beside the usual.
     pub crossing: Crossing,
+    /// Who may call it.
+    pub gate: Gate,
+    /// The RPC that judges tokens, where one does.
+    pub judge: Option<Arc<Judge>>,
+    /// Fields of the request that the token sets.
+    pub bound: Option<Bound>,
     /// Bounds of a message to the upstream.
     pub send: Limits,
     /// Bytes of one message from the upstream.

@@ -50,6 +50,8 @@ where
     let answered = match dialect.is_opaque() {
         // What crosses unread is compressed by who wrote it.
         true => {
+            // Where the token sets fields, messages are read and go on without compression.
+            let asked = if rpc.bound.is_some() { Coding::Identity } else { asked };
             metadata::insert_codings(asked, accepted, &mut outgoing.headers);
             Coding::Identity
         }
@@ -86,8 +88,8 @@ where
     }?;
     call.read(read.len());
     let message = match call.dialect.codec() {
-        Codec::Json => frame(&worker, binding, &Input { body: &read, ..Input::default() })?,
-        Codec::Proto => framed(rpc, &read)?,
+        Codec::Json => frame(call, binding, &Input { body: &read, ..Input::default() })?,
+        Codec::Proto => framed(call, rpc, &read)?,
     };
     call.limit(rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
     let reply = rpc.upstream.unary(&worker.pool, outgoing, message).await;

@@ -2,6 +2,7 @@
 //! key by key, each value with the place that it comes from.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use http::HeaderName;
 use transom_transcode::plan::{OutOptions, Unknown};
 use transom_transcode::schema::{self, Method, MethodPolicy, Service};
 
-use crate::config::{self, Rate, UnknownFields};
+use crate::config::{self, Access, Rate, Requirements, UnknownFields};
 use crate::envelope::metadata::Crossing;
 
 /// A method's settings.
@@ -41,6 +42,10 @@ pub struct Settings {
     pub response_headers: Setting<Vec<HeaderName>>,
     /// `x-http-code` may redirect.
     pub redirects: Setting<bool>,
+    /// Who may call.
+    pub auth: Setting<Access>,
+    /// Fields of the request and the claims that set them.
+    pub bind: Setting<BTreeMap<String, String>>,
 }
 
 /// One value and where it comes from.
@@ -102,6 +107,7 @@ impl Settings {
             true => Setting { value: None, from: Origin::Default },
             false => layers.upstream(&["timeout"], Some(upstream.timeout)),
         };
+        let auth = layers.method(&["auth"], |entry| entry.auth.clone(), Self::everyone(config), |_, _| false);
         Self {
             timeout: layers.method(
                 &["timeout"],
@@ -130,7 +136,7 @@ impl Settings {
             rate_limits: layers.method(
                 &["rate_limits"],
                 |entry| entry.rate_limits.clone(),
-                layers.rate_limits(),
+                layers.rate_limits(&auth.value),
                 |_, _| false,
             ),
             messages: layers.method(
@@ -161,6 +167,13 @@ impl Settings {
                 Setting { value: false, from: Origin::Default },
                 |new, _| !new,
             ),
+            auth,
+            bind: layers.method(
+                &["bind"],
+                |entry| entry.bind.clone(),
+                Setting { value: BTreeMap::new(), from: Origin::Default },
+                |_, _| false,
+            ),
         }
     }
 
@@ -170,6 +183,16 @@ impl Settings {
             request: self.request_headers.value.clone().into(),
             response: self.response_headers.value.clone().into(),
             redirects: self.redirects.value,
+        }
+    }
+
+    /// Who may call a method that says nothing: who has a token, once there is an `auth` section.
+    fn everyone(config: &config::Config) -> Setting<Access> {
+        match &config.auth {
+            None => Setting { value: Access::Public, from: Origin::Default },
+            Some(_) => {
+                Setting { value: Access::Required(Requirements::default()), from: Origin::Written("auth".into()) }
+            }
         }
     }
 
@@ -202,6 +225,8 @@ impl Settings {
             ("compress", flag(&self.compress), &self.compress.from),
             ("rate_limits", limits, &self.rate_limits.from),
             ("limits.messages", messages, &self.messages.from),
+            ("auth", access(&self.auth.value), &self.auth.from),
+            ("bind", bindings(&self.bind.value), &self.bind.from),
             ("output.emit_defaults", flag(&self.emit_defaults), &self.emit_defaults.from),
             ("output.enums_as_numbers", flag(&self.enums_as_numbers), &self.enums_as_numbers.from),
             ("output.proto_names", flag(&self.proto_names), &self.proto_names.from),
@@ -211,6 +236,30 @@ impl Settings {
             ("redirects", flag(&self.redirects), &self.redirects.from),
         ]
     }
+}
+
+/// Who may call, in a few words.
+fn access(access: &Access) -> String {
+    let Access::Required(required) = access else { return "public".to_owned() };
+    let mut text = "required".to_owned();
+    let lists = [
+        ("scopes", &required.scopes),
+        ("roles", &required.roles),
+        ("issuer", &required.issuer),
+        ("audience", &required.audience),
+    ];
+    let lists = lists.into_iter().chain(required.claims.iter().map(|(claim, values)| (claim.as_str(), values)));
+    for (name, list) in lists.filter(|(_, list)| !list.is_empty()) {
+        text.push_str(&format!(" {name}={}", list.join(",")));
+    }
+    text
+}
+
+fn bindings(bind: &BTreeMap<String, String>) -> String {
+    if bind.is_empty() {
+        return "none".to_owned();
+    }
+    bind.iter().map(|(field, claim)| format!("{field}={claim}")).collect::<Vec<_>>().join(" ")
 }
 
 /// One place that may say something of a method, and what it says.
@@ -265,6 +314,8 @@ fn as_written(policy: &MethodPolicy) -> config::Method {
         rate_limits: None,
         headers: config::Headers { request: None, response: None },
         redirects: None,
+        auth: None,
+        bind: None,
     }
 }
 
@@ -300,9 +351,12 @@ impl Layers<'_> {
         otherwise
     }
 
-    /// The limits of a method that names none.
-    fn rate_limits(&self) -> Setting<Vec<String>> {
-        let name = config::PUBLIC;
+    /// The limits of a method that names none. Without `auth` every method is public.
+    fn rate_limits(&self, access: &Access) -> Setting<Vec<String>> {
+        let name = match access {
+            Access::Public => config::PUBLIC,
+            Access::Required(_) => config::USERS,
+        };
         match self.config.rate_limits.contains_key(name) {
             true => {
                 let place = config::place(&["rate_limits", name]);

@@ -13,6 +13,7 @@ use super::route::{Action, Route};
 use super::settings::Origin;
 use crate::config::{Config, Network};
 use crate::error::Error;
+use crate::policy::auth::Auth;
 use crate::upstream::Upstream;
 
 /// One configuration, running.
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// What was loaded.
     pub schema: Arc<Schema>,
+    /// Who verifies tokens.
+    pub auth: Option<Arc<Auth>>,
     /// The upstreams by name.
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
     /// Which upstream serves a service, by its full name.

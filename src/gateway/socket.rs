@@ -89,7 +89,7 @@ impl Tunnel {
             if !rpc.client_streaming && binding.bind.body == BodyPlan::None {
                 // The request is in the path and the query, as it is without a WebSocket.
                 let input = Input { captures: captured, query, ..Input::default() };
-                let message = frame(&worker, binding, &input)?;
+                let message = frame(call, binding, &input)?;
                 call.limit(&rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
                 let (rpc, worker) = (rpc.clone(), worker.clone());
                 let asking = async move {
@@ -107,7 +107,7 @@ impl Tunnel {
                     query: query.into(),
                     raw: None,
                 };
-                let codec = ToWire::planned(&worker, &rpc, plan, beside);
+                let codec = ToWire::planned(call, binding, plan, beside);
                 let (inbound, body) = Inbound::new(codec, &rpc);
                 let (rpc, worker) = (rpc.clone(), worker.clone());
                 let asking = async move {

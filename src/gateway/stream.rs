@@ -62,7 +62,7 @@ impl Asking {
         if call.dialect.is_opaque() && binding.rpc.opaque {
             return Self::Stream(Box::pin(Watched::new(body, limit, stop.clone())), stop);
         }
-        let codec = ToWire::new(&call.worker, binding, call.dialect.codec());
+        let codec = ToWire::new(call, binding, call.dialect.codec());
         let messages = Requests::new(body, Prefixed::new(limit, coding), codec, stop.clone());
         let messages = messages.paced(binding.rpc.pace());
         Self::Stream(Box::pin(messages), stop)
@@ -89,7 +89,7 @@ impl Asking {
                 Media::Json | Media::Form => None,
             },
         };
-        let (stop, codec) = (call.stop(), ToWire::with(&call.worker, binding, beside));
+        let (stop, codec) = (call.stop(), ToWire::with(call, binding, beside));
         let messages = Requests::new(body, reader, codec, stop.clone()).paced(binding.rpc.pace());
         Ok(Self::Stream(Box::pin(messages), stop))
     }

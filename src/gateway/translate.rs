@@ -6,29 +6,40 @@ use transom_transcode::plan::{BindPlan, OutPlan};
 use transom_transcode::to_json::{HttpBody, to_json};
 use transom_transcode::to_wire::{Input, to_wire};
 
+use super::call::Call;
 use super::route::{Binding, Rpc};
 use super::worker::Worker;
 use crate::envelope::rest::{self, Content};
 use crate::error::Error;
 
 /// A request as one gRPC frame.
-pub(super) fn frame(worker: &Worker, binding: &Binding, input: &Input<'_>) -> Result<Bytes, Error> {
+pub(super) fn frame(call: &Call, binding: &Binding, input: &Input<'_>) -> Result<Bytes, Error> {
     let rpc = &*binding.rpc;
     // A message is seldom longer than its JSON; the rest is for bound values.
     let mut frame = Vec::with_capacity(PREFIX + input.body.len() + 64);
     frame.extend_from_slice(&[0; PREFIX]);
-    bind_into(worker, rpc, &binding.bind, input, &mut frame)?;
+    bind_into(&call.worker, rpc, &binding.bind, input, &mut frame)?;
+    if let (Some(bound), Some(values)) = (&rpc.bound, &call.values) {
+        bound.set(values, &mut frame, PREFIX)?;
+    }
     let prefix = frame::prefix(frame.len() - PREFIX);
     frame[..PREFIX].copy_from_slice(&prefix);
     Ok(frame.into())
 }
 
 /// A request that is a message already, as one gRPC frame.
-pub(super) fn framed(rpc: &Rpc, message: &[u8]) -> Result<Bytes, Error> {
+pub(super) fn framed(call: &Call, rpc: &Rpc, message: &[u8]) -> Result<Bytes, Error> {
     if message.len() > rpc.send.output {
         return Err(Error::TooLarge { limit: rpc.send.output });
     }
-    Ok([&frame::prefix(message.len()), message].concat().into())
+    let (Some(bound), Some(values)) = (&rpc.bound, &call.values) else {
+        return Ok([&frame::prefix(message.len()), message].concat().into());
+    };
+    let mut frame = vec![0; PREFIX];
+    bound.apply(values, message, &mut frame)?;
+    let prefix = frame::prefix(frame.len() - PREFIX);
+    frame[..PREFIX].copy_from_slice(&prefix);
+    Ok(frame.into())
 }
 
 /// A request's message, appended to `out`.

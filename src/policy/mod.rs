@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! rate    how often who may come
+//! auth    who calls: tokens, and what of them the services get to see
 //! ```
 
+pub mod auth;
 pub mod rate;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! head        by client: before anything is verified
-//! caller      by header: what a client calls itself
+//! caller      by user, claim or header: once it is known who calls; where nobody has to say so, by client
 //! message     by a field: once the message is made
 //! ```
 //!
@@ -68,8 +68,18 @@ struct Rule {
 /// Where it is read who asks.
 enum Source {
     Client,
+    User,
+    Claim(Box<str>),
     Header(HeaderName),
     Field(FieldPath),
+}
+
+/// Who calls, as a token tells.
+pub trait Caller: Sync {
+    /// The user.
+    fn user(&self) -> Option<Cow<'_, str>>;
+    /// A claim, as text.
+    fn claim(&self, name: &str) -> Option<Cow<'_, str>>;
 }
 
 /// What a stage knows.
@@ -79,6 +89,8 @@ pub struct Known<'a> {
     pub client: IpAddr,
     /// What it sent.
     pub headers: &'a HeaderMap,
+    /// Who it is.
+    pub caller: Option<&'a dyn Caller>,
     /// What the upstream will be sent.
     pub message: &'a [u8],
 }
@@ -132,6 +144,8 @@ impl Rates {
         for (name, written) in names.iter().filter_map(|name| written.get_key_value(name)) {
             let (stage, by) = match &written.by {
                 By::Client => (Stage::Head, Source::Client),
+                By::User => (Stage::Caller, Source::User),
+                By::Claim(name) => (Stage::Caller, Source::Claim(name.as_str().into())),
                 By::Header(name) => (Stage::Caller, Source::Header(name.clone())),
                 By::Field(path) => (Stage::Message, Source::Field(FieldPath::compile(schema, input, path)?)),
             };
@@ -230,8 +244,14 @@ fn asks<'a>(rules: &'a [Rule], named: &'a [Option<Cow<'_, [u8]>>], known: &Known
 impl Source {
     /// Who asks; `None`: the client's address says it.
     fn of<'a>(&'a self, known: &Known<'a>) -> Option<Cow<'a, [u8]>> {
+        let bytes = |text: Cow<'a, str>| match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        };
         match self {
             Self::Client => None,
+            Self::User => known.caller?.user().map(bytes),
+            Self::Claim(name) => known.caller?.claim(name).map(bytes),
             Self::Header(name) => known.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes())),
             Self::Field(path) => path.value(known.message),
         }

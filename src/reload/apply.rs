@@ -74,6 +74,9 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
     })
     .await;
 
+    if let Some(auth) = &after.auth {
+        auth.keep_fresh();
+    }
     state.snapshot.store(Arc::new(after));
     upstreams.iter().for_each(|upstream| upstream.enact());
     state.watches.lock().keep(&upstreams);

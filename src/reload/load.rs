@@ -140,7 +140,8 @@ impl Source {
                 &*read
             }
         };
-        config::parse(text, &*self.variables).map_err(|problems| {
+        let folder = Path::new(&*self.name).parent().unwrap_or(Path::new("")).to_owned();
+        config::parse(text, &*self.variables).map(|config| Config { folder, ..config }).map_err(|problems| {
             let mut lines: Vec<_> = problems.iter().map(|problem| format!("{}:{problem}", self.name)).collect();
             if problems.more() > 0 {
                 lines.push(format!("{}: and {} more problems", self.name, problems.more()));
@@ -154,6 +155,8 @@ impl Source {
         let Text::File(path) = &self.text else { return Vec::new() };
         let base = path.parent().unwrap_or(Path::new(""));
         let named = config.schema.descriptor_sets.iter().chain(&config.schema.protos);
+        let keys = config.auth.iter().flat_map(config::Auth::files);
+        let named = named.map(PathBuf::as_path).chain(keys);
         [path.clone()].into_iter().chain(named.map(|named| base.join(named))).collect()
     }
 }

@@ -50,6 +50,9 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     let _stop_beside = beside.clone().drop_guard();
     tokio::spawn(state.store.clone().watch(beside));
     state.watches.lock().begin(state.snapshot.load().upstreams.values());
+    if let Some(auth) = &state.snapshot.load().auth {
+        auth.keep_fresh();
+    }
     // The admin port answers to the very end: that is where the end is seen. It has a phase of its own.
     let (admin_phase, admin_phases) = watch::channel(Phase::Serving);
     let terms = Arc::new(Terms::new(Admin(admin), Limits::default(), state.clone(), admin_phases));

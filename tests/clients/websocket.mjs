@@ -1,5 +1,6 @@
 // npm `ws`, and the WebSocket that Node has as browsers do, against the booking system: `node websocket.mjs HOST:PORT`.
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import Client from "ws";
 
 const address = process.argv[2];
@@ -50,10 +51,11 @@ const checks = {
     assert.equal(code, 4005);
     assert.equal(JSON.parse(frames.at(-1)).error.code, 5);
   },
-  async "the runtime's own WebSocket, where it has one, gets a status too"() {
-    const socket = new (globalThis.WebSocket ?? Client)(`ws://${address}/api/v1/events/no-such-event:watch`, ["json"]);
-    const { code } = await talk(socket, 99);
-    assert.ok(code > 4000 && code < 4017, `${code}`);
+  async "who brings no token gets no socket"() {
+    const socket = new Client(watch);
+    const [, answer] = await once(socket, "unexpected-response");
+    assert.equal(answer.statusCode, 401);
+    answer.destroy();
   },
 };
 

@@ -9,6 +9,7 @@ fn transom(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_transom"))
         .args(arguments)
         .env_clear()
+        .env("JWT_SECRET", "the secret of these tests, 32 bytes")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("the command runs")

@@ -90,6 +90,8 @@ mod demo {
         demo.post("/api/v1/auth/login", &json!({ "email": "a@example.com", "password": "b" })).status(401);
     }
 
+    const SECRET: &str = "the secret of these tests, 32 bytes";
+
     #[test]
     fn services_are_found_by_their_variables() {
         let service = |name: &str| Process::start(&["demo", "--service", name, "--port", "0"], &[]);
@@ -101,12 +103,26 @@ mod demo {
                 ("HOST", "127.0.0.1"),
                 ("PORT", "0"),
                 ("ADMIN_PORT", "0"),
+                ("JWT_SECRET", SECRET),
                 ("GRPC_AUTH_SERVICE_URL", &url(&auth)),
                 ("GRPC_TICKET_SERVICE_URL", &format!("{},127.0.0.1:1", url(&ticket))),
             ],
         );
         gateway.get("/api/v1/categories").status(200);
         gateway.post("/api/v1/auth/login", &json!({ "email": "nobody@example.com", "password": "x" })).status(401);
-        gateway.get("/api/v1/payments/p1").status(503).reason("NO_ENDPOINT");
+        gateway.get("/api/v1/payments/p1").status(401).reason("TOKEN_MISSING");
+        let token = Command::new(env!("CARGO_BIN_EXE_transom"))
+            .args(["token", "--config", "examples/booking/transom.yaml", "--sub", "u1", "--claim", "type=access"])
+            .env_clear()
+            .env("JWT_SECRET", SECRET)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("the command runs");
+        let bearer = format!("Bearer {}", String::from_utf8(token.stdout).expect("text").trim());
+        let payment = |bearer: &str| {
+            send(Call::new(gateway.address, "GET", "/api/v1/payments/p1").header("authorization", bearer))
+        };
+        payment(&bearer).status(503).reason("NO_ENDPOINT");
+        payment(&format!("{bearer}A")).status(401).reason("TOKEN_INVALID");
     }
 }

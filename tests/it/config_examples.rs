@@ -49,6 +49,7 @@ fn the_booking_system_takes_its_variables() {
             ("WORKERS", "3"),
             ("ADMIN_PORT", "8081"),
             ("ADMIN_TOKEN", "let-me-in"),
+            ("JWT_SECRET", "sign-with-it"),
             ("GRPC_AUTH_SERVICE_URL", "auth-service:50051"),
             ("GRPC_TICKET_SERVICE_URL", "ticket-service-1:50052,ticket-service-2:50052"),
             ("GRPC_BOOKING_SERVICE_URL", "http://booking-service:50053"),
@@ -79,7 +80,11 @@ fn the_booking_system_takes_its_variables() {
     assert_eq!(config.redis.password.as_deref(), Some("keep-it"));
     let public = config.rate_limits["public"].rate;
     assert_eq!((public.permits.get(), public.period), (7, Duration::from_secs(30)));
-    assert!(!config.source.text().contains("let-me-in") && !config.source.text().contains("keep-it"));
+    let auth = config.auth.as_ref().expect("an auth section");
+    assert_eq!(auth.jwt[0].secret.as_deref(), Some("sign-with-it"));
+    for secret in ["let-me-in", "keep-it", "sign-with-it"] {
+        assert!(!config.source.text().contains(secret) && !format!("{config:?}").contains(secret), "{secret}");
+    }
 }
 
 #[test]

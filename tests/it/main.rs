@@ -9,6 +9,7 @@ mod support;
 
 mod admin_port;
 mod architecture;
+mod auth_gate;
 mod cli_check;
 mod cli_descriptors;
 mod cli_routes;

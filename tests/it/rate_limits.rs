@@ -199,10 +199,10 @@ fn limits_that_cannot_work_are_told() {
     for (config, told) in [
         ("rate_limits: { a: { by: client, rate: 100 } }", "`100` is not a rate"),
         ("rate_limits: { a: { by: client, rate: 0/s } }", "is not a rate from 1"),
-        ("rate_limits: { a: { by: ip, rate: 1/s } }", "`ip` is not known here; write `client`, `{header: x}`"),
-        ("rate_limits: { a: { by: { field: a, header: b }, rate: 1/s } }", "takes one of"),
-        ("rate_limits: { a: { by: user, rate: 1/s } }", "`user` needs tokens"),
-        ("rate_limits: { a: { by: { claim: sub }, rate: 1/s } }", "claim"),
+        ("rate_limits: { a: { by: ip, rate: 1/s } }", "`ip` is not known here; write `client`, `user`"),
+        ("rate_limits: { a: { by: { claim: a, header: b }, rate: 1/s } }", "takes one of"),
+        ("rate_limits: { a: { by: user, rate: 1/s } }", "rate_limits.a.by: nobody can have a token"),
+        ("rate_limits: { a: { by: { claim: org }, rate: 1/s } }", "rate_limits.a.by: nobody can have a token"),
         ("rate_limits: { a: { rate: 1/s } }", "rate_limits.a.by: is missing"),
         (
             "rate_limits: { login: { by: client, rate: 1/s } }\nmethods: { a.B/C: { rate_limits: [logn] } }",

@@ -18,7 +18,11 @@ fn store(redis: &Redis) -> Arc<Store> {
 }
 
 fn store_with(url: &str, password: Option<&str>) -> Arc<Store> {
-    let config = config::Redis { url: Some(url.to_owned()), password: password.map(str::to_owned), cluster: false };
+    let config = config::Redis {
+        url: Some(url.to_owned()),
+        password: password.map(|password| password.to_owned().into()),
+        cluster: false,
+    };
     Arc::new(Store::compile(&config))
 }
 

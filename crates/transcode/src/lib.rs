@@ -15,6 +15,7 @@
 //! to_wire      (plan, body, captures, query) → message bytes
 //! to_json      message bytes → JSON
 //! canonical    message bytes → the same message as one encoder writes it
+//! overlay      fields of a message that are set over it
 //! frame        the gRPC length prefix, grpc-timeout
 //! ```
 //! A module uses only modules above it.
@@ -23,6 +24,7 @@ pub mod canonical;
 pub mod frame;
 pub mod invalid;
 mod json;
+pub mod overlay;
 pub mod plan;
 pub mod router;
 pub mod schema;

@@ -23,6 +23,9 @@ pub fn error(error: &Error, schema: Option<&Schema>, metadata: [&HeaderMap; 2]) 
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     tell(error, headers);
+    if let Some(challenge) = error.challenge() {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
     if let Error::UnsupportedEncoding { supported } = error {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(supported));
     }

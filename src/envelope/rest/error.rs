@@ -22,6 +22,9 @@ pub fn error(error: &Error, schema: Option<&Schema>) -> Response<Body> {
     if let Error::UnsupportedEncoding { supported } = error {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(supported));
     }
+    if let Some(challenge) = error.challenge() {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
     if let Some(delay) = error.retry_after() {
         // Whole seconds, rounded up: coming earlier would be refused again.
         headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_nanos().div_ceil(1_000_000_000).max(1) as u64));

@@ -107,7 +107,7 @@ impl Target {
         let info = url.into_connection_info().expect("a URL that was checked");
         let mut settings = info.redis_settings().clone();
         if let Some(password) = &config.password {
-            settings = settings.set_password(password);
+            settings = settings.set_password(&**password);
         }
         let tcp = TcpSettings::default().set_nodelay(true);
         let info = info.set_redis_settings(settings).set_tcp_settings(tcp.clone());

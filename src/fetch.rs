@@ -1,0 +1,138 @@
+//! Fetch: a small HTTP client for what is no call: key sets, verify endpoints.
+//!
+//! HTTP/1.1 over TCP or TLS (rustls), by the certificates that the system trusts (`SSL_CERT_FILE` names others). Each answer
+//! is bounded in size and time, and no redirect is followed: who configured a URL meant that one.
+
+use std::fmt;
+use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, Uri};
+use http_body::Body as _;
+use http_body_util::{BodyExt as _, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::timeout;
+
+/// A connection that nobody needs is kept this long.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// A client; its connections are kept and shared.
+#[derive(Default)]
+pub struct Fetch {
+    plain: OnceLock<Client<HttpConnector, Full<Bytes>>>,
+    /// Made when it is first needed: the system's certificates are many.
+    secure: OnceLock<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>,
+}
+
+/// Why there is no answer; for logs.
+#[derive(Debug)]
+pub enum Failure {
+    /// The system's certificates cannot be read.
+    Certificates(io::Error),
+    /// No connection, or one that broke.
+    Broken(Box<dyn std::error::Error + Send + Sync>),
+    /// It took too long.
+    TimedOut(Duration),
+    /// It was too large.
+    TooLarge(usize),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificates(error) => write!(f, "the system's certificates cannot be read: {error}"),
+            Self::Broken(error) => {
+                write!(f, "{error}")?;
+                // hyper's own words say what failed, and the sources say why.
+                let mut source = error.source();
+                while let Some(error) = source {
+                    write!(f, ": {error}")?;
+                    source = error.source();
+                }
+                Ok(())
+            }
+            Self::TimedOut(time) => write!(f, "no answer within {time:?}"),
+            Self::TooLarge(limit) => write!(f, "the answer is larger than {limit} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Fetch {
+    /// A client that has no connection yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sends a request to its URI and reads the whole answer, of at most `limit` bytes, within `time`.
+    ///
+    /// # Errors
+    /// There is no whole answer; an HTTP status of any kind is one.
+    pub async fn send(
+        &self,
+        request: Request<Bytes>,
+        time: Duration,
+        limit: usize,
+    ) -> Result<Response<Bytes>, Failure> {
+        let whole = async {
+            let secure = request.uri().scheme_str() == Some("https");
+            let request = request.map(Full::new);
+            let answer = if secure { self.secure()?.request(request) } else { self.plain().request(request) };
+            let (head, mut body) = answer.await.map_err(|error| Failure::Broken(error.into()))?.into_parts();
+            let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+            if announced > limit {
+                return Err(Failure::TooLarge(limit));
+            }
+            let mut bytes = BytesMut::with_capacity(announced);
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| Failure::Broken(error.into()))?;
+                let Ok(data) = frame.into_data() else { continue };
+                if bytes.len() + data.len() > limit {
+                    return Err(Failure::TooLarge(limit));
+                }
+                bytes.extend_from_slice(&data);
+            }
+            Ok(Response::from_parts(head, bytes.freeze()))
+        };
+        timeout(time, whole).await.unwrap_or(Err(Failure::TimedOut(time)))
+    }
+
+    /// Reads what is at a URI.
+    ///
+    /// # Errors
+    /// As [`Fetch::send`].
+    pub async fn get(&self, uri: &Uri, time: Duration, limit: usize) -> Result<Response<Bytes>, Failure> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = uri.clone();
+        self.send(request, time, limit).await
+    }
+
+    fn plain(&self) -> &Client<HttpConnector, Full<Bytes>> {
+        self.plain.get_or_init(|| client(HttpConnector::new()))
+    }
+
+    fn secure(&self) -> Result<&Client<HttpsConnector<HttpConnector>, Full<Bytes>>, Failure> {
+        if let Some(client) = self.secure.get() {
+            return Ok(client);
+        }
+        let connector = HttpsConnectorBuilder::new().with_native_roots().map_err(Failure::Certificates)?;
+        let made = client(connector.https_only().enable_http1().build());
+        Ok(self.secure.get_or_init(|| made))
+    }
+}
+
+fn client<C>(connector: C) -> Client<C, Full<Bytes>>
+where
+    C: hyper_util::client::legacy::connect::Connect + Clone,
+{
+    Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(connector)
+}
+
+#[cfg(test)]
+mod tests;

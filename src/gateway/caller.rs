@@ -1,0 +1,182 @@
+//! Who calls: the gate asked, and what of the caller goes on with the call.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{HeaderMap, header};
+use transom_transcode::frame;
+use transom_transcode::overlay::{Overlay, Values};
+use transom_transcode::plan::{OutOptions, OutPlan};
+use transom_transcode::schema::{MessageId, Schema};
+use transom_transcode::status::Code;
+
+use super::call::Call;
+use super::route::Rpc;
+use super::translate::print;
+use super::worker::Worker;
+use crate::envelope::metadata;
+use crate::error::Error;
+use crate::policy::auth::{Admission, Claim, Claims, Question, Refusal, Verdict};
+use crate::upstream::{FailureKind, Outgoing};
+
+impl Call {
+    /// Asks the method's gate. False: the token takes a moment, ask [`Call::judge`].
+    pub(super) fn identify(&mut self, rpc: &Rpc, head: &Parts) -> Result<bool, Error> {
+        match rpc.gate.admit(&head.headers, &head.uri, false) {
+            Ok(Admission::Open) => Ok(true),
+            Ok(Admission::Caller(caller)) => {
+                self.caller = Some(caller);
+                Ok(true)
+            }
+            Ok(Admission::Later(token)) => {
+                self.undecided = Some(token);
+                Ok(false)
+            }
+            Err(refusal) => Err(self.turned_away(rpc, refusal)),
+        }
+    }
+
+    /// Waits until the token's issuer or judge has spoken.
+    pub(super) async fn judge(&mut self, rpc: &Rpc) -> Result<(), Error> {
+        let token = self.undecided.take().unwrap_or_default();
+        let question = rpc.judge.as_ref().map(|judge| judge.question(&self.worker, &token));
+        self.caller = rpc.gate.judge(&token, question).await.map_err(|refusal| self.turned_away(rpc, refusal))?;
+        Ok(())
+    }
+
+    fn turned_away(&mut self, rpc: &Rpc, refusal: Refusal) -> Error {
+        let error = rpc.gate.turn_away(&refusal);
+        self.says(refusal.cause);
+        error
+    }
+
+    /// What the services are told of the caller, in metadata and in fields of the request: the gateway alone speaks of that.
+    pub(super) fn speak_for_caller(&mut self, rpc: &Rpc, metadata: &mut HeaderMap) -> Result<(), Error> {
+        let Some(auth) = rpc.gate.auth() else { return Ok(()) };
+        metadata::strip(metadata, auth.injected());
+        match &self.caller {
+            Some(caller) => caller.cross(metadata),
+            None if !auth.forwards() => drop(metadata.remove(header::AUTHORIZATION)),
+            None => {}
+        }
+        self.bind_claims(rpc)
+    }
+
+    /// What the token says of the request's fields.
+    fn bind_claims(&mut self, rpc: &Rpc) -> Result<(), Error> {
+        let (Some(bound), Some(caller)) = (&rpc.bound, &self.caller) else { return Ok(()) };
+        let mut texts = Vec::with_capacity(bound.claims.len());
+        for claim in &bound.claims {
+            match caller.text(claim) {
+                Some(text) => texts.push(text),
+                None => {
+                    let refusal = Refusal::lacks(claim);
+                    return Err(self.turned_away(rpc, refusal));
+                }
+            }
+        }
+        match bound.overlay.values(&rpc.schema, &texts) {
+            Ok(values) => {
+                self.values = Some(Arc::new(values));
+                Ok(())
+            }
+            Err(at) => {
+                let refusal = bound.claims.get(at).map_or_else(Refusal::misfit, Refusal::unfit);
+                Err(self.turned_away(rpc, refusal))
+            }
+        }
+    }
+}
+
+/// Fields of a method's request that the token sets.
+pub struct Bound {
+    /// Where each goes.
+    pub(super) overlay: Overlay,
+    /// The claims, in the same order.
+    pub(super) claims: Vec<Claim>,
+}
+
+impl Bound {
+    /// The message with its fields set, in place of `message[start..]`.
+    pub(super) fn set(&self, values: &Values, message: &mut Vec<u8>, start: usize) -> Result<(), Error> {
+        let mut set = Vec::with_capacity(message.len() + 64);
+        set.extend_from_slice(&message[..start]);
+        self.apply(values, &message[start..], &mut set)?;
+        *message = set;
+        Ok(())
+    }
+
+    /// The message with its fields set, appended.
+    pub(super) fn apply(&self, values: &Values, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        // What is set is bounded by the token, and the message was bounded before.
+        self.overlay.apply(values, message, out).map_err(|invalid| Error::request(invalid, usize::MAX))
+    }
+}
+
+/// The RPC that judges tokens.
+pub struct Judge {
+    rpc: Arc<Rpc>,
+    field: Overlay,
+    out: OutPlan,
+    timeout: std::time::Duration,
+}
+
+impl Judge {
+    /// Asks `rpc` with its field `field`.
+    pub(super) fn compile(
+        rpc: Arc<Rpc>,
+        schema: &Schema,
+        (input, output): (MessageId, MessageId),
+        field: &str,
+        timeout: std::time::Duration,
+    ) -> Result<Self, String> {
+        if rpc.client_streaming || rpc.server_streaming {
+            return Err("streams; a token is judged by one message and one answer".to_owned());
+        }
+        let field = Overlay::compile(schema, input, &[field]).map_err(|(_, why)| why)?;
+        field.values(schema, &[Cow::Borrowed("a.b.c")]).map_err(|_| "takes no text in that field".to_owned())?;
+        // A `valid` that is false must be seen.
+        let options = OutOptions { emit_defaults: true, proto_names: true, ..OutOptions::default() };
+        Ok(Self { rpc, field, out: OutPlan::whole(output, options), timeout })
+    }
+
+    /// A question about a token; it runs on the worker that asks.
+    fn question(self: &Arc<Self>, worker: &Arc<Worker>, token: &str) -> Question {
+        let (judge, worker, token) = (self.clone(), worker.clone(), token.to_owned());
+        Box::pin(async move { judge.ask(&worker, &token).await })
+    }
+
+    async fn ask(&self, worker: &Worker, token: &str) -> Verdict {
+        const PREFIX: usize = 5;
+        let rpc = &*self.rpc;
+        let mut message = vec![0; PREFIX];
+        let values = self.field.values(&rpc.schema, &[Cow::Borrowed(token)]);
+        let Some(Ok(())) = values.ok().map(|values| self.field.apply(&values, &[], &mut message)) else {
+            return Verdict::Bad(Cow::Borrowed("the token is no text for who judges tokens"));
+        };
+        let prefix = frame::prefix(message.len() - PREFIX);
+        message[..PREFIX].copy_from_slice(&prefix);
+        let deadline = Instant::now() + self.timeout;
+        let outgoing = Outgoing { uri: &rpc.uri, headers: HeaderMap::new(), deadline };
+        let reply = match rpc.upstream.unary(&worker.pool, outgoing, message.into()).await {
+            Ok(reply) => reply,
+            Err(failure) => {
+                let cause = format!("who judges tokens: {}", failure.cause).into();
+                return match &failure.kind {
+                    FailureKind::Status(answer) if refuses(answer.status.code) => Verdict::Bad(cause),
+                    _ => Verdict::Unknown(cause),
+                };
+            }
+        };
+        let claims = print(worker, rpc, &self.out, &reply.message).ok().and_then(|json| Claims::parse(&json));
+        claims
+            .map_or(Verdict::Unknown(Cow::Borrowed("who judges tokens answered what its schema lacks")), Verdict::Good)
+    }
+}
+
+/// Codes that speak of the token; others speak of the service.
+fn refuses(code: Code) -> bool {
+    matches!(code, Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument | Code::NotFound)
+}

@@ -1,0 +1,94 @@
+//! What `auth` and a method's `bind` become, and what they name that is not there.
+
+use std::sync::Arc;
+
+use transom_transcode::overlay::Overlay;
+use transom_transcode::schema::Method;
+
+use super::Compiler;
+use crate::config;
+use crate::gateway::caller::{Bound, Judge};
+use crate::gateway::settings::{Origin, Settings};
+use crate::gateway::snapshot::Snapshot;
+use crate::policy::auth::{Auth, Claim};
+
+impl Compiler<'_> {
+    /// The gate of all methods; what ran before goes on if nothing of it has changed.
+    pub(super) fn compile_auth(&mut self, previous: Option<&Snapshot>) {
+        let Some(written) = &self.config.auth else { return };
+        let previous = previous.and_then(|previous| previous.auth.as_ref());
+        match Auth::compile(written, &self.config.folder, self.metrics, previous) {
+            Ok(auth) => self.auth = Some(auth),
+            Err(problems) => {
+                for (key, message) in problems {
+                    self.config_problem(format!("auth.{key}"), message);
+                }
+            }
+        }
+        if written.jwt.iter().any(|jwt| jwt.secret.is_none() && jwt.key.is_none() && jwt.jwks.is_none()) {
+            self.notes.push("auth.jwt has no key: no token is good; set its `secret`, `key` or `jwks`".to_owned());
+        }
+        if let Some(logout) = &written.logout
+            && self.find_served("auth.logout", logout).is_none()
+        {
+            self.auth = None;
+        }
+        let rpc = written.verify.as_ref().and_then(|verify| Some((verify, verify.rpc.as_ref()?)));
+        if let Some((verify, name)) = rpc {
+            self.judge = self.compile_judge(verify, name);
+        }
+    }
+
+    fn compile_judge(&mut self, verify: &config::Verify, name: &str) -> Option<Arc<Judge>> {
+        const PLACE: &str = "auth.verify.rpc";
+        let (at, method) = self.find_served(PLACE, name)?;
+        let service = &self.schema.services[at];
+        let method = &service.methods[method];
+        let upstream = self.upstreams.get(&*self.serving.get(&service.name)?.upstream)?;
+        let path = format!("/{name}");
+        let schema = self.schema.clone();
+        let judge = self
+            .rpc(upstream, service, method, &path)
+            .and_then(|rpc| Judge::compile(rpc, &schema, (method.input, method.output), &verify.field, verify.timeout));
+        judge.map(Arc::new).map_err(|why| self.config_problem(PLACE.to_owned(), format!("{name}: {why}"))).ok()
+    }
+
+    /// Where in the schema a method is that the configuration names and an upstream serves.
+    fn find_served(&mut self, place: &str, name: &str) -> Option<(usize, usize)> {
+        let (service, method) = name.split_once('/')?;
+        let schema = self.schema.clone();
+        let Some(at) = schema.services.iter().position(|known| *known.name == *service) else {
+            self.unknown(place.to_owned(), "service", service, schema.services.iter().map(|known| &*known.name));
+            return None;
+        };
+        if !self.serving.contains_key(service) {
+            self.config_problem(place.to_owned(), format!("no upstream serves `{service}`"));
+            return None;
+        }
+        let methods = &schema.services[at].methods;
+        let found = methods.iter().position(|known| *known.name == *method);
+        if found.is_none() {
+            self.unknown(place.to_owned(), "method", method, methods.iter().map(|known| &*known.name));
+        }
+        Some((at, found?))
+    }
+
+    /// The fields of a method's request that the token sets.
+    pub(super) fn compile_bound(&mut self, settings: &Settings, method: &Method) -> Option<Bound> {
+        let bind = &settings.bind.value;
+        if bind.is_empty() || settings.auth.value == config::Access::Public {
+            return None;
+        }
+        let names: Vec<&str> = bind.keys().map(String::as_str).collect();
+        match Overlay::compile(self.schema, method.input, &names) {
+            Ok(overlay) => Some(Bound { overlay, claims: bind.values().map(|claim| Claim::compile(claim)).collect() }),
+            Err((_, why)) => {
+                if let Origin::Written(place) = &settings.bind.from {
+                    let why = format!("{}: {why}", method.name);
+                    self.config_problem(place.to_string(), why);
+                }
+                None
+            }
+        }
+    }
+}

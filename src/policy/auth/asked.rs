@@ -1,0 +1,190 @@
+//! Asked: tokens that a service judges. Each is asked about once at a time, whoever waits for the answer; the answer holds for
+//! a moment, good or bad. Without an answer nobody passes.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::claims::Claims;
+use super::identity::Identity;
+use super::refusal::{Reason, Refusal};
+use super::verified::Verified;
+use super::{Auth, Now, now};
+use crate::config::{self, VerifyMethod};
+use crate::fetch::Fetch;
+
+/// Questions that may be open at once.
+const MOST: usize = 10_000;
+/// Bytes of the largest answer.
+const LARGEST: usize = 64 * 1024;
+
+/// What a service says of a token.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It is good, and says this.
+    Good(Claims),
+    /// It is not; why is for the log.
+    Bad(Cow<'static, str>),
+    /// There is no answer; why is for the log.
+    Unknown(Cow<'static, str>),
+}
+
+/// A question about one token, on its way once it is polled.
+pub type Question = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+
+/// Open questions, and tokens that were refused a moment ago.
+#[derive(Default)]
+pub(super) struct Asked {
+    open: Mutex<HashMap<Box<str>, watch::Receiver<Option<Answer>>, foldhash::quality::RandomState>>,
+    refused: Verified<(Refusal, Now)>,
+}
+
+type Answer = Result<Arc<Identity>, Refusal>;
+
+impl Asked {
+    /// A token that was refused a moment ago.
+    pub(super) fn refused(&self, token: &str, now: Now) -> Option<Refusal> {
+        self.refused.get(token, |(_, until)| now < *until).map(|(refusal, _)| refusal)
+    }
+}
+
+impl Auth {
+    /// Waits for the issuer's keys or for the service's answer.
+    pub(super) async fn judge_later(self: &Arc<Self>, token: &str, question: Option<Question>) -> Answer {
+        match &self.config.verify {
+            None => self.verify_later(token).await,
+            Some(verify) => self.ask(verify, token, question).await,
+        }
+    }
+
+    async fn ask(self: &Arc<Self>, verify: &config::Verify, token: &str, question: Option<Question>) -> Answer {
+        let mut answer = {
+            let mut open = self.asked.open.lock();
+            match open.get(token) {
+                Some(answer) => answer.clone(),
+                None if open.len() >= MOST => {
+                    return Err(Refusal::unavailable("too many tokens are asked about at once"));
+                }
+                None => {
+                    let (told, answer) = watch::channel(None);
+                    open.insert(token.into(), answer.clone());
+                    let question = question.or_else(|| self.endpoint(verify, token));
+                    // A task of its own: who asked first may leave, and others wait for the same answer.
+                    tokio::spawn(self.clone().question(token.into(), question, told));
+                    answer
+                }
+            }
+        };
+        let answered = answer.wait_for(Option::is_some).await;
+        let answered = answered.ok().and_then(|answer| answer.clone());
+        answered.unwrap_or_else(|| Err(Refusal::unavailable("the question was broken off")))
+    }
+
+    async fn question(
+        self: Arc<Self>,
+        token: Box<str>,
+        question: Option<Question>,
+        told: watch::Sender<Option<Answer>>,
+    ) {
+        // However this ends, the question is not open any more.
+        let _closed = Closing { auth: &self, token: &token };
+        let Some(verify) = &self.config.verify else { return };
+        let verdict = match question {
+            Some(question) => timeout(verify.timeout, question).await,
+            None => Ok(Verdict::Unknown(Cow::Borrowed("nobody is there to ask"))),
+        };
+        let now = now();
+        let answer = match verdict {
+            Ok(Verdict::Good(claims)) => self.good(verify, &token, claims, now),
+            Ok(Verdict::Bad(why)) => Err(Refusal::invalid(why)),
+            Ok(Verdict::Unknown(why)) => Err(Refusal::unavailable(why)),
+            Err(_) => Err(Refusal::unavailable("who judges tokens did not answer in time")),
+        };
+        match &answer {
+            Ok(identity) => self.verified.insert(&token, identity.clone(), |known| known.holds(now)),
+            Err(refusal) if refusal.reason == Reason::Unavailable => {}
+            Err(refusal) => {
+                let until = now.saturating_add(verify.cache_refusals);
+                self.asked.refused.insert(&token, (refusal.clone(), until), |(_, until)| now < *until);
+            }
+        }
+        let _ = told.send(Some(answer));
+    }
+
+    /// A good answer, looked at more closely.
+    fn good(&self, verify: &config::Verify, token: &str, claims: Claims, now: Now) -> Answer {
+        if matches!(claims.named(&verify.valid), Some(valid) if *valid != Value::Bool(true)) {
+            return Err(Refusal::invalid("who judges tokens says that it is not valid"));
+        }
+        self.token_type.check(&claims)?;
+        let identity = Identity::judged(token, claims, &self.crossing, now.saturating_add(verify.cache))?;
+        // An answer may hold for no time at all, but it holds for who asked.
+        if identity.expires() < now {
+            return Err(Refusal::expired("the token has expired"));
+        }
+        self.not_revoked(&identity, now)?;
+        Ok(Arc::new(identity))
+    }
+
+    /// The question to the HTTP endpoint.
+    fn endpoint(&self, verify: &config::Verify, token: &str) -> Option<Question> {
+        let mut request = Request::new(Bytes::new());
+        *request.uri_mut() = verify.url.clone()?;
+        let mut bearer = HeaderValue::try_from(format!("Bearer {token}")).ok()?;
+        bearer.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, bearer);
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if verify.method == VerifyMethod::Post {
+            *request.method_mut() = Method::POST;
+            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = json!({ &verify.field: token }).to_string().into();
+        }
+        let (fetch, time) = (self.fetch.clone(), verify.timeout);
+        Some(Box::pin(async move { fetched(&fetch, request, time).await }))
+    }
+}
+
+/// The endpoint's answer.
+async fn fetched(fetch: &Fetch, request: Request<Bytes>, time: Duration) -> Verdict {
+    let answer = match fetch.send(request, time, LARGEST).await {
+        Ok(answer) => answer,
+        Err(failure) => return Verdict::Unknown(format!("who judges tokens: {failure}").into()),
+    };
+    let status = answer.status();
+    if status.is_success() {
+        let claims = if answer.body().is_empty() { Some(Claims::default()) } else { Claims::parse(answer.body()) };
+        return match claims {
+            Some(claims) => Verdict::Good(claims),
+            None => Verdict::Unknown(Cow::Borrowed("who judges tokens answered what is no JSON object")),
+        };
+    }
+    let said = format!("who judges tokens said HTTP status {}", status.as_u16()).into();
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
+            Verdict::Bad(said)
+        }
+        other if other.as_u16() == 498 => Verdict::Bad(said),
+        _ => Verdict::Unknown(said),
+    }
+}
+
+/// A question under way.
+struct Closing<'a> {
+    auth: &'a Auth,
+    token: &'a str,
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.auth.asked.open.lock().remove(self.token);
+    }
+}

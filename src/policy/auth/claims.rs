@@ -1,0 +1,155 @@
+//! Claims: what a token says, or the service that judged it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
+
+/// What a token says: a JSON object in which no name comes twice (RFC 7519 §4).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Claims(Map<String, Value>);
+
+/// The name of a claim, resolved at load. `realm_access.roles` is the claim of that very name, or else `roles` within
+/// `realm_access`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    name: Box<str>,
+    path: Box<[Box<str>]>,
+}
+
+impl Claim {
+    /// The claim of a name or path.
+    pub fn compile(name: &str) -> Self {
+        let path = if name.contains('.') { name.split('.').map(Box::from).collect() } else { Box::default() };
+        Self { name: name.into(), path }
+    }
+
+    /// As it was written.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Claims {
+    /// Those of a JSON text.
+    pub fn parse(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok()
+    }
+
+    /// The value of a claim.
+    pub fn get(&self, claim: &Claim) -> Option<&Value> {
+        let named = self.0.get(&*claim.name);
+        named.or_else(|| {
+            let (first, rest) = claim.path.split_first()?;
+            rest.iter().try_fold(self.0.get(&**first)?, |value, name| value.get(&**name))
+        })
+    }
+
+    /// The value of a claim of this very name.
+    pub fn named(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// The claim as one text: a text, a number, `true` or `false`, or a list of such with commas between them.
+    pub fn text(&self, claim: &Claim) -> Option<Cow<'_, str>> {
+        match self.get(claim)? {
+            Value::Array(items) => {
+                let items: Option<Vec<_>> = items.iter().map(scalar).collect();
+                items.map(|items| Cow::Owned(items.join(",")))
+            }
+            value => scalar(value),
+        }
+    }
+
+    /// Whether the claim is this word or lists it: in a text with spaces, or as an item of a list.
+    pub fn lists(&self, claim: &Claim, word: &str) -> bool {
+        match self.get(claim) {
+            Some(Value::String(words)) => words.split(' ').any(|listed| listed == word),
+            Some(Value::Array(items)) => items.iter().any(|item| item.as_str() == Some(word)),
+            _ => false,
+        }
+    }
+
+    /// Whether the claim has this value or, being a list, an item of it.
+    pub fn has(&self, claim: &Claim, wanted: &str) -> bool {
+        let is = |value: &Value| scalar(value).is_some_and(|text| text == wanted);
+        match self.get(claim) {
+            Some(Value::Array(items)) => items.iter().any(is),
+            Some(value) => is(value),
+            None => false,
+        }
+    }
+}
+
+/// A value that is one text.
+fn scalar(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(_) | Value::Bool(_) => Some(Cow::Owned(value.to_string())),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+impl<'de> Deserialize<'de> for Claims {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Claims;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Claims, A::Error> {
+                let mut claims = Map::new();
+                while let Some((name, value)) = members.next_entry::<String, Value>()? {
+                    if claims.insert(name, value).is_some() {
+                        return Err(serde::de::Error::custom("a name twice"));
+                    }
+                }
+                Ok(Claims(claims))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Claim, Claims};
+
+    fn claims(json: &str) -> Claims {
+        Claims::parse(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_name_twice_is_no_object() {
+        assert_eq!(Claims::parse(br#"{"sub":"a","sub":"b"}"#), None);
+        for json in ["[]", "1", "null", "", "{} {}", "{\"a\":1"] {
+            assert_eq!(Claims::parse(json.as_bytes()), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn paths_lead_into_objects_unless_a_claim_has_the_whole_name() {
+        let claims = claims(r#"{"realm_access":{"roles":["a","b"]},"https://x.y/r":"c","a.b":1,"a":{"b":2}}"#);
+        let text = |name: &str| claims.text(&Claim::compile(name)).map(String::from);
+        assert_eq!(text("realm_access.roles").as_deref(), Some("a,b"));
+        assert_eq!(text("https://x.y/r").as_deref(), Some("c"));
+        assert_eq!(text("a.b").as_deref(), Some("1"));
+        assert_eq!((text("a.c"), text("a"), text("a.b.c"), text(".")), (None, None, None, None));
+    }
+
+    #[test]
+    fn words_are_whole_words() {
+        let claims = claims(r#"{"scope":"read write","roles":["admin","a b"],"n":3,"t":[true,null]}"#);
+        let lists = |name: &str, word: &str| claims.lists(&Claim::compile(name), word);
+        assert!(lists("scope", "read") && lists("scope", "write") && lists("roles", "a b"));
+        assert!(!lists("scope", "rea") && !lists("scope", "read write") && !lists("roles", "a") && !lists("x", ""));
+        let has = |name: &str, value: &str| claims.has(&Claim::compile(name), value);
+        assert!(has("n", "3") && has("t", "true") && has("scope", "read write") && has("roles", "admin"));
+        assert!(!has("scope", "read") && !has("t", "null") && !has("x", ""));
+    }
+}

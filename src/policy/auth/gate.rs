@@ -1,0 +1,142 @@
+//! Gate: what a method asks of its callers.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode, Uri};
+use serde_json::Value;
+
+use super::claims::Claim;
+use super::identity::Identity;
+use super::refusal::Refusal;
+use super::{Auth, now};
+use crate::config::{self, Access};
+use crate::error::Error;
+
+/// The gate of one method.
+#[derive(Clone)]
+pub struct Gate {
+    auth: Option<Arc<Auth>>,
+    requirements: Option<Requirements>,
+    logs_out: bool,
+}
+
+/// What a token must have.
+#[derive(Debug, Clone)]
+struct Requirements {
+    scope: Claim,
+    scopes: Vec<String>,
+    role: Claim,
+    roles: Vec<String>,
+    claims: Vec<(Claim, Vec<String>)>,
+    issuer: Vec<String>,
+    audience: Vec<String>,
+}
+
+/// What a gate says of a request.
+pub enum Admission {
+    /// Everyone may pass.
+    Open,
+    /// This caller may.
+    Caller(Arc<Identity>),
+    /// That takes a moment: ask [`Gate::judge`].
+    Later(Box<str>),
+}
+
+impl Gate {
+    /// What `rpc` asks; without `auth` nothing.
+    pub fn compile(auth: Option<&Arc<Auth>>, rpc: &str, access: &Access) -> Self {
+        let requirements = auth.and_then(|auth| match access {
+            Access::Public => None,
+            Access::Required(written) => Some(Requirements::compile(auth.config(), written)),
+        });
+        let logs_out = auth.is_some_and(|auth| auth.config().logout.as_deref() == Some(rpc));
+        Self { auth: auth.cloned(), requirements, logs_out }
+    }
+
+    /// Who may be asked about tokens at all.
+    pub fn auth(&self) -> Option<&Arc<Auth>> {
+        self.auth.as_ref()
+    }
+
+    /// The method ends its caller's session.
+    pub fn logs_out(&self) -> bool {
+        self.logs_out
+    }
+
+    /// Decides by a request's head, as far as that needs no waiting. A hit of a token that is known costs no signature, and
+    /// whatever may have changed since is checked: that it has not expired nor been revoked, and what this method asks.
+    ///
+    /// # Errors
+    /// Nobody, or nobody who may.
+    pub fn admit(&self, headers: &HeaderMap, uri: &Uri, websocket: bool) -> Result<Admission, Refusal> {
+        let (Some(auth), Some(requirements)) = (&self.auth, &self.requirements) else { return Ok(Admission::Open) };
+        let token = auth.find(headers, uri, websocket)?;
+        match auth.identify(token, now())? {
+            Some(identity) => requirements.check(&identity).map(|()| Admission::Caller(identity)),
+            None => Ok(Admission::Later(token.into())),
+        }
+    }
+
+    /// Waits for what a token's verification needs: its issuer's keys, or the service that judges tokens; `question` asks
+    /// that one, where it is an RPC.
+    ///
+    /// # Errors
+    /// As [`Gate::admit`].
+    pub async fn judge(
+        &self,
+        token: &str,
+        question: Option<super::Question>,
+    ) -> Result<Option<Arc<Identity>>, Refusal> {
+        let (Some(auth), Some(requirements)) = (&self.auth, &self.requirements) else { return Ok(None) };
+        let identity = auth.judge_later(token, question).await?;
+        requirements.check(&identity).map(|()| Some(identity))
+    }
+
+    /// A refusal, counted, as the error that the client gets.
+    pub fn turn_away(&self, refusal: &Refusal) -> Error {
+        let Some(auth) = &self.auth else { return refusal.error(StatusCode::UNAUTHORIZED) };
+        auth.count(refusal.reason);
+        refusal.error(auth.config().invalid_status.status())
+    }
+}
+
+impl Requirements {
+    fn compile(auth: &config::Auth, written: &config::Requirements) -> Self {
+        Self {
+            scope: Claim::compile(&auth.scopes),
+            scopes: written.scopes.clone(),
+            role: Claim::compile(&auth.roles),
+            roles: written.roles.clone(),
+            claims: written.claims.iter().map(|(claim, values)| (Claim::compile(claim), values.clone())).collect(),
+            issuer: written.issuer.clone(),
+            audience: written.audience.clone(),
+        }
+    }
+
+    fn check(&self, caller: &Identity) -> Result<(), Refusal> {
+        let claims = caller.claims();
+        let is = |listed: &[String], value: Option<&Value>| match value {
+            Some(Value::String(one)) => listed.contains(one),
+            Some(Value::Array(items)) => {
+                items.iter().filter_map(Value::as_str).any(|item| listed.iter().any(|one| one == item))
+            }
+            _ => false,
+        };
+        if !self.issuer.is_empty() && !is(&self.issuer, claims.named("iss")) {
+            return Err(Refusal::invalid("the token's issuer is not one for this method"));
+        }
+        if !self.audience.is_empty() && !is(&self.audience, claims.named("aud")) {
+            return Err(Refusal::invalid("the token's audience is not one for this method"));
+        }
+        if let Some(scope) = self.scopes.iter().find(|scope| !claims.lists(&self.scope, scope)) {
+            return Err(Refusal::forbidden(format!("the token lacks the scope `{scope}`")));
+        }
+        if !self.roles.is_empty() && !self.roles.iter().any(|role| claims.lists(&self.role, role)) {
+            return Err(Refusal::forbidden(format!("the token has no role of {}", self.roles.join(", "))));
+        }
+        match self.claims.iter().find(|(claim, values)| !values.iter().any(|value| claims.has(claim, value))) {
+            Some((claim, _)) => Err(Refusal::forbidden(format!("the token's `{}` is another", claim.name()))),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Jwks: the keys that an issuer publishes (RFC 7517): fetched in time, and sooner when a token names a key that is not among
+//! them. While the issuer cannot be reached, the keys that it had go on serving.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{StatusCode, Uri};
+use serde_json::Value;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::key::Key;
+use super::token::Token;
+use crate::config::{self, Algorithm};
+use crate::fetch::Fetch;
+
+/// Bytes of the largest set.
+const LARGEST: usize = 512 * 1024;
+/// Keys beyond this many are not looked at.
+const MOST_KEYS: usize = 100;
+/// Keys that are tried for a token that names none.
+const MOST_TRIES: usize = 4;
+/// How long a fetch may take.
+const TIME: Duration = Duration::from_secs(5);
+/// How long a call waits for a fetch that it has asked for.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The pause after a first failure; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Keys of one issuer.
+#[derive(Default)]
+pub(super) struct KeySet {
+    keys: Vec<Key>,
+    /// The text that they were read from.
+    source: Bytes,
+    /// Counts the texts: what was verified by an earlier one is verified again.
+    pub(super) epoch: u64,
+}
+
+/// What a set says of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Match {
+    /// One of its keys signed it.
+    Signed,
+    /// None of its keys did.
+    Unsigned,
+    /// It has no key of that name.
+    UnknownKey,
+}
+
+impl KeySet {
+    /// A set of one.
+    pub(super) fn one(key: Key) -> Self {
+        Self { keys: vec![key], ..Self::default() }
+    }
+
+    /// Reads a set. Keys that are of no use here are left out; `told` hears of each.
+    pub(super) fn read(
+        source: &Bytes,
+        algorithms: &[Algorithm],
+        mut told: impl FnMut(&str, &str),
+    ) -> Result<Self, &'static str> {
+        let set: Value = serde_json::from_slice(source).map_err(|_| "is no JSON")?;
+        let listed = set.get("keys").and_then(Value::as_array).ok_or("is no JWK set: it has no `keys`")?;
+        let mut keys = Vec::new();
+        for value in listed.iter().take(MOST_KEYS) {
+            match Key::jwk(value, algorithms) {
+                Ok(key) => keys.push(key),
+                Err(why) => told(value.get("kid").and_then(Value::as_str).unwrap_or_default(), &why),
+            }
+        }
+        if keys.is_empty() {
+            return Err("has no key that can verify tokens");
+        }
+        Ok(Self { keys, source: source.clone(), epoch: 0 })
+    }
+
+    /// Whether one of the keys signed the token. A key that has a name is asked only for tokens that name it, or none.
+    pub(super) fn signed(&self, token: &Token<'_>) -> Match {
+        let named = |key: &&Key| match (&key.id, &token.key) {
+            (Some(id), Some(wanted)) => id == wanted,
+            _ => true,
+        };
+        let mut unknown = true;
+        let mut tries = 0;
+        for key in self.keys.iter().filter(named) {
+            unknown = false;
+            if key.takes(token.algorithm) {
+                if tries == MOST_TRIES {
+                    break;
+                }
+                tries += 1;
+                if key.signed(token) {
+                    return Match::Signed;
+                }
+            }
+        }
+        if unknown { Match::UnknownKey } else { Match::Unsigned }
+    }
+
+    /// Whether a key is of this algorithm.
+    pub(super) fn takes(&self, algorithm: Algorithm) -> bool {
+        self.keys.iter().any(|key| key.takes(algorithm))
+    }
+}
+
+/// A set that its issuer publishes.
+pub(super) struct Remote {
+    uri: Uri,
+    algorithms: Vec<Algorithm>,
+    refresh: Duration,
+    cooldown: Duration,
+    current: ArcSwap<KeySet>,
+    /// A key is missed.
+    wanted: Notify,
+    rounds: watch::Sender<Round>,
+}
+
+/// How far fetching has come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Round {
+    ended: u64,
+    under_way: bool,
+    /// When the last one ended.
+    last: Option<Instant>,
+}
+
+impl Remote {
+    /// A set that is not fetched yet.
+    pub(super) fn new(uri: &Uri, config: &config::Jwt) -> Arc<Self> {
+        Arc::new(Self {
+            uri: uri.clone(),
+            algorithms: config.algorithms.clone(),
+            refresh: config.jwks_refresh,
+            cooldown: config.jwks_cooldown,
+            current: ArcSwap::default(),
+            wanted: Notify::new(),
+            rounds: watch::Sender::new(Round::default()),
+        })
+    }
+
+    /// The keys that are known now.
+    pub(super) fn keys(&self) -> arc_swap::Guard<Arc<KeySet>> {
+        self.current.load()
+    }
+
+    /// No fetch has succeeded yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.current.load().keys.is_empty()
+    }
+
+    /// Waits for the next fetch to end, and asks for it. False at once if the last one has just been: unknown keys, however
+    /// many are named, never make more fetches than one in a cooldown.
+    pub(super) async fn renewed(&self) -> bool {
+        let mut rounds = self.rounds.subscribe();
+        let now = *rounds.borrow_and_update();
+        if !now.under_way && now.last.is_some_and(|last| last.elapsed() < self.cooldown) {
+            return false;
+        }
+        self.wanted.notify_one();
+        timeout(PATIENCE, rounds.wait_for(|round| round.ended > now.ended)).await.is_ok_and(|ended| ended.is_ok())
+    }
+
+    /// Fetches for ever.
+    pub(super) async fn keep(self: Arc<Self>, fetch: &Fetch) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            self.rounds.send_modify(|round| round.under_way = true);
+            let fetched = self.fetch(fetch).await;
+            let now = Instant::now();
+            self.rounds.send_modify(|round| {
+                *round = Round { ended: round.ended + 1, under_way: false, last: Some(now) };
+            });
+            let next = match fetched {
+                Ok(()) => {
+                    pause = FIRST_PAUSE;
+                    self.refresh
+                }
+                Err(why) => {
+                    tracing::warn!(uri = %self.uri, %why, known = self.current.load().keys.len(), "keys not fetched");
+                    let next = pause.min(self.refresh);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    next
+                }
+            };
+            tokio::select! {
+                () = sleep_until(now + next) => {}
+                () = self.wanted.notified() => sleep_until(now + self.cooldown).await,
+            }
+        }
+    }
+
+    async fn fetch(&self, fetch: &Fetch) -> Result<(), String> {
+        let answer = fetch.get(&self.uri, TIME, LARGEST).await.map_err(|failure| failure.to_string())?;
+        if answer.status() != StatusCode::OK {
+            return Err(format!("HTTP status {}", answer.status().as_u16()));
+        }
+        let before = self.current.load();
+        if before.source == *answer.body() {
+            return Ok(());
+        }
+        let set = KeySet::read(answer.body(), &self.algorithms, |key, why| {
+            tracing::info!(uri = %self.uri, key, why, "a published key is not used");
+        })?;
+        tracing::info!(uri = %self.uri, keys = set.keys.len(), "keys fetched");
+        self.current.store(Arc::new(KeySet { epoch: before.epoch + 1, ..set }));
+        Ok(())
+    }
+}

@@ -1,0 +1,320 @@
+//! Auth: who calls. A token is found, verified once, and remembered until it expires; what the configuration names of its
+//! claims crosses to the services.
+//!
+//! ```text
+//! source       where a request carries a token
+//! token        a JWT taken apart, nothing of it believed
+//! key          one key and the algorithms that are its own
+//! jwks         an issuer's published keys, kept fresh
+//! issuer       keys, and what the tokens that they sign must say
+//! verified     tokens that were verified, until they expire
+//! asked        tokens that a service judges: one question at a time for each
+//! revoked      tokens that were good and are no more
+//! claims       what a token says
+//! identity     a caller who was verified, and what crosses of it
+//! gate         what a method asks of its callers
+//! refusal      why one is turned away
+//! sign         tokens for developers
+//! ```
+//!
+//! Written after RFC 8725: a key fixes its algorithms, each kind of token has its own place, and everything about a token is
+//! checked at every use but its signature.
+
+mod asked;
+mod claims;
+mod gate;
+mod identity;
+mod issuer;
+mod jwks;
+mod key;
+mod refusal;
+mod revoked;
+mod sign;
+mod source;
+mod token;
+mod verified;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, StatusCode, Uri};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::config;
+use crate::fetch::Fetch;
+use crate::telemetry::{Metrics, Refusals};
+
+pub use asked::{Question, Verdict};
+pub use claims::{Claim, Claims};
+pub use gate::{Admission, Gate};
+pub use identity::Identity;
+pub use refusal::{Reason, Refusal};
+pub use revoked::Revocation;
+pub use sign::sign;
+
+use asked::Asked;
+use identity::Crossing;
+use issuer::{Issuer, Signed};
+use revoked::Revoked;
+use source::Found;
+use token::Token;
+use verified::Verified;
+
+/// One `auth` section, running. Kept over reloads that do not change it, with its keys and all that it has verified.
+pub struct Auth {
+    config: config::Auth,
+    /// How the text of key files reads; a reload that finds another text makes a new one.
+    files: Vec<String>,
+    issuers: Vec<Issuer>,
+    crossing: Crossing,
+    token_type: TokenType,
+    verified: Verified<Arc<Identity>>,
+    revoked: Revoked,
+    asked: Asked,
+    fetch: Arc<Fetch>,
+    /// Where refusals are counted, by reason.
+    refusals: [Refusals; Reason::ALL.len()],
+    /// Ends what keeps the keys fresh when nobody runs on them any more.
+    kept: std::sync::OnceLock<DropGuard>,
+}
+
+/// Which tokens are access tokens.
+struct TokenType {
+    claim: Claim,
+    refused: Vec<String>,
+    accepted: Vec<String>,
+}
+
+/// Seconds since 1970, with what is left of the last one.
+type Now = Duration;
+
+impl Auth {
+    /// Reads the key files, which stand in `folder` where their paths are relative. `previous` is kept if nothing has
+    /// changed.
+    ///
+    /// # Errors
+    /// Keys that cannot be read: the place below `auth`, and what is wrong.
+    pub fn compile(
+        config: &config::Auth,
+        folder: &Path,
+        metrics: &Metrics,
+        previous: Option<&Arc<Self>>,
+    ) -> Result<Arc<Self>, Vec<(String, String)>> {
+        let (mut issuers, mut files, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, jwt) in config.jwt.iter().enumerate() {
+            match Issuer::compile(jwt, folder, &mut files) {
+                Ok(issuer) => issuers.push(issuer),
+                Err((key, message)) if config.jwt.len() == 1 => problems.push((format!("jwt.{key}"), message)),
+                Err((key, message)) => problems.push((format!("jwt[{index}].{key}"), message)),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        if let Some(previous) = previous.filter(|previous| previous.config == *config && previous.files == files) {
+            return Ok(previous.clone());
+        }
+        Ok(Arc::new(Self {
+            config: config.clone(),
+            files,
+            issuers,
+            crossing: Crossing::compile(config),
+            token_type: TokenType {
+                claim: Claim::compile(&config.token_type.claim),
+                refused: config.token_type.refused.clone(),
+                accepted: config.token_type.accepted.clone(),
+            },
+            verified: Verified::default(),
+            revoked: Revoked::default(),
+            asked: Asked::default(),
+            fetch: Arc::new(Fetch::new()),
+            refusals: Reason::ALL.map(|reason| {
+                let error = Refusal::of(reason).error(StatusCode::UNAUTHORIZED);
+                metrics.refusals("auth", error.reason().unwrap_or_default())
+            }),
+            kept: std::sync::OnceLock::new(),
+        }))
+    }
+
+    /// What was written.
+    pub fn config(&self) -> &config::Auth {
+        &self.config
+    }
+
+    /// Keeps the published keys fresh, on the runtime that this is called on, until nobody runs on them any more. Only the
+    /// first call does anything.
+    pub fn keep_fresh(&self) {
+        if self.kept.get().is_some() {
+            return;
+        }
+        let cancel = CancellationToken::new();
+        for remote in self.issuers.iter().filter_map(Issuer::remote) {
+            let (remote, fetch, cancel) = (remote.clone(), self.fetch.clone(), cancel.clone());
+            tokio::spawn(async move { cancel.run_until_cancelled(remote.keep(&fetch)).await });
+        }
+        let weak = |jwt: &config::Jwt| jwt.secret.as_ref().is_some_and(|secret| secret.len() < WEAK);
+        if self.config.jwt.iter().any(weak) {
+            tracing::warn!(
+                "auth.jwt.secret is shorter than 32 bytes: it can be guessed from one token (RFC 7518 §3.2)"
+            );
+        }
+        // Whoever comes second lets go of its guard, and its tasks end.
+        let _ = self.kept.set(cancel.drop_guard());
+    }
+
+    /// Headers that carry claims: what clients send under these names stays behind.
+    pub fn injected(&self) -> &[Box<str>] {
+        self.crossing.names()
+    }
+
+    /// Whether a token crosses to the services.
+    pub fn forwards(&self) -> bool {
+        self.config.forward
+    }
+
+    fn count(&self, reason: Reason) {
+        self.refusals[reason.index()].count();
+    }
+
+    /// The token of a request.
+    fn find<'h>(&self, headers: &'h HeaderMap, uri: &'h Uri, websocket: bool) -> Result<&'h str, Refusal> {
+        for source in &self.config.sources {
+            match source::find(source, headers, uri, websocket) {
+                Found::Nothing => {}
+                Found::Token(token) if token.len() <= LONGEST => return Ok(token),
+                Found::Token(_) => return Err(Refusal::invalid("the token is longer than 8 KiB")),
+                Found::Flawed(why) => return Err(Refusal::invalid(why)),
+            }
+        }
+        Err(Refusal::missing())
+    }
+
+    /// Who sent the token, or that this takes a moment.
+    fn identify(&self, token: &str, now: Now) -> Result<Option<Arc<Identity>>, Refusal> {
+        if let Some(identity) = self.verified.get(token, |known| known.holds(now) && self.is_current(known)) {
+            self.not_revoked(&identity, now)?;
+            return Ok(Some(identity));
+        }
+        if self.config.verify.is_some() {
+            return match self.asked.refused(token, now) {
+                Some(refusal) => Err(refusal),
+                None => Ok(None),
+            };
+        }
+        self.verify(token, now)
+    }
+
+    /// Verifies a token here; `None` if its key may be one that was not fetched yet.
+    fn verify(&self, text: &str, now: Now) -> Result<Option<Arc<Identity>>, Refusal> {
+        let token = Token::read(text)?;
+        let mut found = None;
+        let mut unknown = false;
+        for (index, issuer) in self.issuers.iter().enumerate().filter(|(_, issuer)| issuer.may_have_issued(&token)) {
+            match issuer.signed(&token) {
+                Signed::Yes { epoch } => {
+                    found = Some((index, epoch));
+                    break;
+                }
+                Signed::No => {}
+                Signed::Unknown => unknown = true,
+            }
+        }
+        let Some((index, epoch)) = found else {
+            return if unknown { Ok(None) } else { Err(self.unsigned(&token)) };
+        };
+        let issuer = &self.issuers[index];
+        let expires = issuer.check(&token.claims, now)?;
+        self.token_type.check(&token.claims)?;
+        let identity = Identity::new(text, token, &self.crossing, expires, issuer.leeway())?.of(index, epoch);
+        self.not_revoked(&identity, now)?;
+        let identity = Arc::new(identity);
+        self.verified.insert(text, identity.clone(), |known| known.holds(now));
+        Ok(Some(identity))
+    }
+
+    /// Why no key is this token's.
+    fn unsigned(&self, token: &Token<'_>) -> Refusal {
+        let candidates = self.issuers.iter().filter(|issuer| issuer.may_have_issued(token)).count();
+        if candidates == 0 {
+            return Refusal::invalid(format!("no issuer is `{}`", refusal::short(token.issuer().unwrap_or_default())));
+        }
+        let known = |issuer: &Issuer| issuer.may_have_issued(token) && issuer.takes(token.algorithm);
+        if self.issuers.iter().any(known) {
+            return Refusal::invalid("the signature is none of the issuer's keys");
+        }
+        Refusal::invalid(format!("{:?} is not the algorithm of the issuer's keys", token.algorithm))
+    }
+
+    /// Waits for what a token's key may come with, and verifies it again.
+    async fn verify_later(&self, text: &str) -> Result<Arc<Identity>, Refusal> {
+        let mut fetched = false;
+        let mut missing = false;
+        {
+            let token = Token::read(text)?;
+            for issuer in self.issuers.iter().filter(|issuer| issuer.may_have_issued(&token)) {
+                if let (Some(remote), Signed::Unknown) = (issuer.remote(), issuer.signed(&token)) {
+                    fetched |= remote.renewed().await;
+                    missing |= remote.is_empty();
+                }
+            }
+        }
+        match self.verify(text, now())? {
+            Some(identity) => Ok(identity),
+            None if missing => Err(Refusal::unavailable("the issuer's keys could not be fetched yet")),
+            None if fetched => Err(Refusal::invalid("the issuer has no key of this `kid`")),
+            None => Err(Refusal::invalid("the issuer has no key of this `kid`, and was asked a moment ago")),
+        }
+    }
+
+    /// A key that its issuer has withdrawn verifies nothing any more.
+    fn is_current(&self, identity: &Identity) -> bool {
+        self.issuers.get(identity.issuer).is_none_or(|issuer| issuer.epoch() == identity.epoch)
+    }
+
+    fn not_revoked(&self, identity: &Identity, now: Now) -> Result<(), Refusal> {
+        if self.revoked.any(identity.marks(), now) { Err(Refusal::invalid("the session has ended")) } else { Ok(()) }
+    }
+
+    /// Refuses a caller's token from now on, and every token of its session; what is returned is for the other gateways.
+    pub fn revoke(&self, identity: &Identity) -> Vec<Revocation> {
+        let now = now();
+        let revocations = identity.revocations(now);
+        for revocation in &revocations {
+            self.revoked.add(revocation, now);
+        }
+        revocations
+    }
+
+    /// Refuses what another gateway has revoked.
+    pub fn revoked(&self, revocation: &Revocation) {
+        self.revoked.add(revocation, now());
+    }
+}
+
+/// Bytes of the longest token.
+const LONGEST: usize = 8 * 1024;
+/// Bytes of a secret that one token gives away.
+const WEAK: usize = 32;
+
+impl TokenType {
+    /// Refuses tokens that another place is meant for.
+    fn check(&self, claims: &Claims) -> Result<(), Refusal> {
+        let Some(value) = claims.get(&self.claim) else { return Ok(()) };
+        let kind = value.as_str().unwrap_or_default();
+        let listed = |list: &[String]| list.iter().any(|word| word == kind);
+        if listed(&self.refused) || !self.accepted.is_empty() && !listed(&self.accepted) {
+            let kind = refusal::short(kind);
+            return Err(Refusal::invalid(format!("a token of type `{kind}` is no access token")));
+        }
+        Ok(())
+    }
+}
+
+/// The machine's time.
+fn now() -> Now {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

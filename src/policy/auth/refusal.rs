@@ -1,0 +1,115 @@
+//! Refusal: why a caller is turned away: a reason for the client, and the cause for the log, which never holds a token.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+
+use super::claims::Claim;
+use crate::error::{Error, TokenFault};
+
+/// A caller that is turned away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the client gets to know.
+    pub reason: Reason,
+    /// What the log says: not the token, and of what is in it only short names.
+    pub cause: Cow<'static, str>,
+}
+
+/// What a turned-away client gets to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// There is no token, or it is not good.
+    Token(TokenFault),
+    /// The token is good, but not for this.
+    Forbidden,
+    /// Who judges tokens does not answer.
+    Unavailable,
+}
+
+impl Reason {
+    /// Every reason, by index.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Token(TokenFault::Missing),
+        Self::Token(TokenFault::Invalid),
+        Self::Token(TokenFault::Expired),
+        Self::Forbidden,
+        Self::Unavailable,
+    ];
+
+    /// Its place among them.
+    pub(super) fn index(self) -> usize {
+        match self {
+            Self::Token(TokenFault::Missing) => 0,
+            Self::Token(TokenFault::Invalid) => 1,
+            Self::Token(TokenFault::Expired) => 2,
+            Self::Forbidden => 3,
+            Self::Unavailable => 4,
+        }
+    }
+}
+
+impl Refusal {
+    /// A refusal that says no more than its reason.
+    pub(super) fn of(reason: Reason) -> Self {
+        Self { reason, cause: Cow::Borrowed("") }
+    }
+
+    /// There is no token.
+    pub(super) fn missing() -> Self {
+        Self { reason: Reason::Token(TokenFault::Missing), cause: Cow::Borrowed("the request carries no token") }
+    }
+
+    /// The token is not good.
+    pub(super) fn invalid(cause: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: Reason::Token(TokenFault::Invalid), cause: cause.into() }
+    }
+
+    /// The token was good.
+    pub(super) fn expired(cause: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: Reason::Token(TokenFault::Expired), cause: cause.into() }
+    }
+
+    /// The token is good, but not for this.
+    pub(super) fn forbidden(cause: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: Reason::Forbidden, cause: cause.into() }
+    }
+
+    /// Nobody can say.
+    pub(super) fn unavailable(cause: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: Reason::Unavailable, cause: cause.into() }
+    }
+
+    /// The token lacks a claim that a field of the request is set from.
+    pub fn lacks(claim: &Claim) -> Self {
+        Self::forbidden(format!("the token has no `{}` to set a field from", claim.name()))
+    }
+
+    /// A claim is no value for the field that it sets.
+    pub fn unfit(claim: &Claim) -> Self {
+        Self::forbidden(format!("the claim `{}` is no value for the field that it sets", claim.name()))
+    }
+
+    /// The same of a claim that has no name.
+    pub fn misfit() -> Self {
+        Self::forbidden("a claim is no value for the field that it sets")
+    }
+
+    /// The error that it is to the client; `invalid` is the HTTP status for tokens that are not good.
+    pub fn error(&self, invalid: StatusCode) -> Error {
+        match self.reason {
+            Reason::Token(TokenFault::Missing) => {
+                Error::Unauthenticated { fault: TokenFault::Missing, status: StatusCode::UNAUTHORIZED }
+            }
+            Reason::Token(fault) => Error::Unauthenticated { fault, status: invalid },
+            Reason::Forbidden => Error::Forbidden,
+            Reason::Unavailable => Error::AuthUnavailable,
+        }
+    }
+}
+
+/// The beginning of a text that the client chose.
+pub(super) fn short(text: &str) -> &str {
+    const SHOWN: usize = 64;
+    &text[..text.floor_char_boundary(SHOWN)]
+}

@@ -1,0 +1,112 @@
+//! Revoked: tokens that were good and are no more. Each mark is kept until no token that it is on can be good by itself.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+
+use super::Now;
+
+/// Marks that are kept; the one that expires first gives way.
+const MOST: usize = 1_000_000;
+
+/// A mark that no token may have any more: of one token or of its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// What tokens are known by: `jti:…`, `sid:…`, or a digest.
+    pub mark: Box<str>,
+    /// Seconds since 1970, from when on such tokens have expired anyway.
+    pub until: u64,
+}
+
+/// The marks that are revoked.
+#[derive(Default)]
+pub(super) struct Revoked {
+    marks: RwLock<Marks>,
+    /// How many there are: calls look no further while there is none.
+    count: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Marks {
+    until: HashMap<Box<str>, u64, foldhash::quality::RandomState>,
+    /// The marks that have expired are dropped when there are so many.
+    sweep_at: usize,
+}
+
+impl Revoked {
+    /// Revokes.
+    pub(super) fn add(&self, revocation: &Revocation, now: Now) {
+        const FIRST_SWEEP: usize = 1024;
+        if revocation.until <= now.as_secs() {
+            return;
+        }
+        let mut marks = self.marks.write();
+        if marks.until.len() >= marks.sweep_at.max(FIRST_SWEEP) {
+            marks.until.retain(|_, until| *until > now.as_secs());
+            marks.sweep_at = (marks.until.len() * 2).min(MOST);
+        }
+        if marks.until.len() >= MOST {
+            let first = marks.until.iter().min_by_key(|(_, until)| **until).map(|(mark, _)| mark.clone());
+            first.and_then(|mark| marks.until.remove(&mark));
+            tracing::error!("a million tokens are revoked at once: the one that expires first is forgotten");
+        }
+        let until = marks.until.entry(revocation.mark.clone()).or_default();
+        *until = revocation.until.max(*until);
+        self.count.store(marks.until.len(), Ordering::Release);
+    }
+
+    /// Whether any of a token's marks is revoked.
+    pub(super) fn any(&self, marks: &[Box<str>], now: Now) -> bool {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let revoked = self.marks.read();
+        marks.iter().any(|mark| revoked.until.get(mark).is_some_and(|until| *until > now.as_secs()))
+    }
+}
+
+/// When a session's tokens have all expired: each lives as long as this one.
+pub(super) fn session_end(now: Now, issued: Option<Now>, expires: Now, leeway: Duration) -> u64 {
+    let lives = issued.map_or(Duration::ZERO, |issued| expires.saturating_sub(issued));
+    expires.max(now.saturating_add(lives)).saturating_add(leeway).as_secs().saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Revocation, Revoked, session_end};
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_mark_holds_until_its_end() {
+        let revoked = Revoked::default();
+        let marks = |text: &str| [Box::<str>::from(text)];
+        assert!(!revoked.any(&marks("sid:a"), at(0)));
+        revoked.add(&Revocation { mark: "sid:a".into(), until: 10 }, at(0));
+        revoked.add(&Revocation { mark: "sid:a".into(), until: 5 }, at(0));
+        assert!(revoked.any(&marks("sid:a"), at(9)) && !revoked.any(&marks("sid:a"), at(10)));
+        assert!(!revoked.any(&marks("sid:b"), at(1)));
+    }
+
+    #[test]
+    fn what_has_expired_is_dropped() {
+        let revoked = Revoked::default();
+        for number in 0..100_000_u64 {
+            revoked.add(&Revocation { mark: number.to_string().into(), until: number + 10 }, at(number));
+        }
+        assert!(revoked.marks.read().until.len() <= 2048);
+    }
+
+    #[test]
+    fn a_session_ends_when_the_last_of_its_tokens_does() {
+        assert_eq!(session_end(at(100), Some(at(10)), at(110), at(5)), 206);
+        assert_eq!(session_end(at(100), None, at(110), at(5)), 116);
+        assert_eq!(session_end(at(100), Some(at(10)), Duration::MAX, at(5)), u64::MAX);
+    }
+}

@@ -1,0 +1,160 @@
+//! Source: where a request carries a token.
+
+use http::Uri;
+use http::header::{self, HeaderMap, HeaderValue};
+
+use crate::config::TokenSource;
+
+/// What a source has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found<'h> {
+    /// No token.
+    Nothing,
+    /// One token.
+    Token(&'h str),
+    /// What should be a token and is none, or two of them.
+    Flawed(&'static str),
+}
+
+/// Looks for a token in one place. Two different tokens in one place are refused: which one a service would take is not
+/// known here.
+pub(super) fn find<'h>(source: &TokenSource, headers: &'h HeaderMap, uri: &'h Uri, websocket: bool) -> Found<'h> {
+    match source {
+        TokenSource::Bearer => bearer(headers),
+        TokenSource::Cookie(name) => cookie(headers, name),
+        TokenSource::Query(name) if websocket => query(uri, name),
+        TokenSource::Query(_) => Found::Nothing,
+    }
+}
+
+/// `authorization: Bearer …` (RFC 6750 §2.1); another scheme is no token.
+fn bearer(headers: &HeaderMap) -> Found<'_> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Found::Nothing };
+    if values.next().is_some() {
+        return Found::Flawed("more than one authorization header");
+    }
+    let Ok(value) = value.to_str() else { return Found::Flawed("the authorization header is no text") };
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Found::Nothing;
+    }
+    plain(token.trim_matches(' '))
+}
+
+/// A cookie (RFC 6265 §5.4); an empty one was cleared.
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Found<'h> {
+    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|value| text(value).split(';'));
+    let named = pairs.filter_map(|pair| {
+        let (found, value) = pair.split_once('=')?;
+        (found.trim() == name).then(|| value.trim())
+    });
+    let unquoted = |value: &'h str| value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+    one(named.map(unquoted).filter(|value| !value.is_empty()))
+}
+
+/// A query parameter; tokens have no characters that URLs escape.
+fn query<'h>(uri: &'h Uri, name: &str) -> Found<'h> {
+    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    one(pairs.filter(|(found, _)| *found == name).map(|(_, value)| value))
+}
+
+fn one<'h>(mut tokens: impl Iterator<Item = &'h str>) -> Found<'h> {
+    let Some(token) = tokens.next() else { return Found::Nothing };
+    if tokens.any(|other| other != token) {
+        return Found::Flawed("two different tokens in one place");
+    }
+    plain(token)
+}
+
+/// What can stand in `authorization` again.
+fn plain(token: &str) -> Found<'_> {
+    match token {
+        "" => Found::Flawed("an empty token"),
+        token if token.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') => Found::Token(token),
+        _ => Found::Flawed("a token has no spaces, commas or control characters"),
+    }
+}
+
+/// A header's text; bytes that are no ASCII are in no token.
+fn text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{Found, TokenSource, find};
+
+    fn headers(sent: &[(&'static str, &'static str)]) -> HeaderMap {
+        sent.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    fn bearer(values: &[&'static str]) -> Option<String> {
+        let sent: Vec<_> = values.iter().map(|value| ("authorization", *value)).collect();
+        told(find(&TokenSource::Bearer, &headers(&sent), &"/".parse().unwrap(), false))
+    }
+
+    fn cookie(values: &[&'static str]) -> Option<String> {
+        let sent: Vec<_> = values.iter().map(|value| ("cookie", *value)).collect();
+        told(find(&TokenSource::Cookie("at".into()), &headers(&sent), &"/".parse().unwrap(), false))
+    }
+
+    /// The token, nothing, or `!` for what is flawed.
+    fn told(found: Found<'_>) -> Option<String> {
+        match found {
+            Found::Nothing => None,
+            Found::Token(token) => Some(token.to_owned()),
+            Found::Flawed(_) => Some("!".to_owned()),
+        }
+    }
+
+    #[test]
+    fn one_bearer_token() {
+        for (sent, found) in [
+            (&["Bearer a.b.c"][..], Some("a.b.c")),
+            (&["bEARER   a.b.c "], Some("a.b.c")),
+            (&["Basic dTpw"], None),
+            (&["a.b.c"], None),
+            (&[""], None),
+            (&[], None),
+            (&["Bearer"], Some("!")),
+            (&["Bearer "], Some("!")),
+            (&["Bearer a b"], Some("!")),
+            (&["Bearer a,b"], Some("!")),
+            (&["Bearer\ta"], None),
+            (&["Bearer a", "Bearer a"], Some("!")),
+            (&["Basic dTpw", "Bearer a"], Some("!")),
+        ] {
+            assert_eq!(bearer(sent).as_deref(), found, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn one_cookie_of_the_name() {
+        for (sent, found) in [
+            (&["at=a"][..], Some("a")),
+            (&["x=1; at=a;y=2", "z=3"], Some("a")),
+            (&["at=\"a\""], Some("a")),
+            (&["at=a; at=a"], Some("a")),
+            (&["at=a", "at=b"], Some("!")),
+            (&["at=; at=b"], Some("b")),
+            (&["at="], None),
+            (&["AT=a; xat=b; at"], None),
+            (&["at=a b"], Some("!")),
+        ] {
+            assert_eq!(cookie(sent).as_deref(), found, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn a_query_counts_for_websockets_alone() {
+        let (uri, none) = ("/ws?a=1&token=t".parse().unwrap(), HeaderMap::new());
+        let source = TokenSource::Query("token".into());
+        assert_eq!(find(&source, &none, &uri, true), Found::Token("t"));
+        assert_eq!(find(&source, &none, &uri, false), Found::Nothing);
+        let twice = "/ws?token=t&token=u".parse().unwrap();
+        assert!(matches!(find(&source, &none, &twice, true), Found::Flawed(_)));
+    }
+}

@@ -1,0 +1,131 @@
+//! Tokens that a service judges: once at a time, kept for a moment, and never without an answer.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::Notify;
+
+use super::super::{Claims, Question, Verdict};
+use super::*;
+
+fn gate(more: &str) -> Gate {
+    let auth = auth(&format!("  verify: {{ rpc: a.B/C, timeout: 200ms{more} }}\n  user: user_id"));
+    Gate::compile(Some(&auth), "a.B/C", &required())
+}
+
+fn says(verdict: Verdict, asked: &Arc<AtomicUsize>) -> Option<Question> {
+    let asked = asked.clone();
+    Some(Box::pin(async move {
+        asked.fetch_add(1, Ordering::Relaxed);
+        verdict
+    }))
+}
+
+fn good(claims: &Value) -> Verdict {
+    Verdict::Good(Claims::parse(claims.to_string().as_bytes()).unwrap())
+}
+
+/// Asks as the pipeline does: only what is not known.
+async fn ask(gate: &Gate, token: &str, question: Option<Question>) -> Result<Option<String>, Reason> {
+    let user = |caller: Arc<Identity>| caller.user().map(str::to_owned);
+    match gate.admit(&bearer(token), &Uri::from_static("/"), false).map_err(|refusal| refusal.reason)? {
+        Admission::Caller(caller) => Ok(user(caller)),
+        Admission::Later(token) => {
+            let caller = gate.judge(&token, question).await.map_err(|refusal| refusal.reason)?;
+            Ok(caller.and_then(user))
+        }
+        Admission::Open => panic!("an open gate"),
+    }
+}
+
+#[tokio::test]
+async fn an_answer_holds_for_a_moment_good_or_bad() {
+    let gate = gate(", cache: 1h, cache_refusals: 1h");
+    let asked = Arc::default();
+    for _ in 0..3 {
+        let verdict = good(&json!({ "valid": true, "user_id": "u" }));
+        assert_eq!(ask(&gate, "opaque-1", says(verdict, &asked)).await, Ok(Some("u".to_owned())));
+    }
+    for _ in 0..3 {
+        let verdict = good(&json!({ "valid": false, "user_id": "u" }));
+        assert_eq!(ask(&gate, "opaque-2", says(verdict, &asked)).await, Err(INVALID));
+        assert_eq!(ask(&gate, "opaque-3", says(Verdict::Bad("no".into()), &asked)).await, Err(INVALID));
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn no_time_to_hold_asks_every_time() {
+    let gate = gate(", cache: 0s, cache_refusals: 0s");
+    let asked = Arc::default();
+    for _ in 0..3 {
+        assert_eq!(ask(&gate, "t", says(good(&json!({ "user_id": "u" })), &asked)).await, Ok(Some("u".to_owned())));
+        assert_eq!(ask(&gate, "v", says(Verdict::Bad("no".into()), &asked)).await, Err(INVALID));
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 6);
+}
+
+#[tokio::test]
+async fn without_an_answer_nobody_passes_and_the_next_one_asks_again() {
+    let gate = gate("");
+    let asked = Arc::default();
+    assert_eq!(ask(&gate, "t", says(Verdict::Unknown("down".into()), &asked)).await, Err(Reason::Unavailable));
+    assert_eq!(ask(&gate, "t", None).await, Err(Reason::Unavailable));
+    let silent: Option<Question> = Some(Box::pin(std::future::pending()));
+    assert_eq!(ask(&gate, "t", silent).await, Err(Reason::Unavailable));
+    let panics: Option<Question> = Some(Box::pin(async { panic!("told to") }));
+    assert_eq!(ask(&gate, "t", panics).await, Err(Reason::Unavailable));
+    assert_eq!(ask(&gate, "t", says(good(&json!({ "user_id": "u" })), &asked)).await, Ok(Some("u".to_owned())));
+}
+
+#[tokio::test]
+async fn a_token_is_asked_about_once_at_a_time_whoever_leaves() {
+    let gate = gate(", cache: 1h");
+    let (asked, go) = (Arc::<AtomicUsize>::default(), Arc::new(Notify::new()));
+    let question = || -> Option<Question> {
+        let (asked, go) = (asked.clone(), go.clone());
+        Some(Box::pin(async move {
+            asked.fetch_add(1, Ordering::Relaxed);
+            go.notified().await;
+            good(&json!({ "user_id": "u" }))
+        }))
+    };
+    let first = {
+        let (gate, question) = (gate.clone(), question());
+        tokio::spawn(async move { ask(&gate, "t", question).await })
+    };
+    while asked.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let others: Vec<_> = (0..20)
+        .map(|_| {
+            let (gate, question) = (gate.clone(), question());
+            tokio::spawn(async move { ask(&gate, "t", question).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    // Who asked first does not wait any more.
+    first.abort();
+    go.notify_one();
+    for other in others {
+        assert_eq!(other.await.unwrap(), Ok(Some("u".to_owned())));
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn kinds_expiry_and_revocation_count_for_judged_tokens_too() {
+    let gate = gate(", cache: 1h");
+    let asked = Arc::default();
+    let refresh = good(&json!({ "user_id": "u", "type": "refresh" }));
+    assert_eq!(ask(&gate, "r", says(refresh, &asked)).await, Err(INVALID));
+    let over = good(&json!({ "user_id": "u", "exp": 5 }));
+    assert_eq!(ask(&gate, "e", says(over, &asked)).await, Err(EXPIRED));
+    let soon = now() + Duration::from_secs(60);
+    let holds = good(&json!({ "user_id": "u", "exp": soon.as_secs() }));
+    let caller = gate.judge("h", says(holds, &asked)).await.unwrap().unwrap();
+    assert!(caller.expires() <= soon);
+    gate.auth().unwrap().revoke(&caller);
+    assert_eq!(ask(&gate, "h", None).await, Err(INVALID));
+}
