@@ -62,7 +62,9 @@ impl<A> Terms<A> {
             .timer(TokioTimer::new())
             // The connection's own watch does this, without a timer per request.
             .header_read_timeout(None)
-            .max_header_size(limits.head_bytes as usize);
+            .max_header_size(limits.head_bytes as usize)
+            // Of what a slow client does not read, hyper would keep up to a megabyte.
+            .max_buf_size(2 * limits.head_bytes as usize);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())

@@ -10,6 +10,7 @@ mod support;
 mod admin_port;
 mod architecture;
 mod auth_gate;
+mod backpressure;
 mod cli_check;
 mod cli_descriptors;
 mod cli_routes;

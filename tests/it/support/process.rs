@@ -56,6 +56,15 @@ impl Process {
         send(Call::new(self.address, "POST", path).json(body))
     }
 
+    /// Bytes of memory that it has.
+    pub(crate) fn resident(&self) -> usize {
+        let id = self.child.as_ref().expect("it runs").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib * 1024
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: &str) {
         kill(self.child.as_ref().expect("it runs"), signal);
