@@ -1,6 +1,6 @@
 //! What must hold between keys.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::problem::quote;
 use super::read::{Reader, nearest};
@@ -13,6 +13,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     reflection(config, reader);
     services(config, reader);
     rate_limits(config, reader);
+    cors(config, reader);
     http_rules(config, reader);
     match &config.auth {
         Some(auth) => verification(auth, reader),
@@ -76,6 +77,37 @@ fn rate_limits(config: &Config, reader: &mut Reader) {
             let line = reader.line(&[&format!("{path}[{index}]"), &path]);
             reader.problems.push(line, format!("{path}[{index}]"), format!("`rate_limits` has no `{name}`; {hint}"));
         }
+    }
+}
+
+/// No `*` where cookies come with the calls, however entries are combined.
+fn cors(config: &Config, reader: &mut Reader) {
+    let top = (vec!["cors".to_owned()], config.cors.clone());
+    let methods = config.methods.iter().map(|(name, method)| {
+        let of_service = name.rsplit_once('/').map(|(service, _)| format!("{service}/*")).filter(|all| all != name);
+        let all = of_service.as_ref().and_then(|all| Some((all, config.methods.get(all)?)));
+        let mut merged = method.cors.clone();
+        let mut places = vec![super::place(&["methods", name, "cors"])];
+        if let Some((name, all)) = all {
+            merged = merged.over(&all.cors);
+            places.push(super::place(&["methods", name, "cors"]));
+        }
+        places.push("cors".to_owned());
+        (places, merged.over(&config.cors))
+    });
+    let mut told = BTreeMap::new();
+    for (places, cors) in std::iter::once(top).chain(methods) {
+        let Some(key) = cors.conflict() else { continue };
+        let paths: Vec<_> = places.iter().map(|place| format!("{place}.{key}")).collect();
+        // Once, where it is written.
+        if let Some((path, line)) = paths.iter().find_map(|path| reader.lines.get_key_value(path)) {
+            told.insert(path.clone(), *line);
+        }
+    }
+    for (path, line) in told {
+        let message =
+            "holds `*`, which browsers do not honour with `credentials: true`; write names, or leave that out";
+        reader.problems.push(line, path, message.to_owned());
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::auth::{Access, Accesses, check_field, claim};
+use super::cors::Cors;
 use super::kind::{self, Kind as _, checked, choice, duration, flag, list, map, size};
 use super::problem::quote;
 use super::rate::{Rate, rate};
@@ -33,6 +34,8 @@ section! {
         limits: MethodLimits = kind::section().or("{}"),
         /// Headers of REST that cross beside the usual; by default the top level's.
         headers: Headers = kind::section().or("{}"),
+        /// Which pages of other origins may call; by default, key by key, as the top level says.
+        cors: Cors = kind::section().or("{}"),
         /// `x-http-code` may redirect (300 to 399, with the service's `location`); by default it may not.
         redirects: Option<bool> = flag().optional(),
         /// Who may call: `public`, `required`, or what a token must have for it; by default `required` once there is an `auth`

@@ -7,6 +7,7 @@
 mod admin;
 mod auth;
 mod check;
+mod cors;
 mod describe;
 mod http_rule;
 mod kind;
@@ -34,6 +35,7 @@ pub use auth::{
     Access, Algorithm, Auth, InvalidStatus, Jwks, Jwt, Requirements, Secret, TokenSource, TokenType, Verify,
     VerifyMethod, is_pem,
 };
+pub use cors::{AllowedHeader, AllowedOrigin, Cors};
 pub use describe::{json_schema, reference};
 pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
 pub use method::{Headers, Method, MethodLimits, Output, UnknownFields};
@@ -73,6 +75,8 @@ section! {
         drain_timeout: Duration = duration(Duration::ZERO..=HOUR).or("30s"),
         /// Headers of REST that cross beside the usual, for every method that names none of its own.
         headers: Headers = kind::section().or("{}"),
+        /// Which pages of other origins may call, for every method that does not say otherwise and for the built-in endpoints.
+        cors: Cors = kind::section().or("{}"),
         /// What gateways share: counters of rate limits, sessions, revoked tokens. Without it each keeps its own.
         redis: Redis = kind::section().or("{}"),
         /// Limits by name; methods name theirs. One named `public` is that of every public method that names none, one named `users` that of every other.

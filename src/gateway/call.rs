@@ -18,6 +18,7 @@ use crate::envelope::stream::Stop;
 use crate::envelope::{Dialect, coding, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
 use crate::policy::auth::Identity;
+use crate::policy::cors::Cors;
 use crate::policy::rate::{self, Rated, Stage, Taking};
 use crate::telemetry::{Entry, RequestId};
 use crate::upstream::{Failure, FailureKind};
@@ -44,6 +45,10 @@ pub struct Call {
     pub route: Option<Arc<Route>>,
     /// How its client wants an answer's body compressed, where it may be.
     pub(super) accepts: Option<HeaderValue>,
+    /// Which pages may read its answer; those of anyone's own need nobody's leave.
+    pub(super) cors: Option<Arc<Cors>>,
+    /// The origin of the page that calls, where that matters.
+    pub(super) page: Option<HeaderValue>,
     /// What its limits have said so far.
     rated: Rated,
     method: Method,
@@ -87,6 +92,8 @@ impl Call {
             values: None,
             route: None,
             accepts: None,
+            cors: None,
+            page: None,
             rated: Rated::default(),
             method: head.method.clone(),
             uri: head.uri.clone(),
@@ -244,6 +251,9 @@ impl Call {
         response.headers_mut().insert(&metadata::X_REQUEST_ID, self.id.header().clone());
         if let Some(told) = self.rpc().and_then(|rpc| rpc.rates.told(&self.rated)) {
             told.tell(response.headers_mut());
+        }
+        if let Some(cors) = &self.cors {
+            cors.share(self.page.as_ref(), response.headers_mut());
         }
         if self.outcome.is_none() {
             let status = response.status().as_u16();

@@ -22,6 +22,7 @@ use super::snapshot::{Serving, Snapshot};
 use crate::config::{self, Config, Expose, PublicEndpoint};
 use crate::envelope::metadata;
 use crate::policy::auth::{Auth, Gate};
+use crate::policy::cors::Cors;
 use crate::policy::rate::Rates;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
@@ -96,7 +97,10 @@ impl Snapshot {
         }
         let rest = rest.build();
         let reflection = reflection(config, &schema, &routes);
-        Ok(Self { config: config.clone(), schema, auth, upstreams, services, notes, reflection, rest, rpcs, routes })
+        let cors = Cors::compile(&config.cors).map(Arc::new);
+        let shared = cors.is_some() || rpcs.values().any(|route| route.is_shared());
+        let config = config.clone();
+        Ok(Self { config, schema, auth, upstreams, services, notes, reflection, cors, shared, rest, rpcs, routes })
     }
 }
 
@@ -344,6 +348,7 @@ impl<'a> Compiler<'a> {
             gate: Gate::compile(self.auth.as_ref(), &path[1..], &settings.auth.value),
             judge: self.judge.clone(),
             bound,
+            cors: Cors::compile(&settings.cors.merged()).map(Arc::new),
             settings,
             rates,
             send: Limits { depth, output: written.limits.send },

@@ -15,6 +15,7 @@
 //! codec      the same for a stream, message by message
 //! stream     calls whose messages stream, in every envelope
 //! rpc        calls in gRPC-Web, Connect and gRPC with JSON
+//! preflight  what browsers ask before a page's call
 //! pipeline   detect → route → admit → translate → send → translate back → finish
 //! service    the pipeline as a tower::Service
 //! ```
@@ -27,6 +28,7 @@ mod codec;
 mod compile;
 mod inbound;
 mod pipeline;
+mod preflight;
 mod reflection;
 mod route;
 mod rpc;

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, header};
 use smallvec::SmallVec;
 use tower::ServiceExt as _;
 use transom_transcode::frame::PREFIX;
@@ -93,6 +93,11 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
+        // Arrive.
+        if let Some(answer) = self.arrive(call, peer, head) {
+            return answer;
+        }
+
         // Route. One host first: a path is looked up for no request that leaves open whom it is for.
         if head.method == Method::CONNECT && call.dialect != Dialect::WebSocket {
             return Err(Error::bad_request("CONNECT is not served here: this is no proxy for tunnels"));
@@ -101,7 +106,7 @@ impl Gateway {
         let host = known.host(&head.uri)?;
         call.accepts = known.accept_encoding.cloned();
         let mut captured = Captured::new();
-        let route = self.route(call, peer, head, &mut captured)?;
+        let route = self.route(call, head, &mut captured)?;
         let Action::Call(binding) = &route.action else {
             return Box::pin(self.ask_builtin(head.clone(), body)).await;
         };
@@ -159,16 +164,21 @@ impl Gateway {
         Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
     }
 
-    /// Where the request goes. The snapshot is needed here and no later: the route holds what the call needs.
-    fn route<'p>(
-        &self,
-        call: &mut Call,
-        peer: &Peer,
-        head: &'p Parts,
-        captured: &mut Captured<'p>,
-    ) -> Result<Arc<Route>, Error> {
+    /// Who calls, and which pages may. Browsers' own questions are answered here.
+    fn arrive(&self, call: &mut Call, peer: &Peer, head: &Parts) -> Option<Result<Response<Body>, Error>> {
         let snapshot = self.state.snapshot.load();
         call.client = origin::client(&head.headers, peer.ip(), snapshot.trusted_proxies());
+        if !snapshot.shared {
+            return None;
+        }
+        call.page = head.headers.get(header::ORIGIN).cloned();
+        call.cors = snapshot.cors.clone();
+        self.preflight(call, head, &snapshot)
+    }
+
+    /// Where the request goes. The snapshot is needed here and no later: the route holds what the call needs.
+    fn route<'p>(&self, call: &mut Call, head: &'p Parts, captured: &mut Captured<'p>) -> Result<Arc<Route>, Error> {
+        let snapshot = self.state.snapshot.load();
         let path = head.uri.path();
         let socket = call.dialect == Dialect::WebSocket;
         let streams = |route: &&Arc<Route>| matches!(&route.action, Action::Call(binding) if binding.rpc.streams());
@@ -221,6 +231,9 @@ impl Gateway {
             && matches!(&route.action, Action::Call(binding) if !binding.rpc.streams())
         {
             call.dialect = Dialect::Rest;
+        }
+        if let Action::Call(binding) = &route.action {
+            call.cors = binding.rpc.cors.clone();
         }
         call.route = Some(route.clone());
         Ok(route.clone())

@@ -11,6 +11,7 @@ use super::caller::{Bound, Judge};
 use super::settings::{Origin, Settings};
 use crate::envelope::metadata::Crossing;
 use crate::policy::auth::Gate;
+use crate::policy::cors::Cors;
 use crate::policy::rate::Rates;
 use crate::store::Pace;
 use crate::telemetry::RouteMetrics;
@@ -28,6 +29,13 @@ pub struct Route {
     pub metrics: RouteMetrics,
     /// What it does.
     pub action: Action,
+}
+
+impl Route {
+    /// Pages of other origins may call it.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(&self.action, Action::Call(binding) if binding.rpc.cors.is_some())
+    }
 }
 
 /// What a route does.
@@ -80,6 +88,8 @@ pub struct Rpc {
     pub settings: Settings,
     /// How often who may come.
     pub rates: Rates,
+    /// Which pages of other origins may call.
+    pub cors: Option<Arc<Cors>>,
     /// Which headers of REST cross beside the usual.
     pub crossing: Crossing,
     /// Who may call it.

@@ -1,6 +1,8 @@
 //! What a method is allowed: `methods`' entries over the `.proto`'s options over its upstream's values over the defaults,
 //! key by key, each value with the place that it comes from.
 
+mod cors;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +14,8 @@ use transom_transcode::schema::{self, Method, MethodPolicy, Service};
 
 use crate::config::{self, Access, Rate, Requirements, UnknownFields};
 use crate::envelope::metadata::Crossing;
+
+pub(super) use cors::Cors;
 
 /// A method's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub struct Settings {
     pub request_headers: Setting<Vec<HeaderName>>,
     /// Metadata of replies that becomes headers although it speaks to browsers.
     pub response_headers: Setting<Vec<HeaderName>>,
+    /// Which pages of other origins may call.
+    pub cors: Cors,
     /// `x-http-code` may redirect.
     pub redirects: Setting<bool>,
     /// Who may call.
@@ -161,6 +167,7 @@ impl Settings {
                 layers.top(&["headers", "response"], config.headers.response.clone()),
                 |_, _| false,
             ),
+            cors: Cors::of(&layers),
             redirects: layers.method(
                 &["redirects"],
                 |entry| entry.redirects,
@@ -218,7 +225,7 @@ impl Settings {
         let limits = list(self.rate_limits.value.iter().map(String::as_str).collect());
         let messages = self.messages.value.map_or_else(|| "any".to_owned(), |rate| rate.to_string());
         let names = |setting: &Setting<Vec<HeaderName>>| list(setting.value.iter().map(HeaderName::as_str).collect());
-        vec![
+        let mut described = vec![
             ("timeout", timeout, &self.timeout.from),
             ("unknown_fields", unknown.to_owned(), &self.unknown_fields.from),
             ("limits.body", self.body.value.to_string(), &self.body.from),
@@ -234,7 +241,9 @@ impl Settings {
             ("headers.request", names(&self.request_headers), &self.request_headers.from),
             ("headers.response", names(&self.response_headers), &self.response_headers.from),
             ("redirects", flag(&self.redirects), &self.redirects.from),
-        ]
+        ];
+        described.extend(self.cors.describe());
+        described
     }
 }
 
@@ -313,6 +322,7 @@ fn as_written(policy: &MethodPolicy) -> config::Method {
         limits: config::MethodLimits { body: policy.body, messages: None },
         rate_limits: None,
         headers: config::Headers { request: None, response: None },
+        cors: config::Cors::SILENT,
         redirects: None,
         auth: None,
         bind: None,

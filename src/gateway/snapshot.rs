@@ -14,6 +14,7 @@ use super::settings::Origin;
 use crate::config::{Config, Network};
 use crate::error::Error;
 use crate::policy::auth::Auth;
+use crate::policy::cors::Cors;
 use crate::upstream::Upstream;
 
 /// One configuration, running.
@@ -32,6 +33,10 @@ pub struct Snapshot {
     pub notes: Vec<String>,
     /// What server reflection answers, where it is public.
     pub reflection: Option<Reflection>,
+    /// Which pages may call what is no RPC, and read that there is nothing.
+    pub(super) cors: Option<Arc<Cors>>,
+    /// Some page may call something.
+    pub(super) shared: bool,
     /// By HTTP method and path: `google.api.http` bindings and built-in endpoints.
     pub(super) rest: Router<Arc<Route>>,
     /// By `/pkg.Service/Method`.

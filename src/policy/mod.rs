@@ -1,9 +1,11 @@
 //! Policy: the gates that a call passes before it is sent. They decide; the envelopes write what they refuse.
 //!
 //! ```text
+//! cors    which pages may call
 //! rate    how often who may come
 //! auth    who calls: tokens, and what of them the services get to see
 //! ```
 
 pub mod auth;
+pub mod cors;
 pub mod rate;

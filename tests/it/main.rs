@@ -18,6 +18,7 @@ mod cli_serve;
 mod compression;
 mod config_examples;
 mod conformance;
+mod cors;
 #[cfg(feature = "demo")]
 mod demo_auth;
 #[cfg(feature = "demo")]
