@@ -73,6 +73,11 @@ pub enum Error {
     Draining,
     /// The upstream has no usable endpoint.
     NoEndpoint,
+    /// The upstream's endpoints have failed so often that they get no calls for now.
+    CircuitOpen {
+        /// When to come again.
+        retry_after: Duration,
+    },
     /// No connection could be made, or the endpoint refused the stream before it was seen.
     ConnectFailed,
     /// The connection or the stream broke after the request may have been seen.
@@ -142,7 +147,11 @@ impl Error {
             Self::RateLimited { .. } => 429,
             Self::Unauthenticated { status, .. } => return *status,
             Self::Forbidden => 403,
-            Self::Overloaded { .. } | Self::Draining | Self::NoEndpoint | Self::AuthUnavailable => 503,
+            Self::Overloaded { .. }
+            | Self::Draining
+            | Self::NoEndpoint
+            | Self::CircuitOpen { .. }
+            | Self::AuthUnavailable => 503,
             Self::ResponseTooLarge { .. } | Self::ConnectFailed | Self::UpstreamReset | Self::UpstreamProtocol => 502,
             Self::Deadline => 504,
             Self::ClientGone => 499,
@@ -163,6 +172,7 @@ impl Error {
             Self::Overloaded { .. }
             | Self::Draining
             | Self::NoEndpoint
+            | Self::CircuitOpen { .. }
             | Self::ConnectFailed
             | Self::UpstreamReset
             | Self::AuthUnavailable => Code::Unavailable,
@@ -192,6 +202,7 @@ impl Error {
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Draining => "DRAINING",
             Self::NoEndpoint => "NO_ENDPOINT",
+            Self::CircuitOpen { .. } => "CIRCUIT_OPEN",
             Self::ConnectFailed => "CONNECT_FAILED",
             Self::UpstreamReset => "UPSTREAM_RESET",
             Self::UpstreamProtocol => "UPSTREAM_PROTOCOL",
@@ -227,6 +238,7 @@ impl Error {
             Self::AuthUnavailable => "access tokens cannot be verified now; try again later",
             Self::Overloaded { .. } => "too many calls are in flight; try again later",
             Self::Draining => "the gateway is about to stop; connect again",
+            Self::CircuitOpen { .. } => "the service fails and is left alone for now; try again later",
             Self::NoEndpoint => "the service has no usable endpoint",
             Self::ConnectFailed => "the service could not be reached",
             Self::UpstreamReset => "the service broke off the call",
@@ -256,7 +268,9 @@ impl Error {
     /// What `Retry-After` says, where a retry may help.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited { retry_after } | Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::RateLimited { retry_after }
+            | Self::Overloaded { retry_after }
+            | Self::CircuitOpen { retry_after } => Some(*retry_after),
             Self::Draining | Self::AuthUnavailable => Some(Duration::from_secs(1)),
             _ => None,
         }

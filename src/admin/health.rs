@@ -55,6 +55,7 @@ pub(super) async fn detailed(extract::State(state): extract::State<Arc<State>>) 
     let snapshot = state.snapshot.load_full();
     let mut services = Map::new();
     let mut connections = Map::new();
+    let mut circuits = Map::new();
     let mut up = 0;
     for upstream in snapshot.upstreams.values() {
         let name = upstream.config().health_name.clone().unwrap_or_else(|| upstream.name().to_string());
@@ -62,6 +63,7 @@ pub(super) async fn detailed(extract::State(state): extract::State<Arc<State>>) 
         let connected = upstream.describe().iter().any(|endpoint| endpoint.reached);
         up += usize::from(healthy);
         services.insert(name.clone(), Value::from(if healthy { "healthy" } else { "unhealthy" }));
+        circuits.insert(name.clone(), Value::from(upstream.circuit().name()));
         connections.insert(name, Value::from(if connected { "connected" } else { "disconnected" }));
     }
     let (status, word) = match (up, snapshot.upstreams.len()) {
@@ -74,6 +76,7 @@ pub(super) async fn detailed(extract::State(state): extract::State<Arc<State>>) 
         "timestamp": time(SystemTime::now()),
         "services": services,
         "grpc_connections": connections,
+        "circuit_breakers": circuits,
         "dependencies": dependencies(&state),
     });
     (status, Json(body)).into_response()

@@ -48,6 +48,7 @@ fn describe(snapshot: &Snapshot, upstream: &Upstream) -> Value {
                 "usable": endpoint.usable,
                 "down": endpoint.down,
                 "healthy": endpoint.healthy,
+                "circuit": endpoint.circuit.name(),
                 "connections": endpoint.connections,
                 "in_flight": endpoint.in_flight,
             })
@@ -58,6 +59,7 @@ fn describe(snapshot: &Snapshot, upstream: &Upstream) -> Value {
         "services": snapshot.services_of(upstream.name()).collect::<Vec<_>>(),
         "required": upstream.config().required,
         "usable": upstream.usable(),
+        "circuit": upstream.circuit().name(),
         "endpoints": endpoints,
     })
 }

@@ -47,7 +47,7 @@ pub use schema::{Breaking, Expose, Schema};
 pub use source::Source;
 pub use tree::MAX_TEXT;
 pub use units::duration as parse_duration;
-pub use upstream::{Balance, Endpoint, HealthCheck, Upstream, UpstreamLimits};
+pub use upstream::{Balance, CircuitBreaker, Endpoint, HealthCheck, Upstream, UpstreamLimits};
 pub use vars::Lookup;
 
 use kind::{Kind as _, checked, choice, count, duration, either, list, map, network, socket};

@@ -25,6 +25,8 @@ section! {
         balance: Balance = choice().or("round_robin"),
         /// Active checks by `grpc.health.v1`; none: connected is healthy. `{}` checks with the defaults.
         health_check: Option<HealthCheck> = kind::section().optional(),
+        /// Leaves an endpoint alone that fails call after call; the upstream is open when all of its endpoints are: 503 at once. None: calls always go there. `{}` holds the defaults.
+        circuit_breaker: Option<CircuitBreaker> = kind::section().optional(),
         /// A call's deadline, passed on as `grpc-timeout`.
         timeout: Duration = duration(MILLISECOND..=24 * HOUR).or("5s"),
         /// HTTP/2 connections per endpoint in total; at least one per worker.
@@ -34,7 +36,7 @@ section! {
         /// Readiness waits for a usable endpoint of it.
         required: bool = flag().or("false"),
     }
-    absent: "circuit_breaker", "keepalive", "outlier_ejection", "retry", "tls"
+    absent: "keepalive", "outlier_ejection", "retry", "tls"
 }
 
 /// `host:port`; a name stands for all its addresses, re-resolved.
@@ -72,6 +74,18 @@ section! {
         timeout: Duration = duration(MILLISECOND..=HOUR).or("1s"),
         /// The service asked for; empty asks for the server as a whole.
         service: String = text("a name").or(""),
+    }
+}
+
+section! {
+    /// When an endpoint is left alone, and for how long.
+    pub struct CircuitBreaker {
+        /// Failures in a row after which it is: UNAVAILABLE, INTERNAL, DEADLINE_EXCEEDED (not by a deadline of the client's own), broken streams, answers that are no gRPC. A connection that breaks is one, however many calls it carried.
+        failures: usize = count(1..=10_000).or("5"),
+        /// How long it gets no calls. One that was down or unhealthy meanwhile and is so no more is probed at once.
+        open_for: Duration = duration(MILLISECOND..=HOUR).or("30s"),
+        /// Calls that it then gets to prove itself: all must be served, one that fails opens it again.
+        probes: usize = count(1..=100).or("1"),
     }
 }
 

@@ -294,7 +294,9 @@ fn admit<'r>(
     known: &Known<'_>,
     host: HeaderValue,
 ) -> Result<Outgoing<'r>, Error> {
-    let deadline = call.deadline(rpc.settings.timeout.value, known.timeout()?);
+    let (own, asked) = (rpc.settings.timeout.value, known.timeout()?);
+    let deadline = call.deadline(own, asked);
+    let patient = asked.is_none_or(|asked| own.is_some_and(|own| own <= asked));
     let mut headers = match call.dialect {
         Dialect::Rest | Dialect::WebSocket | Dialect::Http => metadata::from_rest(&head.headers, known, &rpc.crossing)?,
         dialect => {
@@ -306,5 +308,5 @@ fn admit<'r>(
     headers.insert(&metadata::X_FORWARDED_FOR, forwarded);
     headers.insert(&metadata::X_FORWARDED_PROTO, HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
     headers.insert(&metadata::X_FORWARDED_HOST, host);
-    Ok(Outgoing { uri: &rpc.uri, headers, deadline })
+    Ok(Outgoing { uri: &rpc.uri, headers, deadline, patient })
 }

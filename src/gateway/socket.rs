@@ -81,7 +81,7 @@ impl Tunnel {
         let upgrade = head.extensions.get::<OnUpgrade>().cloned();
         let upgrade = upgrade.ok_or_else(|| Error::bad_request("this connection cannot become a WebSocket"))?;
         let (rpc, worker) = (binding.rpc.clone(), call.worker.clone());
-        let Outgoing { headers, deadline, .. } = outgoing;
+        let Outgoing { headers, deadline, patient, .. } = outgoing;
         let query = head.uri.query().unwrap_or_default();
         let mut out = OutPlan { raw: false, ..binding.out.clone() };
         out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
@@ -93,7 +93,7 @@ impl Tunnel {
                 call.limit(&rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
                 let (rpc, worker) = (rpc.clone(), worker.clone());
                 let asking = async move {
-                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline };
+                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, patient };
                     rpc.upstream.server_stream(&worker.pool, outgoing, message).await
                 };
                 (Box::pin(asking), Inbound::nothing())
@@ -111,7 +111,7 @@ impl Tunnel {
                 let (inbound, body) = Inbound::new(codec, &rpc);
                 let (rpc, worker) = (rpc.clone(), worker.clone());
                 let asking = async move {
-                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline };
+                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, patient };
                     rpc.upstream.stream(&worker.pool, outgoing, body).await
                 };
                 (Box::pin(asking), inbound)

@@ -1,7 +1,7 @@
 //! What an upstream's endpoint counts: calls by outcome, calls in flight, connections.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::shard::{Gauge, Sharded};
 
@@ -55,6 +55,29 @@ impl Outcome {
     }
 }
 
+/// The state of an endpoint's breaker as operators know it; better ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Circuit {
+    /// Calls go there.
+    Closed,
+    /// A few calls go there, to see how they fare.
+    HalfOpen,
+    /// No call goes there.
+    Open,
+}
+
+impl Circuit {
+    /// Its name in logs and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half-open",
+            Self::Open => "open",
+        }
+    }
+}
+
 /// The handle that an endpoint holds. Cheap to clone; the series ends when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct EndpointMetrics(pub(super) Arc<Series>);
@@ -74,6 +97,14 @@ impl EndpointMetrics {
     /// Open connections.
     pub fn connections(&self) -> &Gauge {
         &self.0.connections
+    }
+
+    /// Its breaker has turned.
+    pub fn turned(&self, circuit: Circuit) {
+        self.0.circuit.store(circuit as u8, Ordering::Relaxed);
+        if circuit == Circuit::Open {
+            self.0.opened.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Calls in flight.
@@ -96,11 +127,30 @@ pub(super) struct Series {
     outcomes: Sharded<[AtomicU64; Outcome::ALL.len()]>,
     pub(super) connections: Gauge,
     pub(super) in_flight: Gauge,
+    circuit: AtomicU8,
+    opened: AtomicU64,
 }
 
 impl Series {
     pub(super) fn new(labels: Labels) -> Self {
-        Self { labels, outcomes: Sharded::new(), connections: Gauge::new(), in_flight: Gauge::new() }
+        Self {
+            labels,
+            outcomes: Sharded::new(),
+            connections: Gauge::new(),
+            in_flight: Gauge::new(),
+            circuit: AtomicU8::new(Circuit::Closed as u8),
+            opened: AtomicU64::new(0),
+        }
+    }
+
+    /// The breaker's state as a number.
+    pub(super) fn circuit(&self) -> u8 {
+        self.circuit.load(Ordering::Relaxed)
+    }
+
+    /// How often the breaker has opened.
+    pub(super) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
     }
 
     pub(super) fn calls(&self, outcome: Outcome) -> u64 {

@@ -229,6 +229,17 @@ impl AllSeries {
         for endpoint in &endpoints {
             metric.encode_family(&labels(endpoint))?.encode_gauge(&endpoint.connections.value())?;
         }
+        let name = "transom_upstream_circuit";
+        let help = "The endpoint's breaker: 0 is closed, 1 half-open, 2 open.";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for endpoint in &endpoints {
+            metric.encode_family(&labels(endpoint))?.encode_gauge(&i64::from(endpoint.circuit()))?;
+        }
+        let name = "transom_upstream_circuit_opened";
+        let mut metric = encoder.encode_descriptor(name, "Times the breaker opened.", None, MetricType::Counter)?;
+        for endpoint in &endpoints {
+            counter(&mut metric.encode_family(&labels(endpoint))?, endpoint.opened())?;
+        }
         Ok(())
     }
 

@@ -15,7 +15,7 @@ mod shard;
 
 pub use access_log::{AccessLog, Entry, Format, Lines, LogBuffer};
 pub use dialect::DialectName;
-pub use endpoint::{EndpointMetrics, Outcome};
+pub use endpoint::{Circuit, EndpointMetrics, Outcome};
 pub use metrics::{CONTENT_TYPE, Metrics, Protocol};
 pub use refusals::Refusals;
 pub use reloads::Reloads;

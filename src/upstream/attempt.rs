@@ -1,22 +1,53 @@
-//! Attempt: one try at one endpoint, counted.
+//! Attempt: one try at one endpoint, counted, and judged by what it says of that endpoint.
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use transom_transcode::status::Code;
 
 use crate::telemetry::Outcome;
 
 use super::connection::Connection;
+use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind};
 
 /// A stream at an endpoint. Dropped without an outcome, its caller has left.
 pub(super) struct Attempt {
     connection: Arc<Connection>,
     outcome: Outcome,
+    /// That its deadline passes is the endpoint's fault: the deadline is not of the client's making.
+    patient: bool,
+    probe: Option<Probe>,
+    /// The endpoint was judged by it.
+    judged: bool,
+}
+
+/// The right to one of the few calls that an endpoint gets to prove itself; dropped unused, another call has it.
+pub(super) struct Probe(Option<Arc<Endpoint>>);
+
+impl Probe {
+    /// The endpoint's breaker has given it.
+    pub(super) fn of(endpoint: &Arc<Endpoint>) -> Self {
+        Self(Some(Arc::clone(endpoint)))
+    }
+
+    fn used(mut self) -> bool {
+        self.0.take().is_some()
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(endpoint) = &self.0 {
+            endpoint.breaker.released();
+        }
+    }
 }
 
 impl Attempt {
-    pub(super) fn begin(connection: &Arc<Connection>) -> Self {
+    pub(super) fn begin(connection: &Arc<Connection>, probe: Option<Probe>, patient: bool) -> Self {
         connection.slot.endpoint.metrics.in_flight().inc();
-        Self { connection: Arc::clone(connection), outcome: Outcome::Cancelled }
+        Self { connection: Arc::clone(connection), outcome: Outcome::Cancelled, patient, probe, judged: false }
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -28,14 +59,75 @@ impl Attempt {
         &self.connection.slot.endpoint.label
     }
 
-    pub(super) fn ended(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+    /// The client is behind with its part: a deadline that passes now is not the endpoint's fault.
+    pub(super) fn excuse(&mut self) {
+        self.patient = false;
+    }
+
+    /// A message came: it serves.
+    #[inline]
+    pub(super) fn served(&mut self) {
+        if !self.judged {
+            self.judge(true);
+        }
+    }
+
+    /// It ended with this status; none is an answer that breaks the protocol.
+    pub(super) fn ended(&mut self, code: Option<Code>) {
+        self.outcome = match code {
+            Some(Code::Ok) => Outcome::Ok,
+            Some(_) => Outcome::Status,
+            None => Outcome::Protocol,
+        };
+        match code.is_some_and(|code| self.is_well(code)) {
+            true => self.served(),
+            false => self.judge(false),
+        }
     }
 
     /// The failure, with the endpoint's name on it.
     pub(super) fn failed(&mut self, failure: Failure) -> Failure {
         self.outcome = outcome(&failure.kind);
+        match &failure.kind {
+            FailureKind::Status(answer) if self.is_well(answer.status.code) => self.served(),
+            FailureKind::Status(_) | FailureKind::Protocol => self.judge(false),
+            // However many calls a connection carried: it breaks once.
+            FailureKind::Reset if !self.connection.drains() || self.connection.breaks() => self.judge(false),
+            FailureKind::Deadline if self.patient => self.judge(false),
+            FailureKind::TooLarge { .. } => self.served(),
+            FailureKind::NoEndpoint
+            | FailureKind::CircuitOpen { .. }
+            | FailureKind::ConnectFailed
+            | FailureKind::Refused
+            | FailureKind::Reset
+            | FailureKind::Deadline
+            | FailureKind::Overloaded
+            | FailureKind::ClientGone
+            | FailureKind::Malformed => {}
+        }
         failure.at(self.endpoint())
+    }
+
+    /// A status that an endpoint in good order may answer.
+    fn is_well(&self, code: Code) -> bool {
+        match code {
+            Code::Unavailable | Code::Internal => false,
+            Code::DeadlineExceeded => !self.patient,
+            _ => true,
+        }
+    }
+
+    fn judge(&mut self, served: bool) {
+        self.judged = true;
+        let probe = self.probe.take().is_some_and(Probe::used);
+        let slot = &self.connection.slot;
+        let news = match served {
+            true => slot.endpoint.breaker.served(probe),
+            false => slot.endpoint.breaker.failed(probe, Instant::now()),
+        };
+        if let Some(circuit) = news {
+            slot.turned(circuit);
+        }
     }
 }
 
@@ -51,7 +143,9 @@ impl Drop for Attempt {
 /// The failure's column in the metrics.
 pub(super) fn outcome(kind: &FailureKind) -> Outcome {
     match kind {
-        FailureKind::NoEndpoint | FailureKind::ConnectFailed => Outcome::ConnectFailed,
+        FailureKind::NoEndpoint | FailureKind::CircuitOpen { .. } | FailureKind::ConnectFailed => {
+            Outcome::ConnectFailed
+        }
         FailureKind::Refused | FailureKind::Overloaded => Outcome::Refused,
         FailureKind::Reset => Outcome::Reset,
         FailureKind::Protocol | FailureKind::TooLarge { .. } => Outcome::Protocol,

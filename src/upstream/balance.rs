@@ -6,17 +6,21 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::attempt::Probe;
 use super::endpoint::Endpoint;
+use crate::config::CircuitBreaker;
+use crate::telemetry::Circuit;
 
 /// Swapped whole when an address comes or goes, or an endpoint's health changes.
 pub(super) struct Roster {
     all: ArcSwap<Vec<Arc<Endpoint>>>,
-    live: ArcSwap<Vec<Arc<Endpoint>>>,
+    listed: ArcSwap<Listed>,
     cursor: AtomicUsize,
     /// An endpoint went down.
     trouble: Notify,
@@ -26,11 +30,20 @@ pub(super) struct Roster {
     writing: Mutex<()>,
 }
 
+/// Who gets calls.
+#[derive(Default)]
+struct Listed {
+    /// Those that take them.
+    live: Vec<Arc<Endpoint>>,
+    /// Those that would, but for their breakers: they get probes.
+    resting: Vec<Arc<Endpoint>>,
+}
+
 impl Roster {
     pub(super) fn new() -> Self {
         Self {
             all: ArcSwap::default(),
-            live: ArcSwap::default(),
+            listed: ArcSwap::default(),
             cursor: AtomicUsize::new(0),
             trouble: Notify::new(),
             verdict: Notify::new(),
@@ -67,24 +80,37 @@ impl Roster {
 
     /// Some endpoint takes calls.
     pub(super) fn is_live(&self) -> bool {
-        !self.live.load().is_empty()
+        !self.listed.load().live.is_empty()
     }
 
     /// Endpoints that take calls and are known to answer.
     pub(super) fn usable(&self) -> usize {
-        self.live.load().iter().filter(|endpoint| endpoint.usable()).count()
+        let listed = self.listed.load();
+        listed.live.iter().chain(&listed.resting).filter(|endpoint| endpoint.usable()).count()
     }
 
-    /// Gives `take` the endpoint whose turn it is; none is left when all live ones were tried.
-    pub(super) fn next<T>(&self, tried: &[usize], take: impl FnOnce(&Arc<Endpoint>) -> T) -> Option<T> {
-        let live = self.live.load();
+    /// The breakers as one: closed unless no endpoint takes calls because of its own; and the time to the first probe.
+    pub(super) fn circuit(&self, now: Instant) -> (Circuit, Duration) {
+        let listed = self.listed.load();
+        let first = listed.resting.iter().map(|endpoint| endpoint.breaker.circuit(now)).min();
+        first.filter(|_| listed.live.is_empty()).unwrap_or((Circuit::Closed, Duration::ZERO))
+    }
+
+    /// Gives `take` the endpoint whose turn it is; none is left when all live ones were tried. One that needs a probe
+    /// comes first.
+    pub(super) fn next<T>(&self, tried: &[usize], take: impl FnOnce(&Arc<Endpoint>, Option<Probe>) -> T) -> Option<T> {
+        let listed = self.listed.load();
+        if let Some(endpoint) = listed.probe(tried) {
+            return Some(take(endpoint, Some(Probe::of(endpoint))));
+        }
+        let live = &listed.live;
         if live.is_empty() {
             return None;
         }
         let turn = self.cursor.fetch_add(1, Ordering::Relaxed);
         let at = turn % live.len();
         let (before, from) = live.split_at(at);
-        from.iter().chain(before).find(|endpoint| !tried.contains(&endpoint.id)).map(take)
+        from.iter().chain(before).find(|endpoint| !tried.contains(&endpoint.id)).map(|endpoint| take(endpoint, None))
     }
 
     /// The upstream's addresses as they are now. Endpoints that stay keep their state, connections and all.
@@ -116,6 +142,9 @@ impl Roster {
     pub(super) fn set_down(&self, endpoint: &Endpoint, down: bool) {
         let _writing = self.writing.lock();
         if endpoint.set_down(down) {
+            if !down {
+                endpoint.breaker.recovered(Instant::now());
+            }
             self.relist();
             if down {
                 self.trouble.notify_one();
@@ -128,13 +157,53 @@ impl Roster {
     pub(super) fn set_healthy(&self, endpoint: &Endpoint, healthy: bool) {
         let _writing = self.writing.lock();
         if endpoint.set_healthy(healthy) {
+            if healthy {
+                endpoint.breaker.recovered(Instant::now());
+            }
             self.relist();
         }
         self.verdict.notify_waiters();
     }
 
+    /// An endpoint's breaker has turned.
+    pub(super) fn turned(&self, endpoint: &Endpoint, circuit: Circuit) {
+        let _writing = self.writing.lock();
+        match circuit {
+            Circuit::Closed => tracing::info!(endpoint = %endpoint.label, "breaker closed"),
+            Circuit::HalfOpen | Circuit::Open => tracing::warn!(endpoint = %endpoint.label, "breaker open"),
+        }
+        endpoint.metrics.turned(circuit);
+        self.relist();
+    }
+
+    /// What every breaker goes by from now on.
+    pub(super) fn set_breaker(&self, rule: Option<&CircuitBreaker>) {
+        let _writing = self.writing.lock();
+        let all = self.all.load();
+        // Each of them, and not the first that has news.
+        if all.iter().filter(|endpoint| endpoint.breaker.follow(rule)).count() > 0 {
+            self.relist();
+        }
+    }
+
     fn relist(&self) {
-        let live = self.all.load().iter().filter(|endpoint| endpoint.takes_calls()).cloned().collect();
-        self.live.store(Arc::new(live));
+        let all = self.all.load();
+        let takes_calls = all.iter().filter(|endpoint| endpoint.takes_calls()).cloned();
+        let (resting, live) = takes_calls.partition(|endpoint| endpoint.breaker.rests());
+        self.listed.store(Arc::new(Listed { live, resting }));
+    }
+}
+
+impl Listed {
+    /// One that is to prove itself now.
+    #[inline]
+    fn probe(&self, tried: &[usize]) -> Option<&Arc<Endpoint>> {
+        if self.resting.is_empty() {
+            return None;
+        }
+        let mut untried = self.resting.iter().filter(|endpoint| !tried.contains(&endpoint.id));
+        let endpoint = untried.find(|endpoint| endpoint.breaker.probe(Instant::now()))?;
+        endpoint.metrics.turned(Circuit::HalfOpen);
+        Some(endpoint)
     }
 }

@@ -8,10 +8,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::task::AbortHandle;
-use transom_transcode::status::{Code, Status};
 
 use crate::envelope::grpc::status_of;
-use crate::telemetry::Outcome;
 
 use super::Permit;
 use super::attempt::Attempt;
@@ -106,7 +104,11 @@ impl Body for ReplyBody {
         let frame = match this.poll(cx) {
             Poll::Pending => match this.timer.poll(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) => Some(Err(Failure::deadline())),
+                Poll::Ready(()) => {
+                    // Of a reply whose head has come its client may be the slow one.
+                    this.attempt.excuse();
+                    Some(Err(Failure::deadline()))
+                }
             },
             Poll::Ready(frame) => frame,
         };
@@ -115,11 +117,9 @@ impl Body for ReplyBody {
                 if let Some(trailers) = frame.trailers_ref() {
                     this.state = State::Done;
                     this.sending = None;
-                    this.attempt.ended(match status_of(trailers) {
-                        Some(Status { code: Code::Ok, .. }) => Outcome::Ok,
-                        Some(_) => Outcome::Status,
-                        None => Outcome::Protocol,
-                    });
+                    this.attempt.ended(status_of(trailers).map(|status| status.code));
+                } else {
+                    this.attempt.served();
                 }
                 Some(Ok(frame))
             }

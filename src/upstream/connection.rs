@@ -56,6 +56,8 @@ pub(super) struct Connection {
     opened: AtomicUsize,
     /// A reply came since the last PING.
     pub(super) replied: AtomicBool,
+    /// That it broke is known.
+    broken: AtomicBool,
     pub(super) reaper: Reaper,
 }
 
@@ -100,6 +102,11 @@ impl Connection {
     /// As [`Connection::drain`], for one that has left its slot already.
     pub(super) fn close(&self) {
         *self.handle.lock() = None;
+    }
+
+    /// A call was lost with it. True for the first.
+    pub(super) fn breaks(&self) -> bool {
+        !self.broken.swap(true, Ordering::Relaxed)
     }
 
     pub(super) fn drains(&self) -> bool {
@@ -151,6 +158,7 @@ pub(super) async fn run(connecting: Connecting) {
             limit: AtomicUsize::new(limit.min(STREAMS)),
             opened: AtomicUsize::new(0),
             replied: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             reaper: Reaper::new(round_trip),
         })
     });

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::telemetry::EndpointMetrics;
+use super::breaker::Breaker;
+use crate::telemetry::{Circuit, EndpointMetrics};
 
 /// It could not be connected to, and has not answered since.
 const DOWN: u8 = 1;
@@ -32,11 +34,12 @@ pub(super) struct Endpoint {
     state: AtomicU8,
     retired: CancellationToken,
     fell: Notify,
+    pub(super) breaker: Breaker,
     pub(super) metrics: EndpointMetrics,
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, connections: usize, metrics: EndpointMetrics) -> Self {
+    pub(super) fn new(address: SocketAddr, connections: usize, breaker: Breaker, metrics: EndpointMetrics) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -46,6 +49,7 @@ impl Endpoint {
             state: AtomicU8::new(0),
             retired: CancellationToken::new(),
             fell: Notify::new(),
+            breaker,
             metrics,
         }
     }
@@ -60,9 +64,9 @@ impl Endpoint {
         self.state.load(Ordering::Relaxed) != 0
     }
 
-    /// Calls may go there, and it is known that they can.
+    /// Calls may go there, and it is known that they can; one that is half-open may.
     pub(super) fn usable(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == REACHED
+        self.state.load(Ordering::Relaxed) == REACHED && self.breaker.circuit(Instant::now()).0 != Circuit::Open
     }
 
     /// It was connected to, and could not be said to be down since.

@@ -143,6 +143,11 @@ impl Exchange {
         self.send.as_mut()
     }
 
+    /// All of the request is on its way.
+    pub(super) fn is_sent(&self) -> bool {
+        self.send.is_none()
+    }
+
     /// Our side has ended.
     pub(super) fn sent(&mut self) {
         self.send = None;

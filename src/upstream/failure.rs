@@ -41,6 +41,11 @@ pub enum Seen {
 pub enum FailureKind {
     /// No endpoint is usable.
     NoEndpoint,
+    /// Endpoints answer, and have failed so often that they get no calls for now.
+    CircuitOpen {
+        /// When the first of them is probed.
+        retry_after: Duration,
+    },
     /// No connection could be made.
     ConnectFailed,
     /// The endpoint refused the stream, or went away before it read it.
@@ -126,6 +131,7 @@ impl Failure {
     pub fn outcome(&self) -> &'static str {
         match self.kind {
             FailureKind::NoEndpoint => "no_endpoint",
+            FailureKind::CircuitOpen { .. } => "circuit_open",
             FailureKind::ConnectFailed => "connect_failed",
             FailureKind::Refused => "refused",
             FailureKind::Reset => "reset",
@@ -156,6 +162,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure.kind {
             FailureKind::NoEndpoint => Self::NoEndpoint,
+            FailureKind::CircuitOpen { retry_after } => Self::CircuitOpen { retry_after },
             FailureKind::ConnectFailed | FailureKind::Refused => Self::ConnectFailed,
             FailureKind::Reset => Self::UpstreamReset,
             FailureKind::Protocol => Self::UpstreamProtocol,

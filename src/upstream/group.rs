@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::balance::Roster;
+use super::breaker::Breaker;
 use super::endpoint::Endpoint;
 use super::literal;
-use crate::config::{self, HealthCheck};
+use crate::config::{self, CircuitBreaker, HealthCheck};
 use crate::telemetry::Metrics;
 
 /// Shared by the generations of one upstream.
@@ -33,9 +34,10 @@ pub(super) struct Group {
     metrics: Arc<Metrics>,
 }
 
-/// The connection settings, and what names stand for.
+/// What endpoints are made with, and what names stand for.
 struct Written {
     connections: usize,
+    breaker: Option<CircuitBreaker>,
     names: Vec<Name>,
 }
 
@@ -54,7 +56,11 @@ impl Group {
             roster: Arc::new(Roster::new()),
             in_flight: Arc::default(),
             health: watch::Sender::new(None),
-            written: Mutex::new(Written { connections: config.connections, names: Vec::new() }),
+            written: Mutex::new(Written {
+                connections: config.connections,
+                breaker: config.circuit_breaker.clone(),
+                names: Vec::new(),
+            }),
             renamed: Notify::new(),
             unresolved: AtomicBool::new(false),
             resolved: Notify::new(),
@@ -76,9 +82,11 @@ impl Group {
         let before = std::mem::take(&mut written.names);
         written.names = config.endpoints.iter().map(|endpoint| Name::of(endpoint, &before)).collect();
         written.connections = config.connections;
+        written.breaker.clone_from(&config.circuit_breaker);
         self.unresolved.store(written.names.iter().any(Name::is_unknown), Ordering::Release);
         self.list(&written);
         drop(written);
+        self.roster.set_breaker(config.circuit_breaker.as_ref());
         let news = self.health.send_if_modified(|health| {
             let news = *health != config.health_check;
             health.clone_from(&config.health_check);
@@ -138,7 +146,7 @@ impl Group {
         let addresses: Vec<_> = written.names.iter().flat_map(|name| name.addresses.iter().copied()).collect();
         self.roster.set_addresses(&addresses, written.connections, |address| {
             let metrics = self.metrics.endpoint(&self.name, &address.to_string());
-            Endpoint::new(address, written.connections, metrics)
+            Endpoint::new(address, written.connections, Breaker::new(written.breaker.clone()), metrics)
         });
     }
 }

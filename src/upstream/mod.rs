@@ -10,6 +10,7 @@
 mod attempt;
 mod balance;
 mod body;
+mod breaker;
 mod connection;
 mod endpoint;
 mod exchange;
@@ -34,7 +35,7 @@ use std::time::Instant;
 use http::{HeaderMap, Uri};
 
 use crate::config;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Circuit, Metrics};
 
 pub use body::ReplyBody;
 pub use failure::{Answer, Failure, FailureKind, Seen};
@@ -66,6 +67,8 @@ pub struct Outgoing<'r> {
     pub headers: HeaderMap,
     /// When the caller has no more use for an answer.
     pub deadline: Instant,
+    /// The deadline is not of the client's making: that it passes speaks against the endpoint.
+    pub patient: bool,
 }
 
 /// What `/upstreams` says of an endpoint.
@@ -81,6 +84,8 @@ pub struct EndpointState {
     pub down: bool,
     /// What its health check says; true without one.
     pub healthy: bool,
+    /// What its breaker says; closed without one.
+    pub circuit: Circuit,
     /// Open connections over all workers.
     pub connections: i64,
     /// Calls there now.
@@ -134,16 +139,23 @@ impl Upstream {
 
     /// Every endpoint as it is now.
     pub fn describe(&self) -> Vec<EndpointState> {
+        let now = Instant::now();
         let state = |endpoint: &Arc<Endpoint>| EndpointState {
             address: Arc::clone(&endpoint.label),
             usable: endpoint.usable(),
             reached: endpoint.reached(),
             down: endpoint.down(),
             healthy: endpoint.healthy(),
+            circuit: endpoint.breaker.circuit(now).0,
             connections: endpoint.metrics.connections().value(),
             in_flight: endpoint.metrics.in_flight().value(),
         };
         self.roster.all().iter().map(state).collect()
+    }
+
+    /// Open when no endpoint takes calls because of its breaker.
+    pub fn circuit(&self) -> Circuit {
+        self.roster.circuit(Instant::now()).0
     }
 
     /// One of the calls that may be in flight.

@@ -4,19 +4,23 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::Upstream;
-use super::attempt::{Attempt, outcome};
+use super::attempt::{Attempt, Probe, outcome};
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
 use super::pool::{Acquired, Grant, Lease, Pool, Wait};
 use super::wheel::Timer;
+use crate::telemetry::Circuit;
 
 /// Connections that may go away under one call before that counts against their endpoints.
 const DRAINED: usize = 3;
+/// When to come again while the probe of an open breaker is under way.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// Where a call has been, and why it is not there any more.
 #[derive(Default)]
@@ -51,24 +55,30 @@ impl Tries {
 }
 
 enum Turn {
-    Lease(Lease),
-    Queued(Arc<Endpoint>, Wait, oneshot::Receiver<Grant>),
+    Lease(Lease, Option<Probe>),
+    Queued(Arc<Endpoint>, Option<Probe>, Wait, oneshot::Receiver<Grant>),
     Full(Arc<Endpoint>),
 }
 
 impl Upstream {
     /// A stream to the endpoint whose turn it is, or to the next one that can be reached.
-    pub(super) async fn acquire(&self, pool: &Pool, tries: &mut Tries, timer: &mut Timer) -> Result<Lease, Failure> {
+    pub(super) async fn acquire(
+        &self,
+        pool: &Pool,
+        tries: &mut Tries,
+        timer: &mut Timer,
+    ) -> Result<(Lease, Option<Probe>), Failure> {
         loop {
-            let turn = self.roster.next(&tries.endpoints, |endpoint| match pool.acquire(endpoint, &self.roster) {
-                Acquired::Lease(lease) => Turn::Lease(lease),
-                Acquired::Queued(wait, place) => Turn::Queued(Arc::clone(endpoint), wait, place),
-                Acquired::Full => Turn::Full(Arc::clone(endpoint)),
-            });
+            let turn =
+                self.roster.next(&tries.endpoints, |endpoint, probe| match pool.acquire(endpoint, &self.roster) {
+                    Acquired::Lease(lease) => Turn::Lease(lease, probe),
+                    Acquired::Queued(wait, place) => Turn::Queued(Arc::clone(endpoint), probe, wait, place),
+                    Acquired::Full => Turn::Full(Arc::clone(endpoint)),
+                });
             match turn {
-                Some(Turn::Lease(lease)) => return Ok(lease),
-                Some(Turn::Queued(endpoint, wait, place)) => match Box::pin(queued(wait, place, timer)).await {
-                    Ok(lease) => return Ok(lease),
+                Some(Turn::Lease(lease, probe)) => return Ok((lease, probe)),
+                Some(Turn::Queued(endpoint, probe, wait, place)) => match Box::pin(queued(wait, place, timer)).await {
+                    Ok(lease) => return Ok((lease, probe)),
                     Err(failure) if failure.seen == Seen::NotSeen => tries.unreachable(&endpoint, failure),
                     Err(failure) => return Err(failure.at(&endpoint.label)),
                 },
@@ -92,7 +102,14 @@ impl Upstream {
         let mut resolved = std::pin::pin!(resolved);
         resolved.as_mut().enable();
         if self.group.is_resolved() {
-            return if self.roster.is_live() { Ok(()) } else { Err(none()) };
+            return match self.roster.circuit(Instant::now()) {
+                _ if self.roster.is_live() => Ok(()),
+                (Circuit::Closed, _) => Err(none()),
+                (Circuit::HalfOpen | Circuit::Open, retry_after) => {
+                    let kind = FailureKind::CircuitOpen { retry_after: retry_after.max(PROBE) };
+                    Err(Failure::new(Seen::NotSeen, kind, "every endpoint's breaker is open"))
+                }
+            };
         }
         poll_fn(|cx| match resolved.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Ok(())),

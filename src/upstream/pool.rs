@@ -20,6 +20,7 @@ use super::connection::{self, Connection};
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
 use super::wheel::{Timer, Wheel};
+use crate::telemetry::Circuit;
 
 /// Calls that may wait for a stream of one endpoint on one worker.
 const QUEUE: usize = 1024;
@@ -234,6 +235,11 @@ impl Slot {
         drop(state);
         self.roster.set_down(&self.endpoint, false);
         self.serve_waiting();
+    }
+
+    /// The endpoint's breaker has turned.
+    pub(super) fn turned(&self, circuit: Circuit) {
+        self.roster.turned(&self.endpoint, circuit);
     }
 
     /// No connection could be made.

@@ -11,8 +11,7 @@ use http::{HeaderMap, Method, Request, Version};
 use http_body::Body;
 use tokio::task::AbortHandle;
 use transom_transcode::frame::timeout;
-
-use crate::telemetry::Outcome;
+use transom_transcode::status::Code;
 
 use super::attempt::Attempt;
 use super::body::ReplyBody;
@@ -53,7 +52,7 @@ impl Upstream {
             match reply::unary(attempt.endpoint(), &mut exchange, nothing, &mut timer, self.config.limits.receive).await
             {
                 Ok(reply) => {
-                    attempt.ended(Outcome::Ok);
+                    attempt.ended(Some(Code::Ok));
                     return Ok(reply);
                 }
                 Err(failure) => tries.failed(attempt, failure, true)?,
@@ -75,11 +74,16 @@ impl Upstream {
             let send = |cx: &mut Context<'_>, exchange: &mut Exchange| pump.poll(cx, exchange);
             match reply::unary(attempt.endpoint(), &mut exchange, send, &mut timer, self.config.limits.receive).await {
                 Ok(reply) => {
-                    attempt.ended(Outcome::Ok);
+                    attempt.ended(Some(Code::Ok));
                     return Ok(reply);
                 }
-                // What was read from the client is gone: only an untouched body can be sent again.
-                Err(failure) => tries.failed(attempt, failure, pump.untouched())?,
+                Err(failure) => {
+                    if !exchange.is_sent() {
+                        attempt.excuse();
+                    }
+                    // What was read from the client is gone: only an untouched body can be sent again.
+                    tries.failed(attempt, failure, pump.untouched())?;
+                }
             }
         }
     }
@@ -114,15 +118,20 @@ impl Upstream {
         let mut tries = Tries::default();
         let mut pump = Pump::new(body);
         loop {
-            let (attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
+            let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
             match head(&mut exchange, |cx, exchange| pump.poll(cx, exchange), &mut timer).await {
                 Ok(head) => {
                     let sending = matches!(head, Head::Open(_)).then(|| rest(&mut exchange, pump)).flatten();
                     let body = ReplyBody::new(exchange, timer, attempt, permit).sending(sending);
                     return Ok(streaming(head, body));
                 }
-                // What was read from the client is gone: only an untouched body can be sent again.
-                Err(failure) => tries.failed(attempt, failure, pump.untouched())?,
+                Err(failure) => {
+                    if !exchange.is_sent() {
+                        attempt.excuse();
+                    }
+                    // What was read from the client is gone: only an untouched body can be sent again.
+                    tries.failed(attempt, failure, pump.untouched())?;
+                }
             }
         }
     }
@@ -136,8 +145,8 @@ impl Upstream {
         timer: &mut Timer,
     ) -> Result<(Attempt, Exchange), Failure> {
         loop {
-            let lease = self.acquire(pool, tries, timer).await?;
-            let attempt = Attempt::begin(lease.connection());
+            let (lease, probe) = self.acquire(pool, tries, timer).await?;
+            let attempt = Attempt::begin(lease.connection(), probe, outgoing.patient);
             match outgoing.open(lease) {
                 Ok(exchange) => return Ok((attempt, exchange)),
                 Err(failure) => tries.failed(attempt, failure, true)?,

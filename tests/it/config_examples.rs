@@ -61,6 +61,8 @@ fn the_booking_system_takes_its_variables() {
             ("REDIS_PASSWORD", "keep-it"),
             ("RATE_LIMIT_WINDOW_MS", "30000"),
             ("RATE_LIMIT_MAX_REQUESTS", "7"),
+            ("CIRCUIT_BREAKER_THRESHOLD", "3"),
+            ("CIRCUIT_BREAKER_TIMEOUT", "1500"),
         ],
     );
 
@@ -75,6 +77,8 @@ fn the_booking_system_takes_its_variables() {
     assert_eq!(endpoints(&config, "queue"), ["10.0.0.7:50055"]);
     for (name, upstream) in &config.upstreams {
         assert_eq!((upstream.limits.receive, upstream.limits.send), (1_000_001, 1_000_002), "{name}");
+        let breaker = upstream.circuit_breaker.as_ref().unwrap();
+        assert_eq!((breaker.failures, breaker.open_for), (3, Duration::from_millis(1500)), "{name}");
     }
     assert_eq!(config.redis.url.as_deref(), Some("redis://redis:6379"));
     assert_eq!(config.redis.password.as_deref(), Some("keep-it"));
@@ -97,6 +101,8 @@ fn the_booking_system_has_defaults() {
     assert_eq!((public.permits.get(), public.period), (100, Duration::from_secs(60)));
     assert_eq!(endpoints(&config, "booking"), ["127.0.0.1:50053"]);
     assert_eq!(config.upstreams["booking"].limits.receive, 4 << 20);
+    let breaker = config.upstreams["booking"].circuit_breaker.as_ref().unwrap();
+    assert_eq!((breaker.failures, breaker.open_for, breaker.probes), (5, Duration::from_secs(30), 1));
     let health_names: Vec<_> =
         config.upstreams.values().filter_map(|upstream| upstream.health_name.as_deref()).collect();
     assert_eq!(health_names, ["auth-service", "booking-service", "payment-service", "queue-service", "ticket-service"]);

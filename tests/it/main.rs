@@ -11,6 +11,7 @@ mod admin_port;
 mod architecture;
 mod auth_gate;
 mod backpressure;
+mod circuit_breaker;
 mod cli_check;
 mod cli_descriptors;
 mod cli_routes;

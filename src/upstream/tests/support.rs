@@ -148,6 +148,7 @@ pub(super) fn settings(addresses: &[SocketAddr]) -> config::Upstream {
         health_name: None,
         balance: config::Balance::RoundRobin,
         health_check: None,
+        circuit_breaker: None,
         timeout: Duration::from_secs(5),
         connections: 1,
         limits: config::UpstreamLimits { in_flight: 10_000, receive: 4 << 20, send: 4 << 20 },
@@ -169,6 +170,7 @@ pub(super) fn outgoing(within: Duration) -> Outgoing<'static> {
         uri: uri("http://test/test.Service/Method"),
         headers: HeaderMap::new(),
         deadline: Instant::now() + within,
+        patient: true,
     }
 }
 

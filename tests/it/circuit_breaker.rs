@@ -1,0 +1,181 @@
+//! Breakers: an endpoint that fails call after call is left alone, and gets a probe when its time is over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use transom_transcode::status::Code;
+
+use crate::support::gateway::{Running, gateway};
+use crate::support::reply::{Reply, fail, hang, ok, raw, stream};
+use crate::support::upstream::{self, Upstream};
+
+const BOOK: &str = "/v1/shelves/1/books/7";
+const ONE: &str = "timeout: 300ms, circuit_breaker: { failures: 3, open_for: 200ms }";
+
+/// A library that answers, or fails as told, by a switch.
+async fn library(failure: impl Fn() -> Reply + Send + Sync + 'static) -> (Upstream, Arc<AtomicBool>) {
+    let ill = Arc::new(AtomicBool::new(false));
+    let switch = ill.clone();
+    let library = upstream::grpc("library.v1.Library")
+        .unary("GetBook", move |_| if switch.load(Ordering::Relaxed) { failure() } else { ok(json!({})) });
+    (library.start().await, ill)
+}
+
+async fn start(instances: &[&Upstream], keys: &str) -> Running {
+    gateway().descriptors("library").upstream_with("library", instances, keys).start().await
+}
+
+fn unavailable() -> Reply {
+    fail(Code::Unavailable, "ill")
+}
+
+async fn state(gateway: &Running) -> String {
+    let upstreams = gateway.admin("/upstreams").await.value();
+    upstreams["upstreams"][0]["circuit"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn failures_in_a_row_open_it_and_a_probe_closes_it() {
+    let (library, ill) = library(unavailable).await;
+    let gateway = start(&[&library], ONE).await;
+    gateway.get(BOOK).await.status(200);
+    ill.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        let reply = gateway.get(BOOK).await;
+        assert_eq!(reply.status(503).value()["message"], "ill");
+    }
+    assert_eq!(state(&gateway).await, "open");
+
+    let asked = Instant::now();
+    let refused = gateway.get(BOOK).await;
+    assert!(asked.elapsed() < Duration::from_millis(100), "{:?}", asked.elapsed());
+    refused.status(503).reason("CIRCUIT_OPEN").header("retry-after", "1");
+    let refused = gateway.grpc("library.v1.Library/GetBook").send(&[json!({})]).await;
+    refused.failed(Code::Unavailable);
+    library.saw("GetBook").times(4);
+    let labels = format!("{{upstream=\"library\",endpoint=\"{}\"}}", library.address());
+    assert_eq!(gateway.metric(&format!("transom_upstream_circuit{labels}")), 2.0);
+    assert_eq!(gateway.metric(&format!("transom_upstream_circuit_opened_total{labels}")), 1.0);
+    let health = gateway.admin("/health/detailed").await;
+    assert_eq!(health.status(503).value()["circuit_breakers"]["library"], "open");
+
+    // A probe that fails opens it again.
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!(state(&gateway).await, "half-open");
+    assert_eq!(gateway.get(BOOK).await.status(503).value()["message"], "ill");
+    gateway.get(BOOK).await.status(503).reason("CIRCUIT_OPEN");
+
+    ill.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    gateway.get(BOOK).await.status(200);
+    assert_eq!(state(&gateway).await, "closed");
+    gateway.get(BOOK).await.status(200);
+    gateway.admin("/health/detailed").await.status(200);
+}
+
+#[tokio::test]
+async fn what_speaks_against_an_endpoint_and_what_does_not() {
+    let broken = |reply: fn() -> Reply| async move {
+        let (library, ill) = library(reply).await;
+        let gateway = start(&[&library], ONE).await;
+        ill.store(true, Ordering::Relaxed);
+        for _ in 0..3 {
+            gateway.get(BOOK).await;
+        }
+        let rest = state(&gateway).await == "open";
+        // The same in frames that nothing here reads.
+        let gateway = start(&[&library], ONE).await;
+        for _ in 0..3 {
+            gateway.grpc("library.v1.Library/GetBook").send(&[json!({})]).await;
+        }
+        (rest, state(&gateway).await == "open")
+    };
+    let failures: [fn() -> Reply; 5] = [
+        unavailable,
+        || fail(Code::Internal, ""),
+        || fail(Code::DeadlineExceeded, ""),
+        hang,
+        || stream([]).then_reset(),
+    ];
+    for (index, failure) in failures.into_iter().enumerate() {
+        assert_eq!(broken(failure).await, (true, true), "failure {index}");
+    }
+    assert_eq!(broken(|| raw(200, "text/html", b"<p>")).await, (true, true));
+    for code in [Code::NotFound, Code::InvalidArgument, Code::Unknown, Code::ResourceExhausted, Code::Unauthenticated] {
+        let (library, ill) = library(move || fail(code, "")).await;
+        let gateway = start(&[&library], ONE).await;
+        ill.store(true, Ordering::Relaxed);
+        for _ in 0..4 {
+            gateway.get(BOOK).await;
+        }
+        assert_eq!(state(&gateway).await, "closed", "{code:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_patience_opens_no_breaker() {
+    let (library, ill) = library(hang).await;
+    let gateway = start(&[&library], ONE).await;
+    ill.store(true, Ordering::Relaxed);
+    for _ in 0..4 {
+        gateway.get(BOOK).header("x-request-timeout", "0.02").await.status(504);
+        let call = gateway.grpc("library.v1.Library/GetBook").header("grpc-timeout", "20m");
+        call.send(&[json!({})]).await.failed(Code::DeadlineExceeded);
+    }
+    assert_eq!(state(&gateway).await, "closed");
+}
+
+#[tokio::test]
+async fn the_others_go_on_and_take_turns_exactly() {
+    let (well, _) = library(unavailable).await;
+    let (other, _) = library(unavailable).await;
+    let (sick, ill) = library(unavailable).await;
+    let keys = "circuit_breaker: { failures: 2, open_for: 1h }";
+    let gateway = start(&[&well, &sick, &other], keys).await;
+    ill.store(true, Ordering::Relaxed);
+    let mut failed = 0;
+    for _ in 0..12 {
+        failed += usize::from(gateway.get(BOOK).await.status != 200);
+    }
+    assert_eq!(failed, 2);
+    sick.saw("GetBook").times(2);
+    let before = (well.saw("GetBook").calls().len(), other.saw("GetBook").calls().len());
+    for _ in 0..10 {
+        gateway.get(BOOK).await.status(200);
+    }
+    assert_eq!((well.saw("GetBook").calls().len() - before.0, other.saw("GetBook").calls().len() - before.1), (5, 5));
+    assert_eq!(state(&gateway).await, "closed", "the upstream is open when all of its endpoints are");
+    let upstreams = gateway.admin("/upstreams").await.value();
+    let open = upstreams["upstreams"][0]["endpoints"].as_array().unwrap().iter();
+    assert_eq!(open.filter(|endpoint| endpoint["circuit"] == "open").count(), 1);
+}
+
+#[tokio::test]
+async fn one_probe_at_a_time_and_the_rest_are_refused() {
+    let held = Arc::new(tokio::sync::Notify::new());
+    let (library, ill) = {
+        let held = held.clone();
+        let ill = Arc::new(AtomicBool::new(true));
+        let switch = ill.clone();
+        let library = upstream::grpc("library.v1.Library").unary("GetBook", move |_| {
+            if switch.load(Ordering::Relaxed) { unavailable() } else { ok(json!({})).when(&held) }
+        });
+        (library.start().await, ill)
+    };
+    let gateway = start(&[&library], "circuit_breaker: { failures: 1, open_for: 50ms }").await;
+    gateway.get(BOOK).await.status(503);
+    ill.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    let others = async {
+        library.called("GetBook", 2).await;
+        for _ in 0..3 {
+            gateway.get(BOOK).await.status(503).reason("CIRCUIT_OPEN");
+        }
+        held.notify_one();
+    };
+    let (probe, ()) = tokio::join!(async { gateway.get(BOOK).await }, others);
+    probe.status(200);
+    assert_eq!(state(&gateway).await, "closed");
+}
