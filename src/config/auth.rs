@@ -47,6 +47,9 @@ section! {
         /// The RPC that logs out, `pkg.Service/Method`: once it has succeeded, its caller's token is refused, and every token
         /// of the same session (`sid`).
         logout: Option<String> = checked("a method such as `auth.AuthService/Logout`", rpc).optional(),
+        /// What becomes of tokens while the `redis` that tells of revoked ones does not answer. Without one, each gateway knows
+        /// of its own logouts.
+        on_store_failure: OnDeaf = choice().or("allow"),
     }
 }
 
@@ -152,6 +155,16 @@ choice! {
         Get = "GET",
         /// The token is in a JSON object too.
         Post = "POST",
+    }
+}
+
+choice! {
+    /// What becomes of tokens that may have been revoked elsewhere.
+    pub enum OnDeaf {
+        /// They are good, unless this gateway knows better.
+        Allow = "allow",
+        /// Nobody passes: 503.
+        Deny = "deny",
     }
 }
 

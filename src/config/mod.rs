@@ -32,7 +32,7 @@ use std::time::Duration;
 
 pub use admin::{Admin, PublicEndpoint};
 pub use auth::{
-    Access, Algorithm, Auth, InvalidStatus, Jwks, Jwt, Requirements, Secret, TokenSource, TokenType, Verify,
+    Access, Algorithm, Auth, InvalidStatus, Jwks, Jwt, OnDeaf, Requirements, Secret, TokenSource, TokenType, Verify,
     VerifyMethod, is_pem,
 };
 pub use cors::{AllowedHeader, AllowedOrigin, Cors};

@@ -75,7 +75,7 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
     .await;
 
     if let Some(auth) = &after.auth {
-        auth.keep_fresh();
+        auth.keep_fresh(&state.store);
     }
     state.snapshot.store(Arc::new(after));
     upstreams.iter().for_each(|upstream| upstream.enact());

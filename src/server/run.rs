@@ -51,7 +51,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     tokio::spawn(state.store.clone().watch(beside));
     state.watches.lock().begin(state.snapshot.load().upstreams.values());
     if let Some(auth) = &state.snapshot.load().auth {
-        auth.keep_fresh();
+        auth.keep_fresh(&state.store);
     }
     // The admin port answers to the very end: that is where the end is seen. It has a phase of its own.
     let (admin_phase, admin_phases) = watch::channel(Phase::Serving);

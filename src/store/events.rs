@@ -15,7 +15,7 @@ const PREFIX: &str = "transom:event:";
 /// Events that a slow listener may be behind; then it is told that it has missed some.
 const BEHIND: usize = 1024;
 /// How often a silent connection is asked whether it is there, and how long it may take to say so.
-const ALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(1));
+const ALIVE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(400));
 /// How long an event may take to be told.
 const TELL: Duration = Duration::from_millis(500);
 /// From one attempt to connect to the next.
@@ -33,6 +33,8 @@ pub enum Event {
     },
     /// The connection is there, for the first time or again: what was said before it was not heard.
     Connected,
+    /// The connection is gone: nothing is heard until it is back.
+    Lost,
 }
 
 /// Those who listen.
@@ -66,6 +68,7 @@ impl Events {
                 Ok(Ok(subscriber)) => {
                     let ended = self.hear(subscriber).await;
                     self.connected.store(false, Ordering::Relaxed);
+                    let _ = self.listeners.send(Event::Lost);
                     tracing::warn!(
                         reason = ended,
                         "redis is gone; limits and sessions go by what is configured without it"
@@ -110,6 +113,11 @@ impl Events {
 /// Tells all gateways that listen.
 pub(super) async fn publish(redis: &Redis, topic: &str, payload: &[u8]) -> Result<(), Unavailable> {
     let mut command = redis::cmd("PUBLISH");
-    command.arg(format!("{PREFIX}{topic}")).arg(payload);
+    command.arg(channel(topic)).arg(payload);
     redis.ask(&command, TELL).await.map(drop)
+}
+
+/// Where a topic is spoken of.
+pub(super) fn channel(topic: &str) -> String {
+    format!("{PREFIX}{topic}")
 }

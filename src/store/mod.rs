@@ -8,6 +8,7 @@
 //! redis    the connection: one a worker, made again when it breaks, waited for as long as said; buckets there
 //! lease    permits of buckets there, given out here
 //! events   what one gateway tells all
+//! marks    what no gateway takes any more: told, and kept for who comes later
 //! ```
 //!
 //! Nobody may wait for a store that is gone: whoever asks says how long, and what holds without an answer.
@@ -16,6 +17,7 @@ mod events;
 mod gcra;
 mod lease;
 mod limit;
+mod marks;
 mod memory;
 mod redis;
 mod table;
@@ -35,6 +37,7 @@ use redis::{Redis, Want};
 pub use events::Event;
 pub use gcra::{Quota, Standing};
 pub use limit::{Ask, Client, Limit, Standings, Whom};
+pub use marks::Mark;
 pub use memory::Pace;
 pub use redis::{Link, Script, Unavailable};
 

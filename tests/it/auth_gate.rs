@@ -1,33 +1,17 @@
 //! Who may call: tokens at the gateway, in every dialect, and what of them the services see.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::grpc::{GrpcCall, frame};
 use crate::support::reply::{fail, ok, stream};
+use crate::support::tokens::{SECRET, bearer, token};
 use crate::support::upstream::{self, Upstream};
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const AUTH: &str = "auth: { jwt: { secret: 0123456789abcdef0123456789abcdef, leeway: 0s }, sources: [bearer, { cookie: at }], \
      inject: { sub: x-user-id, realm.roles: x-roles, name: x-name-bin } }";
 const BOOK: &str = "/v1/shelves/1/books/7";
-
-/// A token of `u1`, with these claims besides.
-fn token(more: &Value) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let mut claims = json!({ "sub": "u1", "iat": now, "exp": now + 600 });
-    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap()
-}
-
-fn bearer(token: &str) -> String {
-    format!("Bearer {token}")
-}
 
 /// One message in gRPC's envelope and JSON's codec, and its answer.
 async fn in_json(call: GrpcCall, message: &Value) -> (Code, Option<Value>) {
@@ -257,7 +241,7 @@ async fn claims_set_fields_in_every_codec() {
     // A path that says otherwise, and a token that lacks the claim.
     gateway.get(BOOK).header("authorization", &bearer).await.status(200);
     gateway.get("/v1/shelves/1/books/8").header("authorization", &bearer).await.status(400);
-    let bare = self::bearer(&token(&json!({})));
+    let bare = crate::support::tokens::bearer(&token(&json!({})));
     gateway.get(BOOK).header("authorization", &bare).await.status(403).reason("FORBIDDEN");
     library.saw("GetBook").times(1);
 }

@@ -10,6 +10,7 @@ mod support;
 mod admin_port;
 mod architecture;
 mod auth_gate;
+mod auth_revoked;
 mod backpressure;
 mod circuit_breaker;
 mod cli_check;

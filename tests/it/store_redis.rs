@@ -105,6 +105,7 @@ async fn what_one_gateway_tells_all_hear() {
     redis.kill();
     until("the loss is known", async || other.is_connected() == Some(false)).await;
     assert_eq!(one.tell("revoked", b"t2").await, Err(Unavailable));
+    assert_eq!(soon("the loss", heard.recv()).await.unwrap(), Event::Lost);
     redis.start().await;
     assert_eq!(soon("the connection", heard.recv()).await.unwrap(), Event::Connected);
 }

@@ -10,6 +10,7 @@
 //! verified     tokens that were verified, until they expire
 //! asked        tokens that a service judges: one question at a time for each
 //! revoked      tokens that were good and are no more
+//! hearsay      the same at every gateway
 //! claims       what a token says
 //! identity     a caller who was verified, and what crosses of it
 //! gate         what a method asks of its callers
@@ -23,6 +24,7 @@
 mod asked;
 mod claims;
 mod gate;
+mod hearsay;
 mod identity;
 mod issuer;
 mod jwks;
@@ -41,8 +43,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http::{HeaderMap, StatusCode, Uri};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::config;
+use crate::config::{self, OnDeaf};
 use crate::fetch::Fetch;
+use crate::store::Store;
 use crate::telemetry::{Metrics, Refusals};
 
 pub use asked::{Question, Verdict};
@@ -50,7 +53,6 @@ pub use claims::{Claim, Claims};
 pub use gate::{Admission, Gate};
 pub use identity::Identity;
 pub use refusal::{Reason, Refusal};
-pub use revoked::Revocation;
 pub use sign::sign;
 
 use asked::Asked;
@@ -70,7 +72,7 @@ pub struct Auth {
     crossing: Crossing,
     token_type: TokenType,
     verified: Verified<Arc<Identity>>,
-    revoked: Revoked,
+    revoked: Arc<Revoked>,
     asked: Asked,
     fetch: Arc<Fetch>,
     /// Where refusals are counted, by reason.
@@ -126,7 +128,8 @@ impl Auth {
                 accepted: config.token_type.accepted.clone(),
             },
             verified: Verified::default(),
-            revoked: Revoked::default(),
+            // Another configuration makes no revoked token good again.
+            revoked: previous.map(|previous| previous.revoked.clone()).unwrap_or_default(),
             asked: Asked::default(),
             fetch: Arc::new(Fetch::new()),
             refusals: Reason::ALL.map(|reason| {
@@ -142,9 +145,9 @@ impl Auth {
         &self.config
     }
 
-    /// Keeps the published keys fresh, on the runtime that this is called on, until nobody runs on them any more. Only the
-    /// first call does anything.
-    pub fn keep_fresh(&self) {
+    /// Keeps the published keys fresh, and what is revoked the same at every gateway, on the runtime that this is called on,
+    /// until nobody runs on them any more. Only the first call does anything.
+    pub fn keep_fresh(&self, store: &Arc<Store>) {
         if self.kept.get().is_some() {
             return;
         }
@@ -152,6 +155,11 @@ impl Auth {
         for remote in self.issuers.iter().filter_map(Issuer::remote) {
             let (remote, fetch, cancel) = (remote.clone(), self.fetch.clone(), cancel.clone());
             tokio::spawn(async move { cancel.run_until_cancelled(remote.keep(&fetch)).await });
+        }
+        if store.redis().is_some() {
+            self.revoked.share();
+            let (revoked, store, cancel) = (self.revoked.clone(), store.clone(), cancel.clone());
+            tokio::spawn(async move { cancel.run_until_cancelled(hearsay::follow(revoked, store)).await });
         }
         let weak = |jwt: &config::Jwt| jwt.secret.as_ref().is_some_and(|secret| secret.len() < WEAK);
         if self.config.jwt.iter().any(weak) {
@@ -273,22 +281,21 @@ impl Auth {
     }
 
     fn not_revoked(&self, identity: &Identity, now: Now) -> Result<(), Refusal> {
-        if self.revoked.any(identity.marks(), now) { Err(Refusal::invalid("the session has ended")) } else { Ok(()) }
-    }
-
-    /// Refuses a caller's token from now on, and every token of its session; what is returned is for the other gateways.
-    pub fn revoke(&self, identity: &Identity) -> Vec<Revocation> {
-        let now = now();
-        let revocations = identity.revocations(now);
-        for revocation in &revocations {
-            self.revoked.add(revocation, now);
+        if self.revoked.any(identity.marks(), now) {
+            return Err(Refusal::invalid("the session has ended"));
         }
-        revocations
+        if self.revoked.is_deaf() && self.config.on_store_failure == OnDeaf::Deny {
+            return Err(Refusal::unavailable("redis does not say which tokens are revoked"));
+        }
+        Ok(())
     }
 
-    /// Refuses what another gateway has revoked.
-    pub fn revoked(&self, revocation: &Revocation) {
-        self.revoked.add(revocation, now());
+    /// Refuses a caller's token from now on, and every token of its session; other gateways are told.
+    pub fn revoke(&self, identity: &Identity) {
+        let now = now();
+        for revocation in identity.revocations(now) {
+            self.revoked.announce(revocation, now);
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Revoked: tokens that were good and are no more. Each mark is kept until no token that it is on can be good by itself.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
 use super::Now;
 
@@ -13,7 +14,7 @@ const MOST: usize = 1_000_000;
 
 /// A mark that no token may have any more: of one token or of its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revocation {
+pub(super) struct Revocation {
     /// What tokens are known by: `jti:…`, `sid:…`, or a digest.
     pub mark: Box<str>,
     /// Seconds since 1970, from when on such tokens have expired anyway.
@@ -26,6 +27,11 @@ pub(super) struct Revoked {
     marks: RwLock<Marks>,
     /// How many there are: calls look no further while there is none.
     count: AtomicUsize,
+    /// What other gateways revoke is not heard of.
+    deaf: AtomicBool,
+    /// What other gateways have not been told yet; `None`: there are none.
+    untold: Mutex<Option<Vec<Revocation>>>,
+    news: Notify,
 }
 
 #[derive(Default)]
@@ -55,6 +61,68 @@ impl Revoked {
         let until = marks.until.entry(revocation.mark.clone()).or_default();
         *until = revocation.until.max(*until);
         self.count.store(marks.until.len(), Ordering::Release);
+    }
+
+    /// Revokes what this gateway was the first to know of.
+    pub(super) fn announce(&self, revocation: Revocation, now: Now) {
+        self.add(&revocation, now);
+        if let Some(untold) = &mut *self.untold.lock()
+            && untold.len() < MOST
+        {
+            untold.push(revocation);
+            self.news.notify_one();
+        }
+    }
+
+    /// There are other gateways, of which nothing is known yet.
+    pub(super) fn share(&self) {
+        let mut untold = self.untold.lock();
+        if untold.is_none() {
+            *untold = Some(Vec::new());
+            self.deaf.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether what others revoke is heard of, all of it.
+    pub(super) fn hears(&self, everything: bool) {
+        self.deaf.store(!everything, Ordering::Release);
+    }
+
+    /// Others may have revoked what is not known here.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf.load(Ordering::Acquire)
+    }
+
+    /// All that is revoked, unless that is as much as `others` know.
+    pub(super) fn beyond(&self, others: usize, now: Now) -> Vec<Revocation> {
+        let marks = self.marks.read();
+        let lasting = || marks.until.iter().filter(|(_, until)| **until > now.as_secs());
+        if lasting().count() <= others {
+            return Vec::new();
+        }
+        lasting().map(|(mark, until)| Revocation { mark: mark.clone(), until: *until }).collect()
+    }
+
+    /// Others have to be told something.
+    pub(super) fn has_news(&self) -> bool {
+        self.untold.lock().as_ref().is_some_and(|untold| !untold.is_empty())
+    }
+
+    /// Waits until they may have to be.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// Takes what others have not been told.
+    pub(super) fn untold(&self) -> Vec<Revocation> {
+        self.untold.lock().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// They could not be told.
+    pub(super) fn tell_later(&self, untold: Vec<Revocation>) {
+        if let Some(list) = &mut *self.untold.lock() {
+            list.extend(untold);
+        }
     }
 
     /// Whether any of a token's marks is revoked.

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use super::{Admission, Auth, Gate, Identity, Reason, Refusal, now};
 use crate::config::{self, Access, Config, Requirements};
 use crate::error::TokenFault;
+use crate::store::Store;
 use crate::telemetry::Metrics;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -45,6 +46,12 @@ fn auth_with(auth: &str, variables: &[(&str, &str)]) -> Arc<Auth> {
 
 fn auth(auth: &str) -> Arc<Auth> {
     auth_with(auth, &[("SECRET", SECRET)])
+}
+
+/// What there is without a Redis.
+fn alone() -> Arc<Store> {
+    let none = config::Redis { url: None, password: None, cluster: false };
+    Arc::new(Store::compile(&none))
 }
 
 fn required() -> Access {

@@ -49,7 +49,7 @@ impl Issuer {
     /// A gate that trusts it.
     fn auth(&self, more: &str) -> Arc<Auth> {
         let auth = auth(&format!("  jwt: {{ jwks: 'http://{}/keys'{more} }}", self.address));
-        auth.keep_fresh();
+        auth.keep_fresh(&alone());
         auth
     }
 }
@@ -190,7 +190,7 @@ async fn an_issuers_key_signs_for_that_issuer_alone() {
     - {{ secret: '${{SECRET}}', issuer: three }}",
         first.address, second.address
     ));
-    auth.keep_fresh();
+    auth.keep_fresh(&alone());
     let of = |pair: &Pair, issuer: &str| pair.token(Some("k"), &claims(&json!({ "iss": issuer })));
     assert!(judged(&auth, &of(&ours, "one")).await.is_ok());
     assert!(judged(&auth, &of(&theirs, "two")).await.is_ok());

@@ -114,7 +114,9 @@ fn who_logs_out_is_refused_and_so_is_the_session() {
     let bare = hs256(&claims(&json!({ "n": 1 })));
     let callers = [&one, &sibling, &other, &bare].map(|token| admit(&auth, token).unwrap());
 
-    let revoked = auth.revoke(&callers[0]);
+    auth.revoked.share();
+    auth.revoke(&callers[0]);
+    let revoked = auth.revoked.untold();
     assert_eq!(refused(&auth, &one), (INVALID, "the session has ended".to_owned()));
     assert_eq!(refused(&auth, &sibling).0, INVALID);
     assert!(admit(&auth, &other).is_ok() && admit(&auth, &bare).is_ok());
@@ -124,8 +126,13 @@ fn who_logs_out_is_refused_and_so_is_the_session() {
     // Another gateway hears of it.
     let second = self::auth("  jwt: { secret: '${SECRET}' }");
     assert!(admit(&second, &one).is_ok());
-    revoked.iter().for_each(|revocation| second.revoked(revocation));
+    revoked.iter().for_each(|revocation| second.revoked.add(revocation, now()));
     assert_eq!((refused(&second, &one).0, refused(&second, &sibling).0), (INVALID, INVALID));
     // One that it has never seen, too.
     assert_eq!(refused(&second, &token("4", "s")).0, INVALID);
+
+    // Another configuration makes it good no more than the same one.
+    let config = section("  jwt: { secret: '${SECRET}' }\n  user: name", &[("SECRET", SECRET)]);
+    let next = Auth::compile(&config, Path::new(""), &Metrics::new(), Some(&second)).ok().unwrap();
+    assert_eq!(refused(&next, &one).0, INVALID);
 }
