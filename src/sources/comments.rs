@@ -23,7 +23,7 @@ struct Info {
     source: Option<SourceCodeInfo>,
 }
 
-/// The set with every location that has no comment left out, and of Google's own files, which document nobody's
+/// The set with every location that has no comment left out, and of the files of Google and Buf, which document nobody's
 /// service, all of them; all else stays byte for byte.
 pub(super) fn only(set: &[u8]) -> Vec<u8> {
     let Ok(mut set) = FileSet::decode(set) else { return set.to_vec() };
@@ -37,7 +37,8 @@ pub(super) fn only(set: &[u8]) -> Vec<u8> {
 
 fn reduce(file: &[u8]) -> Option<Vec<u8>> {
     let info = Info::decode(file).ok()?;
-    let mut source = info.source.filter(|_| !info.name.starts_with("google/")).unwrap_or_default();
+    let documents = !["buf/", "google/"].iter().any(|folder| info.name.starts_with(folder));
+    let mut source = info.source.filter(|_| documents).unwrap_or_default();
     source.location.retain(|location| {
         location.leading_comments.is_some()
             || location.trailing_comments.is_some()

@@ -1,7 +1,7 @@
 //! A folder of `.proto` files, compiled in this process.
 //!
-//! Imports are looked up in the folder first, then among what is built in: google/api, google/rpc, google/protobuf,
-//! transom/options.proto.
+//! Imports are looked up in the folder first, then among what is built in: buf/validate, google/api, google/rpc,
+//! google/protobuf, transom/options.proto.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -22,7 +22,8 @@ const MAX_DEPTH: usize = 32;
 const STACK: usize = 64 << 20;
 
 /// Files that need not be in the folder.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: [(&str, &str); 8] = [
+    ("buf/validate/validate.proto", include_str!("../../proto/buf/validate/validate.proto")),
     ("google/api/annotations.proto", include_str!("../../proto/google/api/annotations.proto")),
     ("google/api/http.proto", include_str!("../../proto/google/api/http.proto")),
     ("google/api/httpbody.proto", include_str!("../../proto/google/api/httpbody.proto")),
@@ -35,7 +36,7 @@ const BUILT_IN: [(&str, &str); 7] = [
 /// The binary `FileDescriptorSet` of every `.proto` file in a folder, with all imports and custom options.
 ///
 /// The same files give the same bytes. Comments are kept, since they become documentation; the positions of what has
-/// no comment are left out, and so is what google/ says of its own files.
+/// no comment are left out, and so is what buf/ and google/ say of their own files.
 ///
 /// # Errors
 /// Every problem of every file, as `file:line:column`.

@@ -67,5 +67,6 @@ mod transcoding_json;
 mod transcoding_metadata;
 mod transcoding_paths;
 mod transcoding_streams;
+mod validate_oracle;
 mod web_clients;
 mod websocket;

@@ -16,6 +16,7 @@
 //! to_json      message bytes → JSON
 //! canonical    message bytes → the same message as one encoder writes it
 //! overlay      fields of a message that are set over it
+//! validate     message bytes → which rules of `buf.validate` they break
 //! frame        the gRPC length prefix, grpc-timeout
 //! ```
 //! A module uses only modules above it.
@@ -33,4 +34,5 @@ pub mod status;
 pub mod template;
 pub mod to_json;
 pub mod to_wire;
+pub mod validate;
 mod well_known;

@@ -24,10 +24,11 @@ const FROZEN: [&str; 7] = [
 ];
 
 /// Folders whose files are everywhere, in versions that differ in comments, options and additions.
-const SHARED: [&str; 4] = ["google/api", "google/protobuf", "google/rpc", "google/type"];
+const SHARED: [&str; 5] = ["buf/validate", "google/api", "google/protobuf", "google/rpc", "google/type"];
 
 /// Packages of which the same holds, whatever their files are called.
-const SHARED_PACKAGES: [&str; 5] = ["google.api", "google.protobuf", "google.rpc", "google.type", "transom"];
+const SHARED_PACKAGES: [&str; 6] =
+    ["buf.validate", "google.api", "google.protobuf", "google.rpc", "google.type", "transom"];
 
 /// Descriptor sets on their way to a [`Schema`].
 #[derive(Debug, Default)]
@@ -54,8 +55,8 @@ impl Builder {
     /// Adds every file of a binary `FileDescriptorSet`; `source` names the set in problems.
     ///
     /// What was declared before is read over if it is the same, whatever its file is called, else it is a problem naming
-    /// both sets. Of transom/options.proto and the files directly in google/api, protobuf, rpc and type only the first copy
-    /// counts, since every compiler and project brings its own.
+    /// both sets. Of transom/options.proto and the files directly in buf/validate and google/api, protobuf, rpc and type only the first
+    /// copy counts, since every compiler and project brings its own.
     ///
     /// # Errors
     /// Every file of the set that cannot be read or contradicts an earlier one; the others are added.

@@ -11,7 +11,7 @@ use super::names::Names;
 use super::{
     Enum, EnumId, Field, Message, MessageId, Problem, Schema, Service, ServicePolicy, Shape, Symbol, WellKnown,
 };
-use super::{field, index, policy, service, well_known};
+use super::{field, index, policy, rules, service, well_known};
 
 /// Slots are `u16`, and the largest two values are not slots.
 const MAX_FIELDS: usize = 65_534;
@@ -107,6 +107,10 @@ impl<'a> Pass<'a> {
         let id = MessageId(self.schema.messages.len() as u32);
         self.declare(file, &name, &proto.name, Symbol::Message(id));
         self.schema.message_files.push(self.at);
+        match rules::of(&proto.options) {
+            Ok(said) => self.schema.rules.message(id, said),
+            Err(why) => self.problem(file, &name, &why),
+        }
         self.schema.messages.push(Message {
             name: name.as_str().into(),
             fields: Box::default(),
@@ -200,13 +204,25 @@ impl<'a> Pass<'a> {
             let in_entry = self.schema.messages[at].map_entry;
             let names = Names { schema: &self.schema, scope: &scope };
             let mut fields = Vec::with_capacity(proto.fields.len());
+            let mut written = rules::Written::default();
             let mut problems = Vec::new();
             for field in &proto.fields {
-                match field::compile(&names, in_entry, &places, field, features) {
-                    Ok(field) => fields.push(field),
+                let compiled = field::compile(&names, in_entry, &places, field, features);
+                match compiled.and_then(|compiled| Ok((compiled, rules::of(&field.options)?))) {
+                    Ok((compiled, said)) => {
+                        written.field(fields.len(), said);
+                        fields.push(compiled);
+                    }
                     Err(why) => problems.push(Problem::new(&file.name, join(&scope, &field.name), why)),
                 }
             }
+            for (oneof, place) in proto.oneofs.iter().zip(&places) {
+                match rules::of(&oneof.options) {
+                    Ok(said) => written.oneof(place.index(), said),
+                    Err(why) => problems.push(Problem::new(&file.name, join(&scope, &oneof.name), why)),
+                }
+            }
+            self.schema.rules.extend(MessageId(at as u32), written);
             if in_entry {
                 fields.sort_by_key(|field| field.number);
             }
@@ -224,10 +240,12 @@ impl<'a> Pass<'a> {
             }
             let name = join(&scope, &proto.name);
             let names = Names { schema: &self.schema, scope: &scope };
-            match field::compile_extension(&names, &name, proto, features) {
-                Ok((extendee, field)) => {
+            let compiled = field::compile_extension(&names, &name, proto, features);
+            match compiled.and_then(|(extendee, field)| Ok((extendee, field, rules::of(&proto.options)?))) {
+                Ok((extendee, field, said)) => {
                     let fields = &mut self.declared[extendee.0 as usize].fields;
                     if fields.len() < MAX_FIELDS {
+                        self.schema.rules.field(extendee, fields.len(), said);
                         fields.push(field);
                     } else {
                         self.problem(file, &name, &format!("a message may have at most {MAX_FIELDS} fields"));

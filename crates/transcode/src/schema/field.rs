@@ -18,6 +18,13 @@ pub(super) struct Place {
     options: OneofOptions,
 }
 
+impl Place {
+    /// Its index in [`super::Message::oneofs`]; none for one that only spells `optional`.
+    pub(super) fn index(&self) -> Option<u16> {
+        self.index
+    }
+}
+
 /// The oneofs of a message, and where each index of its descriptor went.
 pub(super) fn oneofs(proto: &MessageType) -> Result<(Vec<Box<str>>, Vec<Place>), String> {
     let mut names: Vec<Box<str>> = Vec::new();

@@ -15,6 +15,7 @@ mod index;
 mod names;
 mod policy;
 mod problem;
+mod rules;
 mod service;
 mod well_known;
 
@@ -25,6 +26,7 @@ pub use changes::Changes;
 pub use file::{DescriptorFile, Outline, descriptor_set};
 pub use policy::{MethodPolicy, ServicePolicy, UnknownFields};
 pub use problem::Problem;
+pub(crate) use rules::Written;
 
 /// Everything that the loaded descriptor sets declare.
 #[derive(Debug, Default)]
@@ -41,6 +43,8 @@ pub struct Schema {
     /// Which file declares each message and each enum: its index in [`Schema::files`].
     pub(crate) message_files: Vec<u32>,
     pub(crate) enum_files: Vec<u32>,
+    /// What `buf.validate` options say, as they came.
+    pub(crate) rules: rules::Rules,
 }
 
 /// What a full name stands for.

@@ -293,7 +293,7 @@ pub(crate) fn is_packed(field: &Field, wire_type: u8) -> bool {
 }
 
 #[inline]
-fn unzigzag(bits: u64) -> i64 {
+pub(crate) fn unzigzag(bits: u64) -> i64 {
     (bits >> 1) as i64 ^ -((bits & 1) as i64)
 }
 
