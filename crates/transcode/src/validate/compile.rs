@@ -47,7 +47,8 @@ fn reach(schema: &Schema, tables: &mut [Option<Checked>]) {
             }
         }
     }
-    let mut fresh: Vec<u32> = (0_u32..).zip(tables.iter()).filter(|(_, table)| table.is_some()).map(|(at, _)| at).collect();
+    let mut fresh: Vec<u32> =
+        (0_u32..).zip(tables.iter()).filter(|(_, table)| table.is_some()).map(|(at, _)| at).collect();
     while let Some(held) = fresh.pop() {
         for &(at, slot) in &holders[held as usize] {
             let holder = schema.message(MessageId(at));
@@ -93,7 +94,9 @@ impl Checked {
         let value = match &mut field.check {
             Check::None => return false,
             Check::One(value) => value,
-            Check::List(list) => list.items.get_or_insert_with(|| Value::unruled(schema, message.fields[usize::from(slot)].kind)),
+            Check::List(list) => {
+                list.items.get_or_insert_with(|| Value::unruled(schema, message.fields[usize::from(slot)].kind))
+            }
             Check::Map(map) => map.values.get_or_insert_with(|| Value::unruled(schema, Kind::Message(id))),
         };
         if value.ignore != Ignore::Always {
@@ -284,7 +287,9 @@ impl Compiler<'_> {
     fn common(&mut self, name: &str, said: &Said<'_>) -> Result<(), String> {
         let beyond = said.beyond(|number| member_name(number).is_some() || matches!(number, 23 | 25 | 27 | 29));
         if let Some(number) = beyond {
-            return Err(format!("its rules have a field {number} that this version of Transom does not support: remove it"));
+            return Err(format!(
+                "its rules have a field {number} that this version of Transom does not support: remove it"
+            ));
         }
         self.own(Some(name), said.each_bytes(23), said.each_bytes(29))
     }

@@ -20,9 +20,15 @@ pub(super) enum Format {
     /// A UUID without hyphens.
     TrimmedUuid,
     Ulid,
-    ProtobufName { dot: bool },
-    HeaderName { strict: bool },
-    HeaderValue { strict: bool },
+    ProtobufName {
+        dot: bool,
+    },
+    HeaderName {
+        strict: bool,
+    },
+    HeaderValue {
+        strict: bool,
+    },
 }
 
 /// Which addresses.
@@ -53,7 +59,9 @@ impl Format {
             Self::ProtobufName { dot: true } => text.strip_prefix(b".").is_some_and(is_protobuf_name),
             Self::HeaderName { strict: true } => is_header_name(text),
             Self::HeaderName { strict: false } => !text.is_empty() && is_one_line(text),
-            Self::HeaderValue { strict: true } => text.iter().all(|&byte| byte == b'\t' || byte >= 0x20 && byte != 0x7f),
+            Self::HeaderValue { strict: true } => {
+                text.iter().all(|&byte| byte == b'\t' || byte >= 0x20 && byte != 0x7f)
+            }
             Self::HeaderValue { strict: false } => is_one_line(text),
         }
     }

@@ -223,7 +223,8 @@ fn timestamps(said: &Said<'_>, name: &str) -> Result<Vec<Rule>, String> {
         let within = Said::read(&within)?;
         let (seconds, nanos) = (within.bits(1).unwrap_or_default() as i64, within.bits(2).unwrap_or_default() as i32);
         let distance = nanoseconds(seconds, nanos);
-        let message = format!("must be within {:?} of now", std::time::Duration::from_nanos(distance.clamp(0, 1 << 62) as u64));
+        let message =
+            format!("must be within {:?} of now", std::time::Duration::from_nanos(distance.clamp(0, 1 << 62) as u64));
         rules.push(Rule::new("timestamp.within", message, Test::Now(Now::Within(distance))));
     }
     Ok(rules)

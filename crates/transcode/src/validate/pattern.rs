@@ -11,7 +11,8 @@ const LARGEST: usize = 256 << 10;
 /// Compiles a pattern.
 pub(super) fn compile(pattern: &[u8]) -> Result<Regex, String> {
     let pattern = std::str::from_utf8(pattern).map_err(|_| "its pattern is not UTF-8".to_owned())?;
-    let built = RegexBuilder::new(&translate(pattern)).size_limit(LARGEST).dfa_size_limit(LARGEST).nest_limit(100).build();
+    let built =
+        RegexBuilder::new(&translate(pattern)).size_limit(LARGEST).dfa_size_limit(LARGEST).nest_limit(100).build();
     built.map_err(|error| format!("its pattern `{pattern}` cannot be used: {}", reason(&error)))
 }
 

@@ -83,9 +83,8 @@ impl Now {
 impl Paths {
     fn holds(&self, paths: &[&[u8]]) -> bool {
         let below = |path: &[u8], list: &[Box<[u8]>]| {
-            list.iter().any(|one| {
-                path.strip_prefix(&**one).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
-            })
+            list.iter()
+                .any(|one| path.strip_prefix(&**one).is_some_and(|rest| rest.is_empty() || rest.starts_with(b".")))
         };
         match self {
             Self::Equal(wanted) => wanted.iter().map(|path| &**path).eq(paths.iter().copied()),

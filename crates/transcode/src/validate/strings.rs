@@ -27,8 +27,8 @@ pub(super) struct Texts {
 
 pub(super) const STRING: Texts = Texts {
     known: &[
-        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
-        32, 33, 34, 35, 37, 38,
+        1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30,
+        31, 32, 33, 34, 35, 37, 38,
     ],
     length: [19, 2, 3],
     bytes: [20, 4, 5],
@@ -73,7 +73,11 @@ pub(super) fn texts(said: &Said<'_>, name: &str, at: &Texts) -> Result<Vec<Rule>
     }
     let lengths: [(_, [&str; 3], _); 2] = [
         (at.length, ["len", "min_len", "max_len"], "characters"),
-        (at.bytes, if string { ["len_bytes", "min_bytes", "max_bytes"] } else { ["len", "min_len", "max_len"] }, "bytes"),
+        (
+            at.bytes,
+            if string { ["len_bytes", "min_bytes", "max_bytes"] } else { ["len", "min_len", "max_len"] },
+            "bytes",
+        ),
     ];
     for (numbers, ids, unit) in lengths {
         let test = |least, most| match unit {
@@ -103,10 +107,18 @@ pub(super) fn texts(said: &Said<'_>, name: &str, at: &Texts) -> Result<Vec<Rule>
         rule("suffix", format!("must end with {}", quoted(suffix)), Text::Suffix(suffix.into()));
     }
     if let Some(part) = said.bytes(at.contains) {
-        rule("contains", format!("must contain {}", quoted(part)), Text::Contains(Finder::new(part).into_owned()));
+        rule(
+            "contains",
+            format!("must contain {}", quoted(part)),
+            Text::Contains(Box::new(Finder::new(part).into_owned())),
+        );
     }
     if let Some(part) = said.bytes(at.lacks) {
-        rule("not_contains", format!("must not contain {}", quoted(part)), Text::Lacks(Finder::new(part).into_owned()));
+        rule(
+            "not_contains",
+            format!("must not contain {}", quoted(part)),
+            Text::Lacks(Box::new(Finder::new(part).into_owned())),
+        );
     }
     let list = |number| sorted(said.each_bytes(number).map(Box::from).collect());
     let all = |number| said.each_bytes(number).map(quoted).collect::<Vec<_>>().join(", ");
@@ -122,7 +134,8 @@ pub(super) fn texts(said: &Said<'_>, name: &str, at: &Texts) -> Result<Vec<Rule>
 
 /// `StringRules.well_known`.
 fn forms(said: &Said<'_>) -> Vec<Rule> {
-    let Some(number) = said.last_among(|number| matches!(number, 12..=18 | 21 | 22 | 24 | 26..=33 | 35 | 37 | 38)) else {
+    let Some(number) = said.last_among(|number| matches!(number, 12..=18 | 21 | 22 | 24 | 26..=33 | 35 | 37 | 38))
+    else {
         return Vec::new();
     };
     let strict = said.bits(25).is_none_or(|strict| strict != 0);

@@ -15,13 +15,19 @@ pub(super) enum Text {
     /// None of these, sorted.
     NotIn(Box<[Box<[u8]>]>),
     /// So many characters, that is code points.
-    Characters { least: u64, most: u64 },
+    Characters {
+        least: u64,
+        most: u64,
+    },
     /// So many bytes.
-    Bytes { least: u64, most: u64 },
+    Bytes {
+        least: u64,
+        most: u64,
+    },
     Prefix(Box<[u8]>),
     Suffix(Box<[u8]>),
-    Contains(Finder<'static>),
-    Lacks(Finder<'static>),
+    Contains(Box<Finder<'static>>),
+    Lacks(Box<Finder<'static>>),
     /// Somewhere in it; a pattern that means the whole says so with anchors. Linear in time, whatever the pattern.
     Matches(Regex),
     /// The same for bytes, which must be UTF-8.

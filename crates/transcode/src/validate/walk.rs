@@ -279,7 +279,9 @@ impl<'a> Walk<'a, '_> {
                 }
                 if list.unique {
                     match declared.kind {
-                        Kind::String | Kind::Bytes => texts.push(wire.get(scalar.start()..scalar.end).unwrap_or_default()),
+                        Kind::String | Kind::Bytes => {
+                            texts.push(wire.get(scalar.start()..scalar.end).unwrap_or_default());
+                        }
                         // Every NaN is one of its own.
                         kind => places.extend(place(kind, scalar.bits)),
                     }

@@ -151,9 +151,18 @@ fn rules_that_cannot_be_held_are_problems() {
     for (field, wrong) in [
         ("string a = 1 [(buf.validate.field).int32.gt = 1]", "int32 rules do not fit its type: write string"),
         ("M a = 1 [(buf.validate.field).string.len = 1]", "string rules do not fit a message"),
-        ("repeated string a = 1 [(buf.validate.field).string.len = 1]", "string rules do not fit its type: write repeated"),
-        ("string a = 1 [(buf.validate.field).string.pattern = \"(\"]", "its pattern `(` cannot be used: unclosed group"),
-        ("repeated M a = 1 [(buf.validate.field).repeated.unique = true]", "repeated.unique holds for scalars and enums"),
+        (
+            "repeated string a = 1 [(buf.validate.field).string.len = 1]",
+            "string rules do not fit its type: write repeated",
+        ),
+        (
+            "string a = 1 [(buf.validate.field).string.pattern = \"(\"]",
+            "its pattern `(` cannot be used: unclosed group",
+        ),
+        (
+            "repeated M a = 1 [(buf.validate.field).repeated.unique = true]",
+            "repeated.unique holds for scalars and enums",
+        ),
         ("double a = 1 [(buf.validate.field).double = {gt: nan}]", "NaN bounds nothing"),
         ("string a = 1; option (buf.validate.message).oneof = {fields: [\"a\", \"b\"]}", "names `b`, which is none"),
         ("string a = 1; option (buf.validate.message).oneof = {fields: [\"a\", \"a\"]}", "names `a` twice"),
@@ -175,7 +184,10 @@ fn a_rule_of_a_newer_protovalidate_is_a_problem() {
     let rules = Rules::compile(&schema);
     for name in ["p.M", "p.Other"] {
         let problems = rules.problems(&schema, schema.message_named(name).unwrap());
-        assert!(problems[0].message.contains("a field 99 that this version of Transom does not support"), "{problems:?}");
+        assert!(
+            problems[0].message.contains("a field 99 that this version of Transom does not support"),
+            "{problems:?}"
+        );
     }
 }
 
