@@ -356,7 +356,7 @@ fn sections(keys: Vec<Key>, found: &mut Vec<Vec<Key>>) {
 fn every_key_is_documented_and_published() {
     let mut found = Vec::new();
     sections(Config::keys(), &mut found);
-    assert_eq!(found.len(), 26, "the sections that the next test reads");
+    assert_eq!(found.len(), 29, "the sections that the next test reads");
     let (reference, schema) = (reference(), json_schema());
     for key in found.iter().flatten() {
         assert!(key.doc.iter().any(|line| line.trim().ends_with(['.', '`'])), "`{}` has no doc comment", key.name);
@@ -399,6 +399,8 @@ fn every_section_reads_its_defaults() {
     hold::<super::rate::ByKeys>();
     hold::<super::Penalty>();
     hold::<super::Redis>();
+    hold::<super::Cors>();
+    hold::<super::CircuitBreaker>();
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::call::Call;
 use super::route::Rpc;
 use super::translate::print;
 use super::worker::Worker;
-use crate::envelope::metadata;
+use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
 use crate::policy::auth::{Admission, Claim, Claims, Question, Refusal, Verdict};
 use crate::upstream::{FailureKind, Outgoing};
@@ -24,7 +24,7 @@ use crate::upstream::{FailureKind, Outgoing};
 impl Call {
     /// Asks the method's gate. False: the token takes a moment, ask [`Call::judge`].
     pub(super) fn identify(&mut self, rpc: &Rpc, head: &Parts) -> Result<bool, Error> {
-        match rpc.gate.admit(&head.headers, &head.uri, false) {
+        match rpc.gate.admit(&head.headers, &head.uri, self.dialect == Dialect::WebSocket) {
             Ok(Admission::Open) => Ok(true),
             Ok(Admission::Caller(caller)) => {
                 self.caller = Some(caller);

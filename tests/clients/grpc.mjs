@@ -51,6 +51,15 @@ const checks = {
     assert.deepEqual(list.reply.bookings, []);
   },
 
+  async "the gateway turns away who brings no token, or another one than it verifies"() {
+    for (const [sent, reason] of [[{}, "TOKEN_MISSING"], [{ authorization: "Bearer a.b.c" }, "TOKEN_INVALID"]]) {
+      const metadata = grpc.Metadata.fromHttp2Headers({ ...sent, "x-user-id": "admin" });
+      const { error } = await call(bookings, "ListBookings", {}, metadata);
+      assert.equal(error.code, grpc.status.UNAUTHENTICATED);
+      assert.ok(error.metadata.get("grpc-status-details-bin")[0].includes(reason));
+    }
+  },
+
   async "an error keeps its code, message and details"() {
     const { error } = await call(tickets, "GetEventById", { event_id: "no such event" });
     assert.equal(error.code, grpc.status.NOT_FOUND);

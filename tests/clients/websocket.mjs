@@ -51,6 +51,13 @@ const checks = {
     assert.equal(code, 4005);
     assert.equal(JSON.parse(frames.at(-1)).error.code, 5);
   },
+  async "a browser, which sends no headers, brings its token in the query"() {
+    // Node 22 has a WebSocket as browsers do.
+    const socket = new (globalThis.WebSocket ?? Client)(`${watch}?token=${accessToken}`, ["json"]);
+    const { frames, code } = await talk(socket, 1, () => socket.close(1000));
+    assert.equal(JSON.parse(frames[0]).eventId, id);
+    assert.equal(code, 1000);
+  },
   async "who brings no token gets no socket"() {
     const socket = new Client(watch);
     const [, answer] = await once(socket, "unexpected-response");

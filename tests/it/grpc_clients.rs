@@ -7,16 +7,16 @@ use std::process::{Command, Stdio};
 use crate::support::process::Ends;
 
 /// `tests/clients/grpc.mjs` names what it checks: unary calls, a stream and its cancellation, a deadline, status details,
-/// methods that are not exposed, the gateway's own health.
+/// methods that are not exposed, calls without a token, the gateway's own health.
 #[test]
 fn grpc_js_finds_every_service_as_it_is() {
-    runs("grpc.mjs", 6);
+    runs("grpc.mjs", 7);
 }
 
 /// `tests/clients/websocket.mjs`: npm `ws` and Node's own WebSocket watch an event.
 #[test]
 fn browsers_sockets_watch_an_event() {
-    runs("websocket.mjs", 4);
+    runs("websocket.mjs", 5);
 }
 
 /// Runs a script of clients against a booking system of its own: so many checks hold.

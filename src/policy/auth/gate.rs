@@ -71,9 +71,9 @@ impl Gate {
     pub fn admit(&self, headers: &HeaderMap, uri: &Uri, websocket: bool) -> Result<Admission, Refusal> {
         let (Some(auth), Some(requirements)) = (&self.auth, &self.requirements) else { return Ok(Admission::Open) };
         let token = auth.find(headers, uri, websocket)?;
-        match auth.identify(token, now())? {
+        match auth.identify(&token, now())? {
             Some(identity) => requirements.check(&identity).map(|()| Admission::Caller(identity)),
-            None => Ok(Admission::Later(token.into())),
+            None => Ok(Admission::Later(token.into_owned().into())),
         }
     }
 

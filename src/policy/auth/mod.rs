@@ -36,6 +36,7 @@ mod source;
 mod token;
 mod verified;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -181,12 +182,17 @@ impl Auth {
         self.config.forward
     }
 
+    /// A WebSocket's query without the token in it.
+    pub fn without_token<'q>(&self, query: &'q str) -> Cow<'q, str> {
+        source::without(&self.config.sources, query)
+    }
+
     fn count(&self, reason: Reason) {
         self.refusals[reason.index()].count();
     }
 
     /// The token of a request.
-    fn find<'h>(&self, headers: &'h HeaderMap, uri: &'h Uri, websocket: bool) -> Result<&'h str, Refusal> {
+    fn find<'h>(&self, headers: &'h HeaderMap, uri: &'h Uri, websocket: bool) -> Result<Cow<'h, str>, Refusal> {
         for source in &self.config.sources {
             match source::find(source, headers, uri, websocket) {
                 Found::Nothing => {}

@@ -1,17 +1,19 @@
 //! Source: where a request carries a token.
 
+use std::borrow::Cow;
+
 use http::Uri;
 use http::header::{self, HeaderMap, HeaderValue};
 
 use crate::config::TokenSource;
 
 /// What a source has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found<'h> {
     /// No token.
     Nothing,
     /// One token.
-    Token(&'h str),
+    Token(Cow<'h, str>),
     /// What should be a token and is none, or two of them.
     Flawed(&'static str),
 }
@@ -53,10 +55,38 @@ fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Found<'h> {
     one(named.map(unquoted).filter(|value| !value.is_empty()))
 }
 
-/// A query parameter; tokens have no characters that URLs escape.
+/// A query parameter. JWTs have no characters that URLs escape, other tokens may.
 fn query<'h>(uri: &'h Uri, name: &str) -> Found<'h> {
     let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    one(pairs.filter(|(found, _)| *found == name).map(|(_, value)| value))
+    match one(pairs.filter(|(found, _)| *found == name).map(|(_, value)| value)) {
+        Found::Token(token) if token.contains('%') => {
+            match percent_encoding::percent_decode_str(&token).decode_utf8() {
+                Ok(decoded) => into_owned(plain(&decoded)),
+                Err(_) => Found::Flawed("the token is no text"),
+            }
+        }
+        found => found,
+    }
+}
+
+fn into_owned<'h>(found: Found<'_>) -> Found<'h> {
+    match found {
+        Found::Nothing => Found::Nothing,
+        Found::Token(token) => Found::Token(Cow::Owned(token.into_owned())),
+        Found::Flawed(why) => Found::Flawed(why),
+    }
+}
+
+/// A query without the tokens in it, which are nobody's but the gateway's.
+pub(super) fn without<'q>(sources: &[TokenSource], query: &'q str) -> Cow<'q, str> {
+    let holds = |pair: &str| {
+        let found = pair.split_once('=').map_or(pair, |(name, _)| name);
+        sources.iter().any(|source| matches!(source, TokenSource::Query(name) if name == found))
+    };
+    if !query.split('&').any(holds) {
+        return Cow::Borrowed(query);
+    }
+    Cow::Owned(query.split('&').filter(|pair| !holds(pair)).collect::<Vec<_>>().join("&"))
 }
 
 fn one<'h>(mut tokens: impl Iterator<Item = &'h str>) -> Found<'h> {
@@ -71,7 +101,9 @@ fn one<'h>(mut tokens: impl Iterator<Item = &'h str>) -> Found<'h> {
 fn plain(token: &str) -> Found<'_> {
     match token {
         "" => Found::Flawed("an empty token"),
-        token if token.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') => Found::Token(token),
+        token if token.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') => {
+            Found::Token(Cow::Borrowed(token))
+        }
         _ => Found::Flawed("a token has no spaces, commas or control characters"),
     }
 }
@@ -85,7 +117,7 @@ fn text(value: &HeaderValue) -> &str {
 mod tests {
     use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::{Found, TokenSource, find};
+    use super::{Found, TokenSource, find, without};
 
     fn headers(sent: &[(&'static str, &'static str)]) -> HeaderMap {
         sent.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
@@ -105,7 +137,7 @@ mod tests {
     fn told(found: Found<'_>) -> Option<String> {
         match found {
             Found::Nothing => None,
-            Found::Token(token) => Some(token.to_owned()),
+            Found::Token(token) => Some(token.into_owned()),
             Found::Flawed(_) => Some("!".to_owned()),
         }
     }
@@ -152,9 +184,26 @@ mod tests {
     fn a_query_counts_for_websockets_alone() {
         let (uri, none) = ("/ws?a=1&token=t".parse().unwrap(), HeaderMap::new());
         let source = TokenSource::Query("token".into());
-        assert_eq!(find(&source, &none, &uri, true), Found::Token("t"));
+        assert_eq!(find(&source, &none, &uri, true), Found::Token("t".into()));
         assert_eq!(find(&source, &none, &uri, false), Found::Nothing);
-        let twice = "/ws?token=t&token=u".parse().unwrap();
-        assert!(matches!(find(&source, &none, &twice, true), Found::Flawed(_)));
+        let told = |uri: &str| told(find(&source, &none, &uri.parse().unwrap(), true));
+        assert_eq!(told("/ws?token=a%2Bb%3D&x").as_deref(), Some("a+b="));
+        for flawed in ["/ws?token=t&token=u", "/ws?token=", "/ws?token=a%20b", "/ws?token=%ff", "/ws?token=a%2Cb"] {
+            assert_eq!(told(flawed).as_deref(), Some("!"), "{flawed}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_passed_on_without_its_token() {
+        let sources = [TokenSource::Bearer, TokenSource::Query("token".into())];
+        for (query, left) in [
+            ("a=1&token=t&b=2", "a=1&b=2"),
+            ("token=t&token=u", ""),
+            ("token&x", "x"),
+            ("tokens=1&Token=2", "tokens=1&Token=2"),
+            ("", ""),
+        ] {
+            assert_eq!(without(&sources, query), left);
+        }
     }
 }
