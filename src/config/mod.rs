@@ -6,6 +6,7 @@
 
 mod admin;
 mod auth;
+mod burst_guard;
 mod check;
 mod cors;
 mod describe;
@@ -35,6 +36,7 @@ pub use auth::{
     Access, Algorithm, Auth, InvalidStatus, Jwks, Jwt, OnDeaf, Requirements, Secret, TokenSource, TokenType, Verify,
     VerifyMethod, is_pem,
 };
+pub use burst_guard::BurstGuard;
 pub use cors::{AllowedHeader, AllowedOrigin, Cors};
 pub use describe::{json_schema, reference};
 pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
@@ -71,6 +73,8 @@ section! {
         public_endpoints: Vec<PublicEndpoint> = list(choice()).or("health"),
         /// Networks whose `X-Forwarded-For` is believed: the rightmost address outside them is the client.
         trusted_proxies: Vec<Network> = list(network()).or("[]"),
+        /// What one client (its address; IPv6 by /64) may do at all, in each gateway: more calls get 429. Connections count by themselves: of more than twice as many (128 at once at least) the client's are closed before TLS, unless it is one of `trusted_proxies`. Health endpoints are exempt. Without it there is no such bound.
+        burst_guard: Option<BurstGuard> = kind::section().optional(),
         /// How long calls in flight may take to end after SIGTERM.
         drain_timeout: Duration = duration(Duration::ZERO..=HOUR).or("30s"),
         /// Headers of REST that cross beside the usual, for every method that names none of its own.
@@ -97,7 +101,7 @@ section! {
         /// The folder that relative paths start at.
         folder: PathBuf,
     }
-    absent: "burst_guard", "environment", "hosts", "routes", "tls"
+    absent: "environment", "hosts", "routes", "tls"
 }
 
 /// Reads a `transom.yaml`; `lookup` gives environment variables.

@@ -14,7 +14,7 @@ use super::units;
 /// The longest period of a rate, and the longest penalty.
 const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
 /// The most permits.
-const MOST: usize = 1_000_000;
+pub(super) const MOST: usize = 1_000_000;
 
 /// The limit of public methods that name none.
 pub const PUBLIC: &str = "public";

@@ -22,6 +22,7 @@ use super::snapshot::{Serving, Snapshot};
 use crate::config::{self, Config, Expose, PublicEndpoint};
 use crate::envelope::metadata;
 use crate::policy::auth::{Auth, Gate};
+use crate::policy::burst::BurstGuard;
 use crate::policy::cors::Cors;
 use crate::policy::rate::Rates;
 use crate::telemetry::Metrics;
@@ -98,9 +99,25 @@ impl Snapshot {
         let rest = rest.build();
         let reflection = reflection(config, &schema, &routes);
         let cors = Cors::compile(&config.cors).map(Arc::new);
+        let kept = previous.and_then(|previous| previous.burst_guard.as_ref());
+        let burst_guard = BurstGuard::compile(config, metrics, kept);
         let shared = cors.is_some() || rpcs.values().any(|route| route.is_shared());
         let config = config.clone();
-        Ok(Self { config, schema, auth, upstreams, services, notes, reflection, cors, shared, rest, rpcs, routes })
+        Ok(Self {
+            config,
+            schema,
+            auth,
+            upstreams,
+            services,
+            notes,
+            reflection,
+            burst_guard,
+            cors,
+            shared,
+            rest,
+            rpcs,
+            routes,
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -164,16 +165,28 @@ impl Gateway {
         Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
     }
 
-    /// Who calls, and which pages may. Browsers' own questions are answered here.
+    /// Whether a connection from there may stay. Behind a trusted proxy are many clients: it opens as many as it needs.
+    pub fn admits(&self, address: IpAddr) -> bool {
+        let snapshot = self.state.snapshot.load();
+        let Some(guard) = &snapshot.burst_guard else { return true };
+        let address = address.to_canonical();
+        snapshot.trusted_proxies().iter().any(|proxy| proxy.contains(address)) || guard.connection(address)
+    }
+
+    /// Who calls, whether it may at all, and which pages may read the answer. Browsers' own questions are answered here.
     fn arrive(&self, call: &mut Call, peer: &Peer, head: &Parts) -> Option<Result<Response<Body>, Error>> {
         let snapshot = self.state.snapshot.load();
         call.client = origin::client(&head.headers, peer.ip(), snapshot.trusted_proxies());
-        if !snapshot.shared {
-            return None;
+        if snapshot.shared {
+            call.page = head.headers.get(header::ORIGIN).cloned();
+            call.cors = snapshot.cors.clone();
         }
-        call.page = head.headers.get(header::ORIGIN).cloned();
-        call.cors = snapshot.cors.clone();
-        self.preflight(call, head, &snapshot)
+        if let Some(guard) = &snapshot.burst_guard
+            && let Err(refused) = guard.call(call.client, head.uri.path())
+        {
+            return Some(Err(refused));
+        }
+        if snapshot.shared { self.preflight(call, head, &snapshot) } else { None }
     }
 
     /// Where the request goes. The snapshot is needed here and no later: the route holds what the call needs.

@@ -14,6 +14,7 @@ use super::settings::Origin;
 use crate::config::{Config, Network};
 use crate::error::Error;
 use crate::policy::auth::Auth;
+use crate::policy::burst::BurstGuard;
 use crate::policy::cors::Cors;
 use crate::upstream::Upstream;
 
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub notes: Vec<String>,
     /// What server reflection answers, where it is public.
     pub reflection: Option<Reflection>,
+    /// What one client may do at all.
+    pub burst_guard: Option<Arc<BurstGuard>>,
     /// Which pages may call what is no RPC, and read that there is nothing.
     pub(super) cors: Option<Arc<Cors>>,
     /// Some page may call something.

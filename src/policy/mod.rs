@@ -1,11 +1,13 @@
 //! Policy: the gates that a call passes before it is sent. They decide; the envelopes write what they refuse.
 //!
 //! ```text
+//! burst   what one client may do at all
 //! cors    which pages may call
 //! rate    how often who may come
 //! auth    who calls: tokens, and what of them the services get to see
 //! ```
 
 pub mod auth;
+pub mod burst;
 pub mod cors;
 pub mod rate;

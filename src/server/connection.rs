@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,6 +41,11 @@ pub(super) trait Answer: Send + Sync + 'static {
         + Send
         + Unpin
         + 'static;
+
+    /// Whether a connection from there may stay.
+    fn admits(&self, _: IpAddr) -> bool {
+        true
+    }
 
     /// Answers one request.
     fn answer(&self, peer: &Peer, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use http::{Request, Response};
@@ -20,6 +21,9 @@ use super::worker::{Calls, Open, accept};
 use crate::gateway::{Gateway, Peer, State, Worker};
 use crate::telemetry::{AccessLog, enter_shard};
 use crate::upstream::Pool;
+
+/// How often what is at rest is forgotten.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// What a server runs.
 pub struct Server {
@@ -48,6 +52,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     let lame_duck = limits.lame_duck;
     let beside = CancellationToken::new();
     let _stop_beside = beside.clone().drop_guard();
+    tokio::spawn(beside.clone().run_until_cancelled_owned(sweep(state.clone())));
     tokio::spawn(state.store.clone().watch(beside));
     state.watches.lock().begin(state.snapshot.load().upstreams.values());
     if let Some(auth) = &state.snapshot.load().auth {
@@ -117,6 +122,16 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     let _ = admin.await;
     state.watches.lock().keep([]);
     Ok(())
+}
+
+/// Forgets clients that the burst guard has not seen for long.
+async fn sweep(state: Arc<State>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        if let Some(guard) = &state.snapshot.load().burst_guard {
+            guard.sweep();
+        }
+    }
 }
 
 /// The admin port's answers.

@@ -1,7 +1,7 @@
 //! Worker: one thread, one runtime, one listener, and the calls of the connections that the kernel deals to it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +27,10 @@ pub(super) struct Calls {
 
 impl Answer for Calls {
     type Body = Body;
+
+    fn admits(&self, address: IpAddr) -> bool {
+        self.gateway.admits(address)
+    }
 
     async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
         self.gateway.serve(&self.worker, peer, request).await
@@ -121,6 +125,10 @@ fn admit<A: Answer>(
     socket: TcpStream,
     address: SocketAddr,
 ) {
+    // Before anything is done for it, TLS above all.
+    if !terms.answer.admits(address.ip()) {
+        return;
+    }
     let Some(counted) = open.enter(terms.limits.connections) else {
         terms.state.metrics.turned_away();
         return;

@@ -13,6 +13,7 @@ mod auth_gate;
 mod auth_revoked;
 mod auth_sockets;
 mod backpressure;
+mod burst_guard;
 mod circuit_breaker;
 mod cli_check;
 mod cli_descriptors;
