@@ -25,6 +25,8 @@ struct Gathered<S> {
     waiting: Vec<u8>,
     /// Bytes of `waiting` that have gone.
     gone: usize,
+    /// A socket that encrypts may hold bytes that it has taken.
+    held: bool,
     /// Why a turn could not be sent; whoever reads next is told.
     failed: Option<io::Error>,
 }
@@ -38,7 +40,7 @@ impl<S> Clone for Gather<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
     /// Gathers what is written to this socket.
     pub fn new(socket: S) -> Self {
-        Self(Arc::new(Mutex::new(Gathered { socket, waiting: Vec::new(), gone: 0, failed: None })))
+        Self(Arc::new(Mutex::new(Gathered { socket, waiting: Vec::new(), gone: 0, held: false, failed: None })))
     }
 
     /// Sends what waits, as much as the socket takes; the task is woken when it takes more. To be called after each poll of
@@ -60,6 +62,11 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 sent => self.gone += sent,
             }
+            self.held = true;
+        }
+        if self.held {
+            ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            self.held = false;
         }
         self.waiting.clear();
         self.gone = 0;

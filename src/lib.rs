@@ -18,6 +18,7 @@
 //! gather      a socket whose small writes go out together
 //! store       what gateways share: counters, sessions, events; here or in Redis
 //! fetch       a small HTTP client for keys and verify endpoints
+//! tls         certificates: who the gateway is to clients and services, and who they must be
 //! sources     where schemas come from: descriptor sets, folders of .proto files, server reflection
 //! envelope    how a dialect writes requests, replies and errors: REST, gRPC
 //! policy      the gates: who may come, and how often
@@ -37,6 +38,7 @@ pub mod body;
 pub mod gather;
 pub mod store;
 pub mod fetch;
+pub mod tls;
 pub mod sources;
 pub mod envelope;
 pub mod policy;

@@ -9,6 +9,7 @@ use super::{Access, Algorithm, Auth, By, Config, Jwt};
 /// Tells what no key alone can know.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
     ports(config, reader);
+    tls(config, reader);
     sources(config, reader);
     reflection(config, reader);
     services(config, reader);
@@ -29,6 +30,33 @@ fn ports(config: &Config, reader: &mut Reader) {
         let line = reader.line(&["admin.listen", "listen"]);
         let message = format!("is the port of `listen` too ({listen}); choose another");
         reader.problems.push(line, "admin.listen".to_owned(), message);
+    }
+}
+
+fn tls(config: &Config, reader: &mut Reader) {
+    let mut wrong = |keys: &[&str], message: String| {
+        let line = reader.line(keys);
+        reader.problems.push(line, keys[0].to_owned(), message);
+    };
+    if let Some(from) = config.tls.as_ref().and_then(|tls| tls.redirect_from) {
+        if config.hosts.is_empty() {
+            let message = "needs to know where to; write `hosts: [api.example.com]`".to_owned();
+            wrong(&["tls.redirect_from"], message);
+        }
+        for (key, other) in [("listen", config.listen), ("admin.listen", config.admin.listen)] {
+            if from.port() == other.port() && from.port() != 0 {
+                wrong(&["tls.redirect_from"], format!("is the port of `{key}` too ({other}); choose another"));
+            }
+        }
+    }
+    for (name, upstream) in &config.upstreams {
+        let Some(tls) = &upstream.tls else { continue };
+        for (given, missing) in [(("cert", &tls.cert), ("key", &tls.key)), (("key", &tls.key), ("cert", &tls.cert))] {
+            if given.1.is_some() && missing.1.is_none() {
+                let path = format!("upstreams.{name}.tls.{}", given.0);
+                wrong(&[&path], format!("is of no use alone; write its `{}` too", missing.0));
+            }
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod read;
 mod redis;
 mod schema;
 mod source;
+mod tls;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -47,6 +48,7 @@ pub use read::nearest;
 pub use redis::Redis;
 pub use schema::{Breaking, Expose, Schema};
 pub use source::Source;
+pub use tls::{Tls, UpstreamTls};
 pub use tree::MAX_TEXT;
 pub use units::duration as parse_duration;
 pub use upstream::{Balance, CircuitBreaker, Endpoint, HealthCheck, Upstream, UpstreamLimits};
@@ -67,6 +69,10 @@ section! {
         listen: SocketAddr = socket().or("0.0.0.0:3000"),
         /// Worker threads: `cores` (what the cgroup allows) or a number.
         workers: Workers = either(checked("`cores`", cores), counted()).or("cores"),
+        /// TLS on `listen`; without it HTTP/2 and HTTP/1.1 are spoken in the clear.
+        tls: Option<Tls> = kind::section().optional(),
+        /// Hosts by which clients reach the gateway, such as `api.example.com`: where it redirects to, whatever host a request names.
+        hosts: Vec<String> = list(checked("a host such as `api.example.com`", tls::host)).or("[]"),
         /// The gateway's own state and metrics.
         admin: Admin = kind::section().or("{}"),
         /// Which built-in endpoints answer on `listen` too.
@@ -101,7 +107,7 @@ section! {
         /// The folder that relative paths start at.
         folder: PathBuf,
     }
-    absent: "environment", "hosts", "routes", "tls"
+    absent: "environment", "routes"
 }
 
 /// Reads a `transom.yaml`; `lookup` gives environment variables.

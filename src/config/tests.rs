@@ -237,8 +237,7 @@ methods:
             "13: upstreams.booking.endpoints[1]: `booking-2` is not an endpoint; its port is missing; write `host:port`",
             "13: upstreams.booking.endpoints[2].address: `h:0` is not an endpoint; its port is not a number from 1 to 65535",
             "13: upstreams.booking.endpoints[2].weight: `weight` is not supported by this version of Transom; remove it",
-            "13: upstreams.booking.endpoints[3]: `https://h:1` is not an endpoint; TLS to upstreams is not supported by this \
-             version of Transom; write `host:port`",
+            "13: upstreams.booking.endpoints[3]: `https://h:1` is not an endpoint; write `host:port`, and `tls` for the upstream",
             "13: upstreams.booking.endpoints[4]: `::1:50051` is not an endpoint; write an IPv6 address as `[::1]:50051`",
             "14: upstreams.booking.timeout: `0s` is not between `1ms` and `24h`",
             "15: upstreams.booking.timeot: unknown key; did you mean `timeout`?",
@@ -266,7 +265,7 @@ methods:
 fn documents_that_are_none() {
     for (text, expected) in [
         ("", "1: upstreams: is missing; write a map, each key a name"),
-        ("[]", "1: is a list; write a map with keys of listen, workers, admin, public_endpoints"),
+        ("[]", "1: is a list; write a map with keys of listen, workers, tls, hosts, admin, public_endpoints"),
         ("a: [", "1: a[0]: this is not YAML: "),
         ("a: *x", "1: a: this is not YAML: "),
         ("a: &x [*x]", "1: a[0]: an alias inside the value that it stands for"),
@@ -385,6 +384,8 @@ fn every_section_reads_its_defaults() {
     hold::<super::Requirements>();
     hold::<super::Schema>();
     hold::<super::Upstream>();
+    hold::<super::Tls>();
+    hold::<super::UpstreamTls>();
     hold::<super::upstream::EndpointKeys>();
     hold::<super::HealthCheck>();
     hold::<super::UpstreamLimits>();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::kind::{self, Kind, Shape, checked, choice, count, duration, flag, list, size, text};
 use super::problem::quote;
 use super::read::{Reader, choice, section};
+use super::tls::UpstreamTls;
 use super::tree::{Node, Value};
 use super::{HOUR, MILLISECOND};
 
@@ -33,10 +34,12 @@ section! {
         connections: usize = count(1..=1024).or("2"),
         /// Bounds of a call and of all calls.
         limits: UpstreamLimits = kind::section().or("{}"),
+        /// TLS to its endpoints; without it they are called in the clear.
+        tls: Option<UpstreamTls> = kind::section().optional(),
         /// Readiness waits for a usable endpoint of it.
         required: bool = flag().or("false"),
     }
-    absent: "keepalive", "outlier_ejection", "retry", "tls"
+    absent: "keepalive", "outlier_ejection", "retry"
 }
 
 /// `host:port`; a name stands for all its addresses, re-resolved.
@@ -127,7 +130,7 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
         None => text,
         Some(("http" | "grpc", address)) => address.strip_suffix('/').unwrap_or(address),
         Some(("https" | "grpcs", _)) => {
-            return wrong("TLS to upstreams is not supported by this version of Transom; write `host:port`");
+            return wrong("write `host:port`, and `tls` for the upstream");
         }
         Some(_) => return wrong("write `host:port`"),
     };
@@ -145,7 +148,7 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
     Ok(Endpoint { host: bare.to_owned(), port })
 }
 
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     const LONGEST: usize = 253;
     let label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -20,6 +20,8 @@ pub static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-fo
 pub static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// `x-forwarded-host`
 pub static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// `x-forwarded-client-cert`: whose certificate the client showed.
+pub static X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 /// `x-http-code`: the upstream's wish for the status of a successful REST answer.
 pub static X_HTTP_CODE: HeaderName = HeaderName::from_static("x-http-code");
 /// `x-request-timeout`: a client's deadline in seconds.

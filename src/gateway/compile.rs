@@ -1,18 +1,21 @@
 //! `Snapshot::compile`: configuration and schema become what runs, or every problem is told at once.
 
 mod auth;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use http::Uri;
+use jiff::Timestamp;
 use tonic_reflection::pb::{v1, v1alpha};
 use transom_transcode::plan::{BindPlan, Limits, OutPlan};
 use transom_transcode::router::RouterBuilder;
 use transom_transcode::schema::{self, HttpRule, Idempotency, Method, Schema, Service};
 use transom_transcode::template::Template;
 
+use self::tls::Certificates;
 use super::caller::Judge;
 use super::reflection::Reflection;
 use super::route::{Action, Binding, Route, Rpc};
@@ -67,7 +70,10 @@ impl Snapshot {
         previous: Option<&Self>,
     ) -> Result<Self, Vec<Problem>> {
         let schema = Arc::new(schema);
-        let upstreams = upstreams(config, metrics, previous);
+        let mut problems = Vec::new();
+        let certificates = Certificates::compile(config, previous, &mut problems);
+        let notes = certificates.warnings(Timestamp::now());
+        let upstreams = upstreams(config, metrics, previous, &certificates);
         let mut compiler = Compiler {
             config,
             schema: &schema,
@@ -76,11 +82,11 @@ impl Snapshot {
             auth: None,
             judge: None,
             serving: BTreeMap::new(),
-            notes: Vec::new(),
+            notes,
             rest: RouterBuilder::new(),
             rpcs: hashbrown::HashMap::default(),
             routes: Vec::new(),
-            problems: Vec::new(),
+            problems,
         };
         let rules = Rules::of(config);
         compiler.assign_services();
@@ -96,7 +102,7 @@ impl Snapshot {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let rest = rest.build();
+        let (rest, tls) = (rest.build(), certificates.own);
         let reflection = reflection(config, &schema, &routes);
         let cors = Cors::compile(&config.cors).map(Arc::new);
         let kept = previous.and_then(|previous| previous.burst_guard.as_ref());
@@ -107,6 +113,7 @@ impl Snapshot {
             config,
             schema,
             auth,
+            tls,
             upstreams,
             services,
             notes,
@@ -121,13 +128,20 @@ impl Snapshot {
     }
 }
 
-fn upstreams(config: &Config, metrics: &Arc<Metrics>, previous: Option<&Snapshot>) -> BTreeMap<String, Arc<Upstream>> {
-    let compile =
-        |name: &str, written: &config::Upstream| match previous.and_then(|previous| previous.upstreams.get(name)) {
-            Some(kept) if kept.config() == written => kept.clone(),
-            Some(before) => before.recompile(written, metrics),
-            None => Upstream::compile(name, written, metrics),
-        };
+fn upstreams(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    previous: Option<&Snapshot>,
+    certificates: &Certificates,
+) -> BTreeMap<String, Arc<Upstream>> {
+    let compile = |name: &str, written: &config::Upstream| {
+        let tls = certificates.upstreams.get(name).cloned();
+        match previous.and_then(|previous| previous.upstreams.get(name)) {
+            Some(kept) if kept.config() == written && kept.has_tls(tls.as_ref()) => kept.clone(),
+            Some(before) => before.recompile(written, tls, metrics),
+            None => Upstream::compile_with(name, written, tls, metrics),
+        }
+    };
     config.upstreams.iter().map(|(name, written)| (name.clone(), compile(name, written))).collect()
 }
 
@@ -339,7 +353,8 @@ impl<'a> Compiler<'a> {
         path: &str,
     ) -> Result<Arc<Rpc>, String> {
         let written = upstream.config();
-        let uri = Uri::builder().scheme("http").authority(&**upstream.name()).path_and_query(path).build();
+        let scheme = if upstream.tls().is_some() { "https" } else { "http" };
+        let uri = Uri::builder().scheme(scheme).authority(&**upstream.name()).path_and_query(path).build();
         let depth = Limits::default().depth;
         let settings = Settings::compile(self.config, upstream.name(), written, service, method);
         let limits = (&settings.rate_limits.value, &self.config.rate_limits);

@@ -321,5 +321,8 @@ fn admit<'r>(
     headers.insert(&metadata::X_FORWARDED_FOR, forwarded);
     headers.insert(&metadata::X_FORWARDED_PROTO, HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
     headers.insert(&metadata::X_FORWARDED_HOST, host);
+    if let Some(certificate) = &peer.certificate {
+        headers.insert(&metadata::X_FORWARDED_CLIENT_CERT, certificate.clone());
+    }
     Ok(Outgoing { uri: &rpc.uri, headers, deadline, patient })
 }

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::policy::auth::Auth;
 use crate::policy::burst::BurstGuard;
 use crate::policy::cors::Cors;
+use crate::tls::{Acceptor, Expiry};
 use crate::upstream::Upstream;
 
 /// One configuration, running.
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub schema: Arc<Schema>,
     /// Who verifies tokens.
     pub auth: Option<Arc<Auth>>,
+    /// What clients see of it; none: nothing is encrypted.
+    pub tls: Option<Arc<Acceptor>>,
     /// The upstreams by name.
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
     /// Which upstream serves a service, by its full name.
@@ -78,6 +81,16 @@ impl Snapshot {
     /// The networks whose `x-forwarded-for` is believed.
     pub fn trusted_proxies(&self) -> &[Network] {
         &self.config.trusted_proxies
+    }
+
+    /// When certificates end, by the place of the key that names their file.
+    pub fn expiries(&self) -> Vec<(String, Expiry)> {
+        let own = self.tls.iter().flat_map(|tls| tls.expiries()).map(|expiry| (format!("tls.{}", expiry.key), *expiry));
+        let services = self.upstreams.iter().flat_map(|(name, upstream)| {
+            let place = |expiry: &Expiry| (format!("upstreams.{name}.tls.{}", expiry.key), *expiry);
+            upstream.tls().map(|tls| tls.expiries().iter().map(place).collect::<Vec<_>>()).unwrap_or_default()
+        });
+        own.chain(services).collect()
     }
 
     /// A row for each way to an RPC, for people and machines.

@@ -37,6 +37,7 @@ impl State {
     /// The state of a process that starts with this snapshot.
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Arc<Self> {
         let reloads = Reloads::new();
+        metrics.tls().expire(snapshot.expiries().into_iter().map(|(place, expiry)| (place, expiry.at.as_second())));
         metrics.reloads().applied(reloads.loaded().version);
         let store = Arc::new(Store::compile(&snapshot.config.redis));
         Arc::new(Self {

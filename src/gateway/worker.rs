@@ -87,6 +87,8 @@ pub struct Peer {
     pub tls: bool,
     /// The address as `x-forwarded-for` says it; formatted once a connection.
     pub(super) forwarded: HeaderValue,
+    /// Whose certificate it showed, as `x-forwarded-client-cert` says it.
+    pub(super) certificate: Option<HeaderValue>,
 }
 
 impl Peer {
@@ -95,7 +97,13 @@ impl Peer {
         let text = address.ip().to_canonical().to_string();
         // An address has no character that a header cannot hold.
         let forwarded = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { address, tls, forwarded }
+        Self { address, tls, forwarded, certificate: None }
+    }
+
+    /// The same, with the certificate that it showed and that was verified.
+    #[must_use]
+    pub fn certified(self, certificate: Option<HeaderValue>) -> Self {
+        Self { certificate, ..self }
     }
 
     /// Its address; IPv4 also where it came over an IPv6 socket.

@@ -77,6 +77,7 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
     if let Some(auth) = &after.auth {
         auth.keep_fresh(&state.store);
     }
+    state.metrics.tls().expire(after.expiries().into_iter().map(|(place, expiry)| (place, expiry.at.as_second())));
     state.snapshot.store(Arc::new(after));
     upstreams.iter().for_each(|upstream| upstream.enact());
     state.watches.lock().keep(&upstreams);
@@ -87,8 +88,10 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
 
 /// What threads and sockets were made from cannot change under them.
 fn needs_restart(before: &Config, after: &Config) -> Vec<Problem> {
-    let keys: [(&[&str], bool); 4] = [
+    let keys: [(&[&str], bool); 6] = [
         (&["listen"], before.listen != after.listen),
+        (&["tls"], before.tls.is_some() != after.tls.is_some()),
+        (&["tls", "redirect_from"], redirect_from(before) != redirect_from(after)),
         (&["workers"], before.workers != after.workers),
         (&["admin", "listen"], before.admin.listen != after.admin.listen),
         (&["redis"], before.redis != after.redis),
@@ -102,6 +105,10 @@ fn needs_restart(before: &Config, after: &Config) -> Vec<Problem> {
             Problem::Config(config::Problem { line, path, message })
         })
         .collect()
+}
+
+fn redirect_from(config: &Config) -> Option<std::net::SocketAddr> {
+    config.tls.as_ref().and_then(|tls| tls.redirect_from)
 }
 
 fn refused(mut change: schema::Problem) -> Problem {

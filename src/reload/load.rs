@@ -156,7 +156,10 @@ impl Source {
         let base = path.parent().unwrap_or(Path::new(""));
         let named = config.schema.descriptor_sets.iter().chain(&config.schema.protos);
         let keys = config.auth.iter().flat_map(config::Auth::files);
-        let named = named.map(PathBuf::as_path).chain(keys);
+        let own = config.tls.iter().flat_map(config::Tls::files);
+        let services = config.upstreams.values().filter_map(|upstream| upstream.tls.as_ref());
+        let certificates = own.chain(services.flat_map(config::UpstreamTls::files));
+        let named = named.map(PathBuf::as_path).chain(keys).chain(certificates);
         [path.clone()].into_iter().chain(named.map(|named| base.join(named))).collect()
     }
 }

@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,11 +26,12 @@ use tokio_util::task::TaskTracker;
 use super::activity::{Activity, Finding, InFlight, Tracked, Watch};
 use super::limits::Limits;
 use super::phase::{Phase, Phases, reached};
-use super::preface::{self, Rewound};
+use super::preface::{self, Head, Rewound};
 use super::seldom::Seldom;
 use crate::gateway::{Peer, State, Tether};
 use crate::gather::Gather;
 use crate::telemetry::Protocol;
+use crate::tls::Socket;
 
 /// A connection that came at the last moment may still say what it came for.
 const LAST_WORD: Duration = Duration::from_millis(500);
@@ -57,6 +59,8 @@ pub(super) struct Terms<A> {
     pub(super) limits: Limits,
     pub(super) state: Arc<State>,
     pub(super) phases: Phases,
+    /// TLS is spoken where the snapshot has certificates.
+    pub(super) secure: bool,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
 }
@@ -81,22 +85,27 @@ impl<A> Terms<A> {
             .initial_connection_window_size(limits.connection_window)
             // WebSockets (RFC 8441).
             .enable_connect_protocol();
-        Self { answer, limits, state, phases, http1, http2 }
+        Self { answer, limits, state, phases, secure: false, http1, http2 }
+    }
+
+    /// The same, for clients who are to be sure of whom they speak to.
+    pub(super) fn secured(self) -> Self {
+        Self { secure: true, ..self }
     }
 }
 
 /// Serves one connection until either side has enough of it.
-pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, mut socket: TcpStream, peer: Peer) {
+pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, address: SocketAddr) {
     let mut phases = terms.phases.clone();
-    let detected = tokio::select! {
-        detected = timeout(terms.limits.head, preface::detect(&mut socket)) => detected,
+    let begun = tokio::select! {
+        begun = timeout(terms.limits.head, begin(&terms, socket, address)) => begun,
         () = async {
             reached(&mut phases, Phase::Closing).await;
             sleep(LAST_WORD).await;
         } => return,
     };
     // A client that says nothing in time, leaves, or breaks off gets no answer: there is no request.
-    let Ok(Ok(Some((protocol, head)))) = detected else { return };
+    let Ok(Ok(Some(Begun { socket, peer, protocol, head }))) = begun else { return };
     let activity = Arc::new(Activity::default());
     let io = Rewound::new(head, socket, activity.clone());
     let _open = terms.state.metrics.connections(protocol).enter();
@@ -132,6 +141,32 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, mut socket: TcpStream
             drive(connection, Watch::new(idle, idle), &activity, &tunnels, phases).await;
         }
     }
+}
+
+/// A connection whose first bytes have come.
+struct Begun {
+    socket: Socket,
+    peer: Peer,
+    protocol: Protocol,
+    head: Head,
+}
+
+/// The handshake where TLS is spoken, then the first bytes; none if the client left without a word.
+async fn begin<A>(terms: &Terms<A>, socket: TcpStream, address: SocketAddr) -> io::Result<Option<Begun>> {
+    let tls = if terms.secure { terms.state.snapshot.load().tls.clone() } else { None };
+    let (mut socket, peer) = match tls {
+        None => (Socket::Plain(socket), Peer::new(address, false)),
+        Some(tls) => {
+            let socket = tls.accept(socket).await.inspect_err(|error| {
+                terms.state.metrics.tls().failed();
+                tracing::debug!(client = %address, %error, "no TLS");
+            })?;
+            let certificate = socket.identity();
+            (socket, Peer::new(address, true).certified(certificate))
+        }
+    };
+    let detected = preface::detect(&mut socket).await?;
+    Ok(detected.map(|(protocol, head)| Begun { socket, peer, protocol, head }))
 }
 
 /// Calls of a connection that go on after their answers' heads.

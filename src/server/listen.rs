@@ -18,6 +18,8 @@ pub struct Listeners {
     pub(super) public: Vec<TcpListener>,
     /// The admin port.
     pub(super) admin: TcpListener,
+    /// Where plain HTTP is sent on to `https://`.
+    pub(super) redirect: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -36,7 +38,9 @@ impl Listeners {
         drop(alone);
         let public = (0..workers.max(1)).map(|_| bind(address, true)).collect::<io::Result<_>>();
         let admin = bind(config.admin.listen, false).map_err(named(config.admin.listen))?;
-        Ok(Self { public: public.map_err(named(config.listen))?, admin })
+        let redirect = config.tls.as_ref().and_then(|tls| tls.redirect_from);
+        let redirect = redirect.map(|from| bind(from, false).map_err(named(from))).transpose()?;
+        Ok(Self { redirect, public: public.map_err(named(config.listen))?, admin })
     }
 
     /// Where clients connect.
@@ -47,6 +51,11 @@ impl Listeners {
     /// Where the admin port is.
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
+    }
+
+    /// Where plain HTTP is sent on from.
+    pub fn redirect_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.redirect.as_ref().map(TcpListener::local_addr).transpose()
     }
 }
 

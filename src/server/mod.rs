@@ -8,16 +8,20 @@
 //! activity    what a connection is doing; when it is idle
 //! seldom      waits beside a connection without being polled with it
 //! connection  one connection from its first byte to its close
+//! redirect    plain HTTP is sent on to https://
+//! expiry      warns of certificates that end
 //! worker      one thread with its listener and connections
 //! run         all of it, from start to drain
 //! ```
 
 mod activity;
 mod connection;
+mod expiry;
 mod limits;
 mod listen;
 mod phase;
 mod preface;
+mod redirect;
 mod run;
 mod seldom;
 mod worker;

@@ -8,10 +8,10 @@ use std::task::{Context, Poll, ready};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
 use super::activity::Activity;
 use crate::telemetry::Protocol;
+use crate::tls::Socket;
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4). No HTTP/1.1 request begins with these bytes.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -25,7 +25,7 @@ pub(super) struct Head {
 }
 
 /// Reads until it is clear what the client speaks; none if it left without a word.
-pub(super) async fn detect(socket: &mut TcpStream) -> io::Result<Option<(Protocol, Head)>> {
+pub(super) async fn detect(socket: &mut Socket) -> io::Result<Option<(Protocol, Head)>> {
     let mut head = Head { bytes: [0; PREFACE.len()], from: 0, to: 0 };
     while head.to < PREFACE.len() && head.bytes[..head.to] == PREFACE[..head.to] {
         match socket.read(&mut head.bytes[head.to..]).await? {
@@ -42,12 +42,12 @@ pub(super) async fn detect(socket: &mut TcpStream) -> io::Result<Option<(Protoco
 #[derive(Debug)]
 pub(super) struct Rewound {
     head: Head,
-    socket: TokioIo<TcpStream>,
+    socket: TokioIo<Socket>,
     activity: Arc<Activity>,
 }
 
 impl Rewound {
-    pub(super) fn new(head: Head, socket: TcpStream, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(head: Head, socket: Socket, activity: Arc<Activity>) -> Self {
         Self { head, socket: TokioIo::new(socket), activity }
     }
 }

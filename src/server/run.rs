@@ -14,9 +14,11 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::connection::{Answer, Terms};
+use super::expiry;
 use super::limits::Limits;
 use super::listen::Listeners;
 use super::phase::Phase;
+use super::redirect::Redirect;
 use super::worker::{Calls, Open, accept};
 use crate::gateway::{Gateway, Peer, State, Worker};
 use crate::telemetry::{AccessLog, enter_shard};
@@ -53,7 +55,8 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     let beside = CancellationToken::new();
     let _stop_beside = beside.clone().drop_guard();
     tokio::spawn(beside.clone().run_until_cancelled_owned(sweep(state.clone())));
-    tokio::spawn(state.store.clone().watch(beside));
+    tokio::spawn(state.store.clone().watch(beside.clone()));
+    tokio::spawn(expiry::watch(state.clone(), beside));
     state.watches.lock().begin(state.snapshot.load().upstreams.values());
     if let Some(auth) = &state.snapshot.load().auth {
         auth.keep_fresh(&state.store);
@@ -63,6 +66,11 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     let terms = Arc::new(Terms::new(Admin(admin), Limits::default(), state.clone(), admin_phases));
     let admin = tokio::spawn(accept(listeners.admin, terms, Arc::default()));
 
+    if let Some(listener) = listeners.redirect {
+        let redirect = Redirect(state.clone());
+        let terms = Terms::new(redirect, limits.clone(), state.clone(), phases.clone());
+        tokio::spawn(accept(listener, Arc::new(terms), Arc::default()));
+    }
     let open = Arc::<Open>::default();
     let mut workers = JoinSet::new();
     let count = listeners.public.len();
@@ -79,7 +87,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
                 let mut worker = Worker::new(pool, state.store.clone(), buffer, state.metrics.clone());
                 worker.heartbeat = limits.heartbeat;
                 let worker = Arc::new(worker);
-                let terms = Arc::new(Terms::new(Calls { gateway, worker }, limits, state, phases));
+                let terms = Arc::new(Terms::new(Calls { gateway, worker }, limits, state, phases).secured());
                 accept(listener, terms, open).await
             })
         };

@@ -140,7 +140,7 @@ fn admit<A: Answer>(
     let terms = terms.clone();
     connections.spawn(async move {
         let _counted = counted;
-        connection::serve(terms, socket, Peer::new(address, false)).await;
+        connection::serve(terms, socket, address).await;
     });
 }
 

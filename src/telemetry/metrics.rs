@@ -20,6 +20,7 @@ use super::refusals::{self, Refusals};
 use super::reloads::Reloads;
 use super::route::{self, RouteMetrics};
 use super::shard::{Gauge, Sharded};
+use super::tls::Tls;
 
 /// The `Content-Type` of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -120,6 +121,11 @@ impl Metrics {
         &self.series.reloads
     }
 
+    /// What is known of handshakes and certificates.
+    pub fn tls(&self) -> &Tls {
+        &self.series.tls
+    }
+
     /// All of it as OpenMetrics text ([`CONTENT_TYPE`]).
     pub fn encode(&self) -> String {
         let mut text = String::with_capacity(16 * 1024);
@@ -143,6 +149,7 @@ struct AllSeries {
     turned_away: Sharded<AtomicU64>,
     lost_lines: Arc<AtomicU64>,
     reloads: Reloads,
+    tls: Tls,
 }
 
 impl AllSeries {
@@ -157,6 +164,7 @@ impl AllSeries {
             turned_away: Sharded::new(),
             lost_lines: Arc::default(),
             reloads: Reloads::default(),
+            tls: Tls::default(),
         }
     }
 
@@ -282,6 +290,7 @@ impl Collector for AllSeries {
         self.encode_endpoints(&mut encoder)?;
         self.encode_gates(&mut encoder)?;
         self.encode_process(&mut encoder)?;
+        self.tls.encode(&mut encoder)?;
         self.reloads.encode(&mut encoder)
     }
 }

@@ -12,6 +12,7 @@ mod refusals;
 mod request_id;
 mod route;
 mod shard;
+mod tls;
 
 pub use access_log::{AccessLog, Entry, Format, Lines, LogBuffer};
 pub use dialect::DialectName;
@@ -22,3 +23,4 @@ pub use reloads::Reloads;
 pub use request_id::{HEADER as REQUEST_ID, RequestId, RequestIds};
 pub use route::RouteMetrics;
 pub use shard::{Entered, Gauge, Sharded, enter_shard};
+pub use tls::Tls;

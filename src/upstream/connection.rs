@@ -21,6 +21,7 @@ use super::failure::{Failure, FailureKind, Seen};
 use super::pool::{Connecting, Slot};
 use super::reaper::Reaper;
 use crate::gather::Gather;
+use crate::tls::Socket;
 
 /// From the first SYN to the peer's SETTINGS. Shorter than most deadlines: calls that wait can still go elsewhere.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -189,8 +190,8 @@ type Established = (SendRequest<Bytes>, Driven, Duration);
 
 /// What drives a connection: h2, and after each of its turns the frames that it has written.
 struct Driven {
-    h2: client::Connection<Gather<TcpStream>, Bytes>,
-    socket: Gather<TcpStream>,
+    h2: client::Connection<Gather<Socket>, Bytes>,
+    socket: Gather<Socket>,
 }
 
 impl Future for Driven {
@@ -211,7 +212,13 @@ async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
         let tcp = TcpStream::connect(endpoint.address).await.map_err(|error| refused(error.to_string()))?;
         let round_trip = begin.elapsed();
         tune(&tcp).map_err(|error| refused(error.to_string()))?;
-        let socket = Gather::new(tcp);
+        let secured = match endpoint.tls.load_full() {
+            None => Socket::Plain(tcp),
+            Some(tls) => {
+                tls.connect(tcp, endpoint.address.ip()).await.map_err(|error| refused(format!("no TLS: {error}")))?
+            }
+        };
+        let socket = Gather::new(secured);
         let (handle, h2) = builder().handshake(socket.clone()).await.map_err(|error| broken(&error))?;
         let mut driven = Driven { h2, socket };
         poll_fn(|cx| match Pin::new(&mut driven).poll(cx) {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
 use crate::telemetry::{Circuit, EndpointMetrics};
+use crate::tls::Connector;
 
 /// It could not be connected to, and has not answered since.
 const DOWN: u8 = 1;
@@ -22,7 +24,6 @@ const RETIRED: u8 = 4;
 const REACHED: u8 = 8;
 
 /// Shared by all workers; each keeps its own connections to it.
-#[derive(Debug)]
 pub(super) struct Endpoint {
     /// Unique in the process and never reused: what pools know it by.
     pub(super) id: usize,
@@ -36,6 +37,8 @@ pub(super) struct Endpoint {
     fell: Notify,
     pub(super) breaker: Breaker,
     pub(super) metrics: EndpointMetrics,
+    /// Its group's: how new connections are secured.
+    pub(super) tls: Arc<ArcSwapOption<Connector>>,
 }
 
 impl Endpoint {
@@ -51,7 +54,13 @@ impl Endpoint {
             fell: Notify::new(),
             breaker,
             metrics,
+            tls: Arc::default(),
         }
+    }
+
+    /// The same, its connections secured as its group's are.
+    pub(super) fn secured(self, tls: &Arc<ArcSwapOption<Connector>>) -> Self {
+        Self { tls: Arc::clone(tls), ..self }
     }
 
     /// Calls may go there; one that was never tried is worth a try. So is a retired one, to a call that knows no other.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -16,6 +17,7 @@ use super::endpoint::Endpoint;
 use super::literal;
 use crate::config::{self, CircuitBreaker, HealthCheck};
 use crate::telemetry::Metrics;
+use crate::tls::Connector;
 
 /// Shared by the generations of one upstream.
 pub(super) struct Group {
@@ -32,6 +34,8 @@ pub(super) struct Group {
     unresolved: AtomicBool,
     pub(super) resolved: Notify,
     metrics: Arc<Metrics>,
+    /// How new connections are secured; none: not at all.
+    pub(super) tls: Arc<ArcSwapOption<Connector>>,
 }
 
 /// What endpoints are made with, and what names stand for.
@@ -65,6 +69,7 @@ impl Group {
             unresolved: AtomicBool::new(false),
             resolved: Notify::new(),
             metrics: Arc::clone(metrics),
+            tls: Arc::default(),
         };
         group.follow(config);
         Arc::new(group)
@@ -147,6 +152,7 @@ impl Group {
         self.roster.set_addresses(&addresses, written.connections, |address| {
             let metrics = self.metrics.endpoint(&self.name, &address.to_string());
             Endpoint::new(address, written.connections, Breaker::new(written.breaker.clone()), metrics)
+                .secured(&self.tls)
         });
     }
 }

@@ -36,6 +36,7 @@ use http::{HeaderMap, Uri};
 
 use crate::config;
 use crate::telemetry::{Circuit, Metrics};
+use crate::tls::Connector;
 
 pub use body::ReplyBody;
 pub use failure::{Answer, Failure, FailureKind, Seen};
@@ -55,6 +56,8 @@ pub struct Upstream {
     group: Arc<Group>,
     /// The group's.
     roster: Arc<Roster>,
+    /// How its endpoints are spoken to once it is enacted; none: in the clear.
+    tls: Option<Arc<Connector>>,
 }
 
 /// A request, as far as HTTP/2 is concerned.
@@ -95,25 +98,54 @@ pub struct EndpointState {
 impl Upstream {
     /// Endpoints written as addresses can be called at once, names once [`Watches`] have resolved them.
     pub fn compile(name: &str, config: &config::Upstream, metrics: &Arc<Metrics>) -> Arc<Self> {
-        Self::of(Group::new(name, config, metrics), config)
+        Self::compile_with(name, config, None, metrics)
+    }
+
+    /// The same, where its endpoints are spoken to by TLS.
+    pub fn compile_with(
+        name: &str,
+        config: &config::Upstream,
+        tls: Option<Arc<Connector>>,
+        metrics: &Arc<Metrics>,
+    ) -> Arc<Self> {
+        let group = Group::new(name, config, metrics);
+        group.tls.store(tls.clone());
+        Self::of(group, config, tls)
     }
 
     /// The same upstream under another configuration. It shares what runs if one of its endpoints stays; until
     /// [`Upstream::enact`] nothing of that changes.
-    pub fn recompile(&self, config: &config::Upstream, metrics: &Arc<Metrics>) -> Arc<Self> {
-        if self.group.goes_on_in(config) {
-            Self::of(Arc::clone(&self.group), config)
+    pub fn recompile(
+        &self,
+        config: &config::Upstream,
+        tls: Option<Arc<Connector>>,
+        metrics: &Arc<Metrics>,
+    ) -> Arc<Self> {
+        // Connections made by other rules are no longer to be used; new files of the same rules are for new connections.
+        if self.group.goes_on_in(config) && self.config.tls == config.tls {
+            Self::of(Arc::clone(&self.group), config, tls)
         } else {
-            Self::compile(self.name(), config, metrics)
+            Self::compile_with(self.name(), config, tls, metrics)
         }
     }
 
-    fn of(group: Arc<Group>, config: &config::Upstream) -> Arc<Self> {
-        Arc::new(Self { config: config.clone(), roster: Arc::clone(&group.roster), group })
+    fn of(group: Arc<Group>, config: &config::Upstream, tls: Option<Arc<Connector>>) -> Arc<Self> {
+        Arc::new(Self { config: config.clone(), roster: Arc::clone(&group.roster), group, tls })
+    }
+
+    /// How its endpoints are spoken to, if not in the clear.
+    pub fn tls(&self) -> Option<&Arc<Connector>> {
+        self.tls.as_ref()
+    }
+
+    /// Whether this is how.
+    pub fn has_tls(&self, tls: Option<&Arc<Connector>>) -> bool {
+        self.tls.as_ref().map(Arc::as_ptr) == tls.map(Arc::as_ptr)
     }
 
     /// From now on this configuration is the one that counts: endpoints come and go, the others keep their connections.
     pub fn enact(&self) {
+        self.group.tls.store(self.tls.clone());
         self.group.follow(&self.config);
     }
 

@@ -64,6 +64,8 @@ mod rest_unary;
 mod store_redis;
 mod stream_rest;
 mod support_self;
+mod tls_clients;
+mod tls_services;
 mod transcoding_binding;
 mod transcoding_json;
 mod transcoding_metadata;

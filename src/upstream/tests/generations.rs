@@ -26,7 +26,7 @@ async fn other_limits_and_timeouts_touch_no_connection() {
     let mut changed = settings(&[server.address]);
     changed.timeout = Duration::from_secs(1);
     changed.limits.in_flight = 0;
-    let second = first.recompile(&changed, &Metrics::new());
+    let second = first.recompile(&changed, None, &Metrics::new());
     watches.begin([&second]);
     second.enact();
     watches.keep([&second]);
@@ -44,7 +44,7 @@ async fn endpoints_come_and_go_around_one_that_stays() {
     let pool = Pool::new(0, 1);
     assert_eq!([who(&first, &pool).await, who(&first, &pool).await], [0, 1]);
 
-    let second = first.recompile(&settings(&[at[1], at[2]]), &Metrics::new());
+    let second = first.recompile(&settings(&[at[1], at[2]]), None, &Metrics::new());
     let addresses = |upstream: &Upstream| upstream.describe().iter().map(|state| state.address.to_string()).collect();
     let (before, after): (Vec<String>, Vec<String>) = (addresses(&first), vec![at[1].to_string(), at[2].to_string()]);
     assert_eq!(addresses(&second), before, "nothing changes before the swap");
@@ -65,7 +65,7 @@ async fn other_connection_settings_are_other_connections() {
     who(&first, &pool).await;
     let mut changed = settings(&[server.address]);
     changed.connections = 3;
-    let second = first.recompile(&changed, &Metrics::new());
+    let second = first.recompile(&changed, None, &Metrics::new());
     second.enact();
     until(|| server.open() == 0).await;
     who(&second, &pool).await;
@@ -124,7 +124,7 @@ async fn without_health_checks_nobody_stays_unhealthy() {
     // It answers a health check with what is no health reply.
     until(|| !first.describe()[0].healthy).await;
     first.settled().await;
-    let second = first.recompile(&settings(&[server.address]), &Metrics::new());
+    let second = first.recompile(&settings(&[server.address]), None, &Metrics::new());
     second.enact();
     watches.keep([&second]);
     until(|| second.usable() == 1).await;

@@ -1,0 +1,65 @@
+//! Redirect: plain HTTP is answered with 308 to `https://`, at a host of our own whatever the request names.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderValue, LOCATION};
+use http::uri::Authority;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use super::connection::Answer;
+use crate::gateway::{Peer, State};
+
+/// What the listener for plain HTTP answers.
+pub(super) struct Redirect(pub(super) Arc<State>);
+
+impl Answer for Redirect {
+    type Body = Full<Bytes>;
+
+    async fn answer(&self, _: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let snapshot = self.0.snapshot.load();
+        let named = request.headers().get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+        let named = request.uri().authority().cloned().or(named);
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        let location = location(&snapshot.config.hosts, named.as_ref().map(Authority::host), path);
+        let mut response = Response::new(Full::default());
+        match location {
+            Some(location) => {
+                *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+                response.headers_mut().insert(LOCATION, location);
+            }
+            // A reload has taken the hosts away.
+            None => *response.status_mut() = StatusCode::NOT_FOUND,
+        }
+        response
+    }
+}
+
+/// Where a request goes on: to the host that it names if that is ours, else to the first of ours.
+fn location(hosts: &[String], named: Option<&str>, path: &str) -> Option<HeaderValue> {
+    let name = |host: &str| host.split(':').next().map(str::to_owned);
+    let ours = hosts
+        .iter()
+        .find(|host| named.is_some_and(|named| name(host).is_some_and(|it| it.eq_ignore_ascii_case(named))));
+    // `OPTIONS *` is about the server.
+    let path = if path.starts_with('/') { path } else { "/" };
+    HeaderValue::try_from(format!("https://{}{path}", ours.or(hosts.first())?)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::location;
+
+    #[test]
+    fn it_leads_to_hosts_of_ours_alone() {
+        let hosts = ["api.example.com".to_owned(), "www.example.com:8443".to_owned()];
+        let to = |named, path| location(&hosts, named, path).unwrap();
+        assert_eq!(to(Some("api.example.com"), "/v1/a?b=c"), "https://api.example.com/v1/a?b=c");
+        assert_eq!(to(Some("WWW.example.com"), "/"), "https://www.example.com:8443/");
+        assert_eq!(to(Some("evil.example"), "//evil.example/"), "https://api.example.com//evil.example/");
+        assert_eq!(to(None, "*"), "https://api.example.com/");
+        assert_eq!(location(&[], Some("api.example.com"), "/"), None);
+    }
+}

@@ -1,0 +1,209 @@
+//! Connector: the side of TLS that services see, and who they must be.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+use webpki::EndEntityCert;
+
+use super::material::{Material, Wrong};
+use super::validity::Expiry;
+use super::{Socket, provider};
+use crate::config;
+
+/// What an upstream's connections show it and ask of it.
+pub struct Connector {
+    connector: TlsConnector,
+    /// None: the address that is connected to.
+    name: Option<ServerName<'static>>,
+    digest: [u8; 32],
+    expiries: Vec<Expiry>,
+}
+
+impl Connector {
+    /// Reads the files; `previous` goes on if their content is what it was and so are the rules.
+    ///
+    /// # Errors
+    /// A file cannot be read or is not what it should be, the key is not the certificate's, or it is open which name the
+    /// upstream's certificate must be for.
+    pub fn compile(
+        written: &config::UpstreamTls,
+        endpoints: &[config::Endpoint],
+        folder: &Path,
+        previous: Option<&Arc<Self>>,
+    ) -> Result<Arc<Self>, Vec<Wrong>> {
+        let name = name(written, endpoints)?;
+        let mut material = Material::new(folder);
+        let roots = match &written.ca {
+            Some(file) => material.authorities("ca", file),
+            None => system()?,
+        };
+        let chain = written.cert.as_deref().map(|file| material.chain("cert", file));
+        let key = written.key.as_deref().and_then(|file| material.private_key("key", file));
+        if roots.is_empty() {
+            return Err(material.finish().err().unwrap_or_else(|| vec![("ca", "holds no authority".to_owned())]));
+        }
+        let config = ClientConfig::builder_with_provider(provider());
+        let config = config.with_safe_default_protocol_versions().map_err(unusable)?;
+        let verifier = Identity::new(roots, &written.san).map_err(unusable)?;
+        let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        let config = match (chain, key) {
+            (Some(chain), Some(key)) if !chain.is_empty() => match config.with_client_auth_cert(chain, key) {
+                Ok(config) => Some(config),
+                Err(error) => {
+                    let file = written.key.as_deref().unwrap_or(Path::new(""));
+                    material.wrong("key", file, &format!("is not the key of `cert`: {error}"));
+                    None
+                }
+            },
+            (None, None) => Some(config.with_no_client_auth()),
+            // What is missing has been told.
+            _ => None,
+        };
+        let read = material.finish()?;
+        let Some(mut config) = config else { return Err(Vec::new()) };
+        if let Some(previous) = previous.filter(|previous| previous.digest == read.digest && previous.name == name) {
+            return Ok(Arc::clone(previous));
+        }
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let connector = TlsConnector::from(Arc::new(config));
+        Ok(Arc::new(Self { connector, name, digest: read.digest, expiries: read.expiries }))
+    }
+
+    /// The handshake with a service at an address.
+    ///
+    /// # Errors
+    /// It is not who it must be, or does not take our certificate.
+    pub async fn connect(&self, socket: TcpStream, address: IpAddr) -> io::Result<Socket> {
+        let name = self.name.clone().unwrap_or_else(|| ServerName::from(address));
+        let stream = Box::pin(self.connector.connect(name, socket)).await?;
+        Ok(Socket::Tls(Box::new(stream.into())))
+    }
+
+    /// When its certificates end.
+    pub fn expiries(&self) -> &[Expiry] {
+        &self.expiries
+    }
+}
+
+/// The name that is asked for: the one that is written, or the one that all endpoints have.
+fn name(
+    written: &config::UpstreamTls,
+    endpoints: &[config::Endpoint],
+) -> Result<Option<ServerName<'static>>, Vec<Wrong>> {
+    let hosts = endpoints.iter().map(|endpoint| endpoint.host.as_str());
+    let mut named: Vec<_> = hosts.filter(|host| host.parse::<IpAddr>().is_err()).collect();
+    named.dedup();
+    let name = match (&written.server_name, &*named) {
+        (Some(name), _) => name,
+        (None, []) => return Ok(None),
+        (None, [name]) if endpoints.iter().all(|endpoint| endpoint.host == *name) => *name,
+        (None, [name, ..]) if !written.san.is_empty() => *name,
+        (None, _) => {
+            let message = "is missing: the endpoints have different hosts; write the name that their certificates are for, or `san`";
+            return Err(vec![("server_name", message.to_owned())]);
+        }
+    };
+    let name = ServerName::try_from(name.to_owned());
+    name.map(Some).map_err(|_| vec![("server_name", "is no host name that TLS can ask for".to_owned())])
+}
+
+/// The authorities that the system trusts.
+fn system() -> Result<RootCertStore, Vec<Wrong>> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(vec![("ca", "is missing, and the system names no authorities either".to_owned())]);
+    }
+    Ok(roots)
+}
+
+fn unusable(error: impl std::fmt::Display) -> Vec<Wrong> {
+    vec![("ca", format!("cannot be used: {error}"))]
+}
+
+/// Who a service must be: signed by an authority, and of the name that was asked for, or one of a list.
+#[derive(Debug)]
+struct Identity {
+    roots: Arc<RootCertStore>,
+    usual: Arc<WebPkiServerVerifier>,
+    allowed: Box<[String]>,
+}
+
+impl Identity {
+    fn new(
+        roots: RootCertStore,
+        allowed: &[String],
+    ) -> Result<Self, tokio_rustls::rustls::server::VerifierBuilderError> {
+        let roots = Arc::new(roots);
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider()).build()?;
+        Ok(Self { roots, usual, allowed: allowed.into() })
+    }
+
+    fn is_allowed(&self, certificate: &CertificateDer<'_>) -> bool {
+        let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
+        let allows = |name: &str| self.allowed.iter().any(|allowed| allowed == name);
+        certificate.valid_uri_names().any(allows)
+            || certificate.valid_dns_names().any(|name| self.allowed.iter().any(|it| it.eq_ignore_ascii_case(name)))
+    }
+}
+
+impl ServerCertVerifier for Identity {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        stapled: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.allowed.is_empty() {
+            return self.usual.verify_server_cert(certificate, between, name, stapled, now);
+        }
+        let algorithms = provider().signature_verification_algorithms.all;
+        tokio_rustls::rustls::client::verify_server_cert_signed_by_trust_anchor(
+            &ParsedCertificate::try_from(certificate)?,
+            &self.roots,
+            between,
+            now,
+            algorithms,
+        )?;
+        if self.is_allowed(certificate) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(Error::InvalidCertificate(CertificateError::NotValidForName))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.usual.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.usual.supported_verify_schemes()
+    }
+}
