@@ -276,6 +276,15 @@ impl Error {
         }
     }
 
+    /// The service behind the call cannot be asked: it is not there, is left alone, or says itself that it is unavailable.
+    pub fn is_of_absent_service(&self) -> bool {
+        match self {
+            Self::NoEndpoint | Self::CircuitOpen { .. } | Self::ConnectFailed | Self::UpstreamReset => true,
+            Self::Upstream(status) => status.code == Code::Unavailable,
+            _ => false,
+        }
+    }
+
     /// The `google.rpc` details of the gateway's own errors; each envelope writes them in its own form.
     pub fn details(&self) -> impl Iterator<Item = Detail<'_>> {
         let info = self.reason().map(|reason| Detail::ErrorInfo { reason });

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::problem::quote;
 use super::read::{Key, Optional, Or, Reader, Required, Section, nearest};
 use super::tree::{Node, Value};
-use super::{Network, Secret, units};
+use super::{Network, Percent, Secret, units};
 
 /// How a value is written and read.
 pub(super) trait Kind: Sized {
@@ -180,6 +180,14 @@ pub(super) fn duration(bounds: RangeInclusive<Duration>) -> Single<Duration> {
             let (min, max) = (units::write(*min), units::write(*max));
             Err(format!("{} is not between `{min}` and `{max}`", quote(text)))
         }
+    })
+}
+
+/// A share such as `20%`.
+pub(super) fn percent() -> Single<Percent> {
+    single(Shape::Text("a share such as `20%`"), |text| {
+        let share = text.strip_suffix('%').and_then(|share| share.trim().parse().ok()).filter(|share| *share <= 100);
+        share.map(Percent).ok_or_else(|| format!("{} is not a share; write `0%` to `100%`", quote(text)))
     })
 }
 

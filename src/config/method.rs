@@ -7,10 +7,12 @@ use http::HeaderName;
 
 use super::auth::{Access, Accesses, check_field, claim};
 use super::cors::Cors;
+use super::fallback::Fallback;
 use super::kind::{self, Kind as _, checked, choice, duration, flag, list, map, size};
 use super::problem::quote;
 use super::rate::{Rate, rate};
 use super::read::{choice, section};
+use super::retry::Retry;
 use super::upstream::{self, is_full_name, is_identifier};
 use super::{HOUR, MILLISECOND};
 
@@ -36,6 +38,12 @@ section! {
         headers: Headers = kind::section().or("{}"),
         /// Which pages of other origins may call; by default, key by key, as the top level says.
         cors: Cors = kind::section().or("{}"),
+        /// Its failed calls are tried again; in place of its upstream's `retry`.
+        retry: Option<Retry> = kind::section().optional(),
+        /// It may be called twice for once. By default so it is if the .proto says so (`idempotency_level`) or a rule reaches it by GET.
+        idempotent: Option<bool> = flag().optional(),
+        /// What is answered in place of a service that cannot be asked.
+        fallback: Option<Fallback> = kind::section().optional(),
         /// `x-http-code` may redirect (300 to 399, with the service's `location`); by default it may not.
         redirects: Option<bool> = flag().optional(),
         /// Who may call: `public`, `required`, or what a token must have for it; by default `required` once there is an `auth`
@@ -45,7 +53,7 @@ section! {
         bind: Option<BTreeMap<String, String>> =
             map("a field such as `user_id`", check_field, checked("a claim such as `sub`", claim)).optional(),
     }
-    absent: "cache", "retry"
+    absent: "cache"
 }
 
 choice! {

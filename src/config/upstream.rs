@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::kind::{self, Kind, Shape, checked, choice, count, duration, flag, list, size, text};
 use super::problem::quote;
 use super::read::{Reader, choice, section};
+use super::retry::Retry;
 use super::tls::UpstreamTls;
 use super::tree::{Node, Value};
 use super::{HOUR, MILLISECOND};
@@ -30,6 +31,8 @@ section! {
         circuit_breaker: Option<CircuitBreaker> = kind::section().optional(),
         /// A call's deadline, passed on as `grpc-timeout`.
         timeout: Duration = duration(MILLISECOND..=24 * HOUR).or("5s"),
+        /// Failed calls are tried again where that is safe; a method's own `retry` is in its place. None: a call moves to another endpoint only if none has seen it. `{}` holds the defaults.
+        retry: Option<Retry> = kind::section().optional(),
         /// HTTP/2 connections per endpoint in total; at least one per worker.
         connections: usize = count(1..=1024).or("2"),
         /// Bounds of a call and of all calls.
@@ -39,7 +42,7 @@ section! {
         /// Readiness waits for a usable endpoint of it.
         required: bool = flag().or("false"),
     }
-    absent: "keepalive", "outlier_ejection", "retry"
+    absent: "keepalive", "outlier_ejection"
 }
 
 /// `host:port`; a name stands for all its addresses, re-resolved.

@@ -3,14 +3,19 @@
 mod details;
 mod status;
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
+use http_body::Frame;
 use transom_transcode::frame;
 use transom_transcode::status::{Code, encode_message};
 
 use super::coding::{self, Coding};
 use super::stream::{Last, Writer, seal};
 use super::{Codec, metadata};
-use crate::body::Body;
+use crate::body::{Body, Broken, End, Streamed};
 use crate::error::Error;
 
 pub use details::to_status;
@@ -61,6 +66,35 @@ impl Writer for Frames {
 
     fn close(&mut self, end: Result<HeaderMap, &Error>, _: &mut Vec<u8>) -> Last {
         Last::Trailers(end.unwrap_or_else(trailers))
+    }
+}
+
+/// One message of the gateway's own, in its frame, and OK.
+pub fn whole(codec: Codec, frame: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::streamed(Whole { frame: Some(frame), trailers: Some(ok()) }));
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type(codec));
+    response
+}
+
+/// The trailers of success.
+pub(super) fn ok() -> HeaderMap {
+    HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))])
+}
+
+/// A message that is at hand, and its trailers.
+struct Whole {
+    frame: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl Streamed for Whole {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let frame = self.frame.take().map(Frame::data).or_else(|| self.trailers.take().map(Frame::trailers));
+        Poll::Ready(frame.map(Ok))
+    }
+
+    fn end(&self) -> End {
+        End::status(Code::Unavailable)
     }
 }
 

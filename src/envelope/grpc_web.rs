@@ -42,6 +42,14 @@ pub fn reply(
     response
 }
 
+/// One message of the gateway's own, in its frame, and OK.
+pub fn whole(codec: Codec, text: bool, frame: &[u8]) -> Response<Body> {
+    let mut out = frame.to_vec();
+    let mut frames = Frames { text, coding: Coding::Identity };
+    frames.close(Ok(grpc::ok()), &mut out);
+    reply(&HeaderMap::new(), codec, text, None, Body::full(frames.chunk(out.into())))
+}
+
 /// An error before any message: what would be trailers is the head.
 pub fn error(error: &Error, codec: Codec, text: bool, metadata: [&HeaderMap; 2]) -> Response<Body> {
     let mut response = grpc::error(error, codec, [&HeaderMap::new(), &HeaderMap::new()]);

@@ -14,7 +14,7 @@ use super::metadata::{self, Crossing};
 use crate::body::Body;
 
 pub use accept::Form;
-pub use error::{error, error_line, status_json};
+pub use error::{error, error_line, status_json, tell_retry_after};
 pub use raw::{Pieces, content_type, raw_stream_reply};
 pub use reader::Messages;
 pub use request::{admit, admit_stream};
@@ -58,6 +58,14 @@ pub fn reply(content: Content, metadata: [&HeaderMap; 2], crossing: &Crossing) -
     let mut response = Response::new(if bodyless { Body::empty() } else { Body::full(bytes) });
     *response.status_mut() = status;
     *response.headers_mut() = headers;
+    response
+}
+
+/// JSON that is no reply's, under a status of its own.
+pub fn whole(status: StatusCode, json: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::full(json));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, APPLICATION_JSON.clone());
     response
 }
 

@@ -191,6 +191,9 @@ impl Call {
 
     /// The answer to a call that went wrong before its head was sent, in its client's dialect.
     pub(super) fn refuse(&mut self, error: &Error) -> Response<Body> {
+        if let Some(response) = self.fall_back(error) {
+            return response;
+        }
         let beside = self.beside.take().unwrap_or_default();
         let (metadata, rpc) = ([&beside.0, &beside.1], self.rpc());
         let schema = rpc.map(|rpc| &*rpc.schema);
@@ -215,6 +218,18 @@ impl Call {
             whole: false,
         });
         response
+    }
+
+    /// The method's answer to a call whose service cannot be asked. For the log and the counters it has failed all the same.
+    fn fall_back(&mut self, error: &Error) -> Option<Response<Body>> {
+        let fallback = self.rpc()?.fallback.as_ref().filter(|_| error.is_of_absent_service())?;
+        let mut response = fallback.answer(self.dialect)?;
+        if !response.status().is_success() {
+            rest::tell_retry_after(error, response.headers_mut());
+        }
+        let status = response.status().as_u16();
+        self.outcome = Some(Outcome { status, code: error.code(), reason: error.reason(), whole: false });
+        Some(response)
     }
 
     /// Compresses the answers that are plain HTTP's: single messages have a compression of their own.

@@ -159,7 +159,7 @@ impl Judge {
         let prefix = frame::prefix(message.len() - PREFIX);
         message[..PREFIX].copy_from_slice(&prefix);
         let deadline = Instant::now() + self.timeout;
-        let outgoing = Outgoing { uri: &rpc.uri, headers: HeaderMap::new(), deadline, patient: true };
+        let outgoing = Outgoing { uri: &rpc.uri, headers: HeaderMap::new(), deadline, patient: true, retry: None };
         let reply = match rpc.upstream.unary(&worker.pool, outgoing, message.into()).await {
             Ok(reply) => reply,
             Err(failure) => {

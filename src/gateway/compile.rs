@@ -17,6 +17,7 @@ use transom_transcode::template::Template;
 
 use self::tls::Certificates;
 use super::caller::Judge;
+use super::fallback::Fallback;
 use super::reflection::Reflection;
 use super::route::{Action, Binding, Route, Rpc};
 use super::rules::Rules;
@@ -329,7 +330,8 @@ impl<'a> Compiler<'a> {
             if !self.exposed(service, method, !http.is_empty()) || self.rpcs.contains_key(path.as_str()) {
                 continue;
             }
-            match self.rpc(upstream, service, method, &path) {
+            let by_get = http.iter().any(|rule| &*rule.method == "GET");
+            match self.rpc(upstream, service, method, (&path, by_get)) {
                 Ok(rpc) => self.routes_of(&rpc, &place, path, plans),
                 Err(why) => self.rule_problem(&place, None, why),
             }
@@ -350,13 +352,26 @@ impl<'a> Compiler<'a> {
         upstream: &Arc<Upstream>,
         service: &Service,
         method: &Method,
-        path: &str,
+        (path, by_get): (&str, bool),
     ) -> Result<Arc<Rpc>, String> {
         let written = upstream.config();
         let scheme = if upstream.tls().is_some() { "https" } else { "http" };
         let uri = Uri::builder().scheme(scheme).authority(&**upstream.name()).path_and_query(path).build();
         let depth = Limits::default().depth;
-        let settings = Settings::compile(self.config, upstream.name(), written, service, method);
+        let mut settings = Settings::compile(self.config, upstream.name(), written, service, method);
+        settings.idempotent.value |= by_get && settings.idempotent.from == Origin::Default;
+        let retry = settings.retry.value.as_ref();
+        let retry = retry.and_then(|retry| upstream.retry(retry, settings.idempotent.value));
+        let fallback = match &settings.fallback.value {
+            Some(_) if method.client_streaming || method.server_streaming => {
+                let own = config::place(&["methods", &path[1..]]);
+                if settings.fallback.from.is_below(&own) {
+                    return Err("its fallback: only a method that streams nothing has one".to_owned());
+                }
+                None
+            }
+            written => written.as_ref().map(|written| Fallback::compile(written, self.schema, method)),
+        };
         let limits = (&settings.rate_limits.value, &self.config.rate_limits);
         let rates = Rates::compile(limits.0, limits.1, (self.schema, method.input), self.metrics)
             .and_then(|rates| match rates.need_message() && method.client_streaming {
@@ -381,6 +396,8 @@ impl<'a> Compiler<'a> {
             judge: self.judge.clone(),
             bound,
             cors: Cors::compile(&settings.cors.merged()).map(Arc::new),
+            retry,
+            fallback,
             settings,
             rates,
             send: Limits { depth, output: written.limits.send },

@@ -26,6 +26,7 @@ mod call;
 mod caller;
 mod codec;
 mod compile;
+mod fallback;
 mod inbound;
 mod pipeline;
 mod preflight;

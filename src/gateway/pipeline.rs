@@ -117,7 +117,7 @@ impl Gateway {
         call.gates(rpc, head).await?;
         let mut outgoing = admit(call, peer, rpc, head, &known, host)?;
         call.speak_for_caller(rpc, &mut outgoing.headers)?;
-        if call.dialect == Dialect::Grpc(Codec::Proto) && rpc.opaque {
+        if call.dialect == Dialect::Grpc(Codec::Proto) && rpc.opaque && !rpc.replays() {
             let stop = call.stop();
             let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
             let reply = rpc.upstream.stream(&call.worker.pool, outgoing, body).await;
@@ -324,5 +324,5 @@ fn admit<'r>(
     if let Some(certificate) = &peer.certificate {
         headers.insert(&metadata::X_FORWARDED_CLIENT_CERT, certificate.clone());
     }
-    Ok(Outgoing { uri: &rpc.uri, headers, deadline, patient })
+    Ok(Outgoing { uri: &rpc.uri, headers, deadline, patient, retry: rpc.retry.as_ref() })
 }

@@ -8,6 +8,7 @@ use transom_transcode::plan::{BindPlan, Limits, OutPlan};
 use transom_transcode::schema::Schema;
 
 use super::caller::{Bound, Judge};
+use super::fallback::Fallback;
 use super::settings::{Origin, Settings};
 use crate::envelope::metadata::Crossing;
 use crate::policy::auth::Gate;
@@ -15,7 +16,7 @@ use crate::policy::cors::Cors;
 use crate::policy::rate::Rates;
 use crate::store::Pace;
 use crate::telemetry::RouteMetrics;
-use crate::upstream::Upstream;
+use crate::upstream::{Retry, Upstream};
 
 /// What a request's method and path lead to.
 pub struct Route {
@@ -86,6 +87,10 @@ pub struct Rpc {
     pub schema: Arc<Schema>,
     /// What its calls are allowed.
     pub settings: Settings,
+    /// How its failed calls are tried again; none: not at all.
+    pub retry: Option<Retry>,
+    /// What is answered in place of a service that cannot be asked.
+    pub fallback: Option<Fallback>,
     /// How often who may come.
     pub rates: Rates,
     /// Which pages of other origins may call.
@@ -107,6 +112,11 @@ pub struct Rpc {
 }
 
 impl Rpc {
+    /// Its one message is kept, so that the call can be made again.
+    pub(super) fn replays(&self) -> bool {
+        !self.client_streaming && self.retry.as_ref().is_some_and(Retry::replays)
+    }
+
     /// How often the client of a new stream may speak.
     pub(super) fn pace(&self) -> Option<Pace> {
         let rate = self.settings.messages.value.filter(|_| self.client_streaming)?;

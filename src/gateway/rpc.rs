@@ -59,7 +59,7 @@ where
         false => Coding::Identity,
     };
     let mut asking = Asking::stream(call, binding, asked, body);
-    if rpc.rates.need_message() {
+    if rpc.rates.need_message() || rpc.replays() {
         asking = asking.whole(call, rpc, &head.headers, outgoing.deadline).await?;
     }
     stream(call, binding, binding.out.clone(), head, outgoing, (asking, answered)).await

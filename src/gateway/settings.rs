@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 use transom_transcode::plan::{OutOptions, Unknown};
-use transom_transcode::schema::{self, Method, MethodPolicy, Service};
+use transom_transcode::schema::{self, Idempotency, Method, MethodPolicy, Service};
 
 use crate::config::{self, Access, Rate, Requirements, UnknownFields};
 use crate::envelope::metadata::Crossing;
@@ -18,7 +18,7 @@ use crate::envelope::metadata::Crossing;
 pub(super) use cors::Cors;
 
 /// A method's settings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The deadline of a call; a method that streams answers has none unless its own entry says so.
     pub timeout: Setting<Option<Duration>>,
@@ -46,6 +46,12 @@ pub struct Settings {
     pub response_headers: Setting<Vec<HeaderName>>,
     /// Which pages of other origins may call.
     pub cors: Cors,
+    /// How its failed calls are tried again.
+    pub retry: Setting<Option<config::Retry>>,
+    /// It may be called twice for once.
+    pub idempotent: Setting<bool>,
+    /// What is answered in place of a service that cannot be asked.
+    pub fallback: Setting<Option<config::Fallback>>,
     /// `x-http-code` may redirect.
     pub redirects: Setting<bool>,
     /// Who may call.
@@ -84,6 +90,11 @@ impl fmt::Display for Origin {
 }
 
 impl Origin {
+    /// It is this place of the configuration, or in it.
+    pub(super) fn is_below(&self, place: &str) -> bool {
+        matches!(self, Self::Written(written) if written.starts_with(place))
+    }
+
     /// An option of a symbol.
     pub(super) fn option(file: &str, symbol: &str, option: &str) -> Self {
         Self::Option(format!("{file}: {symbol}: {option}").into())
@@ -168,6 +179,24 @@ impl Settings {
                 |_, _| false,
             ),
             cors: Cors::of(&layers),
+            retry: layers.method(
+                &["retry"],
+                |entry| entry.retry.clone().map(Some),
+                layers.upstream(&["retry"], upstream.retry.clone()),
+                |_, _| false,
+            ),
+            idempotent: layers.method(
+                &["idempotent"],
+                |entry| entry.idempotent,
+                Setting { value: method.idempotency != Idempotency::Unknown, from: Origin::Default },
+                |new, _| !new,
+            ),
+            fallback: layers.method(
+                &["fallback"],
+                |entry| entry.fallback.clone().map(Some),
+                Setting { value: None, from: Origin::Default },
+                |_, _| false,
+            ),
             redirects: layers.method(
                 &["redirects"],
                 |entry| entry.redirects,
@@ -221,6 +250,10 @@ impl Settings {
             Unknown::Ignore => "ignore",
         };
         let flag = |setting: &Setting<bool>| setting.value.to_string();
+        let retry =
+            self.retry.value.as_ref().map_or_else(|| "none".to_owned(), |retry| format!("{} tries", retry.attempts));
+        let fallback =
+            self.fallback.value.as_ref().map_or_else(|| "none".to_owned(), |told| told.status.as_u16().to_string());
         let list = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(" ") };
         let limits = list(self.rate_limits.value.iter().map(String::as_str).collect());
         let messages = self.messages.value.map_or_else(|| "any".to_owned(), |rate| rate.to_string());
@@ -240,6 +273,9 @@ impl Settings {
             ("output.int64_as_numbers", flag(&self.int64_as_numbers), &self.int64_as_numbers.from),
             ("headers.request", names(&self.request_headers), &self.request_headers.from),
             ("headers.response", names(&self.response_headers), &self.response_headers.from),
+            ("retry", retry, &self.retry.from),
+            ("idempotent", flag(&self.idempotent), &self.idempotent.from),
+            ("fallback", fallback, &self.fallback.from),
             ("redirects", flag(&self.redirects), &self.redirects.from),
         ];
         described.extend(self.cors.describe());
@@ -323,6 +359,9 @@ fn as_written(policy: &MethodPolicy) -> config::Method {
         rate_limits: None,
         headers: config::Headers { request: None, response: None },
         cors: config::Cors::SILENT,
+        retry: None,
+        idempotent: None,
+        fallback: None,
         redirects: None,
         auth: None,
         bind: None,

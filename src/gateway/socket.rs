@@ -95,7 +95,7 @@ impl Tunnel {
                 call.limit(&rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
                 let (rpc, worker) = (rpc.clone(), worker.clone());
                 let asking = async move {
-                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, patient };
+                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, patient, retry: rpc.retry.as_ref() };
                     rpc.upstream.server_stream(&worker.pool, outgoing, message).await
                 };
                 (Box::pin(asking), Inbound::nothing())
@@ -113,7 +113,7 @@ impl Tunnel {
                 let (inbound, body) = Inbound::new(codec, &rpc);
                 let (rpc, worker) = (rpc.clone(), worker.clone());
                 let asking = async move {
-                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, patient };
+                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, patient, retry: rpc.retry.as_ref() };
                     rpc.upstream.stream(&worker.pool, outgoing, body).await
                 };
                 (Box::pin(asking), inbound)

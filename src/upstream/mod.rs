@@ -22,6 +22,7 @@ mod pool;
 mod pump;
 mod reaper;
 mod reply;
+mod retry;
 mod send;
 mod watch;
 mod watches;
@@ -42,16 +43,20 @@ pub use body::ReplyBody;
 pub use failure::{Answer, Failure, FailureKind, Seen};
 pub use pool::Pool;
 pub use reply::Unary;
+pub use retry::Retry;
 pub use send::Streaming;
 pub use watches::Watches;
 
 use balance::Roster;
 use endpoint::Endpoint;
 use group::Group;
+use retry::Budget;
 
 /// One upstream, running under one configuration.
 pub struct Upstream {
     config: config::Upstream,
+    /// How many of its calls may be further tries.
+    budget: Option<Arc<Budget>>,
     /// Its endpoints, which a reload may keep.
     group: Arc<Group>,
     /// The group's.
@@ -72,6 +77,8 @@ pub struct Outgoing<'r> {
     pub deadline: Instant,
     /// The deadline is not of the client's making: that it passes speaks against the endpoint.
     pub patient: bool,
+    /// How the call is tried again when it fails.
+    pub retry: Option<&'r Retry>,
 }
 
 /// What `/upstreams` says of an endpoint.
@@ -130,7 +137,8 @@ impl Upstream {
     }
 
     fn of(group: Arc<Group>, config: &config::Upstream, tls: Option<Arc<Connector>>) -> Arc<Self> {
-        Arc::new(Self { config: config.clone(), roster: Arc::clone(&group.roster), group, tls })
+        let budget = config.retry.as_ref().map(|retry| Arc::new(Budget::new(retry.budget)));
+        Arc::new(Self { config: config.clone(), budget, roster: Arc::clone(&group.roster), group, tls })
     }
 
     /// How its endpoints are spoken to, if not in the clear.
@@ -188,6 +196,13 @@ impl Upstream {
     /// Open when no endpoint takes calls because of its breaker.
     pub fn circuit(&self) -> Circuit {
         self.roster.circuit(Instant::now()).0
+    }
+
+    /// A rule for calls to it: its own, or one of theirs with a budget of its own.
+    pub fn retry(&self, rule: &config::Retry, idempotent: bool) -> Option<Retry> {
+        let own = self.budget.as_ref().filter(|_| self.config.retry.as_ref() == Some(rule));
+        let budget = own.cloned().unwrap_or_else(|| Arc::new(Budget::new(rule.budget)));
+        Retry::new(rule, idempotent, budget)
     }
 
     /// One of the calls that may be in flight.

@@ -23,19 +23,37 @@ const DRAINED: usize = 3;
 const PROBE: Duration = Duration::from_secs(1);
 
 /// Where a call has been, and why it is not there any more.
-#[derive(Default)]
 pub(super) struct Tries {
     endpoints: SmallVec<[usize; 4]>,
     /// How often a connection went away under it. That is not the endpoint's refusal, which may be asked again.
     drained: usize,
     last: Option<Box<Failure>>,
+    /// The call's deadline; a try's may be shorter.
+    pub(super) deadline: Instant,
+    /// Tries that a rule has counted.
+    pub(super) made: usize,
+    /// Where it has failed it may go again, if there is nowhere else.
+    pub(super) again: bool,
 }
 
 impl Tries {
+    /// None yet.
+    pub(super) fn new(deadline: Instant) -> Self {
+        Self { endpoints: SmallVec::new(), drained: 0, last: None, deadline, made: 0, again: false }
+    }
+
+    /// The next ones are made after a pause.
+    pub(super) fn start_over(&mut self) {
+        self.again = true;
+        self.drained = 0;
+        self.last = None;
+    }
+
     /// Goes on if the call may be sent elsewhere.
     pub(super) fn failed(&mut self, mut attempt: Attempt, failure: Failure, replayable: bool) -> Result<(), Failure> {
         let failure = attempt.failed(failure);
         if failure.seen != Seen::NotSeen || !replayable {
+            self.endpoints.push(attempt.connection().slot.endpoint.id);
             return Err(failure);
         }
         let connection = attempt.connection();
@@ -87,6 +105,7 @@ impl Upstream {
                     let failure = Failure::new(Seen::Local, FailureKind::Overloaded, cause).at(&endpoint.label);
                     tries.unreachable(&endpoint, failure);
                 }
+                None if std::mem::take(&mut tries.again) => tries.endpoints.clear(),
                 None => match tries.last.take() {
                     Some(failure) => return Err(*failure),
                     None => Box::pin(self.wait_for_addresses(timer)).await?,

@@ -45,6 +45,11 @@ impl Pool {
         Self { worker, workers: workers.max(1), wheel: Wheel::new(), slots: Arc::default() }
     }
 
+    /// Which worker's it is.
+    pub(super) fn worker(&self) -> usize {
+        self.worker
+    }
+
     pub(super) fn timer(&self, deadline: Instant) -> Timer {
         self.wheel.timer(deadline)
     }

@@ -22,6 +22,7 @@ use super::pick::Tries;
 use super::pool::{Lease, Pool};
 use super::pump::Pump;
 use super::reply::{self, Head, Unary};
+use super::retry::{self, Retry};
 use super::wheel::Timer;
 use super::{Outgoing, Upstream};
 
@@ -44,18 +45,30 @@ impl Upstream {
     /// One message there, one back. `message` has its 5-byte prefix.
     pub async fn unary(&self, pool: &Pool, mut outgoing: Outgoing<'_>, message: Bytes) -> Result<Unary, Failure> {
         let _permit = self.permit()?;
+        let mut tries = Tries::new(outgoing.deadline);
+        outgoing.begin_try(pool);
         let mut timer = pool.timer(outgoing.deadline);
-        let mut tries = Tries::default();
         loop {
-            let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
-            exchange.send_whole(message.clone());
-            match reply::unary(attempt.endpoint(), &mut exchange, nothing, &mut timer, self.config.limits.receive).await
-            {
-                Ok(reply) => {
-                    attempt.ended(Some(Code::Ok));
-                    return Ok(reply);
+            let failure = match self.begin(pool, &mut outgoing, &mut tries, &mut timer).await {
+                Err(failure) => failure,
+                Ok((mut attempt, mut exchange)) => {
+                    exchange.send_whole(message.clone());
+                    let limit = self.config.limits.receive;
+                    match reply::unary(attempt.endpoint(), &mut exchange, nothing, &mut timer, limit).await {
+                        Ok(reply) => {
+                            attempt.ended(Some(Code::Ok));
+                            return Ok(reply);
+                        }
+                        Err(failure) => match tries.failed(attempt, failure, true) {
+                            Ok(()) => continue,
+                            Err(failure) => failure,
+                        },
+                    }
                 }
-                Err(failure) => tries.failed(attempt, failure, true)?,
+            };
+            match outgoing.retry {
+                None => return Err(failure),
+                Some(rule) => timer = Box::pin(again(rule, pool, &mut outgoing, &mut tries, failure)).await?,
             }
         }
     }
@@ -67,7 +80,7 @@ impl Upstream {
     {
         let _permit = self.permit()?;
         let mut timer = pool.timer(outgoing.deadline);
-        let mut tries = Tries::default();
+        let mut tries = Tries::new(outgoing.deadline);
         let mut pump = Pump::new(body);
         loop {
             let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
@@ -96,14 +109,31 @@ impl Upstream {
         message: Bytes,
     ) -> Result<Streaming, Failure> {
         let permit = self.permit()?;
+        let mut tries = Tries::new(outgoing.deadline);
+        outgoing.begin_try(pool);
         let mut timer = pool.timer(outgoing.deadline);
-        let mut tries = Tries::default();
         loop {
-            let (attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
-            exchange.send_whole(message.clone());
-            match head(&mut exchange, nothing, &mut timer).await {
-                Ok(head) => return Ok(streaming(head, ReplyBody::new(exchange, timer, attempt, permit))),
-                Err(failure) => tries.failed(attempt, failure, true)?,
+            let failure = match self.begin(pool, &mut outgoing, &mut tries, &mut timer).await {
+                Err(failure) => failure,
+                Ok((attempt, mut exchange)) => {
+                    exchange.send_whole(message.clone());
+                    match head(&mut exchange, nothing, &mut timer).await {
+                        Ok(head) => {
+                            // Once it answers, the time of a try is the call's.
+                            let timer =
+                                if tries.deadline == outgoing.deadline { timer } else { pool.timer(tries.deadline) };
+                            return Ok(streaming(head, ReplyBody::new(exchange, timer, attempt, permit)));
+                        }
+                        Err(failure) => match tries.failed(attempt, failure, true) {
+                            Ok(()) => continue,
+                            Err(failure) => failure,
+                        },
+                    }
+                }
+            };
+            match outgoing.retry {
+                None => return Err(failure),
+                Some(rule) => timer = Box::pin(again(rule, pool, &mut outgoing, &mut tries, failure)).await?,
             }
         }
     }
@@ -115,7 +145,7 @@ impl Upstream {
     {
         let permit = self.permit()?;
         let mut timer = pool.timer(outgoing.deadline);
-        let mut tries = Tries::default();
+        let mut tries = Tries::new(outgoing.deadline);
         let mut pump = Pump::new(body);
         loop {
             let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
@@ -153,6 +183,33 @@ impl Upstream {
             }
         }
     }
+}
+
+/// Waits until the call may be tried again, and begins that try; or the failure is final.
+async fn again(
+    rule: &Retry,
+    pool: &Pool,
+    outgoing: &mut Outgoing<'_>,
+    tries: &mut Tries,
+    mut failure: Failure,
+) -> Result<Timer, Failure> {
+    let now = Instant::now();
+    if matches!(failure.kind, FailureKind::Deadline) && now < tries.deadline {
+        // It was the time of one try that has passed.
+        failure.seen = Seen::Seen;
+    }
+    tries.made += 1;
+    let Some(pause) = rule.pause(&failure, tries.made, retry::random()) else { return Err(failure) };
+    if tries.deadline.saturating_duration_since(now) <= pause || !rule.withdraw(pool.worker()) {
+        return Err(failure);
+    }
+    tracing::debug!(%failure, made = tries.made, ?pause, "upstream retry");
+    let mut timer = pool.timer(now + pause);
+    poll_fn(|cx| timer.poll(cx)).await;
+    tries.start_over();
+    outgoing.deadline = tries.deadline;
+    outgoing.shorten(rule);
+    Ok(pool.timer(outgoing.deadline))
 }
 
 /// All of the request is sent already.
@@ -204,6 +261,23 @@ fn streaming(head: Head, body: ReplyBody) -> Streaming {
 }
 
 impl Outgoing<'_> {
+    /// Counts the call for its rule's budget.
+    fn begin_try(&mut self, pool: &Pool) {
+        if let Some(rule) = self.retry {
+            rule.deposit(pool.worker());
+            self.shorten(rule);
+        }
+    }
+
+    /// A try may have a deadline of its own.
+    fn shorten(&mut self, rule: &Retry) {
+        let try_ends = rule.per_try().map(|time| Instant::now() + time);
+        if let Some(try_ends) = try_ends.filter(|try_ends| *try_ends < self.deadline) {
+            self.deadline = try_ends;
+            self.patient = true;
+        }
+    }
+
     /// Sends the head.
     pub(super) fn open(&mut self, lease: Lease) -> Result<Exchange, Failure> {
         let Some(left) = self.deadline.checked_duration_since(Instant::now()) else { return Err(Failure::deadline()) };

@@ -16,7 +16,7 @@ fn serve_listens_answers_and_drains() {
     gateway.get("/nothing").status(404).reason("NO_ROUTE");
     send(Call::new(gateway.admin.expect("an admin port"), "GET", "/metrics")).status(200);
     // No service runs.
-    gateway.get("/api/v1/events").status(503).reason("NO_ENDPOINT");
+    gateway.get("/api/v1/events").status(503).json(&serde_json::json!({ "error": "Service temporarily unavailable" }));
 
     let (code, log) = gateway.end("TERM");
     assert_eq!(code, Some(0));
@@ -122,7 +122,7 @@ mod demo {
         let payment = |bearer: &str| {
             send(Call::new(gateway.address, "GET", "/api/v1/payments/p1").header("authorization", bearer))
         };
-        payment(&bearer).status(503).reason("NO_ENDPOINT");
+        payment(&bearer).status(503).json(&json!({ "error": "Service temporarily unavailable" }));
         payment(&format!("{bearer}A")).status(401).reason("TOKEN_INVALID");
     }
 }

@@ -1,6 +1,6 @@
 //! The one place where errors become REST answers.
 
-use http::{HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 use serde::{Serialize, Serializer};
 use transom_transcode::schema::Schema;
 use transom_transcode::status::Code;
@@ -25,11 +25,16 @@ pub fn error(error: &Error, schema: Option<&Schema>) -> Response<Body> {
     if let Some(challenge) = error.challenge() {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
+    tell_retry_after(error, headers);
+    response
+}
+
+/// When to come again, where that may help.
+pub fn tell_retry_after(error: &Error, headers: &mut HeaderMap) {
     if let Some(delay) = error.retry_after() {
         // Whole seconds, rounded up: coming earlier would be refused again.
         headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_nanos().div_ceil(1_000_000_000).max(1) as u64));
     }
-    response
 }
 
 /// An error as `google.rpc.Status` in JSON. An upstream's details print by `schema`; types that it lacks are kept as

@@ -150,6 +150,7 @@ pub(super) fn settings(addresses: &[SocketAddr]) -> config::Upstream {
         balance: config::Balance::RoundRobin,
         health_check: None,
         circuit_breaker: None,
+        retry: None,
         timeout: Duration::from_secs(5),
         connections: 1,
         limits: config::UpstreamLimits { in_flight: 10_000, receive: 4 << 20, send: 4 << 20 },
@@ -172,6 +173,7 @@ pub(super) fn outgoing(within: Duration) -> Outgoing<'static> {
         headers: HeaderMap::new(),
         deadline: Instant::now() + within,
         patient: true,
+        retry: None,
     }
 }
 

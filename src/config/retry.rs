@@ -1,0 +1,54 @@
+//! `retry`: which failed calls are tried again, when, and how many.
+
+use std::time::Duration;
+
+use super::kind::{Kind as _, choice, count, duration, list, percent};
+use super::read::{choice, section};
+use super::{HOUR, MILLISECOND};
+
+section! {
+    /// Further tries of calls that failed: those that no endpoint has seen, and of methods that may be called twice (`idempotent`) also those that one has. It goes to another endpoint if there is one. A service's own wish holds before the rule's: `grpc-retry-pushback-ms`, `google.rpc.RetryInfo`, `Retry-After`. A call is never tried beyond its deadline.
+    pub struct Retry {
+        /// Tries in all, the first included; `1`: none but that.
+        attempts: usize = count(1..=10).or("3"),
+        /// Statuses after which it is tried again, where it may be. A stream that broke is UNAVAILABLE.
+        on: Vec<RetryOn> = list(choice()).not_empty().or("unavailable"),
+        /// So many of the calls may be further tries (of each worker's in the last 10 s), beside one a second.
+        budget: Percent = percent().or("20%"),
+        /// The first pause; each one after it is twice as long. Each is shortened by up to a half, by chance.
+        backoff: Duration = duration(MILLISECOND..=HOUR).or("25ms"),
+        /// The longest pause.
+        max_backoff: Duration = duration(MILLISECOND..=HOUR).or("1s"),
+        /// Time of one try; by default a try may take all of the call's.
+        per_try_timeout: Option<Duration> = duration(MILLISECOND..=24 * HOUR).optional(),
+    }
+}
+
+choice! {
+    /// A status after which a call may be tried again.
+    pub enum RetryOn {
+        /// UNAVAILABLE.
+        Unavailable = "unavailable",
+        /// DEADLINE_EXCEEDED, answered by the service.
+        DeadlineExceeded = "deadline_exceeded",
+        /// INTERNAL.
+        Internal = "internal",
+        /// ABORTED.
+        Aborted = "aborted",
+        /// RESOURCE_EXHAUSTED.
+        ResourceExhausted = "resource_exhausted",
+        /// UNKNOWN.
+        Unknown = "unknown",
+    }
+}
+
+/// So many of a hundred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub u8);
+
+impl Percent {
+    /// Of one.
+    pub fn fraction(self) -> f32 {
+        f32::from(self.0) / 100.0
+    }
+}

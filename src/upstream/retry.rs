@@ -1,0 +1,193 @@
+//! Retry: whether a call that failed is sent again, when, and how many may be.
+//!
+//! What cannot have been seen goes to another endpoint at once, which is no retry. A retry is a further try after a
+//! pause: of a call that no endpoint has seen, or of one that may safely be made twice and failed in a way that the rule
+//! names.
+
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+use prost::Message;
+use tower::retry::budget::{Budget as _, TpsBudget};
+use transom_transcode::status::{Code, Detail};
+
+use super::failure::{Answer, Failure, FailureKind, Seen};
+use crate::config;
+
+/// What a method's calls go by.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    rule: config::Retry,
+    /// The calls may be made twice.
+    idempotent: bool,
+    budget: Arc<Budget>,
+}
+
+impl Retry {
+    /// None where a call is tried once.
+    pub(super) fn new(rule: &config::Retry, idempotent: bool, budget: Arc<Budget>) -> Option<Self> {
+        (rule.attempts > 1).then(|| Self { rule: rule.clone(), idempotent, budget })
+    }
+
+    /// Calls that may be made twice are kept until they have succeeded.
+    pub fn replays(&self) -> bool {
+        self.idempotent
+    }
+
+    /// A call begins.
+    pub(super) fn deposit(&self, worker: usize) {
+        self.budget.of(worker).deposit();
+    }
+
+    /// One more try may be made.
+    pub(super) fn withdraw(&self, worker: usize) -> bool {
+        self.budget.of(worker).withdraw()
+    }
+
+    /// How long one try may take.
+    pub(super) fn per_try(&self) -> Option<Duration> {
+        self.rule.per_try_timeout
+    }
+
+    /// The pause before the next try after this failure, the `made`th; none: that was the last. `random` is of 1024.
+    pub(super) fn pause(&self, failure: &Failure, made: usize, random: u32) -> Option<Duration> {
+        if made >= self.rule.attempts {
+            return None;
+        }
+        let code = match (&failure.kind, failure.seen) {
+            (FailureKind::ConnectFailed | FailureKind::Refused, Seen::NotSeen) => None,
+            (FailureKind::Status(answer), _) => Some(answer.status.code),
+            (FailureKind::Reset, _) => Some(Code::Unavailable),
+            // The call's own deadline is over for good; this is a single try's.
+            (FailureKind::Deadline, Seen::Seen) => None,
+            _ => return None,
+        };
+        let named = code.is_none_or(|code| self.rule.on.iter().any(|on| on.code() == code));
+        if !named || failure.seen != Seen::NotSeen && !self.idempotent {
+            return None;
+        }
+        let pause = self.backoff(made, random);
+        match &failure.kind {
+            FailureKind::Status(answer) => wish(answer).pause(pause),
+            _ => Some(pause),
+        }
+    }
+
+    /// Twice as long each time, less up to a half by chance.
+    fn backoff(&self, made: usize, random: u32) -> Duration {
+        let doublings = u32::try_from(made.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+        let whole = self.rule.backoff.saturating_mul(1 << doublings).min(self.rule.max_backoff);
+        whole - whole / 2 * (random % 1024) / 1024
+    }
+}
+
+impl config::RetryOn {
+    fn code(self) -> Code {
+        match self {
+            Self::Unavailable => Code::Unavailable,
+            Self::DeadlineExceeded => Code::DeadlineExceeded,
+            Self::Internal => Code::Internal,
+            Self::Aborted => Code::Aborted,
+            Self::ResourceExhausted => Code::ResourceExhausted,
+            Self::Unknown => Code::Unknown,
+        }
+    }
+}
+
+/// What a service says of retries beside its status.
+#[derive(Debug, PartialEq, Eq)]
+enum Wish {
+    Nothing,
+    Never,
+    /// Then, whatever the rule says.
+    After(Duration),
+    /// Not before.
+    NotBefore(Duration),
+}
+
+impl Wish {
+    fn pause(self, backoff: Duration) -> Option<Duration> {
+        match self {
+            Self::Nothing => Some(backoff),
+            Self::Never => None,
+            Self::After(pause) => Some(pause),
+            Self::NotBefore(pause) => Some(pause.max(backoff)),
+        }
+    }
+}
+
+/// `grpc-retry-pushback-ms` before `google.rpc.RetryInfo` before `Retry-After`.
+fn wish(answer: &Answer) -> Wish {
+    let of = |headers: &HeaderMap, name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("").to_owned());
+    let said = |name: &str| of(&answer.trailers, name).or_else(|| of(&answer.headers, name));
+    if let Some(pushback) = said("grpc-retry-pushback-ms") {
+        // What is no number is a service's way to say no, as gRPC has it.
+        return pushback.parse().map_or(Wish::Never, |millis| Wish::After(Duration::from_millis(millis)));
+    }
+    if let Some(delay) = answer.status.details.iter().find_map(retry_info) {
+        return Wish::NotBefore(delay);
+    }
+    match said(RETRY_AFTER.as_str()).and_then(|seconds| seconds.trim().parse().ok()) {
+        Some(seconds) => Wish::NotBefore(Duration::from_secs(seconds)),
+        None => Wish::Nothing,
+    }
+}
+
+/// The delay of a `google.rpc.RetryInfo`.
+fn retry_info(detail: &Detail) -> Option<Duration> {
+    if detail.type_url.rsplit('/').next() != Some("google.rpc.RetryInfo") {
+        return None;
+    }
+    let delay = RetryInfo::decode(&*detail.value).ok()?.delay?;
+    Some(Duration::new(
+        u64::try_from(delay.seconds).ok()?,
+        u32::try_from(delay.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?,
+    ))
+}
+
+/// `google.rpc.RetryInfo`
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    delay: Option<prost_types::Duration>,
+}
+
+/// How many calls may be retries, so that retries do not become the load that keeps a service down.
+///
+/// Each worker has its part, by its own calls.
+pub(super) struct Budget(Vec<TpsBudget>);
+
+impl Budget {
+    /// What is remembered of calls.
+    const MEMORY: Duration = Duration::from_secs(10);
+    /// Retries a second that are always allowed to a worker.
+    const FLOOR: u32 = 1;
+    const PARTS: usize = 16;
+
+    pub(super) fn new(share: config::Percent) -> Self {
+        Self((0..Self::PARTS).map(|_| TpsBudget::new(Self::MEMORY, Self::FLOOR, share.fraction())).collect())
+    }
+
+    fn of(&self, worker: usize) -> &TpsBudget {
+        &self.0[worker % self.0.len()]
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Budget")
+    }
+}
+
+/// Something of 1024.
+pub(super) fn random() -> u32 {
+    // Every hasher state is seeded afresh: randomness enough.
+    u32::try_from(foldhash::fast::RandomState::default().hash_one(0) % 1024).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;
