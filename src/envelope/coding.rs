@@ -1,7 +1,9 @@
 //! Content codings: how bodies and single messages are compressed. RPC envelopes have gzip, HTTP also br and zstd.
 
 mod answer;
+mod decoder;
 mod encoder;
+mod reply;
 
 use std::io::Read;
 
@@ -11,7 +13,9 @@ use super::head::thousandths;
 use crate::error::Error;
 
 pub use answer::pack;
+pub use decoder::Decoded;
 pub use encoder::compress;
+pub use reply::Packed;
 
 /// What compression is worth it for, in bytes.
 pub const WORTH: usize = 1024;

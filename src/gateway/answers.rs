@@ -4,10 +4,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::Body as _;
 use transom_transcode::frame::{Deframer, FrameError};
 use transom_transcode::status::Code;
 
+use crate::envelope::coding::Packed;
 use crate::envelope::grpc::status_of;
 use crate::error::Error;
 use crate::upstream::ReplyBody;
@@ -16,21 +18,23 @@ use crate::upstream::ReplyBody;
 pub(super) struct Answers {
     body: ReplyBody,
     deframer: Deframer,
+    packed: Packed,
     limit: usize,
 }
 
 impl Answers {
-    /// Messages of at most `limit` bytes each.
-    pub(super) fn new(body: ReplyBody, limit: usize) -> Self {
-        Self { body, deframer: Deframer::new(limit), limit }
+    /// Messages of at most `limit` bytes each, compressed as the reply's `head` says.
+    pub(super) fn new(head: &HeaderMap, body: ReplyBody, limit: usize) -> Self {
+        Self { body, deframer: Deframer::new(limit), packed: Packed::of(head, limit), limit }
     }
 
     /// The next message; none at the end of a stream whose status is OK.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         loop {
             match self.deframer.next() {
-                Ok(Some(message)) if message.compressed => return Poll::Ready(Err(Error::UpstreamProtocol)),
-                Ok(Some(message)) => return Poll::Ready(Ok(Some(message.bytes))),
+                Ok(Some(message)) => {
+                    return Poll::Ready(self.packed.open(message.compressed, message.bytes).map(Some));
+                }
                 Ok(None) => {}
                 Err(FrameError::TooLarge { .. }) => {
                     return Poll::Ready(Err(Error::ResponseTooLarge { limit: self.limit }));

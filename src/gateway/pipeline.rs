@@ -197,8 +197,7 @@ impl Gateway {
         let streams = |route: &&Arc<Route>| matches!(&route.action, Action::Call(binding) if binding.rpc.streams());
         let route = if let Some(route) = snapshot.find_rpc(path).filter(|_| socket).filter(streams) {
             route
-        } else if call.dialect.is_rpc() {
-            let route = snapshot.find_rpc(path).ok_or(Error::NoRoute)?;
+        } else if let Some(route) = call.dialect.is_rpc().then(|| snapshot.find_rpc(path)).flatten() {
             if head.method != Method::POST && !matches!(call.dialect, Dialect::ConnectGet(_)) {
                 return Err(Error::MethodNotAllowed { allow: HeaderValue::from_static("POST") });
             }
@@ -210,8 +209,13 @@ impl Gateway {
             match snapshot.find_rest(method, path, &mut working.captures) {
                 Ok(route) => {
                     captured.extend(working.captures.iter(path));
+                    // A body of an RPC's type on a path that is none's: somebody uploads such a file.
+                    if call.dialect.is_rpc() {
+                        call.dialect = Dialect::Rest;
+                    }
                     route
                 }
+                Err(_) if call.dialect.is_rpc() => return Err(Error::NoRoute),
                 Err(Error::NoRoute) => match (snapshot.find_rpc(path), Dialect::of_rpc_path(head)) {
                     (Some(route), Some(dialect)) => {
                         call.dialect = dialect;
@@ -317,6 +321,9 @@ fn admit<'r>(
         }
     };
     let forwarded = origin::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip());
+    if !call.dialect.is_opaque() {
+        headers.insert(&metadata::GRPC_ACCEPT_ENCODING, Coding::Gzip.name());
+    }
     headers.insert(&metadata::X_REQUEST_ID, metadata::unindexed(call.id.header()));
     headers.insert(&metadata::X_FORWARDED_FOR, forwarded);
     headers.insert(&metadata::X_FORWARDED_PROTO, HeaderValue::from_static(if peer.tls { "https" } else { "http" }));

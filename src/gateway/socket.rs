@@ -227,7 +227,10 @@ impl Talk {
             && let Poll::Ready(asked) = asking.as_mut().poll(cx)
         {
             match asked {
-                Ok(reply) => self.upstream = Upstream::Answers(Box::new(Answers::new(reply.body, self.rpc.receive))),
+                Ok(reply) => {
+                    self.upstream =
+                        Upstream::Answers(Box::new(Answers::new(&reply.headers, reply.body, self.rpc.receive)))
+                }
                 Err(failure) => return Poll::Ready(Ending::Ended(Err(call.failed(failure)))),
             }
         }

@@ -1,5 +1,6 @@
 //! Calls whose messages stream: opened here, then carried by their bodies.
 
+use std::error::Error as StdError;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use super::codec::{Beside, FromWire, ToWire};
 use super::route::{Binding, Rpc};
 use super::translate::answer;
 use crate::body::{Body, Broken};
-use crate::envelope::coding::Coding;
+use crate::envelope::coding::{Coding, Decoded, Packed};
 use crate::envelope::grpc_web::Text;
 use crate::envelope::stream::opaque::{Frames, Watched};
 use crate::envelope::stream::{Prefixed, Replies, Requests, Stop, Writer};
@@ -78,9 +79,10 @@ impl Asking {
     ) -> Result<Self, Error>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let limit = binding.rpc.settings.body.value;
-        let (reader, media) = rest::admit_stream(head, &body, limit, binding.bind.raw)?;
+        let (reader, media, coding) = rest::admit_stream(head, &body, limit, binding.bind.raw)?;
         let beside = Beside {
             captures: captured.iter().map(|&capture| capture.into()).collect(),
             query: head.uri.query().unwrap_or_default().into(),
@@ -90,8 +92,12 @@ impl Asking {
             },
         };
         let (stop, codec) = (call.stop(), ToWire::with(call, binding, beside));
-        let messages = Requests::new(body, reader, codec, stop.clone()).paced(binding.rpc.pace());
-        Ok(Self::Stream(Box::pin(messages), stop))
+        let pace = binding.rpc.pace();
+        if coding != Coding::Identity {
+            let body = Decoded::new(body, coding, stop.clone());
+            return Ok(Self::Stream(Box::pin(Requests::new(body, reader, codec, stop.clone()).paced(pace)), stop));
+        }
+        Ok(Self::Stream(Box::pin(Requests::new(body, reader, codec, stop.clone()).paced(pace)), stop))
     }
 }
 
@@ -159,21 +165,23 @@ pub(super) async fn stream(
     call.answered(reply.endpoint);
     let (codec, limit) = (call.dialect.codec(), binding.rpc.receive);
     let heartbeat = worker.heartbeat;
-    let answer = Answer { codec: FromWire::new(&worker, &binding.rpc, out, codec), upstream: reply.body, limit, stop };
+    let packed = Packed::of(&reply.headers, limit);
+    let codec = FromWire::new(&worker, &binding.rpc, out, codec);
+    let answer = Answer { codec, upstream: reply.body, packed, limit, stop };
     // Of messages that cross unread the upstream says how they are compressed.
-    let packed = match call.dialect.is_opaque() {
+    let coded = match call.dialect.is_opaque() {
         true => reply.headers.get(&metadata::GRPC_ENCODING).cloned(),
         false => (coding != Coding::Identity).then(|| coding.name()),
     };
     match call.dialect {
-        Dialect::Grpc(codec) => Ok(grpc::reply(reply.headers, codec, packed, answer.through(grpc::Frames { coding }))),
+        Dialect::Grpc(codec) => Ok(grpc::reply(reply.headers, codec, coded, answer.through(grpc::Frames { coding }))),
         Dialect::GrpcWeb { codec, text } => {
             let body = answer.through(grpc_web::Frames { text, coding });
-            Ok(grpc_web::reply(&reply.headers, codec, text, packed, body))
+            Ok(grpc_web::reply(&reply.headers, codec, text, coded, body))
         }
         Dialect::ConnectStream(_) => {
             let body = answer.through(connect::Envelopes { schema: binding.rpc.schema.clone(), coding });
-            Ok(connect::stream_reply(&reply.headers, call.dialect, packed, body))
+            Ok(connect::stream_reply(&reply.headers, call.dialect, coded, body))
         }
         Dialect::Rest | Dialect::WebSocket | Dialect::Http if answer.codec.is_raw() => {
             let content_type = answer.codec.content_type();
@@ -203,6 +211,7 @@ pub(super) async fn stream(
 struct Answer {
     upstream: ReplyBody,
     codec: FromWire,
+    packed: Packed,
     limit: usize,
     stop: Stop,
 }
@@ -210,7 +219,7 @@ struct Answer {
 impl Answer {
     /// Its messages, as the client's codec and envelope write them.
     fn messages<W: Writer>(self, writer: W) -> Replies<ReplyBody, FromWire, W> {
-        Replies::new(self.upstream, self.codec, writer, self.limit, self.stop)
+        Replies::new(self.upstream, self.packed, self.codec, writer, self.limit, self.stop)
     }
 
     /// The same, in an envelope whose frames are the upstream's: unread where the codec is the upstream's too.

@@ -10,7 +10,9 @@ use http::{HeaderMap, Response, StatusCode};
 use smallvec::SmallVec;
 use transom_transcode::status::{Code, Status};
 
+use crate::envelope::coding::Packed;
 use crate::envelope::grpc::{STATUS, status_of, take_status};
+use crate::error::Error;
 
 use super::exchange::Exchange;
 use super::failure::{Answer, Failure, FailureKind, Seen};
@@ -57,7 +59,8 @@ pub(super) async fn unary(
     };
     match take_status(&mut trailers) {
         Some(Status { code: Code::Ok, .. }) => {
-            Ok(Unary { endpoint: Arc::clone(endpoint), headers, message: message.finish()?, trailers })
+            let message = message.finish(&headers)?;
+            Ok(Unary { endpoint: Arc::clone(endpoint), headers, message, trailers })
         }
         Some(status) => Err(refusal(status, headers, trailers)),
         None => Err(Failure::protocol("trailers without grpc-status")),
@@ -138,6 +141,7 @@ struct Whole {
     limit: usize,
     /// The 5 bytes before it, as far as they have come.
     prefix: SmallVec<[u8; PREFIX]>,
+    compressed: bool,
     length: usize,
     whole: Bytes,
     parts: BytesMut,
@@ -145,17 +149,25 @@ struct Whole {
 
 impl Whole {
     fn new(limit: usize) -> Self {
-        Self { limit, prefix: SmallVec::new(), length: 0, whole: Bytes::new(), parts: BytesMut::new() }
+        Self {
+            limit,
+            prefix: SmallVec::new(),
+            compressed: false,
+            length: 0,
+            whole: Bytes::new(),
+            parts: BytesMut::new(),
+        }
     }
 
     fn push(&mut self, mut data: Bytes) -> Result<(), Failure> {
         if self.prefix.len() < PREFIX {
             let taken = data.split_to(data.len().min(PREFIX - self.prefix.len()));
             self.prefix.extend_from_slice(&taken);
-            let &[compressed, a, b, c, d] = self.prefix.as_slice() else { return Ok(()) };
-            if compressed != 0 {
-                return Err(Failure::protocol("a compressed message, but identity was asked for"));
+            let &[flag, a, b, c, d] = self.prefix.as_slice() else { return Ok(()) };
+            if flag > 1 {
+                return Err(Failure::protocol(format!("a message that begins with {flag}")));
             }
+            self.compressed = flag == 1;
             self.length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
             if self.length > self.limit {
                 let kind = FailureKind::TooLarge { limit: self.limit };
@@ -174,7 +186,8 @@ impl Whole {
         Ok(())
     }
 
-    fn finish(self) -> Result<Bytes, Failure> {
+    /// The message, out of the compression that the reply's `head` names.
+    fn finish(self, head: &HeaderMap) -> Result<Bytes, Failure> {
         let message = if self.parts.is_empty() { self.whole } else { self.parts.freeze() };
         if self.prefix.len() < PREFIX {
             return Err(Failure::protocol("a status of OK without a message"));
@@ -182,6 +195,14 @@ impl Whole {
         if message.len() < self.length {
             return Err(Failure::protocol("the reply's message is cut short"));
         }
-        Ok(message)
+        if !self.compressed {
+            return Ok(message);
+        }
+        Packed::of(head, self.limit).open(true, message).map_err(|error| match error {
+            Error::ResponseTooLarge { limit } => {
+                Failure::new(Seen::Seen, FailureKind::TooLarge { limit }, "a message that is larger once unpacked")
+            }
+            _ => Failure::protocol("a message that is not compressed as grpc-encoding says"),
+        })
     }
 }

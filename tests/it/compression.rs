@@ -12,9 +12,9 @@ use crate::support::client::Reply;
 use crate::support::gateway::{Running, gateway};
 use crate::support::grpc::frame;
 use crate::support::reply::{ok, stream};
-use crate::support::soon;
 use crate::support::speak::Speech;
 use crate::support::upstream::{self, Upstream};
+use crate::support::{self, protos, soon};
 
 async fn library() -> Upstream {
     upstream::grpc("library.v1.Library")
@@ -177,7 +177,7 @@ async fn messages_are_unpacked_and_packed() {
         let (reply, encoding) = packed(&gateway, speech, names, remark.to_string().as_bytes()).await;
         assert_eq!(serde_json::from_slice::<Value>(&reply).unwrap(), remark);
         assert_eq!(encoding.as_deref(), Some("gzip"));
-        library.saw("Discuss").message(&remark).no_header("grpc-encoding").no_header("grpc-accept-encoding");
+        library.saw("Discuss").message(&remark).no_header("grpc-encoding").header("grpc-accept-encoding", "gzip");
 
         // A bomb, and a way that is not known.
         let mut call = speech.call(2, "Discuss").header(names[0], "gzip").open(&gateway, None).await;
@@ -189,6 +189,65 @@ async fn messages_are_unpacked_and_packed() {
         reply.failed(Code::Unimplemented);
         assert!(reply.message.contains("gzip"), "{}", reply.message);
         assert_eq!(reply.headers[names[1]], "gzip, identity");
+    }
+}
+
+/// A reply of one book whose message is packed so.
+fn packed_book(encoding: &str, message: &[u8]) -> support::reply::Reply {
+    let mut framed = frame(message).to_vec();
+    framed[0] = 1;
+    stream([]).header("grpc-encoding", encoding).then_bytes(&framed)
+}
+
+#[tokio::test]
+async fn an_upstreams_messages_are_unpacked_within_their_limit() {
+    let method = protos::method("library.v1.Library/Echo");
+    let pack = move |book: &Value| gzip(&protos::encode(&method.output(), book));
+    let answer = move |asked: &str| match asked {
+        "bomb" => packed_book("gzip", &pack(&json!({ "title": "x".repeat(8 << 20) }))),
+        "broken" => packed_book("gzip", b"not compressed at all"),
+        "unasked" => packed_book("br", &pack(&json!({}))),
+        "unnamed" => packed_book("identity", &pack(&json!({}))),
+        _ => packed_book("gzip", &pack(&json!({ "title": "x".repeat(5000) }))),
+    };
+    let watched = answer.clone();
+    let library = upstream::grpc("library.v1.Library")
+        .unary("Echo", move |book| answer(book["title"].as_str().unwrap()))
+        .server_stream("WatchBooks", move |asked| {
+            watched(asked["parent"].as_str().unwrap().trim_start_matches("shelves/"))
+        })
+        .start()
+        .await;
+    let limits = "limits: { receive: 100KiB }";
+    let gateway =
+        gateway().descriptors("library").expose_all().upstream_with("library", &[&library], limits).start().await;
+    let book = json!({ "title": "x".repeat(5000) });
+    let wrong = [
+        ("bomb", Code::ResourceExhausted),
+        ("broken", Code::Internal),
+        ("unasked", Code::Internal),
+        ("unnamed", Code::Internal),
+    ];
+    for speech in [Speech::Rest, Speech::Connect, Speech::ConnectJson, Speech::GrpcJson, Speech::WebJson] {
+        println!("{speech:?}");
+        let echo = async |title: &str| speech.call(2, "Echo").send(&gateway, &[json!({ "title": title })]).await;
+        echo("good").await.ok(std::slice::from_ref(&book));
+        library.saw("Echo").header("grpc-accept-encoding", "gzip");
+        for (title, code) in wrong {
+            echo(title).await.failed(code);
+        }
+    }
+    for speech in
+        [Speech::RestLines, Speech::RestEvents, Speech::GrpcJson, Speech::WebTextJson, Speech::ConnectStreamJson]
+    {
+        println!("{speech:?}");
+        let watch = async |name: &str| {
+            speech.call(2, "WatchBooks").send(&gateway, &[json!({ "parent": format!("shelves/{name}") })]).await
+        };
+        watch("good").await.ok(std::slice::from_ref(&book));
+        for (name, code) in wrong {
+            watch(name).await.failed(code);
+        }
     }
 }
 

@@ -237,10 +237,19 @@ async fn a_form_binds_like_a_query() {
 async fn a_raw_body_crosses_as_it_is_with_its_type() {
     let (service, gateway) = rules().await;
     let bytes: Vec<u8> = (0..=255).cycle().take(70_000).collect();
-    for content_type in ["image/png", "application/json", "application/x-www-form-urlencoded", "text/plain; charset=x"]
-    {
+    for content_type in [
+        "image/png",
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "text/plain; charset=x",
+        // What an RPC's own path would take for a dialect.
+        "application/proto",
+        "application/grpc",
+        "application/grpc-web-text+proto",
+        "application/connect+json",
+    ] {
         let call = gateway.request("POST", "/v1/uploads/7?note=n").header("content-type", content_type);
-        let reply = call.body(bytes.clone()).await;
+        let reply = call.body(bytes.clone()).http2().await;
         reply.status(200).header("content-type", content_type).header("x-content-type-options", "nosniff");
         assert!(reply.body == bytes, "{content_type}");
         let request = seen(&service, "Upload");
@@ -251,6 +260,9 @@ async fn a_raw_body_crosses_as_it_is_with_its_type() {
     let reply = gateway.request("POST", "/v1/mirror").body("{").await;
     assert_eq!(reply.status(200).header("content-type", "application/octet-stream").text(), "{");
     assert_eq!(seen(&service, "Mirror"), json!({ "data": "ew==" }));
+    // Where only JSON is taken, such a body is refused as REST refuses.
+    let reply = gateway.request("POST", "/v1/same").header("content-type", "application/proto").body("x").await;
+    reply.status(415).reason("UNSUPPORTED_MEDIA_TYPE");
 }
 
 #[tokio::test]

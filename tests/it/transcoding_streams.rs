@@ -1,6 +1,7 @@
 //! The rules of streams over REST beyond those of server streams (`stream_rest`): what a client streams, raw bodies,
 //! heartbeats.
 
+use std::io::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -59,6 +60,57 @@ async fn a_client_stream_is_an_array_or_lines() {
             assert_eq!(seen(&service, "Collect"), expected);
         }
     }
+}
+
+#[tokio::test]
+async fn a_compressed_client_stream_is_unpacked_as_it_comes() {
+    let (service, gateway) = streams().await;
+    let lines = "{\"text\": \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}\n".repeat(3000);
+    let (brotli, zstd) = (brotli(lines.as_bytes()), zstd::stream::encode_all(lines.as_bytes(), 3).unwrap());
+    for (coding, body) in [("gzip", gzip(lines.as_bytes())), ("br", brotli), ("zstd", zstd)] {
+        for http2 in [false, true] {
+            let call = post(&gateway, "/v1/collect/7", NDJSON, body.clone()).header("content-encoding", coding);
+            let reply = if http2 { call.http2().await } else { call.await };
+            reply.status(200).json(&json!({ "numbers": [3000] }));
+            assert_eq!(seen(&service, "Collect")[0]["id"], "7");
+        }
+        let short = body[..body.len() / 2].to_vec();
+        let reply = post(&gateway, "/v1/collect/7", NDJSON, short).header("content-encoding", coding).await;
+        reply.status(400).reason("BAD_REQUEST");
+    }
+    let plain = post(&gateway, "/v1/collect/7", NDJSON, "{}\n").header("content-encoding", "gzip").await;
+    plain.status(400).reason("BAD_REQUEST");
+    let unknown = post(&gateway, "/v1/collect/7", NDJSON, "{}\n").header("content-encoding", "compress").await;
+    unknown.status(415).reason("UNSUPPORTED_ENCODING").header("accept-encoding", "gzip, br, zstd, identity");
+    // 32 MB of a message in a few KB.
+    let bomb = gzip(&[b"{\"text\": \"", &vec![b'a'; 32 << 20][..], b"\"}\n"].concat());
+    let reply = post(&gateway, "/v1/collect/7", NDJSON, bomb).header("content-encoding", "gzip").await;
+    reply.status(413).reason("TOO_LARGE");
+
+    // A message goes on once what it is packed in has come.
+    let (call, sender) = gateway.request("POST", "/v1/collect/7").header("content-type", NDJSON).streamed();
+    let reply = tokio::spawn(call.header("content-encoding", "gzip").try_send());
+    let before = service.saw("Collect").calls().len();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(b"{\"text\": \"a\"}\n").unwrap();
+    encoder.flush().unwrap();
+    sender.send(std::mem::take(encoder.get_mut()).into()).unwrap();
+    service.heard("Collect", before + 1, 1).await;
+    sender.send(encoder.finish().unwrap().into()).unwrap();
+    drop(sender);
+    soon("the answer", reply).await.unwrap().unwrap().status(200).json(&json!({ "numbers": [1] }));
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn brotli(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 20);
+    encoder.write_all(bytes).unwrap();
+    encoder.into_inner()
 }
 
 #[tokio::test]

@@ -32,25 +32,23 @@ pub fn admit<'h, B: Body>(head: &'h Parts, body: &B, limit: usize, raw: bool) ->
     Ok((media, Coding::of_body(&head.headers)?))
 }
 
-/// How a body is cut into messages of at most `limit` bytes each, and what they are.
+/// How a body is cut into messages of at most `limit` bytes each, what they are, and how all of it is compressed.
 pub fn admit_stream<'h, B: Body>(
     head: &'h Parts,
     body: &B,
     limit: usize,
     raw: bool,
-) -> Result<(Messages, Media<'h>), Error> {
-    if Coding::of_body(&head.headers)? != Coding::Identity {
-        return Err(Error::UnsupportedEncoding { supported: "identity" });
-    }
+) -> Result<(Messages, Media<'h>, Coding), Error> {
+    let coding = Coding::of_body(&head.headers)?;
     let content_type = content_type(&head.headers);
     if raw {
-        return Ok((Messages::pieces(), Media::Raw(content_type.unwrap_or_default())));
+        return Ok((Messages::pieces(), Media::Raw(content_type.unwrap_or_default()), coding));
     }
     let is = |wanted| content_type.is_some_and(|content_type| is_in_utf8(content_type, wanted));
     if is("application/json") || body.is_end_stream() {
-        Ok((Messages::array(limit), Media::Json))
+        Ok((Messages::array(limit), Media::Json, coding))
     } else if ["application/x-ndjson", "application/ndjson", "application/jsonl"].into_iter().any(is) {
-        Ok((Messages::lines(limit), Media::Json))
+        Ok((Messages::lines(limit), Media::Json, coding))
     } else {
         let message = "send the messages as a JSON array, or a line each as application/x-ndjson";
         Err(Error::UnsupportedMedia { message: message.into() })

@@ -16,6 +16,7 @@ use transom_transcode::status::Code;
 
 use super::{Last, Stop, Translate, Writer};
 use crate::body::{Broken, End, Streamed};
+use crate::envelope::coding::Packed;
 use crate::envelope::grpc::{self, status_of};
 use crate::error::Error;
 
@@ -26,6 +27,7 @@ const BATCH: usize = 16 * 1024;
 pub struct Replies<B, T, W> {
     upstream: B,
     deframer: Deframer,
+    packed: Packed,
     /// Bytes of one message.
     limit: usize,
     translate: T,
@@ -60,10 +62,11 @@ where
     W: Writer,
 {
     /// A stream of messages of at most `limit` bytes each; `stop` knows of the other direction of the call.
-    pub fn new(upstream: B, translate: T, writer: W, limit: usize, stop: Stop) -> Self {
+    pub fn new(upstream: B, packed: Packed, translate: T, writer: W, limit: usize, stop: Stop) -> Self {
         Self {
             upstream,
             deframer: Deframer::new(limit),
+            packed,
             limit,
             translate,
             writer,
@@ -108,8 +111,10 @@ where
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while matches!(self.state, State::Open) && self.out.len() < BATCH {
             match self.deframer.next() {
-                Ok(Some(message)) if message.compressed => self.ended(Err(Error::UpstreamProtocol)),
-                Ok(Some(message)) => self.write(&message.bytes),
+                Ok(Some(message)) => match self.packed.open(message.compressed, message.bytes) {
+                    Ok(message) => self.write(&message),
+                    Err(error) => self.ended(Err(error)),
+                },
                 Ok(None) => match Pin::new(&mut self.upstream).poll_frame(cx) {
                     Poll::Pending if self.out.is_empty() => return Poll::Pending,
                     Poll::Pending => break,
