@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use transom_transcode::canonical::canonical;
+use transom_transcode::frame::{self, Deframer, FrameError, Message, PREFIX, connect as connect_frame, timeout, web};
 use transom_transcode::invalid::{Invalid, Kind as Refusal};
 use transom_transcode::plan::{BindPlan, Limits, OutOptions, OutPlan, Unknown};
 use transom_transcode::router::{Captures, Found, RouterBuilder};
@@ -96,9 +98,6 @@ pub(crate) fn template(data: &[u8]) {
 /// What is accepted prints as JSON that reads and prints as the same again.
 pub(crate) fn json_to_wire(data: &[u8]) {
     let [choice, rest @ ..] = data else { return };
-    if rest.is_empty() {
-        return; // no body is the empty message, and an empty google.protobuf.Value has no JSON
-    }
     let choice = usize::from(*choice);
     let plan = &BINDINGS[choice % BINDINGS.len()];
     let media = if choice >= 192 { Media::Form } else { Media::Json };
@@ -118,6 +117,9 @@ pub(crate) fn json_to_wire(data: &[u8]) {
         }
     };
     if let Ok(wire) = encode(plan, &input) {
+        if wire.is_empty() {
+            return; // no body and an empty form are the empty message, and an empty google.protobuf.Value has no JSON
+        }
         let out = OutPlan::whole(plan.input, OutOptions::default());
         let json = decode(&out, &wire).unwrap_or_else(|why| panic!("{why}: {wire:?}"));
         stable(plan.input, &json);
@@ -194,4 +196,100 @@ pub(crate) fn descriptor_set(data: &[u8]) {
         let input = Input { body: message, ..Input::default() };
         let _ = appended(|scratch, out| to_wire(&schema, &BindPlan::whole(id), &input, &LIMITS, scratch, out));
     }
+}
+
+/// A byte that is the limit, one that is the length of chunks, then a body of gRPC frames. However it is cut, its messages
+/// are those that its prefixes say, none is longer than the limit, and written again they are the same bytes.
+pub(crate) fn frame(data: &[u8]) {
+    let [limit, size, body @ ..] = data else { return };
+    let limit = usize::from(*limit);
+    let (messages, error, ended) = deframed(body.chunks(usize::from(*size).max(1)), limit);
+    assert!((messages.clone(), error, ended) == deframed([body], limit), "it matters how the body is cut");
+    let mut rest = body;
+    for message in &messages {
+        assert!(message.bytes.len() <= limit);
+        let mut prefix = frame::prefix(message.bytes.len());
+        prefix[0] = u8::from(message.compressed);
+        rest = rest.strip_prefix(&prefix).and_then(|rest| rest.strip_prefix(&*message.bytes)).expect("a frame");
+    }
+    match (error, rest) {
+        (Some(FrameError::Flag(flag)), [first, ..]) => assert!(flag == *first && flag > 1),
+        (Some(FrameError::TooLarge { len }), [_, len_bytes @ ..]) => {
+            assert!(len > limit && len_bytes.starts_with(&(len as u32).to_be_bytes()));
+        }
+        (Some(_), []) => panic!("an error without a cause"),
+        (None, rest) => assert_eq!(ended, rest.is_empty()),
+    }
+}
+
+/// The messages of a body in chunks, the error after them, and whether the body may end there.
+fn deframed<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> (Vec<Message>, Option<FrameError>, bool) {
+    let (mut deframer, mut messages) = (Deframer::new(limit), Vec::new());
+    for chunk in chunks {
+        deframer.push(Bytes::copy_from_slice(chunk));
+        loop {
+            match deframer.next() {
+                Ok(Some(message)) => messages.push(message),
+                Ok(None) => break,
+                Err(error) => return (messages, Some(error), false),
+            }
+        }
+    }
+    (messages, None, deframer.is_empty())
+}
+
+/// Connect: the query of a GET, which written anew reads as the same; a timeout, which passed on is never longer; and the
+/// end of a stream, which is no message.
+pub(crate) fn connect(data: &[u8]) {
+    let mut end = Vec::new();
+    connect_frame::end(data, &mut end);
+    assert!(end[PREFIX..] == *data && deframed([&*end], data.len()).1 == Some(FrameError::Flag(2)));
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for wait in [connect_frame::timeout(text), timeout::parse(text)].into_iter().flatten() {
+        let passed = timeout::parse(timeout::format(wait).as_str()).expect("what is written is read");
+        assert!(passed <= wait.max(std::time::Duration::from_nanos(1)));
+    }
+    let Ok(query) = connect_frame::Query::parse(text) else { return };
+    let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    let [version, encoding, compression] =
+        [&query.version, &query.encoding, &query.compression].map(|text| escaped(text.as_bytes()));
+    for (base64, message) in
+        [("", escaped(&query.message)), ("&base64=1", escaped(web::to_text(&query.message).as_bytes()))]
+    {
+        let again =
+            format!("connect={version}&encoding={encoding}&compression={compression}{base64}&message={message}");
+        assert!(connect_frame::Query::parse(&again).as_ref() == Ok(&query), "{again}");
+    }
+}
+
+/// gRPC-Web: a byte that is the length of chunks, then a body in base64, however it is cut; bytes that are written as text
+/// and read again; and trailers, of which no value makes another.
+pub(crate) fn grpc_web(data: &[u8]) {
+    let [size, body @ ..] = data else { return };
+    let size = usize::from(*size).max(1);
+    let read = from_text(body.chunks(size));
+    assert!(read == from_text([body]), "it matters how the text is cut");
+    if let Ok((bytes, true)) = &read {
+        assert!(from_text([web::to_text(bytes).as_bytes()]) == Ok((bytes.clone(), true)));
+    }
+    // Texts in a row, each with its padding.
+    let texts: String = body.chunks(size).map(web::to_text).collect();
+    assert!(from_text([texts.as_bytes()]) == Ok((body.to_vec(), true)));
+
+    let lines = body.split(|byte| *byte == b'\n').map(|line| ("x-a", line));
+    let lines = lines.filter(|(_, value)| !value.iter().any(|byte| byte.is_ascii_control()));
+    let mut frame = Vec::new();
+    web::trailers(lines.clone(), &mut frame);
+    assert!(frame[0] == 0x80 && frame[1..PREFIX] == (frame.len() as u32 - PREFIX as u32).to_be_bytes());
+    let block = std::str::from_utf8(&frame[PREFIX..]).map(|block| block.matches("\r\n").count());
+    assert!(block.is_err() || block == Ok(lines.count()));
+}
+
+/// What a body in base64 says, and whether it may end there.
+fn from_text<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<(Vec<u8>, bool), web::NotBase64> {
+    let (mut reader, mut bytes) = (web::FromText::default(), Vec::new());
+    for chunk in chunks {
+        reader.push(chunk, &mut bytes)?;
+    }
+    Ok((bytes, reader.is_empty()))
 }

@@ -43,6 +43,21 @@ fn the_descriptor_set_corpus_holds() {
     replay("descriptor_set", checks::descriptor_set);
 }
 
+#[test]
+fn the_frame_corpus_holds() {
+    replay("frame", checks::frame);
+}
+
+#[test]
+fn the_connect_corpus_holds() {
+    replay("connect", checks::connect);
+}
+
+#[test]
+fn the_grpc_web_corpus_holds() {
+    replay("grpc_web", checks::grpc_web);
+}
+
 /// With `TRANSOM_WRITE=1` the file is written anew instead of compared.
 #[test]
 fn the_descriptor_set_is_that_of_the_protos() {

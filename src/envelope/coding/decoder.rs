@@ -98,6 +98,8 @@ impl Body for Decoded {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use bytes::Bytes;
     use http_body_util::{BodyExt as _, Full, StreamBody};
 
@@ -107,7 +109,7 @@ mod tests {
     const ALL: [Coding; 3] = [Coding::Gzip, Coding::Brotli, Coding::Zstd];
 
     /// A body in chunks of so many bytes.
-    fn chunks(bytes: &[u8], size: usize) -> impl Body<Data = Bytes, Error = std::convert::Infallible> + Send + Unpin {
+    fn chunks(bytes: &[u8], size: usize) -> impl Body<Data = Bytes, Error = Infallible> + Send + Unpin + use<> {
         let chunks: Vec<_> = bytes.chunks(size).map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk)))).collect();
         StreamBody::new(futures_util::stream::iter(chunks))
     }
