@@ -277,7 +277,7 @@ pub(crate) fn grpc_web(data: &[u8]) {
     assert!(from_text([texts.as_bytes()]) == Ok((body.to_vec(), true)));
 
     let lines = body.split(|byte| *byte == b'\n').map(|line| ("x-a", line));
-    let lines = lines.filter(|(_, value)| !value.iter().any(|byte| byte.is_ascii_control()));
+    let lines = lines.filter(|(_, value)| !value.iter().any(u8::is_ascii_control));
     let mut frame = Vec::new();
     web::trailers(lines.clone(), &mut frame);
     assert!(frame[0] == 0x80 && frame[1..PREFIX] == (frame.len() as u32 - PREFIX as u32).to_be_bytes());

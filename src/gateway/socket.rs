@@ -228,8 +228,8 @@ impl Talk {
         {
             match asked {
                 Ok(reply) => {
-                    self.upstream =
-                        Upstream::Answers(Box::new(Answers::new(&reply.headers, reply.body, self.rpc.receive)))
+                    let answers = Answers::new(&reply.headers, reply.body, self.rpc.receive);
+                    self.upstream = Upstream::Answers(Box::new(answers));
                 }
                 Err(failure) => return Poll::Ready(Ending::Ended(Err(call.failed(failure)))),
             }

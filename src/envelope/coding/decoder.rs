@@ -101,7 +101,7 @@ mod tests {
     use std::convert::Infallible;
 
     use bytes::Bytes;
-    use http_body_util::{BodyExt as _, Full, StreamBody};
+    use http_body_util::{BodyExt as _, Collected, Full, StreamBody};
 
     use super::*;
     use crate::envelope::coding::compress;
@@ -117,7 +117,7 @@ mod tests {
     async fn read(packed: &[u8], size: usize, coding: Coding) -> Result<Bytes, Error> {
         let stop = Stop::default();
         let read = Decoded::new(chunks(packed, size), coding, stop.clone()).collect().await;
-        read.map(|read| read.to_bytes()).map_err(|_| stop.or(Error::Internal))
+        read.map(Collected::to_bytes).map_err(|_| stop.or(Error::Internal))
     }
 
     #[tokio::test]
