@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "oracle/draw.rs"]
-#[expect(dead_code, reason = "the oracle draws more")]
 mod draw;
 
 use std::path::Path;
@@ -211,13 +210,13 @@ impl Case {
             Some("") if !body.is_empty() => self.body = value.json,
             Some(rest) if !body.is_empty() => match path.as_bytes().get(body.len()) {
                 Some(b'.') => set(&mut self.body, rest, value.json),
-                _ => self.ask(path, value),
+                _ => self.ask(path, &value),
             },
-            _ => self.ask(path, value),
+            _ => self.ask(path, &value),
         }
     }
 
-    fn ask(&mut self, path: &str, value: Drawn) {
+    fn ask(&mut self, path: &str, value: &Drawn) {
         self.query.extend(
             value.texts.iter().map(|(key, text)| format!("{}={}", escaped(&format!("{path}{key}")), escaped(text))),
         );
