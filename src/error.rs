@@ -10,6 +10,7 @@ use http::StatusCode;
 use http::header::HeaderValue;
 use transom_transcode::invalid::{Invalid, Kind};
 use transom_transcode::status::{Code, Status};
+use transom_transcode::validate::Violation;
 
 /// Why a call was not answered by its upstream, or what the upstream answered instead of a reply.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +29,8 @@ pub enum Error {
         /// What is wrong, and the way out.
         message: Cow<'static, str>,
     },
+    /// The request's message breaks rules of its schema; there is at least one.
+    Violations(Box<[Violation]>),
     /// The request's content type is none that the route takes.
     UnsupportedMedia {
         /// What is taken.
@@ -120,6 +123,8 @@ pub enum Detail<'a> {
         /// What is wrong with it.
         description: &'a str,
     },
+    /// `google.rpc.BadRequest` with the rules that are broken; each violation's `reason` is the rule's id.
+    Violations(&'a [Violation]),
     /// `google.rpc.RetryInfo`.
     RetryInfo {
         /// When to come again.
@@ -141,7 +146,7 @@ impl Error {
         let status = match self {
             Self::NoRoute => 404,
             Self::MethodNotAllowed { .. } => 405,
-            Self::BadRequest { .. } => 400,
+            Self::BadRequest { .. } | Self::Violations(_) => 400,
             Self::UnsupportedMedia { .. } | Self::UnsupportedEncoding { .. } => 415,
             Self::TooLarge { .. } => 413,
             Self::RateLimited { .. } => 429,
@@ -165,7 +170,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::NoRoute | Self::MethodNotAllowed { .. } | Self::UnsupportedEncoding { .. } => Code::Unimplemented,
-            Self::BadRequest { .. } | Self::UnsupportedMedia { .. } => Code::InvalidArgument,
+            Self::BadRequest { .. } | Self::Violations(_) | Self::UnsupportedMedia { .. } => Code::InvalidArgument,
             Self::TooLarge { .. } | Self::ResponseTooLarge { .. } | Self::RateLimited { .. } => Code::ResourceExhausted,
             Self::Unauthenticated { .. } => Code::Unauthenticated,
             Self::Forbidden => Code::PermissionDenied,
@@ -188,7 +193,7 @@ impl Error {
         Some(match self {
             Self::NoRoute => "NO_ROUTE",
             Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
-            Self::BadRequest { .. } => "BAD_REQUEST",
+            Self::BadRequest { .. } | Self::Violations(_) => "BAD_REQUEST",
             Self::UnsupportedMedia { .. } => "UNSUPPORTED_MEDIA_TYPE",
             Self::UnsupportedEncoding { .. } => "UNSUPPORTED_ENCODING",
             Self::TooLarge { .. } => "TOO_LARGE",
@@ -220,6 +225,7 @@ impl Error {
             Self::MethodNotAllowed { .. } => "the path exists, but not for this method; see the Allow header",
             Self::BadRequest { field, message } if field.is_empty() => message,
             Self::BadRequest { field, message } => return Cow::Owned(format!("{field}: {message}")),
+            Self::Violations(violations) => return told(violations),
             Self::UnsupportedMedia { message } => message,
             Self::UnsupportedEncoding { supported } => {
                 return Cow::Owned(format!("this compression is not supported; supported: {supported}"));
@@ -290,6 +296,7 @@ impl Error {
         let info = self.reason().map(|reason| Detail::ErrorInfo { reason });
         let violation = match self {
             Self::BadRequest { field, message } => Some(Detail::BadRequest { field, description: message }),
+            Self::Violations(violations) => Some(Detail::Violations(violations)),
             _ => None,
         };
         let retry = self.retry_after().map(|delay| Detail::RetryInfo { delay });
@@ -317,4 +324,15 @@ impl Error {
             Kind::Malformed | Kind::TooDeep => Self::UpstreamProtocol,
         }
     }
+}
+
+/// The first violation, and how many more there are.
+fn told(violations: &[Violation]) -> Cow<'static, str> {
+    let Some((first, others)) = violations.split_first() else { return Cow::Borrowed("the request breaks a rule") };
+    let colon = if first.field.is_empty() { "" } else { ": " };
+    let more = match others.len() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    Cow::Owned(format!("{}{colon}{}{more}", first.field, first.message))
 }

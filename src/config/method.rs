@@ -44,6 +44,12 @@ section! {
         idempotent: Option<bool> = flag().optional(),
         /// What is answered in place of a service that cannot be asked.
         fallback: Option<Fallback> = kind::section().optional(),
+        /// Whether requests are held to what their schema says by `buf.validate`; by default `all` of it.
+        validate: Option<Validate> = choice().optional(),
+        /// What is done to strings of the request before rules look at them: a field's path, such as `profile.bio`, or `*`
+        /// for every string that has no path of its own → steps. By default nothing.
+        sanitize: Option<BTreeMap<String, Vec<Sanitize>>> =
+            map("a field such as `bio`, or `*`", check_string, list(choice())).optional(),
         /// `x-http-code` may redirect (300 to 399, with the service's `location`); by default it may not.
         redirects: Option<bool> = flag().optional(),
         /// Who may call: `public`, `required`, or what a token must have for it; by default `required` once there is an `auth`
@@ -63,6 +69,32 @@ choice! {
         Refuse = "refuse",
         /// It is read over.
         Ignore = "ignore",
+    }
+}
+
+choice! {
+    /// Which rules of `buf.validate` the gateway holds requests to.
+    pub enum Validate {
+        /// All. A method that reaches a rule in CEL, which the gateway does not run, is refused at load.
+        All = "all",
+        /// The standard ones; those in CEL are left to the service.
+        Standard = "standard",
+        /// None.
+        Off = "off",
+    }
+}
+
+choice! {
+    /// What is done to a string.
+    pub enum Sanitize {
+        /// White space at both ends goes.
+        Trim = "trim",
+        /// Control characters go, but tabs and line breaks.
+        Control = "control",
+        /// Unicode's normal form C.
+        Nfc = "nfc",
+        /// HTML's tags and comments go, the text between them stays.
+        StripHtml = "strip_html",
     }
 }
 
@@ -104,6 +136,11 @@ section! {
         /// Messages of one stream or WebSocket from the client, such as `50/s`; a stream that sends more ends with 429 or RESOURCE_EXHAUSTED. By default there is no such limit.
         messages: Option<Rate> = rate().optional(),
     }
+}
+
+/// A field's path, or `*`.
+fn check_string(text: &str) -> Result<(), String> {
+    if text == "*" { Ok(()) } else { check_field(text) }
 }
 
 fn limit_name(text: &str) -> Result<String, String> {

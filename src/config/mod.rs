@@ -44,7 +44,7 @@ pub use cors::{AllowedHeader, AllowedOrigin, Cors};
 pub use describe::{json_schema, reference};
 pub use fallback::Fallback;
 pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
-pub use method::{Headers, Method, MethodLimits, Output, UnknownFields};
+pub use method::{Headers, Method, MethodLimits, Output, Sanitize, UnknownFields, Validate};
 pub use problem::{Problem, Problems};
 pub use rate::{By, Mode, OnStoreFailure, PUBLIC, Penalty, Rate, RateLimit, USERS};
 pub use read::nearest;

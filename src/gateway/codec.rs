@@ -10,7 +10,7 @@ use transom_transcode::to_wire::{Input, Media};
 
 use super::call::Call;
 use super::route::{Binding, Rpc};
-use super::translate::{bind_into, print_into, raw};
+use super::translate::{bind_into, hold, print_into, raw};
 use super::worker::Worker;
 use crate::envelope::stream::Translate;
 use crate::envelope::{Codec, rest};
@@ -80,21 +80,22 @@ impl ToWire {
         let input = Input { body, media, captures: &captures, query, later };
         let start = out.len();
         bind_into(&self.worker, &self.rpc, &self.bind, &input, out)?;
-        match (&self.rpc.bound, &self.values) {
-            (Some(bound), Some(values)) => bound.set(values, out, start),
-            _ => Ok(()),
+        if let (Some(bound), Some(values)) = (&self.rpc.bound, &self.values) {
+            bound.set(values, out, start)?;
         }
+        hold(&self.worker, &self.rpc, out, start)
     }
 }
 
 impl Translate for ToWire {
     fn message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let start = out.len();
         match (self.codec, &self.rpc.bound, &self.values) {
-            (Codec::Proto, Some(bound), Some(values)) => return bound.apply(values, message, out),
+            (Codec::Json, ..) => return self.bind(message, out),
+            (Codec::Proto, Some(bound), Some(values)) => bound.apply(values, message, out)?,
             (Codec::Proto, ..) => out.extend_from_slice(message),
-            (Codec::Json, ..) => self.bind(message, out)?,
         }
-        Ok(())
+        hold(&self.worker, &self.rpc, out, start)
     }
 
     /// What path and query say is not lost where the client sends no message: they are one.

@@ -1,6 +1,7 @@
 //! `Snapshot::compile`: configuration and schema become what runs, or every problem is told at once.
 
 mod auth;
+mod demands;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use transom_transcode::plan::{BindPlan, Limits, OutPlan};
 use transom_transcode::router::RouterBuilder;
 use transom_transcode::schema::{self, HttpRule, Idempotency, Method, Schema, Service};
 use transom_transcode::template::Template;
+use transom_transcode::validate;
 
 use self::tls::Certificates;
 use super::caller::Judge;
@@ -71,6 +73,7 @@ impl Snapshot {
         previous: Option<&Self>,
     ) -> Result<Self, Vec<Problem>> {
         let schema = Arc::new(schema);
+        let validation = Arc::new(validate::Rules::compile(&schema));
         let mut problems = Vec::new();
         let certificates = Certificates::compile(config, previous, &mut problems);
         let notes = certificates.warnings(Timestamp::now());
@@ -78,6 +81,7 @@ impl Snapshot {
         let mut compiler = Compiler {
             config,
             schema: &schema,
+            validation,
             metrics,
             upstreams: &upstreams,
             auth: None,
@@ -160,6 +164,8 @@ fn reflection(config: &Config, schema: &Schema, routes: &[Arc<Route>]) -> Option
 struct Compiler<'a> {
     config: &'a Config,
     schema: &'a Arc<Schema>,
+    /// What the schema says that messages must be.
+    validation: Arc<validate::Rules>,
     metrics: &'a Metrics,
     upstreams: &'a BTreeMap<String, Arc<Upstream>>,
     auth: Option<Arc<Auth>>,
@@ -380,6 +386,7 @@ impl<'a> Compiler<'a> {
             })
             .map_err(|why| format!("its rate limits: {why}"))?;
         let bound = self.compile_bound(&settings, method);
+        let demands = self.compile_demands(&settings, service, method);
         Ok(Arc::new(Rpc {
             name: path[1..].into(),
             client_streaming: method.client_streaming,
@@ -390,11 +397,13 @@ impl<'a> Compiler<'a> {
             schema: self.schema.clone(),
             crossing: settings.crossing(),
             opaque: bound.is_none()
+                && demands.is_none()
                 && !rates.need_message()
                 && (settings.messages.value.is_none() || !method.client_streaming),
             gate: Gate::compile(self.auth.as_ref(), &path[1..], &settings.auth.value),
             judge: self.judge.clone(),
             bound,
+            demands,
             cors: Cors::compile(&settings.cors.merged()).map(Arc::new),
             retry,
             fallback,

@@ -13,6 +13,7 @@ use super::settings::{Origin, Settings};
 use crate::envelope::metadata::Crossing;
 use crate::policy::auth::Gate;
 use crate::policy::cors::Cors;
+use crate::policy::demands::Demands;
 use crate::policy::rate::Rates;
 use crate::store::Pace;
 use crate::telemetry::RouteMetrics;
@@ -103,6 +104,8 @@ pub struct Rpc {
     pub judge: Option<Arc<Judge>>,
     /// Fields of the request that the token sets.
     pub bound: Option<Bound>,
+    /// What it asks of its requests' messages.
+    pub demands: Option<Demands>,
     /// Bounds of a message to the upstream.
     pub send: Limits,
     /// Bytes of one message from the upstream.

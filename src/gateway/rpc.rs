@@ -59,7 +59,9 @@ where
         false => Coding::Identity,
     };
     let mut asking = Asking::stream(call, binding, asked, body);
-    if rpc.rates.need_message() || rpc.replays() {
+    // A message that is refused is refused before the call is sent.
+    let judged = rpc.demands.is_some() && !rpc.client_streaming;
+    if rpc.rates.need_message() || rpc.replays() || judged {
         asking = asking.whole(call, rpc, &head.headers, outgoing.deadline).await?;
     }
     stream(call, binding, binding.out.clone(), head, outgoing, (asking, answered)).await

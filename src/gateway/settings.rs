@@ -12,7 +12,7 @@ use http::HeaderName;
 use transom_transcode::plan::{OutOptions, Unknown};
 use transom_transcode::schema::{self, Idempotency, Method, MethodPolicy, Service};
 
-use crate::config::{self, Access, Rate, Requirements, UnknownFields};
+use crate::config::{self, Access, Rate, Requirements, Sanitize, UnknownFields, Validate};
 use crate::envelope::metadata::Crossing;
 
 pub(super) use cors::Cors;
@@ -58,6 +58,10 @@ pub struct Settings {
     pub auth: Setting<Access>,
     /// Fields of the request and the claims that set them.
     pub bind: Setting<BTreeMap<String, String>>,
+    /// Which rules of `buf.validate` hold.
+    pub validate: Setting<Validate>,
+    /// What is done to strings of the request, by their paths.
+    pub sanitize: Setting<BTreeMap<String, Vec<Sanitize>>>,
 }
 
 /// One value and where it comes from.
@@ -210,6 +214,18 @@ impl Settings {
                 Setting { value: BTreeMap::new(), from: Origin::Default },
                 |_, _| false,
             ),
+            validate: layers.method(
+                &["validate"],
+                |entry| entry.validate,
+                Setting { value: Validate::All, from: Origin::Default },
+                |_, _| false,
+            ),
+            sanitize: layers.method(
+                &["sanitize"],
+                |entry| entry.sanitize.clone(),
+                Setting { value: BTreeMap::new(), from: Origin::Default },
+                |_, _| false,
+            ),
         }
     }
 
@@ -249,6 +265,11 @@ impl Settings {
             Unknown::Refuse => "refuse",
             Unknown::Ignore => "ignore",
         };
+        let validate = match self.validate.value {
+            Validate::All => "all",
+            Validate::Standard => "standard",
+            Validate::Off => "off",
+        };
         let flag = |setting: &Setting<bool>| setting.value.to_string();
         let retry =
             self.retry.value.as_ref().map_or_else(|| "none".to_owned(), |retry| format!("{} tries", retry.attempts));
@@ -267,6 +288,8 @@ impl Settings {
             ("limits.messages", messages, &self.messages.from),
             ("auth", access(&self.auth.value), &self.auth.from),
             ("bind", bindings(&self.bind.value), &self.bind.from),
+            ("validate", validate.to_owned(), &self.validate.from),
+            ("sanitize", steps(&self.sanitize.value), &self.sanitize.from),
             ("output.emit_defaults", flag(&self.emit_defaults), &self.emit_defaults.from),
             ("output.enums_as_numbers", flag(&self.enums_as_numbers), &self.enums_as_numbers.from),
             ("output.proto_names", flag(&self.proto_names), &self.proto_names.from),
@@ -305,6 +328,20 @@ fn bindings(bind: &BTreeMap<String, String>) -> String {
         return "none".to_owned();
     }
     bind.iter().map(|(field, claim)| format!("{field}={claim}")).collect::<Vec<_>>().join(" ")
+}
+
+fn steps(sanitize: &BTreeMap<String, Vec<Sanitize>>) -> String {
+    if sanitize.is_empty() {
+        return "none".to_owned();
+    }
+    let word = |step: &Sanitize| match step {
+        Sanitize::Trim => "trim",
+        Sanitize::Control => "control",
+        Sanitize::Nfc => "nfc",
+        Sanitize::StripHtml => "strip_html",
+    };
+    let words = |steps: &[Sanitize]| steps.iter().map(word).collect::<Vec<_>>().join(",");
+    sanitize.iter().map(|(field, steps)| format!("{field}={}", words(steps))).collect::<Vec<_>>().join(" ")
 }
 
 /// One place that may say something of a method, and what it says.
@@ -365,6 +402,8 @@ fn as_written(policy: &MethodPolicy) -> config::Method {
         redirects: None,
         auth: None,
         bind: None,
+        validate: None,
+        sanitize: None,
     }
 }
 

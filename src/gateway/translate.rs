@@ -22,6 +22,7 @@ pub(super) fn frame(call: &Call, binding: &Binding, input: &Input<'_>) -> Result
     if let (Some(bound), Some(values)) = (&rpc.bound, &call.values) {
         bound.set(values, &mut frame, PREFIX)?;
     }
+    hold(&call.worker, rpc, &mut frame, PREFIX)?;
     let prefix = frame::prefix(frame.len() - PREFIX);
     frame[..PREFIX].copy_from_slice(&prefix);
     Ok(frame.into())
@@ -32,11 +33,13 @@ pub(super) fn framed(call: &Call, rpc: &Rpc, message: &[u8]) -> Result<Bytes, Er
     if message.len() > rpc.send.output {
         return Err(Error::TooLarge { limit: rpc.send.output });
     }
-    let (Some(bound), Some(values)) = (&rpc.bound, &call.values) else {
-        return Ok([&frame::prefix(message.len()), message].concat().into());
-    };
-    let mut frame = vec![0; PREFIX];
-    bound.apply(values, message, &mut frame)?;
+    let mut frame = Vec::with_capacity(PREFIX + message.len());
+    frame.extend_from_slice(&[0; PREFIX]);
+    match (&rpc.bound, &call.values) {
+        (Some(bound), Some(values)) => bound.apply(values, message, &mut frame)?,
+        _ => frame.extend_from_slice(message),
+    }
+    hold(&call.worker, rpc, &mut frame, PREFIX)?;
     let prefix = frame::prefix(frame.len() - PREFIX);
     frame[..PREFIX].copy_from_slice(&prefix);
     Ok(frame.into())
@@ -53,6 +56,15 @@ pub(super) fn bind_into(
     let mut working = worker.working.lock();
     to_wire(&rpc.schema, plan, input, &rpc.send, &mut working.translator, out)
         .map_err(|invalid| Error::request(invalid, rpc.send.output))
+}
+
+/// Holds a request's message, which begins at `start`, to what its method asks of it.
+#[inline]
+pub(super) fn hold(worker: &Worker, rpc: &Rpc, out: &mut Vec<u8>, start: usize) -> Result<(), Error> {
+    match &rpc.demands {
+        None => Ok(()),
+        Some(demands) => demands.hold(&rpc.schema, &rpc.send, &mut worker.working.lock().translator, (out, start)),
+    }
 }
 
 /// A reply as its route answers it: JSON, or the bytes of a `google.api.HttpBody`.

@@ -5,9 +5,11 @@
 //! cors    which pages may call
 //! rate    how often who may come
 //! auth    who calls: tokens, and what of them the services get to see
+//! demands what a message must be: strings cleaned, the schema's rules held
 //! ```
 
 pub mod auth;
 pub mod burst;
 pub mod cors;
+pub mod demands;
 pub mod rate;

@@ -88,14 +88,24 @@ fn the_walkthrough_works_when_pasted() {
     assert_eq!(booking["tickets"].as_array().map(Vec::len), Some(2));
 }
 
+const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
+
 #[tokio::test]
 async fn an_error_keeps_its_details() {
     let front = front().await;
     let reply = front.gateway.post("/api/v1/auth/register", &json!({ "email": "nobody", "password": "short" })).await;
     let body = reply.status(400).value();
-    assert_eq!(body["details"][0]["reason"], "INVALID_FIELDS", "{body}");
-    assert_eq!(body["details"][1]["@type"], "type.googleapis.com/google.rpc.BadRequest");
-    assert_eq!(body["details"][1]["fieldViolations"][1]["field"], "password");
+    assert_eq!(
+        body["details"][0],
+        json!({ "@type": ERROR_INFO, "reason": "BAD_REQUEST", "domain": "transom" }),
+        "{body}"
+    );
+    let violations = json!([
+        { "field": "email", "description": "must be a valid email address", "reason": "string.email" },
+        { "field": "password", "description": "must be at least 8 bytes long", "reason": "string.min_bytes" },
+    ]);
+    assert_eq!(body["details"][1], json!({ "@type": BAD_REQUEST, "fieldViolations": violations }), "{body}");
 
     let reply = front.gateway.get("/api/v1/events/evt-999").await;
     assert_eq!(reply.status(404).value()["details"][1]["resourceName"], "evt-999");

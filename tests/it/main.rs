@@ -73,6 +73,7 @@ mod transcoding_json;
 mod transcoding_metadata;
 mod transcoding_paths;
 mod transcoding_streams;
+mod validate;
 mod validate_oracle;
 mod web_clients;
 mod websocket;

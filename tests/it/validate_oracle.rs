@@ -44,7 +44,7 @@ fn violations_are_those_of_protovalidate() {
     let mut scratch = Scratch::default();
     let mut tally = BTreeMap::<String, usize>::new();
     for ((id, bytes), said) in cases.iter().zip(&said) {
-        let found = rules.check(&schema, *id, bytes, &Limits::default(), SystemTime::now(), &mut scratch);
+        let found = rules.violations(&schema, *id, bytes, &Limits::default(), SystemTime::now(), &mut scratch);
         let name = &schema.message(*id).name;
         let context = || format!("{name} {}", hex(bytes));
         if said.get("unreadable").is_some() || said.get("error").is_some() {

@@ -16,6 +16,7 @@
 //! to_json      message bytes → JSON
 //! canonical    message bytes → the same message as one encoder writes it
 //! overlay      fields of a message that are set over it
+//! sanitize     message bytes → the same with its strings cleaned
 //! validate     message bytes → which rules of `buf.validate` they break
 //! frame        the gRPC length prefix, grpc-timeout
 //! ```
@@ -28,6 +29,7 @@ mod json;
 pub mod overlay;
 pub mod plan;
 pub mod router;
+pub mod sanitize;
 pub mod schema;
 pub mod scratch;
 pub mod status;

@@ -37,8 +37,17 @@ fn any(detail: Detail<'_>) -> status::Detail {
             ("ErrorInfo", ErrorInfo { reason: reason.to_owned(), domain: DOMAIN.to_owned() }.encode_to_vec())
         }
         Detail::BadRequest { field, description } => {
-            let violation = FieldViolation { field: field.to_owned(), description: description.to_owned() };
+            let (field, description) = (field.to_owned(), description.to_owned());
+            let violation = FieldViolation { field, description, reason: String::new() };
             ("BadRequest", BadRequest { field_violations: vec![violation] }.encode_to_vec())
+        }
+        Detail::Violations(violations) => {
+            let violations = violations.iter().map(|violation| FieldViolation {
+                field: violation.field.clone(),
+                description: violation.message.to_string(),
+                reason: violation.rule.to_string(),
+            });
+            ("BadRequest", BadRequest { field_violations: violations.collect() }.encode_to_vec())
         }
         Detail::RetryInfo { delay } => {
             let seconds = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
@@ -69,6 +78,8 @@ struct FieldViolation {
     field: String,
     #[prost(string, tag = "2")]
     description: String,
+    #[prost(string, tag = "3")]
+    reason: String,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -71,7 +71,7 @@ enum Detail<'a> {
     #[serde(rename = "type.googleapis.com/google.rpc.ErrorInfo")]
     ErrorInfo { reason: &'static str, domain: &'static str },
     #[serde(rename = "type.googleapis.com/google.rpc.BadRequest")]
-    BadRequest { field_violations: [FieldViolation<'a>; 1] },
+    BadRequest { field_violations: Vec<FieldViolation<'a>> },
     #[serde(rename = "type.googleapis.com/google.rpc.RetryInfo")]
     RetryInfo { retry_delay: Seconds },
 }
@@ -81,6 +81,8 @@ struct FieldViolation<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     field: &'a str,
     description: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'a str,
 }
 
 /// `google.protobuf.Duration` in JSON, to the millisecond.
@@ -100,7 +102,15 @@ impl<'a> From<error::Detail<'a>> for Detail<'a> {
         match detail {
             error::Detail::ErrorInfo { reason } => Self::ErrorInfo { reason, domain: DOMAIN },
             error::Detail::BadRequest { field, description } => {
-                Self::BadRequest { field_violations: [FieldViolation { field, description }] }
+                Self::BadRequest { field_violations: vec![FieldViolation { field, description, reason: "" }] }
+            }
+            error::Detail::Violations(violations) => {
+                let violations = violations.iter().map(|violation| FieldViolation {
+                    field: &violation.field,
+                    description: &violation.message,
+                    reason: &violation.rule,
+                });
+                Self::BadRequest { field_violations: violations.collect() }
             }
             error::Detail::RetryInfo { delay } => Self::RetryInfo { retry_delay: Seconds(delay) },
         }

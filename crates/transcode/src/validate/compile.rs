@@ -6,12 +6,12 @@ use super::kinds::{FIRST_OWN, Type, known, member_name, rules};
 use super::number::{Number, Place};
 use super::rule::{Rule, Test};
 use super::said::Said;
-use super::{Check, Checked, Custom, Field, Group, Ignore, List, Map, Rules, Value};
+use super::{Custom, Field, Group, Held, Ignore, List, Map, Ruled, Rules, Value};
 use crate::schema::{Field as Declared, Kind, Message, MessageId, Presence, Problem, Schema, Shape, Written};
 
 /// Compiles every message's rules.
 pub(super) fn compile(schema: &Schema) -> Rules {
-    let mut tables: Vec<Option<Checked>> = Vec::new();
+    let mut tables: Vec<Option<Ruled>> = Vec::new();
     let mut written: Vec<_> = schema.rules.iter().collect();
     if written.is_empty() {
         return Rules::default();
@@ -22,8 +22,8 @@ pub(super) fn compile(schema: &Schema) -> Rules {
     let mut problems = Vec::new();
     for (id, written) in written {
         let mut compiler = Compiler { schema, id, custom: &mut custom, problems: &mut problems };
-        let checked = compiler.message(schema.message(id), written);
-        tables[id.0 as usize] = Some(checked).filter(|checked| !checked.is_empty());
+        let ruled = compiler.message(schema.message(id), written);
+        tables[id.0 as usize] = Some(ruled).filter(|ruled| !ruled.is_empty());
     }
     reach(schema, &mut tables);
     let mut at = vec![u32::MAX; tables.len()].into_boxed_slice();
@@ -38,11 +38,11 @@ pub(super) fn compile(schema: &Schema) -> Rules {
 }
 
 /// Enters what holds messages with rules: the way to them.
-fn reach(schema: &Schema, tables: &mut [Option<Checked>]) {
+fn reach(schema: &Schema, tables: &mut [Option<Ruled>]) {
     let mut holders: Vec<Vec<(u32, u16)>> = vec![Vec::new(); tables.len()];
     for (message, at) in schema.messages.iter().zip(0_u32..) {
         for (field, slot) in message.fields.iter().zip(0_u16..) {
-            if let Some(held) = held(schema, field) {
+            if let Some(held) = inner(schema, field) {
                 holders[held.0 as usize].push((at, slot));
             }
         }
@@ -65,7 +65,7 @@ fn reach(schema: &Schema, tables: &mut [Option<Checked>]) {
 }
 
 /// The message that a field's values are: of a map, those of its entries.
-fn held(schema: &Schema, field: &Declared) -> Option<MessageId> {
+fn inner(schema: &Schema, field: &Declared) -> Option<MessageId> {
     match (field.shape, field.kind) {
         (Shape::Map, Kind::Message(entry)) => match schema.message(entry).fields.get(1)?.kind {
             Kind::Message(id) | Kind::Group(id) => Some(id),
@@ -76,7 +76,7 @@ fn held(schema: &Schema, field: &Declared) -> Option<MessageId> {
     }
 }
 
-impl Checked {
+impl Ruled {
     fn is_empty(&self) -> bool {
         self.fields.is_empty() && self.oneofs.is_empty() && self.groups.is_empty()
     }
@@ -91,13 +91,13 @@ impl Checked {
             }
         };
         let field = &mut self.fields[at];
-        let value = match &mut field.check {
-            Check::None => return false,
-            Check::One(value) => value,
-            Check::List(list) => {
+        let value = match &mut field.held {
+            Held::None => return false,
+            Held::One(value) => value,
+            Held::List(list) => {
                 list.items.get_or_insert_with(|| Value::unruled(schema, message.fields[usize::from(slot)].kind))
             }
-            Check::Map(map) => map.values.get_or_insert_with(|| Value::unruled(schema, Kind::Message(id))),
+            Held::Map(map) => map.values.get_or_insert_with(|| Value::unruled(schema, Kind::Message(id))),
         };
         if value.ignore != Ignore::Always {
             value.enter = Some(id);
@@ -121,12 +121,12 @@ impl Map {
 impl Field {
     fn unruled(schema: &Schema, message: &Message, slot: u16) -> Self {
         let declared = &message.fields[usize::from(slot)];
-        let check = match declared.shape {
-            Shape::Map => Check::Map(Box::default()),
-            Shape::Repeated | Shape::Packed => Check::List(Box::default()),
-            Shape::Singular | Shape::Item => Check::One(Value::unruled(schema, declared.kind)),
+        let held = match declared.shape {
+            Shape::Map => Held::Map(Box::default()),
+            Shape::Repeated | Shape::Packed => Held::List(Box::default()),
+            Shape::Singular | Shape::Item => Held::One(Value::unruled(schema, declared.kind)),
         };
-        Self { slot, required: false, ignore: Ignore::Never, check }
+        Self { slot, required: false, ignore: Ignore::Never, held }
     }
 }
 
@@ -144,31 +144,31 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    fn message(&mut self, message: &Message, written: &Written) -> Checked {
+    fn message(&mut self, message: &Message, written: &Written) -> Ruled {
         let groups = self.groups(message, &written.message).unwrap_or_else(|why| self.problem(None, why));
-        let mut checked = Checked { groups, ..Checked::default() };
+        let mut ruled = Ruled { groups, ..Ruled::default() };
         for (slot, said) in &written.fields {
             let declared = &message.fields[usize::from(*slot)];
-            let grouped = checked.groups.iter().any(|group| group.slots.contains(slot));
+            // In a group what is not there is not held to its rules, unless the field says otherwise.
+            let grouped = ruled.groups.iter().any(|group| group.slots.contains(slot));
             match self.field(declared, *slot, said, grouped) {
-                Ok(Some(field)) => checked.fields.push(field),
+                Ok(Some(field)) => ruled.fields.push(field),
                 Ok(None) => {}
                 Err(why) => self.problem(Some(&declared.name), why),
             }
         }
-        // In a group what is not there is not held to its rules, unless the field says otherwise.
         for (oneof, said) in &written.oneofs {
             let required = Said::read(said).and_then(|said| {
                 known(&said, "oneof", &[1])?;
                 Ok(said.flag(1))
             });
             match required {
-                Ok(true) => checked.oneofs.push(*oneof),
+                Ok(true) => ruled.oneofs.push(*oneof),
                 Ok(false) => {}
                 Err(why) => self.problem(message.oneofs.get(usize::from(*oneof)).map(|name| &**name), why),
             }
         }
-        checked
+        ruled
     }
 
     /// `MessageRules.oneof`.
@@ -208,27 +208,27 @@ impl Compiler<'_> {
             ignore => ignore,
         };
         if ignore == Ignore::Always {
-            return Ok(Some(Field { slot, required: false, ignore, check: Check::None }));
+            return Ok(Some(Field { slot, required: false, ignore, held: Held::None }));
         }
-        let check = match field.shape {
+        let held = match field.shape {
             Shape::Repeated | Shape::Packed => {
                 let list = self.list(field, member(&said, Type::Repeated)?)?;
-                list.map_or_else(|| Check::List(Box::default()), |list| Check::List(Box::new(list)))
+                list.map_or_else(|| Held::List(Box::default()), |list| Held::List(Box::new(list)))
             }
             Shape::Map => {
                 let map = self.map(field, member(&said, Type::Map)?)?;
-                map.map_or_else(|| Check::Map(Box::default()), |map| Check::Map(Box::new(map)))
+                map.map_or_else(|| Held::Map(Box::default()), |map| Held::Map(Box::new(map)))
             }
-            Shape::Singular | Shape::Item => Check::One(self.value(&field.name, field.kind, &said, Ignore::Never)?),
+            Shape::Singular | Shape::Item => Held::One(self.value(&field.name, field.kind, &said, Ignore::Never)?),
         };
         let required = said.flag(25);
-        let nothing = match &check {
-            Check::One(value) => value.rules.is_empty(),
-            Check::List(list) => list.is_empty(),
-            Check::Map(map) => map.is_empty(),
-            Check::None => false,
+        let nothing = match &held {
+            Held::One(value) => value.rules.is_empty(),
+            Held::List(list) => list.is_empty(),
+            Held::Map(map) => map.is_empty(),
+            Held::None => false,
         };
-        Ok((required || !nothing).then_some(Field { slot, required, ignore, check }))
+        Ok((required || !nothing).then_some(Field { slot, required, ignore, held }))
     }
 
     /// What rules say of one value.

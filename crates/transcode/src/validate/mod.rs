@@ -34,7 +34,7 @@ pub const MOST: usize = 20;
 pub struct Rules {
     /// By [`MessageId`], the index in `messages`; `u32::MAX` is none.
     at: Box<[u32]>,
-    messages: Box<[Checked]>,
+    messages: Box<[Ruled]>,
     custom: Vec<Custom>,
     problems: Vec<(MessageId, Problem)>,
 }
@@ -60,7 +60,7 @@ impl Rules {
 
     /// Some rule holds for messages of this type, or for messages in them.
     pub fn hold_for(&self, id: MessageId) -> bool {
-        self.checked(id).is_some()
+        self.ruled(id).is_some()
     }
 
     /// What is wrong with rules that messages of this type reach: the tables hold none of those.
@@ -85,7 +85,7 @@ impl Rules {
     ///
     /// # Errors
     /// The bytes are no message of the type `id`, or exceed `limits`.
-    pub fn check(
+    pub fn violations(
         &self,
         schema: &Schema,
         id: MessageId,
@@ -101,11 +101,11 @@ impl Rules {
             Ok(since) => since.as_nanos() as i128,
             Err(before) => -(before.duration().as_nanos() as i128),
         };
-        walk::check(self, (schema, id), message, limits, now, scratch)
+        walk::violations(self, (schema, id), message, limits, now, scratch)
     }
 
     #[inline]
-    fn checked(&self, id: MessageId) -> Option<&Checked> {
+    fn ruled(&self, id: MessageId) -> Option<&Ruled> {
         self.messages.get(*self.at.get(id.0 as usize)? as usize)
     }
 }
@@ -120,7 +120,7 @@ struct Custom {
 
 /// What one message is held to.
 #[derive(Debug, Default)]
-struct Checked {
+struct Ruled {
     /// Ascending by slot.
     fields: Vec<Field>,
     /// The oneofs of which one member must be set.
@@ -144,7 +144,7 @@ struct Field {
     slot: u16,
     required: bool,
     ignore: Ignore,
-    check: Check,
+    held: Held,
 }
 
 /// When a value is not held to its rules.
@@ -156,7 +156,7 @@ enum Ignore {
 }
 
 #[derive(Debug)]
-enum Check {
+enum Held {
     None,
     One(Value),
     List(Box<List>),

@@ -11,7 +11,7 @@ use super::compile::{has_presence, zero};
 use super::kinds::Type;
 use super::number::{nanoseconds, place};
 use super::rule::{Rule, Subject};
-use super::{Check, Checked, Field, Ignore, List, MOST, Map, Rules, Value, Violation};
+use super::{Field, Held, Ignore, List, MOST, Map, Ruled, Rules, Value, Violation};
 use crate::invalid::{Invalid, Kind as Refusal};
 use crate::json::scan::echo;
 use crate::plan::Limits;
@@ -25,7 +25,7 @@ use crate::to_json::{DEEPEST, Halt, malformed};
 type Done = Result<(), Halt>;
 
 /// The violations of a message of the type `id`.
-pub(super) fn check(
+pub(super) fn violations(
     rules: &Rules,
     (schema, id): (&Schema, MessageId),
     message: &[u8],
@@ -73,13 +73,13 @@ enum Step<'a> {
 }
 
 impl<'a> Walk<'a, '_> {
-    /// Checks the message whose parts are the records `parts`.
+    /// Judges the message whose parts are the records `parts`.
     fn message(&mut self, id: MessageId, parts: Range<usize>) -> Done {
-        let Some(checked) = self.rules.checked(id) else { return Ok(()) };
+        let Some(ruled) = self.rules.ruled(id) else { return Ok(()) };
         let message = self.reading.schema.message(id);
         self.reading.enter()?;
         let first = self.reading.collect(message, parts)?.first;
-        for field in &checked.fields {
+        for field in &ruled.fields {
             let declared = &message.fields[usize::from(field.slot)];
             let records = self.records_of(message, first, field.slot);
             self.path.push(Step::Field(declared));
@@ -89,7 +89,7 @@ impl<'a> Walk<'a, '_> {
                 break;
             }
         }
-        self.presence(checked, message, first)?;
+        self.presence(ruled, message, first)?;
         self.reading.scratch.records.truncate(first);
         self.reading.leave();
         Ok(())
@@ -112,8 +112,8 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Which oneofs, and which groups of fields, must be set or not.
-    fn presence(&mut self, checked: &'a Checked, message: &'a Message, first: usize) -> Done {
-        for &oneof in &checked.oneofs {
+    fn presence(&mut self, ruled: &'a Ruled, message: &'a Message, first: usize) -> Done {
+        for &oneof in &ruled.oneofs {
             let place = (message.fields.len() + usize::from(oneof)) as u32;
             if !self.reading.scratch.records[first..].iter().any(|record| record.place == place) {
                 let mut field = self.path();
@@ -125,7 +125,7 @@ impl<'a> Walk<'a, '_> {
                 self.violations.push(Violation { field, rule: "required".into(), message, for_key: false });
             }
         }
-        for group in &checked.groups {
+        for group in &ruled.groups {
             let mut set = 0;
             for &slot in &group.slots {
                 let records = self.records_of(message, first, slot);
@@ -152,10 +152,10 @@ impl<'a> Walk<'a, '_> {
         } else {
             true
         };
-        match &field.check {
-            Check::One(value) if set => self.value(value, declared, records),
-            Check::List(list) if set => self.list(list, declared, records),
-            Check::Map(map) if set => self.map(map, declared, records),
+        match &field.held {
+            Held::One(value) if set => self.value(value, declared, records),
+            Held::List(list) if set => self.list(list, declared, records),
+            Held::Map(map) if set => self.map(map, declared, records),
             _ => Ok(()),
         }
     }
@@ -180,7 +180,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    /// Checks one value, which lies in `records`; none is its zero.
+    /// Judges one value, which lies in `records`; none is its zero.
     fn value(&mut self, value: &'a Value, declared: &Declared, records: Range<usize>) -> Done {
         if !value.rules.is_empty() {
             match value.of {

@@ -38,7 +38,7 @@ fn check_wire(schema: &Schema, message: &[u8]) -> Result<Vec<Violation>, Invalid
     let id = schema.message_named("p.M").unwrap();
     let now = UNIX_EPOCH + Duration::from_secs(1_000);
     let rules = Rules::compile(schema);
-    rules.check(schema, id, message, &Limits::default(), now, &mut Scratch::default())
+    rules.violations(schema, id, message, &Limits::default(), now, &mut Scratch::default())
 }
 
 /// Path and rule of each violation of a message that is given as JSON.
@@ -141,7 +141,7 @@ fn only_what_rules_reach_has_tables() {
     let other = schema.message_named("p.Other").unwrap();
     let message = [10, 6, 10, 4, 10, 2, 18, 0];
     let now = SystemTime::now();
-    let found = rules.check(&schema, other, &message, &Limits::default(), now, &mut Scratch::default());
+    let found = rules.violations(&schema, other, &message, &Limits::default(), now, &mut Scratch::default());
     assert_eq!(found, Ok(vec![]));
     assert_eq!(check_wire(&schema, &message[2..]).unwrap()[0].field, "plain.deep[0].x");
 }

@@ -1,0 +1,78 @@
+//! What `validate`, `sanitize` and the schema's own rules become, and which of them cannot be held.
+
+use transom_transcode::sanitize::{Sanitizer, Step};
+use transom_transcode::schema::{self, Method, Service};
+
+use super::{Compiler, Problem};
+use crate::config::{self, Sanitize, Validate};
+use crate::gateway::settings::{Origin, Settings};
+use crate::policy::demands::Demands;
+
+impl Compiler<'_> {
+    /// What a method asks of its requests' messages.
+    pub(super) fn compile_demands(
+        &mut self,
+        settings: &Settings,
+        service: &Service,
+        method: &Method,
+    ) -> Option<Demands> {
+        let sanitizer = self.compile_sanitizer(settings, method);
+        let wish = settings.validate.value;
+        if wish != Validate::Off {
+            self.check_rules(wish, &settings.validate.from, service, method);
+        }
+        let rules = Some(&self.validation).filter(|_| wish != Validate::Off);
+        Demands::compile(method.input, sanitizer, rules, self.metrics)
+    }
+
+    fn compile_sanitizer(&mut self, settings: &Settings, method: &Method) -> Option<Sanitizer> {
+        let written = &settings.sanitize.value;
+        if written.is_empty() {
+            return None;
+        }
+        let step = |step: &Sanitize| match step {
+            Sanitize::Trim => Step::Trim,
+            Sanitize::Control => Step::Control,
+            Sanitize::Nfc => Step::Nfc,
+            Sanitize::StripHtml => Step::StripHtml,
+        };
+        let fields: Vec<(&str, Vec<Step>)> =
+            written.iter().map(|(path, steps)| (path.as_str(), steps.iter().map(step).collect())).collect();
+        let fields = fields.iter().map(|(path, steps)| (*path, steps.as_slice()));
+        match Sanitizer::compile(self.schema, method.input, fields) {
+            Ok(sanitizer) => Some(sanitizer),
+            Err((path, why)) => {
+                if let Origin::Written(place) = &settings.sanitize.from {
+                    let key = config::place(&[path]);
+                    let dot = if key.starts_with('[') { "" } else { "." };
+                    self.config_problem(format!("{place}{dot}{key}"), format!("{}: {why}", method.name));
+                }
+                None
+            }
+        }
+    }
+
+    /// Tells the rules that cannot be held, each once: that a rule goes by unheld is for the user to decide.
+    fn check_rules(&mut self, wish: Validate, from: &Origin, service: &Service, method: &Method) {
+        let validation = self.validation.clone();
+        for problem in validation.problems(self.schema, method.input) {
+            let problem = Problem::Schema(problem.clone());
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+        }
+        for rule in validation.custom(self.schema, method.input) {
+            let name = format!("{}/{}", service.name, method.name);
+            if wish == Validate::Standard {
+                self.notes.push(format!("{from}: {name} is not held to {rule}: it is written in CEL"));
+                continue;
+            }
+            let why = format!(
+                "{rule} is written in CEL, which the gateway does not run; \
+                 write `validate: standard` for {name} to leave it to the service"
+            );
+            let symbol = format!("{}.{}", service.name, method.name);
+            self.problems.push(Problem::Schema(schema::Problem::new(&*service.file, symbol, why)));
+        }
+    }
+}
