@@ -64,7 +64,7 @@ pub(super) async fn run(
         gateway: Arc::new(Gateway::new(state.clone(), admin::public(state.clone()))),
         admin: admin::router(state.clone()),
         log,
-        limits: Limits::default(),
+        limits: Limits::compile(&config.clients),
         state: state.clone(),
     };
     tracing::info!(%address, admin = %admin_address, "listening");

@@ -8,6 +8,7 @@ mod admin;
 mod auth;
 mod burst_guard;
 mod check;
+mod clients;
 mod cors;
 mod describe;
 mod fallback;
@@ -40,6 +41,7 @@ pub use auth::{
     VerifyMethod, is_pem,
 };
 pub use burst_guard::BurstGuard;
+pub use clients::Clients;
 pub use cors::{AllowedHeader, AllowedOrigin, Cors};
 pub use describe::{json_schema, reference};
 pub use fallback::Fallback;
@@ -55,7 +57,7 @@ pub use source::Source;
 pub use tls::{Tls, UpstreamTls};
 pub use tree::MAX_TEXT;
 pub use units::duration as parse_duration;
-pub use upstream::{Balance, CircuitBreaker, Endpoint, HealthCheck, Upstream, UpstreamLimits};
+pub use upstream::{Balance, CircuitBreaker, Endpoint, HealthCheck, Keepalive, Upstream, UpstreamLimits};
 pub use vars::Lookup;
 
 use kind::{Kind as _, checked, choice, count, duration, either, list, map, network, socket};
@@ -85,6 +87,8 @@ section! {
         trusted_proxies: Vec<Network> = list(network()).or("[]"),
         /// What one client (its address; IPv6 by /64) may do at all, in each gateway: more calls get 429. Connections count by themselves: of more than twice as many (128 at once at least) the client's are closed before TLS, unless it is one of `trusted_proxies`. Health endpoints are exempt. Without it there is no such bound.
         burst_guard: Option<BurstGuard> = kind::section().optional(),
+        /// What clients may take of connections.
+        clients: Clients = kind::section().or("{}"),
         /// How long calls in flight may take to end after SIGTERM.
         drain_timeout: Duration = duration(Duration::ZERO..=HOUR).or("30s"),
         /// Headers of REST that cross beside the usual, for every method that names none of its own.

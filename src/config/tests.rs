@@ -202,7 +202,7 @@ upstreams:
     timeout: 0s
     timeot: 1s
     limits: { recieve: 4MiB, send: 4MBytes }
-    retry: {}
+    outlier_ejection: {}
     required: yes
   other:
     services: [a.A, a.A]
@@ -244,7 +244,7 @@ methods:
             "16: upstreams.booking.limits.send: `4MBytes` is not a size; write bytes, or a number and a unit: `4194304`, \
              `4MiB`, `64KiB`",
             "16: upstreams.booking.limits.recieve: unknown key; did you mean `receive`?",
-            "17: upstreams.booking.retry: `retry` is not supported by this version of Transom; remove it",
+            "17: upstreams.booking.outlier_ejection: `outlier_ejection` is not supported by this version of Transom; remove it",
             "18: upstreams.booking.required: `yes` is neither `true` nor `false`",
             "20: upstreams.other.services[1]: `a.A` is written twice; keep one",
             "21: upstreams.other.endpoints: the environment variable `OTHER` is not set; set it, or write `${OTHER:-default}`",
@@ -385,6 +385,8 @@ fn every_section_reads_its_defaults() {
     hold::<super::Schema>();
     hold::<super::Upstream>();
     hold::<super::Tls>();
+    hold::<super::Clients>();
+    hold::<super::Keepalive>();
     hold::<super::UpstreamTls>();
     hold::<super::upstream::EndpointKeys>();
     hold::<super::HealthCheck>();

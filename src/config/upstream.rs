@@ -37,12 +37,14 @@ section! {
         connections: usize = count(1..=1024).or("2"),
         /// Bounds of a call and of all calls.
         limits: UpstreamLimits = kind::section().or("{}"),
+        /// PINGs that find connections which are open and yet lead nowhere; none: the kernel finds those whose host has vanished.
+        keepalive: Option<Keepalive> = kind::section().optional(),
         /// TLS to its endpoints; without it they are called in the clear.
         tls: Option<UpstreamTls> = kind::section().optional(),
         /// Readiness waits for a usable endpoint of it.
         required: bool = flag().or("false"),
     }
-    absent: "keepalive", "outlier_ejection"
+    absent: "outlier_ejection"
 }
 
 /// `host:port`; a name stands for all its addresses, re-resolved.
@@ -104,6 +106,18 @@ section! {
         receive: usize = size(1..=LARGEST).or("4MiB"),
         /// Bytes of one message to the upstream.
         send: usize = size(1..=LARGEST).or("4MiB"),
+    }
+}
+
+section! {
+    /// PINGs to endpoints.
+    pub struct Keepalive {
+        /// Time from one to the next. Servers may close connections that PING more often than they like: grpc-go allows one in five minutes unless it is told otherwise.
+        interval: Duration = duration(100 * MILLISECOND..=HOUR).or("30s"),
+        /// How long the answer may take; then the connection is given up and calls go elsewhere.
+        timeout: Duration = duration(10 * MILLISECOND..=HOUR).or("5s"),
+        /// Also while no call is open.
+        idle: bool = flag().or("false"),
     }
 }
 

@@ -88,10 +88,11 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
 
 /// What threads and sockets were made from cannot change under them.
 fn needs_restart(before: &Config, after: &Config) -> Vec<Problem> {
-    let keys: [(&[&str], bool); 6] = [
+    let keys: [(&[&str], bool); 7] = [
         (&["listen"], before.listen != after.listen),
         (&["tls"], before.tls.is_some() != after.tls.is_some()),
         (&["tls", "redirect_from"], redirect_from(before) != redirect_from(after)),
+        (&["clients"], before.clients != after.clients),
         (&["workers"], before.workers != after.workers),
         (&["admin", "listen"], before.admin.listen != after.admin.listen),
         (&["redis"], before.redis != after.redis),

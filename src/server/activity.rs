@@ -23,6 +23,8 @@ pub(super) struct Activity {
     received: AtomicBool,
     /// Bytes have gone since the last look: of an answer that a slow client still reads, though its call is over.
     sent: AtomicBool,
+    /// It is old: its next answer is to be its last.
+    old: AtomicBool,
 }
 
 impl Activity {
@@ -32,6 +34,14 @@ impl Activity {
 
     pub(super) fn sent(&self) {
         self.sent.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn grow_old(&self) {
+        self.old.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_old(&self) -> bool {
+        self.old.load(Ordering::Relaxed)
     }
 
     pub(super) fn in_flight(&self) -> usize {

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::hash::BuildHasher as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -112,23 +113,25 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
     let peer = Arc::new(peer);
     let tunnels = Tunnels::default();
     let service = service_fn(|mut request: Request<Incoming>| {
-        let (terms, peer, call) = (terms.clone(), peer.clone(), activity.begin());
+        let (terms, peer, call, activity) = (terms.clone(), peer.clone(), activity.begin(), activity.clone());
         if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(tunnels.tether(activity.begin()));
         }
         async move {
             let mut response = terms.answer.answer(&peer, request).await;
-            if protocol == Protocol::Http1 && terms.state.draining.load(Ordering::Relaxed) {
+            let last = || terms.state.draining.load(Ordering::Relaxed) || activity.is_old();
+            if protocol == Protocol::Http1 && last() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| Tracked::new(body, call)))
         }
     });
+    let age = terms.limits.max_age.map(about);
     match protocol {
         Protocol::Http1 => {
             let connection = pin!(terms.http1.serve_connection(io, service).with_upgrades());
             let watch = Watch::new(terms.limits.head, terms.limits.idle_http1);
-            drive(connection, watch, &activity, &tunnels, phases.clone()).await;
+            drive(connection, (watch, age), &activity, &tunnels, phases.clone()).await;
             // A connection that has become a tunnel is no longer hyper's.
             tunnels.ended(phases).await;
         }
@@ -138,7 +141,7 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
             let connection = pin!(Gathered { connection, socket });
             // A gRPC channel may connect long before its first call.
             let idle = terms.limits.idle_http2;
-            drive(connection, Watch::new(idle, idle), &activity, &tunnels, phases).await;
+            drive(connection, (Watch::new(idle, idle), age), &activity, &tunnels, phases).await;
         }
     }
 }
@@ -200,7 +203,7 @@ impl Tunnels {
 
 /// A connection that can be told to end after what it has begun.
 trait Graceful: Future {
-    /// Told that the server drains: HTTP/2 says GOAWAY; HTTP/1.1 says it with its next answer.
+    /// Told that the server drains, or that it is old: HTTP/2 says GOAWAY; HTTP/1.1 says it with its next answer.
     fn announce(self: Pin<&mut Self>);
 
     /// Takes no more requests.
@@ -259,12 +262,18 @@ where
 /// Drives a connection, and ends it when it is idle or the server drains.
 async fn drive<C: Graceful>(
     mut connection: Pin<&mut C>,
-    mut watch: Watch,
+    (mut watch, age): (Watch, Option<Duration>),
     activity: &Activity,
     tunnels: &Tunnels,
     mut phases: Phases,
 ) {
     let mut look = pin!(sleep(watch.every));
+    let mut old = pin!(async {
+        match age {
+            Some(age) => sleep(age).await,
+            None => std::future::pending().await,
+        }
+    });
     let mut phase = Phase::Serving;
     let mut closing = false;
     let mut seldom = Seldom::new();
@@ -275,6 +284,7 @@ async fn drive<C: Graceful>(
                 tokio::select! {
                     () = reached(&mut phases, next(phase)) => Beside::Phase,
                     () = look.as_mut() => Beside::Look,
+                    () = old.as_mut(), if !activity.is_old() => Beside::Old,
                 }
             });
             poll_fn(|cx| match connection.as_mut().poll(cx) {
@@ -304,6 +314,10 @@ async fn drive<C: Graceful>(
                     }
                 }
             }
+            Some(Beside::Old) => {
+                activity.grow_old();
+                connection.as_mut().announce();
+            }
             Some(Beside::Look) => {
                 match watch.look(activity) {
                     Finding::SlowHead => return,
@@ -328,6 +342,8 @@ enum Beside {
     Phase,
     /// The time to look at what it does.
     Look,
+    /// Its age.
+    Old,
 }
 
 fn next(phase: Phase) -> Phase {
@@ -336,4 +352,11 @@ fn next(phase: Phase) -> Phase {
         Phase::Draining => Phase::Closing,
         Phase::Closing | Phase::Gone => Phase::Gone,
     }
+}
+
+/// A time, give or take a tenth: connections that were made together do not end together.
+fn about(time: Duration) -> Duration {
+    // Every hasher state is seeded afresh: randomness enough.
+    let random = foldhash::fast::RandomState::default().hash_one(Instant::now());
+    time * 9 / 10 + time / 5 * u32::try_from(random % 1024).unwrap_or(0) / 1024
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config;
 use crate::gateway::HEARTBEAT;
 
 /// Bounds of connections. The defaults fit a gateway on the open internet.
@@ -9,6 +10,8 @@ use crate::gateway::HEARTBEAT;
 pub struct Limits {
     /// Open connections of the process; one more is closed at once.
     pub connections: usize,
+    /// Of these, those of one client's address; one more is closed at once.
+    pub per_client: Option<usize>,
     /// How long the head of a request may take, from its first byte; and a new connection its first.
     pub head: Duration,
     /// How long an HTTP/1.1 connection may be without a call. Longer than the minute after which usual load balancers
@@ -26,6 +29,8 @@ pub struct Limits {
     pub stream_window: u32,
     /// Bytes that all streams of a connection may send ahead. This times [`Limits::connections`] is the worst case.
     pub connection_window: u32,
+    /// How old a connection may grow, give or take a tenth.
+    pub max_age: Option<Duration>,
     /// Once draining, how long new connections are still taken: clients and load balancers learn only now.
     pub lame_duck: Duration,
     /// How often a quiet stream says that it lives, where its envelope can.
@@ -36,6 +41,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 16 * 1024,
+            per_client: None,
             head: Duration::from_secs(10),
             idle_http1: Duration::from_secs(75),
             idle_http2: Duration::from_secs(300),
@@ -44,8 +50,40 @@ impl Default for Limits {
             pending_resets: 256,
             stream_window: 256 * 1024,
             connection_window: 4 * 1024 * 1024,
+            max_age: None,
             lame_duck: Duration::from_secs(1),
             heartbeat: HEARTBEAT,
         }
+    }
+}
+
+impl Limits {
+    /// What configuration says of them.
+    pub fn compile(written: &config::Clients) -> Self {
+        let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Self {
+            connections: written.connections,
+            per_client: written.connections_per_client,
+            head: written.head_timeout,
+            idle_http1: written.idle_timeout,
+            idle_http2: written.idle_timeout_http2,
+            head_bytes: bytes(written.head_size),
+            streams: bytes(written.streams),
+            max_age: written.max_age,
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Limits;
+    use crate::config;
+
+    #[test]
+    fn what_is_not_written_is_the_default() {
+        let text = "schema: { protos: [p] }\nupstreams: { a: { endpoints: [\"a:1\"] } }";
+        let written = config::parse(text, &|_| None).unwrap().clients;
+        assert_eq!(format!("{:?}", Limits::compile(&written)), format!("{:?}", Limits::default()));
     }
 }

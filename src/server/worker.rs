@@ -1,7 +1,8 @@
 //! Worker: one thread, one runtime, one listener, and the calls of the connections that the kernel deals to it.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -17,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::{self, Answer, Terms};
 use super::phase::{Phase, reached};
 use crate::body::Body;
-use crate::gateway::{Gateway, Peer, Worker};
+use crate::gateway::{Gateway, Peer, State, Worker};
 
 /// The gateway's calls on one worker.
 pub(super) struct Calls {
@@ -42,6 +44,8 @@ impl Answer for Calls {
 pub(super) struct Open {
     count: AtomicUsize,
     changed: Notify,
+    /// By address, where those of one client are bounded.
+    clients: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Open {
@@ -60,18 +64,42 @@ impl Open {
 
     /// One more, unless there are as many as may be.
     fn enter(self: &Arc<Self>, most: usize) -> Option<Counted> {
-        let counted = Counted(self.clone());
+        let counted = Counted { open: self.clone(), client: None };
         (self.count.fetch_add(1, Ordering::Relaxed) < most).then_some(counted)
+    }
+
+    /// The same for one client of its own bound.
+    fn enter_client(self: &Arc<Self>, mut counted: Counted, client: IpAddr, most: usize) -> Option<Counted> {
+        let mut clients = self.clients.lock();
+        let count = clients.entry(client).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        counted.client = Some(client);
+        Some(counted)
     }
 }
 
 /// One of the open connections.
-struct Counted(Arc<Open>);
+struct Counted {
+    open: Arc<Open>,
+    client: Option<IpAddr>,
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.changed.notify_waiters();
+        if let Some(client) = self.client {
+            let mut clients = self.open.clients.lock();
+            if let Some(count) = clients.get_mut(&client) {
+                *count -= 1;
+                if *count == 0 {
+                    clients.remove(&client);
+                }
+            }
+        }
+        if self.open.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.open.changed.notify_waiters();
         }
     }
 }
@@ -129,7 +157,11 @@ fn admit<A: Answer>(
     if !terms.answer.admits(address.ip()) {
         return;
     }
-    let Some(counted) = open.enter(terms.limits.connections) else {
+    let counted = open.enter(terms.limits.connections).and_then(|counted| match terms.limits.per_client {
+        Some(most) if !is_proxy(&terms.state, address.ip()) => open.enter_client(counted, network(address.ip()), most),
+        _ => Some(counted),
+    });
+    let Some(counted) = counted else {
         terms.state.metrics.turned_away();
         return;
     };
@@ -142,6 +174,19 @@ fn admit<A: Answer>(
         let _counted = counted;
         connection::serve(terms, socket, address).await;
     });
+}
+
+/// Many clients come from there.
+fn is_proxy(state: &State, address: IpAddr) -> bool {
+    state.snapshot.load().trusted_proxies().iter().any(|network| network.contains(address))
+}
+
+/// What one client has: an address, or 64 bits of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    }
 }
 
 /// Ends connections whose client has vanished without a word, in about two minutes.

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use h2::SendStream;
 use h2::client::{self, ResponseFuture, SendRequest};
-use h2::{PingPong, SendStream};
 use http::Request;
 use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
@@ -163,7 +163,14 @@ pub(super) async fn run(connecting: Connecting) {
             reaper: Reaper::new(round_trip),
         })
     });
-    let _end = End::new(&connection, ping);
+    let end = End(Arc::clone(&connection));
+    let driver = tokio::spawn(drive(end, driven));
+    tokio::spawn(super::reaper::run(connection, ping, driver.abort_handle()));
+}
+
+/// Drives a connection to its end.
+async fn drive(end: End, mut driven: Driven) {
+    let connection = &end.0;
     let outcome = poll_fn(|cx| {
         let outcome = Pin::new(&mut driven).poll(cx);
         // Peers may change their limit at any time.
@@ -174,7 +181,7 @@ pub(super) async fn run(connecting: Connecting) {
         outcome
     })
     .await;
-    tracing::debug!(endpoint = %endpoint.label, error = ?outcome.err(), "connection closed");
+    tracing::debug!(endpoint = %connection.slot.endpoint.label, error = ?outcome.err(), "connection closed");
 }
 
 /// Connects, and no more: to see whether it can be done.
@@ -268,22 +275,11 @@ fn builder() -> client::Builder {
 
 /// The end of the task that drives a connection, whichever way it comes: calls are sent elsewhere, and nothing stays
 /// behind that holds the connection.
-struct End {
-    connection: Arc<Connection>,
-    reaping: tokio::task::JoinHandle<()>,
-}
-
-impl End {
-    fn new(connection: &Arc<Connection>, ping: Option<PingPong>) -> Self {
-        let reaping = tokio::spawn(super::reaper::run(Arc::clone(connection), ping));
-        Self { connection: Arc::clone(connection), reaping }
-    }
-}
+struct End(Arc<Connection>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.connection.drain();
-        self.reaping.abort();
-        self.connection.reaper.end();
+        self.0.drain();
+        self.0.reaper.end();
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
+use crate::config;
 use crate::telemetry::{Circuit, EndpointMetrics};
 use crate::tls::Connector;
 
@@ -39,6 +40,8 @@ pub(super) struct Endpoint {
     pub(super) metrics: EndpointMetrics,
     /// Its group's: how new connections are secured.
     pub(super) tls: Arc<ArcSwapOption<Connector>>,
+    /// Its group's: how connections are found that lead nowhere.
+    pub(super) keepalive: Arc<ArcSwapOption<config::Keepalive>>,
 }
 
 impl Endpoint {
@@ -55,12 +58,17 @@ impl Endpoint {
             breaker,
             metrics,
             tls: Arc::default(),
+            keepalive: Arc::default(),
         }
     }
 
-    /// The same, its connections secured as its group's are.
-    pub(super) fn secured(self, tls: &Arc<ArcSwapOption<Connector>>) -> Self {
-        Self { tls: Arc::clone(tls), ..self }
+    /// The same, its connections made and kept as its group's are.
+    pub(super) fn with(
+        self,
+        tls: &Arc<ArcSwapOption<Connector>>,
+        keepalive: &Arc<ArcSwapOption<config::Keepalive>>,
+    ) -> Self {
+        Self { tls: Arc::clone(tls), keepalive: Arc::clone(keepalive), ..self }
     }
 
     /// Calls may go there; one that was never tried is worth a try. So is a retired one, to a call that knows no other.

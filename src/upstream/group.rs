@@ -36,6 +36,7 @@ pub(super) struct Group {
     metrics: Arc<Metrics>,
     /// How new connections are secured; none: not at all.
     pub(super) tls: Arc<ArcSwapOption<Connector>>,
+    keepalive: Arc<ArcSwapOption<config::Keepalive>>,
 }
 
 /// What endpoints are made with, and what names stand for.
@@ -70,6 +71,7 @@ impl Group {
             resolved: Notify::new(),
             metrics: Arc::clone(metrics),
             tls: Arc::default(),
+            keepalive: Arc::default(),
         };
         group.follow(config);
         Arc::new(group)
@@ -83,6 +85,7 @@ impl Group {
     /// Takes over what is written now. Endpoints that stay with their connection settings keep their connections; names
     /// that stay keep their addresses until they are resolved again.
     pub(super) fn follow(&self, config: &config::Upstream) {
+        self.keepalive.store(config.keepalive.clone().map(Arc::new));
         let mut written = self.written.lock();
         let before = std::mem::take(&mut written.names);
         written.names = config.endpoints.iter().map(|endpoint| Name::of(endpoint, &before)).collect();
@@ -152,7 +155,7 @@ impl Group {
         self.roster.set_addresses(&addresses, written.connections, |address| {
             let metrics = self.metrics.endpoint(&self.name, &address.to_string());
             Endpoint::new(address, written.connections, Breaker::new(written.breaker.clone()), metrics)
-                .secured(&self.tls)
+                .with(&self.tls, &self.keepalive)
         });
     }
 }

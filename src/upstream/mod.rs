@@ -17,6 +17,7 @@ mod exchange;
 mod failure;
 mod group;
 mod health;
+mod keepalive;
 mod pick;
 mod pool;
 mod pump;

@@ -14,8 +14,10 @@ use h2::client::ResponseFuture;
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use super::connection::Connection;
+use super::keepalive::Keepalive;
 use super::pool::Lease;
 
 /// Resets in one round trip.
@@ -106,20 +108,29 @@ impl Reaper {
         state.ended = true;
         let held = std::mem::take(&mut state.held);
         drop(state);
+        // Nobody is left to wait for.
+        self.arrived.notify_one();
         held.into_iter().for_each(Left::reset);
     }
 }
 
-/// Resets held streams, a burst each round trip, for as long as the connection lives.
-pub(super) async fn run(connection: Arc<Connection>, mut ping: Option<PingPong>) {
+/// Resets held streams, a burst each round trip, for as long as the connection lives; `driver` drives it.
+pub(super) async fn run(connection: Arc<Connection>, mut ping: Option<PingPong>, driver: AbortHandle) {
     let reaper = &connection.reaper;
+    let mut keepalive = Keepalive::new(&connection.slot.endpoint.keepalive);
     let mut retired = false;
-    loop {
+    while !reaper.state.lock().ended {
         tokio::select! {
             () = reaper.arrived.notified() => {}
             () = connection.slot.endpoint.retired(), if !retired => {
                 connection.slot.close_idle(&connection);
                 retired = true;
+            }
+            () = keepalive.due() => {
+                if !keepalive.holds(connection.is_idle(), ping.as_mut()).await {
+                    tracing::debug!(endpoint = %connection.slot.endpoint.label, "no answer to a PING: given up");
+                    return driver.abort();
+                }
             }
         }
         while !reaper.state.lock().held.is_empty() {

@@ -59,6 +59,8 @@ fn the_booking_system_takes_its_variables() {
             ("GRPC_MAX_SEND_MESSAGE_LENGTH", "1000002"),
             ("REDIS_URL", "redis://redis:6379"),
             ("REDIS_PASSWORD", "keep-it"),
+            ("GRPC_KEEPALIVE_TIME_MS", "20000"),
+            ("GRPC_KEEPALIVE_TIMEOUT_MS", "700"),
             ("RATE_LIMIT_WINDOW_MS", "30000"),
             ("RATE_LIMIT_MAX_REQUESTS", "7"),
             ("CIRCUIT_BREAKER_THRESHOLD", "3"),
@@ -77,6 +79,9 @@ fn the_booking_system_takes_its_variables() {
     assert_eq!(endpoints(&config, "queue"), ["10.0.0.7:50055"]);
     for (name, upstream) in &config.upstreams {
         assert_eq!((upstream.limits.receive, upstream.limits.send), (1_000_001, 1_000_002), "{name}");
+        let keepalive = upstream.keepalive.as_ref().expect("keepalive");
+        let times = (keepalive.interval, keepalive.timeout);
+        assert_eq!(times, (Duration::from_secs(20), Duration::from_millis(700)), "{name}");
         let breaker = upstream.circuit_breaker.as_ref().unwrap();
         assert_eq!((breaker.failures, breaker.open_for), (3, Duration::from_millis(1500)), "{name}");
     }

@@ -144,6 +144,7 @@ pub(super) async fn numbered(number: u8) -> Server {
 pub(super) fn settings(addresses: &[SocketAddr]) -> config::Upstream {
     config::Upstream {
         tls: None,
+        keepalive: None,
         services: vec![],
         endpoints: addresses.iter().map(|at| config::Endpoint { host: at.ip().to_string(), port: at.port() }).collect(),
         health_name: None,

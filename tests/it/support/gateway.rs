@@ -31,7 +31,7 @@ pub(crate) fn gateway() -> Builder {
         descriptors: Vec::new(),
         upstreams: String::new(),
         config: String::new(),
-        limits: Limits::default(),
+        limits: None,
         builtin: None,
         reflections: None,
     }
@@ -41,7 +41,7 @@ pub(crate) struct Builder {
     descriptors: Vec<Vec<u8>>,
     upstreams: String,
     config: String,
-    limits: Limits,
+    limits: Option<Limits>,
     builtin: Option<axum::Router>,
     reflections: Option<Arc<Reflections>>,
 }
@@ -89,7 +89,7 @@ impl Builder {
 
     /// What clients may take.
     pub(crate) fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+        self.limits = Some(limits);
         self
     }
 
@@ -177,7 +177,7 @@ impl Builder {
             admin: admin::router(state.clone()),
             log: Arc::new(AccessLog::to(page.clone(), Format::Json, metrics.lost_lines()).unwrap()),
             state: state.clone(),
-            limits: self.limits,
+            limits: self.limits.unwrap_or_else(|| Limits::compile(&config.clients)),
         };
         let (shutdown, asked) = oneshot::channel::<()>();
         let (done, ended) = oneshot::channel();

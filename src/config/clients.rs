@@ -1,0 +1,29 @@
+//! `clients`: what clients may take of connections.
+
+use std::time::Duration;
+
+use super::kind::{Kind as _, count, duration, size};
+use super::read::section;
+use super::{HOUR, MILLISECOND};
+
+section! {
+    /// Bounds of clients' connections.
+    pub struct Clients {
+        /// Connections of all clients together; one more is closed at once.
+        connections: usize = count(1..=1_000_000).or("16384"),
+        /// Connections of one client, by its address (IPv6 by /64); one more is closed at once. Addresses of `trusted_proxies` are exempt.
+        connections_per_client: Option<usize> = count(1..=1_000_000).optional(),
+        /// How long the head of a request may take, from its first byte; a new connection's TLS and first byte too.
+        head_timeout: Duration = duration(100 * MILLISECOND..=HOUR).or("10s"),
+        /// Bytes of a request's head: 431 over HTTP/1.1, a refused stream over HTTP/2.
+        head_size: usize = size(8192..=1 << 20).or("64KiB"),
+        /// How long an HTTP/1.1 connection may be without a call. Proxies in front should let go earlier.
+        idle_timeout: Duration = duration(100 * MILLISECOND..=24 * HOUR).or("75s"),
+        /// How long an HTTP/2 connection may be without a call.
+        idle_timeout_http2: Duration = duration(100 * MILLISECOND..=24 * HOUR).or("5m"),
+        /// Calls that one HTTP/2 connection may have open together.
+        streams: usize = count(1..=100_000).or("1000"),
+        /// How old a connection may grow, give or take a tenth: then it takes no new calls, so that clients spread anew. None: as old as it likes.
+        max_age: Option<Duration> = duration(100 * MILLISECOND..=24 * HOUR).optional(),
+    }
+}

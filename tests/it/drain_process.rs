@@ -1,0 +1,114 @@
+//! SIGTERM to the real process, under load: not ready, goodbye in every protocol, nothing in flight lost, exit 0.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use transom_transcode::status::Code;
+
+use crate::support::client::{Call, Connection, Http2, is_refused};
+use crate::support::process::Process;
+use crate::support::reply::ok;
+use crate::support::socket::Socket;
+use crate::support::{grpc, protos, soon, until, upstream};
+
+const BOOK: &str = "/v1/shelves/1/books/7";
+
+/// Calls until nobody listens; each request that was sent must be answered. How many were.
+fn client(address: SocketAddr, http2: bool, gone: Arc<AtomicBool>) -> JoinHandle<usize> {
+    tokio::spawn(async move {
+        let mut answered = 0;
+        loop {
+            let outcome = if http2 {
+                let Ok(connection) = Http2::try_open(address).await else { break };
+                loop {
+                    match connection.get(BOOK).await {
+                        Ok(reply) => answered += usize::from(reply.status(200).status == 200),
+                        Err(error) => break error,
+                    }
+                }
+            } else {
+                let Ok(mut connection) = Connection::try_open(address).await else { break };
+                loop {
+                    match connection.send("GET", BOOK).await {
+                        Ok(reply) => answered += usize::from(reply.status(200).status == 200),
+                        Err(error) => break error,
+                    }
+                }
+            };
+            // Never sent, or said by the server not to have been looked at.
+            let never_sent = outcome.is_canceled() || outcome.is_closed() || is_refused(&outcome);
+            assert!(never_sent, "a request was lost: {outcome:?}");
+        }
+        assert!(gone.load(Ordering::Relaxed), "nobody listened before the end was asked for");
+        answered
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_in_flight_is_lost_and_the_exit_is_clean() {
+    let go_on = Arc::new(Notify::new());
+    let (held, later) = (go_on.clone(), go_on.clone());
+    let library = upstream::grpc("library.v1.Library")
+        .unary("GetBook", |_| ok(json!({ "title": "Dune" })).after(Duration::from_millis(5)))
+        .unary("Echo", move |book| ok(book.clone()).when(&later))
+        .server_stream("WatchBooks", move |_| {
+            ok(json!({ "pages": "1" })).then_wait(&held).then(json!({ "pages": "2" }))
+        })
+        .start()
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("library.binpb"), protos::descriptors("library")).unwrap();
+    let config = folder.path().join("transom.yaml");
+    let text = format!(
+        "listen: 127.0.0.1:0\nworkers: 2\nadmin: {{ listen: \"127.0.0.1:0\" }}\ndrain_timeout: 20s\n\
+         schema: {{ descriptor_sets: [library.binpb], expose: all }}\n\
+         upstreams: {{ library: {{ services: [library.v1.Library], endpoints: [\"{}\"] }} }}\n",
+        library.address()
+    );
+    std::fs::write(&config, text).unwrap();
+    let path = config.to_str().unwrap().to_owned();
+    let gateway = tokio::task::spawn_blocking(move || Process::start(&["serve", "--config", &path], &[]));
+    let gateway = gateway.await.unwrap();
+    let (address, admin) = (gateway.address, gateway.admin.unwrap());
+
+    // One of each kind in flight.
+    let unary = grpc::call(address, "library.v1.Library/Echo");
+    let unary = tokio::spawn(async move { unary.send(&[json!({ "title": "held" })]).await });
+    let mut watch = grpc::call(address, "library.v1.Library/WatchBooks").open().await;
+    watch.send(&json!({ "parent": "shelves/1" }));
+    watch.close();
+    assert_eq!(watch.next().await, Some(json!({ "pages": "1" })));
+    let mut socket = Socket::open(address, "/library.v1.Library/WatchBooks", &[]).await;
+    socket.json(&json!({ "parent": "shelves/1" })).await;
+    assert_eq!(socket.value().await, json!({ "pages": "1" }));
+    library.called("Echo", 1).await;
+    let gone = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..8).map(|at| client(address, at % 2 == 0, gone.clone())).collect();
+    library.called("GetBook", 200).await;
+
+    gone.store(true, Ordering::Relaxed);
+    gateway.signal("TERM");
+    until("it is not ready", async || Call::new(admin, "GET", "/readyz").await.status == 503).await;
+    Call::new(admin, "GET", "/livez").await.status(200);
+    let mut answered = 0;
+    for client in clients {
+        answered += soon("the client's end", client).await.unwrap();
+    }
+    // The load is gone; what was begun before still is there, and ends in its own time.
+    go_on.notify_waiters();
+    assert_eq!(watch.next().await, Some(json!({ "pages": "2" })));
+    watch.status().await.failed(Code::Ok);
+    assert_eq!(socket.value().await, json!({ "pages": "2" }));
+    assert_eq!(socket.closed().await.0, 1000);
+    soon("the call", unary).await.unwrap().ok(&[json!({ "title": "held" })]);
+
+    let (code, _) = tokio::task::spawn_blocking(move || gateway.end("TERM")).await.unwrap();
+    assert_eq!(code, Some(0));
+    library.saw("GetBook").times(answered);
+    assert!(answered >= 200, "{answered}");
+}
