@@ -15,8 +15,19 @@ use crate::support::upstream::Upstream;
 /// What calls ask for: the part of the message that may be in a path.
 const BOOK: &str = "shelves/1/books/7";
 
+/// What REST's client streams need: the library's own have no rules.
+const RULES: &str = "schema: { descriptor_sets: [in-memory], expose: all, http_rules: [
+  { selector: library.v1.Library.ImportBooks, post: \"/v1/books:import\", body: \"*\" },
+  { selector: library.v1.Library.Discuss, post: \"/v1/discuss\", body: \"*\" }] }";
+
 async fn start(library: &Upstream) -> Running {
-    gateway().descriptors("library").expose_all().upstream("library", library).start().await
+    gateway().descriptors("library").config(RULES).upstream("library", library).start().await
+}
+
+/// The deadline that the last call of a method had crossed to the upstream, and was no longer.
+fn had_deadline(library: &Upstream, method: &str, millis: u64) {
+    let sent = library.saw(method).last().headers["grpc-timeout"].to_str().unwrap().to_owned();
+    assert!(timeout::parse(&sent).unwrap() <= Duration::from_millis(millis + 1), "{sent}");
 }
 
 /// The dialects of a kind of call, over each version of HTTP.
@@ -78,7 +89,10 @@ async fn server_streams_with_metadata_both_ways() {
         if speech.is_rpc() {
             assert_eq!(reply.trailers["x-cost"], "3");
             saw.header("x-custom", "kept");
+        } else {
+            saw.no_header("x-custom");
         }
+        saw.header("content-type", "application/grpc").header("te", "trailers");
     }
     assert!(gateway.log().await.iter().all(|line| line["code"] == "OK"));
 }
@@ -90,15 +104,26 @@ async fn client_and_bidirectional_streams() {
     for (speech, version) in all(&Speech::CLIENT_STREAM) {
         println!("{speech:?} over HTTP/{version}");
         let books = [json!({ "title": "A" }), json!({ "title": "B" }), json!({})];
-        let reply = speech.call(version, "ImportBooks").send(&gateway, &books).await;
+        let call = speech.call(version, "ImportBooks").header("authorization", "Bearer t").header("x-custom", "kept");
+        let reply = call.header("x-user-id", "mallory").send(&gateway, &books).await;
         reply.ok(&[json!({ "imported": 3 })]);
-        assert_eq!(reply.trailers["x-cost"], "3");
-        library.saw("ImportBooks").messages(&books);
+        assert_eq!(reply.headers["x-shelf"], "7");
+        let saw = library.saw("ImportBooks");
+        saw.messages(&books).header("authorization", "Bearer t").no_header("x-user-id");
+        if speech.is_rpc() {
+            assert_eq!(reply.trailers["x-cost"], "3");
+            saw.header("x-custom", "kept");
+        } else {
+            assert_eq!(reply.headers["x-cost"], "3");
+            saw.no_header("x-custom");
+        }
 
         let mut discussion = speech.call(version, "Discuss").open(&gateway, None).await;
+        // An array is read when it is whole.
+        let talks = version == 2 && speech != Speech::Rest;
         for text in ["one", "two"] {
             discussion.send(&json!({ "text": text }));
-            if version == 2 {
+            if talks {
                 // Each answer comes before the next remark is sent.
                 assert_eq!(discussion.next().await, Some(json!({ "text": text })));
                 assert_eq!(discussion.next().await, Some(json!({ "text": text })));
@@ -107,7 +132,7 @@ async fn client_and_bidirectional_streams() {
         discussion.close();
         let outcome = discussion.outcome().await;
         outcome.failed(Code::Ok);
-        assert_eq!(outcome.messages.len(), if version == 2 { 0 } else { 4 });
+        assert_eq!(outcome.messages.len(), if talks { 0 } else { 4 });
         library.saw("Discuss").messages(&[json!({ "text": "one" }), json!({ "text": "two" })]);
     }
 }
@@ -116,10 +141,11 @@ async fn client_and_bidirectional_streams() {
 async fn an_error_before_the_head_keeps_its_details_and_metadata() {
     let library = library().await;
     let gateway = start(&library).await;
-    for (speech, version) in all(&Speech::UNARY) {
+    for (times, (speech, version)) in all(&Speech::UNARY).enumerate() {
         println!("{speech:?} over HTTP/{version}");
         let reply = speech.call(version, "GetBook").send(&gateway, &[book("fail")]).await;
         reply.failed(Code::NotFound);
+        library.saw("GetBook").times(times + 1).message(&book("fail"));
         assert_eq!(reply.message, "no such b\u{fc}cher 100%");
         assert_eq!(reply.details, ["library.v1.GetBookRequest", "acme.Unknown"]);
         let whole = matches!(speech.name(), "rest" | "connect");
@@ -127,19 +153,22 @@ async fn an_error_before_the_head_keeps_its_details_and_metadata() {
         let hint = reply.trailers.get("x-hint").or(reply.headers.get("x-hint"));
         assert_eq!(hint.unwrap(), "elsewhere");
     }
-    for (speech, version) in all(&Speech::SERVER_STREAM) {
+    for (times, (speech, version)) in all(&Speech::SERVER_STREAM).enumerate() {
         println!("{speech:?} over HTTP/{version}");
         let reply = speech.call(version, "WatchBooks").send(&gateway, &[shelf("fail")]).await;
         reply.failed(Code::NotFound);
+        library.saw("WatchBooks").times(times + 1).message(&shelf("fail"));
         assert_eq!(reply.http, if speech.is_rpc() { 200 } else { 404 });
         assert_eq!(reply.trailers.get("x-hint").or(reply.headers.get("x-hint")).unwrap(), "elsewhere");
     }
-    for (speech, version) in all(&Speech::CLIENT_STREAM) {
+    for (times, (speech, version)) in all(&Speech::CLIENT_STREAM).enumerate() {
         println!("{speech:?} over HTTP/{version}");
         let reply = speech.call(version, "ImportBooks").send(&gateway, &[json!({ "name": "fail" })]).await;
         reply.failed(Code::NotFound);
         assert_eq!(reply.message, "no such b\u{fc}cher 100%");
-        assert_eq!(reply.trailers["x-hint"], "elsewhere");
+        assert_eq!(reply.http, if speech.is_rpc() { 200 } else { 404 });
+        assert_eq!(reply.trailers.get("x-hint").or(reply.headers.get("x-hint")).unwrap(), "elsewhere");
+        library.saw("ImportBooks").times(times + 1).message(&json!({ "name": "fail" }));
     }
 }
 
@@ -178,6 +207,7 @@ async fn an_error_mid_stream_never_looks_complete() {
                 }
             }
             told.push((json!(code.name()), json!(reason)));
+            library.saw("WatchBooks").times(told.len()).message(&shelf(how));
         }
     }
     let lines = gateway.log().await;
@@ -194,8 +224,7 @@ async fn a_deadline_reaches_the_upstream_and_ends_the_call() {
         let reply = speech.call(version, "GetBook").header(name, &value).send(&gateway, &[book("hang")]).await;
         reply.failed(Code::DeadlineExceeded);
         library.cancelled("GetBook", times + 1).await;
-        let sent = library.saw("GetBook").last().headers["grpc-timeout"].to_str().unwrap().to_owned();
-        assert!(timeout::parse(&sent).unwrap() <= Duration::from_millis(61), "{sent}");
+        had_deadline(&library, "GetBook", 60);
     }
     for (times, (speech, version)) in all(&Speech::SERVER_STREAM).enumerate() {
         println!("{speech:?} over HTTP/{version}");
@@ -210,6 +239,7 @@ async fn a_deadline_reaches_the_upstream_and_ends_the_call() {
             _ => drop(reply.failed(Code::DeadlineExceeded)),
         }
         library.cancelled("WatchBooks", times + 1).await;
+        had_deadline(&library, "WatchBooks", 60);
     }
     for (times, (speech, version)) in all(&Speech::CLIENT_STREAM).enumerate() {
         println!("{speech:?} over HTTP/{version}");
@@ -217,6 +247,7 @@ async fn a_deadline_reaches_the_upstream_and_ends_the_call() {
         let call = speech.call(version, "ImportBooks").header(name, &value);
         call.send(&gateway, &[json!({ "name": "hang" })]).await.failed(Code::DeadlineExceeded);
         library.cancelled("ImportBooks", times + 1).await;
+        had_deadline(&library, "ImportBooks", 60);
     }
 }
 
@@ -254,8 +285,11 @@ async fn a_client_that_leaves_cancels_its_call_at_once() {
     for (times, (speech, version)) in all(&Speech::CLIENT_STREAM).filter(|(_, version)| *version == 2).enumerate() {
         println!("{speech:?} over HTTP/{version}");
         let mut call = speech.call(version, "Discuss").open(&gateway, None).await;
+        // An array's message ends where the next one begins.
         call.send(&json!({ "text": "one" }));
-        assert_eq!(call.next().await, Some(json!({ "text": "one" })));
+        call.send(&json!({ "text": "two" }));
+        library.heard("Discuss", times + 1, 1).await;
+        call.head().await;
         drop(call);
         library.cancelled("Discuss", times + 1).await;
     }
@@ -266,20 +300,41 @@ async fn large_messages_pass_and_too_large_ones_are_refused() {
     let library = library().await;
     let limits = "limits: { send: 1MiB, receive: 1MiB }";
     let gateway =
-        gateway().descriptors("library").expose_all().upstream_with("library", &[&library], limits).start().await;
+        gateway().descriptors("library").config(RULES).upstream_with("library", &[&library], limits).start().await;
     for (speech, version) in all(&Speech::UNARY) {
         if matches!(speech, Speech::ConnectGet | Speech::ConnectGetJson) {
             continue;
         }
         println!("{speech:?} over HTTP/{version}");
         let large = json!({ "title": "x".repeat(1_000_000) });
-        speech.call(version, "Echo").send(&gateway, std::slice::from_ref(&large)).await.ok(&[large]);
+        speech
+            .call(version, "Echo")
+            .send(&gateway, std::slice::from_ref(&large))
+            .await
+            .ok(std::slice::from_ref(&large));
+        let calls = library.saw("Echo").message(&large).calls().len();
         if version == 1 {
             // The answer comes before the request has gone: HTTP/1.1 clients see a closed connection.
             continue;
         }
         let too_large = json!({ "title": "x".repeat(1_100_000) });
         let reply = speech.call(version, "Echo").send(&gateway, &[too_large]).await;
+        reply.failed(Code::ResourceExhausted);
+        assert!(reply.message.contains("1048576"), "{}", reply.message);
+        let finished = library.saw("Echo").calls().iter().filter(|call| call.finished).count();
+        assert!(finished <= calls, "the upstream answered what was refused");
+    }
+    for (speech, version) in all(&Speech::CLIENT_STREAM) {
+        println!("{speech:?} over HTTP/{version}");
+        let large = json!({ "title": "x".repeat(1_000_000) });
+        let books = [large.clone(), large.clone(), json!({})];
+        speech.call(version, "ImportBooks").send(&gateway, &books).await.ok(&[json!({ "imported": 3 })]);
+        library.saw("ImportBooks").messages(&books);
+        if version == 1 {
+            continue;
+        }
+        let books = [large, json!({ "title": "x".repeat(1_100_000) })];
+        let reply = speech.call(version, "ImportBooks").send(&gateway, &books).await;
         reply.failed(Code::ResourceExhausted);
         assert!(reply.message.contains("1048576"), "{}", reply.message);
     }
@@ -296,7 +351,17 @@ async fn large_messages_pass_and_too_large_ones_are_refused() {
 async fn bad_input_gets_each_dialects_own_error() {
     let library = library().await;
     let gateway = start(&library).await;
-    for (speech, version) in all(&Speech::CLIENT_STREAM) {
+    for (speech, version) in all(&Speech::CLIENT_STREAM).filter(|(speech, _)| !speech.is_rpc()) {
+        println!("{speech:?} over HTTP/{version}");
+        for bytes in [&b"{\"text\": 1}\n"[..], b"[{\"text\": \"a\"", b"[{}, x]", b"]"] {
+            let mut call = speech.call(version, "ImportBooks").open(&gateway, None).await;
+            call.send_bytes(bytes::Bytes::from_static(bytes));
+            call.close();
+            let outcome = call.outcome().await;
+            assert_eq!(outcome.failed(Code::InvalidArgument).http, 400);
+        }
+    }
+    for (speech, version) in all(&Speech::CLIENT_STREAM).filter(|(speech, _)| speech.is_rpc()) {
         println!("{speech:?} over HTTP/{version}");
         // A prefix that is none, one that promises too much, a message cut short.
         for (bytes, code) in [
@@ -318,6 +383,7 @@ async fn bad_input_gets_each_dialects_own_error() {
         let stream = Speech::CLIENT_STREAM.contains(&speech);
         let (method, message) = if stream { ("Discuss", json!({})) } else { ("GetBook", book("7")) };
         let call = speech.call(version, method).header("grpc-timeout", "soon").header("connect-timeout-ms", "soon");
+        let call = call.header("x-request-timeout", "soon");
         call.send(&gateway, &[message]).await.failed(Code::InvalidArgument);
     }
 }

@@ -61,6 +61,8 @@ mod real_descriptors;
 mod reflection_in;
 mod reflection_out;
 mod reload;
+#[cfg(feature = "demo")]
+mod reload_bench;
 mod reload_breaking;
 mod reload_files;
 mod rest_metadata;
@@ -75,6 +77,7 @@ mod transcoding_binding;
 mod transcoding_json;
 mod transcoding_metadata;
 mod transcoding_paths;
+mod transcoding_rules;
 mod transcoding_streams;
 mod validate;
 mod validate_oracle;

@@ -26,6 +26,8 @@ pub(crate) struct Stream {
     method: MethodDescriptor,
     /// None once it has said everything.
     sender: Option<UnboundedSender<Sent>>,
+    /// Something has been sent.
+    begun: bool,
     response: Option<Pending>,
     outcome: Outcome,
     body: Option<Incoming>,
@@ -64,6 +66,7 @@ impl Stream {
             speech,
             method,
             sender,
+            begun: false,
             response: Some(response),
             outcome: Outcome::default(),
             body: None,
@@ -80,7 +83,14 @@ impl Stream {
             true => message.to_string().into_bytes(),
             false => protos::encode(&self.method.input(), message),
         };
-        let bytes = if self.speech.is_whole() || !self.speech.is_rpc() { bytes.into() } else { frame(&bytes) };
+        let streams = self.method.is_client_streaming();
+        let bytes = match self.speech {
+            Rest if streams => [if self.begun { b"," } else { b"[" }, &bytes[..]].concat().into(),
+            RestLines if streams => [&bytes[..], b"\n"].concat().into(),
+            speech if speech.is_whole() || !speech.is_rpc() => bytes.into(),
+            _ => frame(&bytes),
+        };
+        self.begun = true;
         self.send_bytes(bytes);
     }
 
@@ -94,6 +104,9 @@ impl Stream {
 
     /// Has said everything.
     pub(crate) fn close(&mut self) {
+        if self.speech == Rest && self.method.is_client_streaming() && self.begun {
+            self.send_bytes(Bytes::from_static(b"]"));
+        }
         self.sender = None;
     }
 
@@ -166,7 +179,7 @@ impl Stream {
 
     fn read(&mut self, last: bool) {
         match self.speech {
-            RestLines if self.outcome.http == 200 => self.lines(last),
+            RestLines if self.outcome.http == 200 && self.method.is_server_streaming() => self.lines(last),
             RestEvents if self.outcome.http == 200 => self.events(last),
             speech if speech.is_rpc() && !speech.is_whole() => self.frames(last),
             _ if last => self.whole(),

@@ -46,7 +46,7 @@ pub(crate) async fn library_that_waits(notify: &Arc<Notify>) -> Upstream {
         .client_stream("ImportBooks", |books| match books.first().and_then(|book| book["name"].as_str()) {
             Some("hang") => hang(),
             Some("fail") => fail(Code::NotFound, "no such b\u{fc}cher 100%").trailer("x-hint", "elsewhere"),
-            _ => ok(json!({ "imported": books.len() })).trailer("x-cost", "3"),
+            _ => ok(json!({ "imported": books.len() })).header("x-shelf", "7").trailer("x-cost", "3"),
         })
         .bidi("Discuss", |remark| vec![remark.clone(), remark.clone()])
         .start()

@@ -55,8 +55,8 @@ impl Speech {
         ConnectStreamJson,
     ];
     /// All in which a client may stream.
-    pub(crate) const CLIENT_STREAM: [Self; 8] =
-        [Grpc, GrpcJson, Web, WebJson, WebText, WebTextJson, ConnectStream, ConnectStreamJson];
+    pub(crate) const CLIENT_STREAM: [Self; 10] =
+        [Rest, RestLines, Grpc, GrpcJson, Web, WebJson, WebText, WebTextJson, ConnectStream, ConnectStreamJson];
 
     /// The versions of HTTP that it is spoken over.
     pub(crate) fn versions(self) -> &'static [u8] {
@@ -162,7 +162,7 @@ impl Call {
         let Self { speech, version, method, headers } = self;
         let rpc = format!("/{}/{}", method.parent_service().full_name(), method.name());
         let (verb, path, bodyless) = match (speech, first) {
-            (Rest | RestLines | RestEvents, Some(message)) => rest_path(method.name(), message),
+            (Rest | RestLines | RestEvents, message) => rest_path(method.name(), message.unwrap_or(&Value::Null)),
             (speech, Some(message)) if speech.is_get() => {
                 ("GET", format!("{rpc}?{}", query(speech, &method, message)), true)
             }
@@ -175,7 +175,9 @@ impl Call {
         };
         let mut request = Request::builder().method(verb).uri(&path).body(body).unwrap();
         if !bodyless {
-            request.headers_mut().insert("content-type", HeaderValue::from_static(speech.content_type()));
+            let lines = speech == RestLines && method.is_client_streaming();
+            let content_type = if lines { "application/x-ndjson" } else { speech.content_type() };
+            request.headers_mut().insert("content-type", HeaderValue::from_static(content_type));
         }
         match speech {
             Grpc | GrpcJson => drop(request.headers_mut().insert("te", HeaderValue::from_static("trailers"))),
@@ -204,6 +206,9 @@ fn rest_path(method: &str, message: &Value) -> (&'static str, String, bool) {
     let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
     match method {
         "GetBook" => ("GET", format!("/v1/{}", text("name")), true),
+        // By the rules that a test configures.
+        "ImportBooks" => ("POST", "/v1/books:import".to_owned(), false),
+        "Discuss" => ("POST", "/v1/discuss".to_owned(), false),
         "WatchBooks" => ("GET", format!("/v1/{}/books:watch", text("parent")), true),
         "Echo" => ("POST", "/v1/echo".to_owned(), false),
         other => panic!("REST has no {other}"),
