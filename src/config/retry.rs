@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::kind::{Kind as _, choice, count, duration, list, percent};
-use super::read::{choice, section};
+use super::read::{Reader, choice, section};
 use super::{HOUR, MILLISECOND};
 
 section! {
@@ -21,6 +21,13 @@ section! {
         max_backoff: Duration = duration(MILLISECOND..=HOUR).or("1s"),
         /// Time of one try; by default a try may take all of the call's.
         per_try_timeout: Option<Duration> = duration(MILLISECOND..=24 * HOUR).optional(),
+    }
+}
+
+impl Default for Retry {
+    /// What holds where nothing is said.
+    fn default() -> Self {
+        Reader::default().section(0, &[])
     }
 }
 

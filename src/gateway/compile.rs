@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use http::Uri;
+use http::{HeaderName, Uri};
 use jiff::Timestamp;
 use tonic_reflection::pb::{v1, v1alpha};
 use transom_transcode::plan::{BindPlan, Limits, OutPlan};
@@ -25,7 +25,7 @@ use super::route::{Action, Binding, Route, Rpc};
 use super::rules::Rules;
 use super::settings::{Origin, Settings};
 use super::snapshot::{Serving, Snapshot};
-use crate::config::{self, Config, Expose, PublicEndpoint};
+use crate::config::{self, Access, Config, Expose, PublicEndpoint};
 use crate::envelope::metadata;
 use crate::policy::auth::{Auth, Gate};
 use crate::policy::burst::BurstGuard;
@@ -365,6 +365,7 @@ impl<'a> Compiler<'a> {
         let uri = Uri::builder().scheme(scheme).authority(&**upstream.name()).path_and_query(path).build();
         let depth = Limits::default().depth;
         let mut settings = Settings::compile(self.config, upstream.name(), written, service, method);
+        self.check_options(&settings)?;
         settings.idempotent.value |= by_get && settings.idempotent.from == Origin::Default;
         let retry = settings.retry.value.as_ref();
         let retry = retry.and_then(|retry| upstream.retry(retry, settings.idempotent.value));
@@ -413,6 +414,29 @@ impl<'a> Compiler<'a> {
             receive: written.limits.receive,
             print: Limits { depth, output: written.limits.receive.saturating_mul(JSON_GROWTH) },
         }))
+    }
+
+    /// What the configuration's own keys are checked for where they are read: an option of a `.proto` may want what is not
+    /// there.
+    fn check_options(&self, settings: &Settings) -> Result<(), String> {
+        if self.config.auth.is_none() && settings.auth.value != Access::Public {
+            return Err(format!("{}: the configuration has no `auth` section to verify tokens by", settings.auth.from));
+        }
+        let limits = &settings.rate_limits;
+        if let Some(name) = limits.value.iter().find(|name| !self.config.rate_limits.contains_key(*name)) {
+            return Err(format!("{}: `rate_limits` of the configuration has no `{name}`", limits.from));
+        }
+        type Never = fn(&HeaderName) -> Option<&'static str>;
+        let lists: [(_, Never); 2] = [
+            (&settings.request_headers, metadata::never_from_rest),
+            (&settings.response_headers, metadata::never_to_rest),
+        ];
+        for (names, never) in lists.into_iter().filter(|(names, _)| matches!(names.from, Origin::Option(_))) {
+            if let Some((name, why)) = names.value.iter().find_map(|name| Some((name, never(name)?))) {
+                return Err(format!("{}: `{name}` never crosses: {why}", names.from));
+            }
+        }
+        Ok(())
     }
 
     /// The RPC's own route and that of each of its bindings.

@@ -128,7 +128,15 @@ impl Settings {
             true => Setting { value: None, from: Origin::Default },
             false => layers.upstream(&["timeout"], Some(upstream.timeout)),
         };
-        let auth = layers.method(&["auth"], |entry| entry.auth.clone(), Self::everyone(config), |_, _| false);
+        let auth = layers.method(
+            &["auth"],
+            |entry| entry.auth.clone(),
+            Self::everyone(config),
+            |new, old| {
+                // What a service asks for may be more than what holds without it, not something else.
+                config.auth.is_some() && *new != Access::Public && *old == Access::Required(Requirements::default())
+            },
+        );
         Self {
             timeout: layers.method(
                 &["timeout"],
@@ -391,20 +399,35 @@ fn as_written(policy: &MethodPolicy) -> config::Method {
             proto_names: policy.proto_names,
             int64_as_numbers: policy.int64_as_numbers,
         },
-        compress: None,
+        compress: policy.compress,
         limits: config::MethodLimits { body: policy.body, messages: None },
-        rate_limits: None,
-        headers: config::Headers { request: None, response: None },
+        rate_limits: policy.rate_limits.clone(),
+        headers: config::Headers {
+            request: headers(&policy.request_headers),
+            response: headers(&policy.response_headers),
+        },
         cors: config::Cors::SILENT,
-        retry: None,
+        retry: policy.attempts.map(|attempts| config::Retry { attempts, ..config::Retry::default() }),
         idempotent: None,
         fallback: None,
         redirects: None,
-        auth: None,
+        auth: policy.auth.as_ref().map(|access| match access {
+            schema::Access::Public => Access::Public,
+            schema::Access::Token { scopes, roles } => Access::Required(Requirements {
+                scopes: scopes.clone(),
+                roles: roles.clone(),
+                ..Requirements::default()
+            }),
+        }),
         bind: None,
         validate: None,
         sanitize: None,
     }
+}
+
+/// Names that the schema has checked.
+fn headers(names: &Option<Vec<String>>) -> Option<Vec<HeaderName>> {
+    Some(names.as_ref()?.iter().filter_map(|name| HeaderName::try_from(name).ok()).collect())
 }
 
 /// The places that a value may come from.

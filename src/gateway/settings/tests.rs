@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use transom_transcode::plan::Unknown;
-use transom_transcode::schema::{Idempotency, MessageId, Method, MethodPolicy, Service, ServicePolicy, UnknownFields};
+use transom_transcode::schema::{
+    Access, Idempotency, MessageId, Method, MethodPolicy, Service, ServicePolicy, UnknownFields,
+};
 
 use super::{Origin, Settings};
 use crate::config;
@@ -81,7 +83,7 @@ fn configuration_wins_over_options_and_options_over_defaults() {
     };
     let service = Service { policy: ServicePolicy { upstream: "".into(), methods: all }, ..service() };
 
-    let optioned = settings(BARE, &service, &method(own));
+    let optioned = settings(BARE, &service, &method(own.clone()));
     assert_eq!(optioned.timeout.value, Some(seconds(30)));
     let place = "library.proto: library.v1.Library.GetBook: (transom.method).timeout";
     assert_eq!(optioned.timeout.from, Origin::Option(place.into()));
@@ -95,6 +97,46 @@ fn configuration_wins_over_options_and_options_over_defaults() {
 }
 
 #[test]
+fn a_service_registers_who_may_call_it_and_how_often() {
+    let own = MethodPolicy {
+        auth: Some(Access::Token { scopes: vec!["books".to_owned()], roles: Vec::new() }),
+        rate_limits: Some(vec!["login".to_owned()]),
+        attempts: Some(4),
+        compress: Some(false),
+        request_headers: Some(vec!["x-tenant".to_owned()]),
+        ..MethodPolicy::default()
+    };
+    let optioned = settings(BARE, &service(), &method(own.clone()));
+    let place =
+        |key: &str| Origin::Option(format!("library.proto: library.v1.Library.GetBook: (transom.method).{key}").into());
+    assert_eq!(
+        (optioned.rate_limits.value, optioned.rate_limits.from),
+        (vec!["login".to_owned()], place("rate_limits"))
+    );
+    assert_eq!((optioned.retry.value.unwrap().attempts, optioned.retry.from), (4, place("retry")));
+    assert_eq!((optioned.compress.value, optioned.compress.from), (false, place("compress")));
+    assert_eq!(
+        (optioned.request_headers.value[0].as_str(), optioned.request_headers.from),
+        ("x-tenant", place("headers.request"))
+    );
+    let config::Access::Required(asked) = &optioned.auth.value else { panic!("{:?}", optioned.auth) };
+    assert_eq!((&asked.scopes[..], &optioned.auth.from), (&["books".to_owned()][..], &place("auth")));
+
+    // What is reflected may ask for more, and opens nothing.
+    let reflected = Service { reflected: true, ..service() };
+    let closed = format!(
+        "{BARE}
+    auth: {{ jwt: {{ secret: 0123456789abcdef0123456789abcdef, algorithms: [HS256] }} }}
+"
+    );
+    assert_eq!(settings(&closed, &reflected, &method(own.clone())).auth.from, place("auth"));
+    assert_eq!(settings(BARE, &reflected, &method(own)).auth.from, Origin::Default);
+    let open = MethodPolicy { auth: Some(Access::Public), ..MethodPolicy::default() };
+    assert_eq!(settings(&closed, &reflected, &method(open.clone())).auth.from, written("auth"));
+    assert_eq!(settings(&closed, &service(), &method(open)).auth.value, config::Access::Public);
+}
+
+#[test]
 fn reflected_options_tighten_and_never_loosen() {
     let service = Service { reflected: true, ..service() };
     let loose = MethodPolicy {
@@ -103,11 +145,11 @@ fn reflected_options_tighten_and_never_loosen() {
         body: Some(1025),
         ..MethodPolicy::default()
     };
-    let kept = settings(BARE, &service, &method(loose));
+    let kept = settings(BARE, &service, &method(loose.clone()));
     assert_eq!((kept.timeout.value, kept.body.value), (Some(Duration::from_secs(3)), 1024));
     assert_eq!((kept.unknown_fields.value, kept.unknown_fields.from), (Unknown::Refuse, Origin::Default));
 
-    let tight = MethodPolicy { timeout: Some(Duration::from_secs(1)), body: Some(1000), ..loose };
+    let tight = MethodPolicy { timeout: Some(Duration::from_secs(1)), body: Some(1000), ..loose.clone() };
     let tightened = settings(BARE, &service, &method(tight));
     assert_eq!((tightened.timeout.value, tightened.body.value), (Some(Duration::from_secs(1)), 1000));
 

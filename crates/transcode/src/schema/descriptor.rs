@@ -278,6 +278,43 @@ pub(super) struct MethodPolicy {
     pub(super) output: Option<Output>,
     #[prost(message, optional, tag = "4")]
     pub(super) limits: Option<RequestLimits>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) auth: Option<Auth>,
+    #[prost(string, repeated, tag = "6")]
+    pub(super) rate_limits: Vec<String>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) retry: Option<Retry>,
+    #[prost(bool, optional, tag = "8")]
+    pub(super) compress: Option<bool>,
+    #[prost(message, optional, tag = "9")]
+    pub(super) headers: Option<Headers>,
+}
+
+/// `transom.Auth`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Auth {
+    #[prost(bool, tag = "1")]
+    pub(super) public: bool,
+    #[prost(string, repeated, tag = "2")]
+    pub(super) scopes: Vec<String>,
+    #[prost(string, repeated, tag = "3")]
+    pub(super) roles: Vec<String>,
+}
+
+/// `transom.Retry`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Retry {
+    #[prost(uint32, tag = "1")]
+    pub(super) attempts: u32,
+}
+
+/// `transom.Headers`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Headers {
+    #[prost(string, repeated, tag = "1")]
+    pub(super) request: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    pub(super) response: Vec<String>,
 }
 
 /// `google.protobuf.Duration`.

@@ -19,7 +19,7 @@ pub struct ServicePolicy {
 }
 
 /// `(transom.method)`: what a method is allowed and how it prints. What is `None` is not said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MethodPolicy {
     /// The call's deadline.
     pub timeout: Option<Duration>,
@@ -35,6 +35,32 @@ pub struct MethodPolicy {
     pub int64_as_numbers: Option<bool>,
     /// Bytes of a REST request body.
     pub body: Option<usize>,
+    /// Who may call.
+    pub auth: Option<Access>,
+    /// The limits that its calls are under, by name.
+    pub rate_limits: Option<Vec<String>>,
+    /// How often a call is tried, the first time included.
+    pub attempts: Option<usize>,
+    /// Answers are compressed for clients that accept it.
+    pub compress: Option<bool>,
+    /// Request headers that become metadata.
+    pub request_headers: Option<Vec<String>>,
+    /// Metadata of replies that becomes headers although it speaks to browsers.
+    pub response_headers: Option<Vec<String>>,
+}
+
+/// Who may call a method.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Everyone.
+    Public,
+    /// Who has a token with all of the scopes, and with one of the roles where there are any.
+    Token {
+        /// Scopes.
+        scopes: Vec<String>,
+        /// Roles.
+        roles: Vec<String>,
+    },
 }
 
 /// What an unknown JSON field or query key gets.
@@ -48,6 +74,7 @@ pub enum UnknownFields {
 
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const LARGEST: u64 = 1 << 31;
+const MOST_ATTEMPTS: u32 = 10;
 
 /// The numbers of a message, and of the messages in it.
 struct Known(&'static [(u32, Option<&'static Known>)]);
@@ -55,7 +82,20 @@ struct Known(&'static [(u32, Option<&'static Known>)]);
 const DURATION: Known = Known(&[(1, None), (2, None)]);
 const OUTPUT: Known = Known(&[(1, None), (2, None), (3, None), (4, None)]);
 const LIMITS: Known = Known(&[(1, None)]);
-const METHOD: Known = Known(&[(1, Some(&DURATION)), (2, None), (3, Some(&OUTPUT)), (4, Some(&LIMITS))]);
+const AUTH: Known = Known(&[(1, None), (2, None), (3, None)]);
+const RETRY: Known = Known(&[(1, None)]);
+const HEADERS: Known = Known(&[(1, None), (2, None)]);
+const METHOD: Known = Known(&[
+    (1, Some(&DURATION)),
+    (2, None),
+    (3, Some(&OUTPUT)),
+    (4, Some(&LIMITS)),
+    (5, Some(&AUTH)),
+    (6, None),
+    (7, Some(&RETRY)),
+    (8, None),
+    (9, Some(&HEADERS)),
+]);
 const SERVICE: Known = Known(&[(1, None), (2, Some(&METHOD))]);
 
 /// The number of both extensions.
@@ -95,7 +135,30 @@ fn method(read: &descriptor::MethodPolicy) -> Result<MethodPolicy, String> {
         body.ok_or_else(|| format!("limits.body is not from 1 to {LARGEST} bytes"))
     });
     let output = read.output.as_ref();
+    let auth = read.auth.as_ref().map(|auth| match (auth.public, auth.scopes.is_empty() && auth.roles.is_empty()) {
+        (true, true) => Ok(Access::Public),
+        (true, false) => Err("auth is public and asks for scopes or roles: it can be one of the two".to_owned()),
+        (false, _) => Ok(Access::Token { scopes: auth.scopes.clone(), roles: auth.roles.clone() }),
+    });
+    let attempts = read.retry.as_ref().map(|retry| match retry.attempts {
+        attempts @ 1..=MOST_ATTEMPTS => Ok(attempts as usize),
+        _ => Err(format!("retry.attempts is not from 1 to {MOST_ATTEMPTS}")),
+    });
+    let headers = |key: &str, names: fn(&descriptor::Headers) -> &Vec<String>| {
+        let names = read.headers.as_ref().map(names).filter(|names| !names.is_empty());
+        let wrong = names.into_iter().flatten().find(|name| !is_header(name));
+        match wrong {
+            Some(name) => Err(format!("headers.{key}: `{name}` is no header's name in lower case")),
+            None => Ok(names.cloned()),
+        }
+    };
     Ok(MethodPolicy {
+        auth: auth.transpose()?,
+        rate_limits: Some(read.rate_limits.clone()).filter(|names| !names.is_empty()),
+        attempts: attempts.transpose()?,
+        compress: read.compress,
+        request_headers: headers("request", |headers| &headers.request)?,
+        response_headers: headers("response", |headers| &headers.response)?,
         timeout: timeout.transpose()?,
         unknown_fields,
         emit_defaults: output.and_then(|output| output.emit_defaults),
@@ -104,6 +167,11 @@ fn method(read: &descriptor::MethodPolicy) -> Result<MethodPolicy, String> {
         int64_as_numbers: output.and_then(|output| output.int64_as_numbers),
         body: body.transpose()?,
     })
+}
+
+fn is_header(name: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    !name.is_empty() && name.bytes().all(token)
 }
 
 /// Refuses what a newer `transom/options.proto` may say and this one does not know.

@@ -49,12 +49,39 @@ fn what_services_and_methods_say_is_read() {
 }
 
 #[test]
+fn who_may_call_and_how_often_is_read() {
+    let schema = compiled(
+        OPTIONS,
+        "option (transom.service).methods = { auth: { scopes: \"books\" roles: \"a\" roles: \"b\" } compress: false };",
+        "option (transom.method) = { auth: { public: true } rate_limits: [\"login\", \"public\"] retry: { attempts: 4 }
+           headers: { request: \"x-tenant\" response: \"location\" } };",
+    )
+    .unwrap();
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let service = &schema.services[0];
+    let token = Access::Token { scopes: words(&["books"]), roles: words(&["a", "b"]) };
+    assert_eq!((&service.policy.methods.auth, service.policy.methods.compress), (&Some(token), Some(false)));
+    let method = MethodPolicy {
+        auth: Some(Access::Public),
+        rate_limits: Some(words(&["login", "public"])),
+        attempts: Some(4),
+        request_headers: Some(words(&["x-tenant"])),
+        response_headers: Some(words(&["location"])),
+        ..Default::default()
+    };
+    assert_eq!(service.methods[0].policy, method);
+}
+
+#[test]
 fn a_value_out_of_bounds_is_a_problem() {
     for (option, wrong) in [
         ("timeout = {}", "timeout is not from 1 ms to 24 h"),
         ("timeout = { seconds: 86401 }", "timeout is not from 1 ms to 24 h"),
         ("timeout = { nanos: -1 }", "timeout is not from 1 ms to 24 h"),
         ("limits.body = 0", "limits.body is not from 1 to"),
+        ("retry = {}", "retry.attempts is not from 1 to 10"),
+        ("auth = { public: true scopes: \"x\" }", "it can be one of the two"),
+        ("headers.request = \"X-Tenant\"", "`X-Tenant` is no header's name in lower case"),
     ] {
         let problems = compiled(OPTIONS, "", &format!("option (transom.method).{option};")).unwrap_err();
         assert!(problems[0].message.contains(wrong), "{problems:?}");
