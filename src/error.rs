@@ -65,6 +65,8 @@ pub enum Error {
     },
     /// The caller is known and may not do this.
     Forbidden,
+    /// A page of another origin calls with cookies that its browser added.
+    CrossOrigin,
     /// Who judges tokens does not answer: nobody passes.
     AuthUnavailable,
     /// The gateway or the upstream's queue is full.
@@ -151,7 +153,7 @@ impl Error {
             Self::TooLarge { .. } => 413,
             Self::RateLimited { .. } => 429,
             Self::Unauthenticated { status, .. } => return *status,
-            Self::Forbidden => 403,
+            Self::Forbidden | Self::CrossOrigin => 403,
             Self::Overloaded { .. }
             | Self::Draining
             | Self::NoEndpoint
@@ -173,7 +175,7 @@ impl Error {
             Self::BadRequest { .. } | Self::Violations(_) | Self::UnsupportedMedia { .. } => Code::InvalidArgument,
             Self::TooLarge { .. } | Self::ResponseTooLarge { .. } | Self::RateLimited { .. } => Code::ResourceExhausted,
             Self::Unauthenticated { .. } => Code::Unauthenticated,
-            Self::Forbidden => Code::PermissionDenied,
+            Self::Forbidden | Self::CrossOrigin => Code::PermissionDenied,
             Self::Overloaded { .. }
             | Self::Draining
             | Self::NoEndpoint
@@ -203,6 +205,7 @@ impl Error {
             Self::Unauthenticated { fault: TokenFault::Invalid, .. } => "TOKEN_INVALID",
             Self::Unauthenticated { fault: TokenFault::Expired, .. } => "TOKEN_EXPIRED",
             Self::Forbidden => "FORBIDDEN",
+            Self::CrossOrigin => "CROSS_ORIGIN",
             Self::AuthUnavailable => "AUTH_UNAVAILABLE",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Draining => "DRAINING",
@@ -241,6 +244,7 @@ impl Error {
             Self::Unauthenticated { fault: TokenFault::Invalid, .. } => "the access token is not valid",
             Self::Unauthenticated { fault: TokenFault::Expired, .. } => "the access token has expired",
             Self::Forbidden => "the access token does not allow this",
+            Self::CrossOrigin => "pages of other origins may not call with cookies",
             Self::AuthUnavailable => "access tokens cannot be verified now; try again later",
             Self::Overloaded { .. } => "too many calls are in flight; try again later",
             Self::Draining => "the gateway is about to stop; connect again",

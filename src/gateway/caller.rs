@@ -18,13 +18,15 @@ use super::translate::print;
 use super::worker::Worker;
 use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
-use crate::policy::auth::{Admission, Claim, Claims, Question, Refusal, Verdict};
+use crate::policy::auth::{Admission, Claim, Claims, Head, Question, Refusal, Verdict};
 use crate::upstream::{FailureKind, Outgoing};
 
 impl Call {
     /// Asks the method's gate. False: the token takes a moment, ask [`Call::judge`].
     pub(super) fn identify(&mut self, rpc: &Rpc, head: &Parts) -> Result<bool, Error> {
-        match rpc.gate.admit(&head.headers, &head.uri, self.dialect == Dialect::WebSocket) {
+        let websocket = self.dialect == Dialect::WebSocket;
+        let (headers, uri, method, cors) = (&head.headers, &head.uri, &head.method, rpc.cors.as_deref());
+        match rpc.gate.admit(&Head { headers, uri, method, websocket, cors }) {
             Ok(Admission::Open) => Ok(true),
             Ok(Admission::Caller(caller)) => {
                 self.caller = Some(caller);

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName,
-    HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use http::{Method, Request, Response};
 use tower::Service;
@@ -120,6 +120,13 @@ impl Cors {
         let mut told = self.ask(Method::GET, &asked);
         told.remove(VARY);
         headers.extend(told);
+    }
+
+    /// Whether pages of this origin may call with cookies.
+    pub fn trusts(&self, origin: &HeaderValue) -> bool {
+        let mut asked = HeaderMap::with_capacity(1);
+        asked.insert(ORIGIN, origin.clone());
+        self.ask(Method::GET, &asked).contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS)
     }
 
     /// What tower-http says to a head; nothing to a page that may not.

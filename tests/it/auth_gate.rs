@@ -392,3 +392,31 @@ async fn connect_and_grpc_web_pass_the_same_gate() {
         assert_eq!(call.headers["authorization"], bearer);
     }
 }
+
+#[tokio::test]
+async fn a_page_of_another_origin_calls_with_no_cookies() {
+    let library = library().await;
+    let gateway =
+        front(&library, AUTH).config("cors: { origins: [https://app.example], credentials: true }").start().await;
+    let token = token(&json!({}));
+    let (cookie, bearer) = (format!("at={token}"), bearer(&token));
+    let delete = |sent: &[(&str, &str)]| {
+        let call = gateway.request("DELETE", BOOK);
+        sent.iter().fold(call, |call, (name, value)| call.header(name, value))
+    };
+    let cross = ("sec-fetch-site", "cross-site");
+    let evil = ("origin", "https://evil.example");
+    delete(&[("cookie", &cookie)]).await.status(200);
+    delete(&[("cookie", &cookie), ("sec-fetch-site", "same-origin")]).await.status(200);
+    delete(&[("cookie", &cookie), cross, evil]).await.status(403).reason("CROSS_ORIGIN");
+    delete(&[("cookie", &cookie), evil]).await.status(403).reason("CROSS_ORIGIN");
+    delete(&[("cookie", &cookie), cross, ("origin", "https://app.example")]).await.status(200);
+    // Nobody's browser adds these by itself; and what changes nothing is kept from the page by CORS.
+    delete(&[("authorization", &bearer), cross, evil]).await.status(200);
+    gateway.get(BOOK).header("cookie", &cookie).header(cross.0, cross.1).header(evil.0, evil.1).await.status(200);
+    // The RPC dialects are POSTs.
+    let rpc = gateway.post("/library.v1.Library/DeleteBook", &json!({ "name": "n" })).header("cookie", &cookie);
+    rpc.header(evil.0, evil.1).await.status(403);
+    library.saw("DeleteBook").times(4);
+    assert_eq!(gateway.metric("transom_refusals_total{gate=\"auth\",reason=\"CROSS_ORIGIN\"}"), 3.0);
+}

@@ -22,7 +22,7 @@ async fn start(go_on: &Arc<Notify>) -> (Upstream, Running) {
         .start()
         .await;
     let config = format!(
-        "auth: {{ jwt: {{ secret: {SECRET}, leeway: 0s }}, sources: [{{ query: token }}, bearer] }}\n\
+        "auth: {{ jwt: {{ secret: {SECRET}, leeway: 0s }}, sources: [{{ query: token }}, bearer, {{ cookie: at }}] }}\n\
          methods: {{ rules.v1.Rules/Chat: {{ bind: {{ text: sub }} }} }}"
     );
     let gateway = gateway().descriptors("rules").upstream("rules", &service).config(&config).start().await;
@@ -53,9 +53,16 @@ async fn a_token_in_the_query_opens_a_socket_and_goes_no_further() {
     let streamed = gateway.get(&path).await;
     streamed.status(401).reason("TOKEN_MISSING");
     // A method that streams nothing passes over the wish for a socket, and so over its token.
+    // A page of another origin opens none with cookies; its own token is another matter.
+    let (cookie, evil) = (format!("at={token}"), ("origin", "https://evil.example"));
+    let own = format!("http://{}", gateway.address());
+    let watch = "/v1/things/7:watch";
+    Socket::open(gateway.address(), watch, &[("cookie", &cookie), ("origin", &own)]).await;
+    let refused = Socket::try_open(gateway.address(), watch, &[("cookie", &cookie), evil]).await;
+    assert_eq!(refused.err().unwrap(), 403);
     let thing = format!("/v1/things/7?token={token}");
     assert_eq!(Socket::try_open(gateway.address(), &thing, &[]).await.err().unwrap(), 401);
-    let lines = format!("{:?}", gateway.logged(8).await);
+    let lines = format!("{:?}", gateway.logged(10).await);
     assert!(lines.contains("/v1/things/7:watch") && !lines.contains(&token) && !lines.contains("token="), "{lines}");
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 
 use super::claims::Claim;
@@ -11,6 +11,7 @@ use super::refusal::Refusal;
 use super::{Auth, now};
 use crate::config::{self, Access};
 use crate::error::Error;
+use crate::policy::cors::Cors;
 
 /// The gate of one method.
 #[derive(Clone)]
@@ -30,6 +31,21 @@ struct Requirements {
     claims: Vec<(Claim, Vec<String>)>,
     issuer: Vec<String>,
     audience: Vec<String>,
+}
+
+/// What a gate reads of a request.
+#[derive(Clone, Copy)]
+pub struct Head<'h> {
+    /// Its headers.
+    pub headers: &'h HeaderMap,
+    /// Where it goes.
+    pub uri: &'h Uri,
+    /// Its method.
+    pub method: &'h Method,
+    /// It asks for a WebSocket, and gets one.
+    pub websocket: bool,
+    /// Which pages of other origins may call.
+    pub cors: Option<&'h Cors>,
 }
 
 /// What a gate says of a request.
@@ -68,9 +84,9 @@ impl Gate {
     ///
     /// # Errors
     /// Nobody, or nobody who may.
-    pub fn admit(&self, headers: &HeaderMap, uri: &Uri, websocket: bool) -> Result<Admission, Refusal> {
+    pub fn admit(&self, head: &Head<'_>) -> Result<Admission, Refusal> {
         let (Some(auth), Some(requirements)) = (&self.auth, &self.requirements) else { return Ok(Admission::Open) };
-        let token = auth.find(headers, uri, websocket)?;
+        let token = auth.find(head)?;
         match auth.identify(&token, now())? {
             Some(identity) => requirements.check(&identity).map(|()| Admission::Caller(identity)),
             None => Ok(Admission::Later(token.into_owned().into())),

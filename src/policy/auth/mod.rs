@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! source       where a request carries a token
+//! site         whether a page that may sent it
 //! token        a JWT taken apart, nothing of it believed
 //! key          one key and the algorithms that are its own
 //! jwks         an issuer's published keys, kept fresh
@@ -32,6 +33,7 @@ mod key;
 mod refusal;
 mod revoked;
 mod sign;
+mod site;
 mod source;
 mod token;
 mod verified;
@@ -41,7 +43,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, StatusCode, Uri};
+use http::StatusCode;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{self, OnDeaf};
@@ -51,7 +53,7 @@ use crate::telemetry::{Metrics, Refusals};
 
 pub use asked::{Question, Verdict};
 pub use claims::{Claim, Claims};
-pub use gate::{Admission, Gate};
+pub use gate::{Admission, Gate, Head};
 pub use identity::Identity;
 pub use refusal::{Reason, Refusal};
 pub use sign::sign;
@@ -192,11 +194,17 @@ impl Auth {
     }
 
     /// The token of a request.
-    fn find<'h>(&self, headers: &'h HeaderMap, uri: &'h Uri, websocket: bool) -> Result<Cow<'h, str>, Refusal> {
+    fn find<'h>(&self, head: &Head<'h>) -> Result<Cow<'h, str>, Refusal> {
         for source in &self.config.sources {
-            match source::find(source, headers, uri, websocket) {
+            match source::find(source, head.headers, head.uri, head.websocket) {
                 Found::Nothing => {}
-                Found::Token(token) if token.len() <= LONGEST => return Ok(token),
+                Found::Token(token) if token.len() <= LONGEST => {
+                    // A browser sends cookies whoever's page calls.
+                    if matches!(source, config::TokenSource::Cookie(_)) {
+                        site::check(head)?;
+                    }
+                    return Ok(token);
+                }
                 Found::Token(_) => return Err(Refusal::invalid("the token is longer than 8 KiB")),
                 Found::Flawed(why) => return Err(Refusal::invalid(why)),
             }

@@ -25,16 +25,19 @@ pub enum Reason {
     Forbidden,
     /// Who judges tokens does not answer.
     Unavailable,
+    /// A page of another origin calls with cookies.
+    CrossOrigin,
 }
 
 impl Reason {
     /// Every reason, by index.
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Token(TokenFault::Missing),
         Self::Token(TokenFault::Invalid),
         Self::Token(TokenFault::Expired),
         Self::Forbidden,
         Self::Unavailable,
+        Self::CrossOrigin,
     ];
 
     /// Its place among them.
@@ -45,6 +48,7 @@ impl Reason {
             Self::Token(TokenFault::Expired) => 2,
             Self::Forbidden => 3,
             Self::Unavailable => 4,
+            Self::CrossOrigin => 5,
         }
     }
 }
@@ -80,6 +84,12 @@ impl Refusal {
         Self { reason: Reason::Unavailable, cause: cause.into() }
     }
 
+    /// A page of another origin calls with cookies.
+    pub(super) fn cross_origin() -> Self {
+        let cause = "a page of another origin calls with cookies, and cors does not let it with credentials";
+        Self { reason: Reason::CrossOrigin, cause: Cow::Borrowed(cause) }
+    }
+
     /// The token lacks a claim that a field of the request is set from.
     pub fn lacks(claim: &Claim) -> Self {
         Self::forbidden(format!("the token has no `{}` to set a field from", claim.name()))
@@ -104,6 +114,7 @@ impl Refusal {
             Reason::Token(fault) => Error::Unauthenticated { fault, status: invalid },
             Reason::Forbidden => Error::Forbidden,
             Reason::Unavailable => Error::AuthUnavailable,
+            Reason::CrossOrigin => Error::CrossOrigin,
         }
     }
 }

@@ -29,7 +29,7 @@ fn good(claims: &Value) -> Verdict {
 /// Asks as the pipeline does: only what is not known.
 async fn ask(gate: &Gate, token: &str, question: Option<Question>) -> Result<Option<String>, Reason> {
     let user = |caller: Arc<Identity>| caller.user().map(str::to_owned);
-    match gate.admit(&bearer(token), &Uri::from_static("/"), false).map_err(|refusal| refusal.reason)? {
+    match gate.admit(&head(&bearer(token))).map_err(|refusal| refusal.reason)? {
         Admission::Caller(caller) => Ok(user(caller)),
         Admission::Later(token) => {
             let caller = gate.judge(&token, question).await.map_err(|refusal| refusal.reason)?;

@@ -16,12 +16,12 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FI
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-use super::{Admission, Auth, Gate, Identity, Reason, Refusal, now};
+use super::{Admission, Auth, Gate, Head, Identity, Reason, Refusal, now};
 use crate::config::{self, Access, Config, Requirements};
 use crate::error::TokenFault;
 use crate::store::Store;
@@ -58,13 +58,18 @@ fn required() -> Access {
     Access::Required(Requirements::default())
 }
 
+fn head(headers: &HeaderMap) -> Head<'_> {
+    static URI: LazyLock<Uri> = LazyLock::new(|| Uri::from_static("/"));
+    Head { headers, uri: &URI, method: &Method::POST, websocket: false, cors: None }
+}
+
 fn bearer(token: &str) -> HeaderMap {
     HeaderMap::from_iter([(http::header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")).unwrap())])
 }
 
 /// What the gate says at once.
 fn at_once(auth: &Arc<Auth>, token: &str) -> Result<Option<Arc<Identity>>, Refusal> {
-    match Gate::compile(Some(auth), "a.B/C", &required()).admit(&bearer(token), &Uri::from_static("/"), false)? {
+    match Gate::compile(Some(auth), "a.B/C", &required()).admit(&head(&bearer(token)))? {
         Admission::Caller(caller) => Ok(Some(caller)),
         Admission::Later(_) => Ok(None),
         Admission::Open => panic!("an open gate"),

@@ -19,7 +19,7 @@ fn may(access: &str, others: &Value) -> Option<Reason> {
     for (name, value) in others.as_object().unwrap() {
         all[name] = value.clone();
     }
-    let admitted = || gate.admit(&bearer(&hs256(&all)), &Uri::from_static("/"), false);
+    let admitted = || gate.admit(&head(&bearer(&hs256(&all))));
     let first = admitted().err().map(|refusal| refusal.reason);
     // The second time the token is known: what the method asks is checked all the same.
     assert_eq!(admitted().err().map(|refusal| refusal.reason), first);
@@ -57,7 +57,7 @@ fn a_method_may_ask_for_more_than_a_token() {
 #[test]
 fn a_public_method_asks_nothing() {
     let gate = Gate::compile(Some(&auth(AUTH)), "a.B/C", &Access::Public);
-    let admitted = gate.admit(&bearer("forged"), &Uri::from_static("/"), false);
+    let admitted = gate.admit(&head(&bearer("forged")));
     assert!(matches!(admitted, Ok(Admission::Open)));
 }
 
