@@ -305,7 +305,7 @@ pub(super) fn check_claim(text: &str) -> Result<(), String> {
 }
 
 /// A token of RFC 9110: what names of cookies, and of parameters that need no escapes, consist of.
-fn token(text: &str) -> Result<String, String> {
+pub(super) fn token(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if (1..=128).contains(&text.len()) && text.bytes().all(plain) {
         Ok(text.to_owned())
@@ -341,7 +341,7 @@ fn header(text: &str) -> Result<HeaderName, String> {
     if reserved { Err(format!("{} has a meaning of its own; choose another header", quote(text))) } else { Ok(name) }
 }
 
-fn rpc(text: &str) -> Result<String, String> {
+pub(super) fn rpc(text: &str) -> Result<String, String> {
     match text.split_once('/') {
         Some((service, method)) if is_full_name(service) && is_identifier(method) => Ok(text.to_owned()),
         _ => Err(format!("{} is not a method; write `pkg.Service/Method`", quote(text))),

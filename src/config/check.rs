@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::problem::quote;
 use super::read::{Reader, nearest};
-use super::{Access, Algorithm, Auth, By, Config, Jwt};
+use super::{Access, Algorithm, Auth, By, Config, Jwt, TokenSource};
 
 /// Tells what no key alone can know.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
@@ -21,6 +21,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
         None => unverified(config, reader),
     }
     bindings(config, reader);
+    sessions(config, reader);
 }
 
 fn ports(config: &Config, reader: &mut Reader) {
@@ -252,6 +253,24 @@ fn unverified(config: &Config, reader: &mut Reader) {
         if method.bind.as_ref().is_some_and(|bind| !bind.is_empty()) {
             tell("bind", "there are no claims; write an `auth` section");
         }
+    }
+}
+
+/// Browsers take the cookies, and the gateway reads the one that opens things.
+fn sessions(config: &Config, reader: &mut Reader) {
+    let Some(sessions) = &config.sessions else { return };
+    let mut tell = |path: &str, message: String| {
+        let line = reader.line(&[path, "sessions"]);
+        reader.problems.push(line, path.to_owned(), message);
+    };
+    if let Some((path, message)) = sessions.flaw(&config.environment) {
+        tell(path, message);
+    }
+    let name = &sessions.access_token.cookie;
+    let reads = |source: &TokenSource| matches!(source, TokenSource::Cookie(cookie) if cookie == name);
+    if !config.auth.as_ref().is_some_and(|auth| auth.sources.iter().any(reads)) {
+        let message = format!("`auth.sources` does not read it; write `{{cookie: {name}}}` there");
+        tell("sessions.access_token.cookie", message);
     }
 }
 

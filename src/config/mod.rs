@@ -21,6 +21,7 @@ mod read;
 mod redis;
 mod retry;
 mod schema;
+mod sessions;
 mod source;
 mod tls;
 #[cfg(test)]
@@ -53,6 +54,7 @@ pub use read::nearest;
 pub use redis::Redis;
 pub use retry::{Percent, Retry, RetryOn};
 pub use schema::{Breaking, Expose, Schema};
+pub use sessions::{AccessCookie, InBody, RefreshCookie, SameSite, Sessions};
 pub use source::Source;
 pub use tls::{Tls, UpstreamTls};
 pub use tree::MAX_TEXT;
@@ -89,6 +91,8 @@ section! {
         burst_guard: Option<BurstGuard> = kind::section().optional(),
         /// What clients may take of connections.
         clients: Clients = kind::section().or("{}"),
+        /// Where it runs: `production` sets cookies for HTTPS and the own site, every other name for development.
+        environment: String = kind::text("a name such as `production`").or("development"),
         /// How long calls in flight may take to end after SIGTERM.
         drain_timeout: Duration = duration(Duration::ZERO..=HOUR).or("30s"),
         /// Headers of REST that cross beside the usual, for every method that names none of its own.
@@ -105,6 +109,8 @@ section! {
         upstreams: BTreeMap<String, Upstream> = map("a name", upstream::check_name, kind::section()).required(),
         /// Who may call; without it everyone may.
         auth: Option<Auth> = kind::section().optional(),
+        /// Tokens in a service's answers as cookies; without it none are set.
+        sessions: Option<Sessions> = kind::section().optional(),
         /// Policies by `pkg.Service/Method` or `pkg.Service/*`; the most specific wins, key by key.
         methods: BTreeMap<String, Method> =
             map("`pkg.Service/Method` or `pkg.Service/*`", method::check_name, kind::section()).or("{}"),
@@ -115,7 +121,7 @@ section! {
         /// The folder that relative paths start at.
         folder: PathBuf,
     }
-    absent: "environment", "routes"
+    absent: "routes"
 }
 
 /// Reads a `transom.yaml`; `lookup` gives environment variables.

@@ -402,6 +402,9 @@ fn every_section_reads_its_defaults() {
     hold::<super::rate::ByKeys>();
     hold::<super::Penalty>();
     hold::<super::Redis>();
+    hold::<super::Sessions>();
+    hold::<super::AccessCookie>();
+    hold::<super::RefreshCookie>();
     hold::<super::Cors>();
     hold::<super::CircuitBreaker>();
 }

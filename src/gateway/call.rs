@@ -11,6 +11,7 @@ use transom_transcode::overlay::Values;
 use transom_transcode::status::Code;
 
 use super::route::{Action, Route, Rpc};
+use super::session::Cookies;
 use super::socket::Tunnel;
 use super::worker::{Peer, Worker};
 use crate::body::{Body, End, Guard};
@@ -41,6 +42,8 @@ pub struct Call {
     pub(super) undecided: Option<Box<str>>,
     /// What the token sets of the request's fields.
     pub(super) values: Option<Arc<Values>>,
+    /// What it has to do with its client's session.
+    pub(super) cookies: Cookies,
     /// Where it goes, once that is known.
     pub route: Option<Arc<Route>>,
     /// How its client wants an answer's body compressed, where it may be.
@@ -90,6 +93,7 @@ impl Call {
             caller: None,
             undecided: None,
             values: None,
+            cookies: Cookies::default(),
             route: None,
             accepts: None,
             cors: None,
@@ -191,6 +195,7 @@ impl Call {
 
     /// The answer to a call that went wrong before its head was sent, in its client's dialect.
     pub(super) fn refuse(&mut self, error: &Error) -> Response<Body> {
+        self.end_session(error);
         if let Some(response) = self.fall_back(error) {
             return response;
         }
@@ -252,7 +257,7 @@ impl Call {
         response
     }
 
-    fn rpc(&self) -> Option<&Rpc> {
+    pub(super) fn rpc(&self) -> Option<&Rpc> {
         match &self.route.as_ref()?.action {
             Action::Call(binding) => Some(&binding.rpc),
             Action::Builtin => None,
@@ -260,7 +265,8 @@ impl Call {
     }
 
     /// The answer as it goes out: named, without a body where the client wants none, and followed to its last byte.
-    pub(super) fn finish(mut self: Box<Self>, response: Response<Body>) -> Response<Body> {
+    pub(super) fn finish(mut self: Box<Self>, mut response: Response<Body>) -> Response<Body> {
+        self.set_cookies(&mut response);
         let response = self.pack(response);
         let mut response = if self.method == Method::HEAD { rest::without_body(response) } else { response };
         response.headers_mut().insert(&metadata::X_REQUEST_ID, self.id.header().clone());

@@ -48,14 +48,15 @@ impl Call {
         Ok(())
     }
 
-    fn turned_away(&mut self, rpc: &Rpc, refusal: Refusal) -> Error {
+    pub(super) fn turned_away(&mut self, rpc: &Rpc, refusal: Refusal) -> Error {
         let error = rpc.gate.turn_away(&refusal);
         self.says(refusal.cause);
         error
     }
 
     /// What the services are told of the caller, in metadata and in fields of the request: the gateway alone speaks of that.
-    pub(super) fn speak_for_caller(&mut self, rpc: &Rpc, metadata: &mut HeaderMap) -> Result<(), Error> {
+    pub(super) fn speak_for_caller(&mut self, rpc: &Rpc, head: &Parts, metadata: &mut HeaderMap) -> Result<(), Error> {
+        self.take_cookies(rpc, head)?;
         let Some(auth) = rpc.gate.auth() else { return Ok(()) };
         metadata::strip(metadata, auth.injected());
         match &self.caller {

@@ -388,6 +388,7 @@ impl<'a> Compiler<'a> {
             .map_err(|why| format!("its rate limits: {why}"))?;
         let bound = self.compile_bound(&settings, method);
         let demands = self.compile_demands(&settings, service, method);
+        let session = self.compile_session(&path[1..], method);
         Ok(Arc::new(Rpc {
             name: path[1..].into(),
             client_streaming: method.client_streaming,
@@ -405,6 +406,7 @@ impl<'a> Compiler<'a> {
             judge: self.judge.clone(),
             bound,
             demands,
+            session,
             cors: Cors::compile(&settings.cors.merged()).map(Arc::new),
             retry,
             fallback,

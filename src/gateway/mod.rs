@@ -35,6 +35,7 @@ mod route;
 mod rpc;
 mod rules;
 mod service;
+mod session;
 mod settings;
 mod socket;
 mod snapshot;

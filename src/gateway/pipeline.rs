@@ -116,7 +116,7 @@ impl Gateway {
         // Admit, by the head alone.
         call.gates(rpc, head).await?;
         let mut outgoing = admit(call, peer, rpc, head, &known, host)?;
-        call.speak_for_caller(rpc, &mut outgoing.headers)?;
+        call.speak_for_caller(rpc, head, &mut outgoing.headers)?;
         if call.dialect == Dialect::Grpc(Codec::Proto) && rpc.opaque && !rpc.replays() {
             let stop = call.stop();
             let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
@@ -161,7 +161,8 @@ impl Gateway {
         call.answered(reply.endpoint);
 
         // Translate back.
-        let content = answer(&call.worker, rpc, &out, &reply.message)?;
+        let message = call.shape(rpc, reply.message)?;
+        let content = answer(&call.worker, rpc, &out, &message)?;
         Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
     }
 

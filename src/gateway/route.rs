@@ -15,6 +15,7 @@ use crate::policy::auth::Gate;
 use crate::policy::cors::Cors;
 use crate::policy::demands::Demands;
 use crate::policy::rate::Rates;
+use crate::policy::session::Session;
 use crate::store::Pace;
 use crate::telemetry::RouteMetrics;
 use crate::upstream::{Retry, Upstream};
@@ -106,6 +107,8 @@ pub struct Rpc {
     pub bound: Option<Bound>,
     /// What it asks of its requests' messages.
     pub demands: Option<Demands>,
+    /// What it does to its clients' sessions, if anything.
+    pub session: Option<Session>,
     /// Bounds of a message to the upstream.
     pub send: Limits,
     /// Bytes of one message from the upstream.

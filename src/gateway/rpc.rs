@@ -97,9 +97,10 @@ where
     let reply = rpc.upstream.unary(&worker.pool, outgoing, message).await;
     let reply = reply.map_err(|failure| call.failed(failure))?;
     call.answered(reply.endpoint);
+    let message = call.shape(rpc, reply.message)?;
     let message = match call.dialect.codec() {
-        Codec::Json => print(&worker, rpc, &binding.out, &reply.message)?.into(),
-        Codec::Proto => reply.message,
+        Codec::Json => print(&worker, rpc, &binding.out, &message)?.into(),
+        Codec::Proto => message,
     };
     Ok(connect::reply(call.dialect, message, [&reply.headers, &reply.trailers]))
 }

@@ -22,6 +22,7 @@ pub(super) fn frame(call: &Call, binding: &Binding, input: &Input<'_>) -> Result
     if let (Some(bound), Some(values)) = (&rpc.bound, &call.values) {
         bound.set(values, &mut frame, PREFIX)?;
     }
+    call.put_cookies(rpc, &mut frame, PREFIX);
     hold(&call.worker, rpc, &mut frame, PREFIX)?;
     let prefix = frame::prefix(frame.len() - PREFIX);
     frame[..PREFIX].copy_from_slice(&prefix);
@@ -33,12 +34,13 @@ pub(super) fn framed(call: &Call, rpc: &Rpc, message: &[u8]) -> Result<Bytes, Er
     if message.len() > rpc.send.output {
         return Err(Error::TooLarge { limit: rpc.send.output });
     }
-    let mut frame = Vec::with_capacity(PREFIX + message.len());
+    let mut frame = Vec::with_capacity(PREFIX + message.len() + 64);
     frame.extend_from_slice(&[0; PREFIX]);
     match (&rpc.bound, &call.values) {
         (Some(bound), Some(values)) => bound.apply(values, message, &mut frame)?,
         _ => frame.extend_from_slice(message),
     }
+    call.put_cookies(rpc, &mut frame, PREFIX);
     hold(&call.worker, rpc, &mut frame, PREFIX)?;
     let prefix = frame::prefix(frame.len() - PREFIX);
     frame[..PREFIX].copy_from_slice(&prefix);

@@ -1,11 +1,12 @@
 //! Policy: the gates that a call passes before it is sent. They decide; the envelopes write what they refuse.
 //!
 //! ```text
-//! burst   what one client may do at all
-//! cors    which pages may call
-//! rate    how often who may come
-//! auth    who calls: tokens, and what of them the services get to see
-//! demands what a message must be: strings cleaned, the schema's rules held
+//! burst    what one client may do at all
+//! cors     which pages may call
+//! rate     how often who may come
+//! auth     who calls: tokens, and what of them the services get to see
+//! session  a service's tokens as a browser's cookies
+//! demands  what a message must be: strings cleaned, the schema's rules held
 //! ```
 
 pub mod auth;
@@ -13,3 +14,4 @@ pub mod burst;
 pub mod cors;
 pub mod demands;
 pub mod rate;
+pub mod session;

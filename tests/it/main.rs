@@ -68,6 +68,7 @@ mod reload_files;
 mod rest_metadata;
 mod rest_unary;
 mod retries;
+mod sessions;
 mod store_redis;
 mod stream_rest;
 mod support_self;

@@ -11,6 +11,7 @@ use crate::gateway::caller::{Bound, Judge};
 use crate::gateway::settings::{Origin, Settings};
 use crate::gateway::snapshot::Snapshot;
 use crate::policy::auth::{Auth, Claim};
+use crate::policy::session::Session;
 
 impl Compiler<'_> {
     /// The gate of all methods; what ran before goes on if nothing of it has changed.
@@ -27,6 +28,12 @@ impl Compiler<'_> {
         }
         if written.jwt.iter().any(|jwt| jwt.secret.is_none() && jwt.key.is_none() && jwt.jwks.is_none()) {
             self.notes.push("auth.jwt has no key: no token is good; set its `secret`, `key` or `jwks`".to_owned());
+        }
+        if let Some(sessions) = &self.config.sessions {
+            let named = sessions.login.iter().map(|name| ("sessions.login", name));
+            for (place, name) in named.chain(sessions.refresh.as_ref().map(|name| ("sessions.refresh", name))) {
+                self.find_served(place, name);
+            }
         }
         if let Some(logout) = &written.logout
             && self.find_served("auth.logout", logout).is_none()
@@ -71,6 +78,14 @@ impl Compiler<'_> {
             self.unknown(place.to_owned(), "method", method, methods.iter().map(|known| &*known.name));
         }
         Some((at, found?))
+    }
+
+    /// What a method does to its clients' sessions.
+    pub(super) fn compile_session(&mut self, rpc: &str, method: &Method) -> Option<Session> {
+        Session::compile(self.config, self.schema, rpc, method).unwrap_or_else(|(place, why)| {
+            self.config_problem(place.to_owned(), why);
+            None
+        })
     }
 
     /// The fields of a method's request that the token sets.

@@ -313,6 +313,19 @@ impl Auth {
     }
 }
 
+/// A token that a browser keeps in a cookie of this name.
+///
+/// # Errors
+/// It is none, or the page that sends it may not.
+pub fn cookie<'h>(head: &Head<'h>, name: &str) -> Result<Option<Cow<'h, str>>, Refusal> {
+    match source::cookie(head.headers, name) {
+        Found::Nothing => Ok(None),
+        Found::Token(token) if token.len() <= LONGEST => site::check(head).map(|()| Some(token)),
+        Found::Token(_) => Err(Refusal::invalid("the token is longer than 8 KiB")),
+        Found::Flawed(why) => Err(Refusal::invalid(why)),
+    }
+}
+
 /// Bytes of the longest token.
 const LONGEST: usize = 8 * 1024;
 /// Bytes of a secret that one token gives away.

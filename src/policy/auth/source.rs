@@ -45,7 +45,7 @@ fn bearer(headers: &HeaderMap) -> Found<'_> {
 }
 
 /// A cookie (RFC 6265 §5.4); an empty one was cleared.
-fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Found<'h> {
+pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Found<'h> {
     let pairs = headers.get_all(header::COOKIE).iter().flat_map(|value| text(value).split(';'));
     let named = pairs.filter_map(|pair| {
         let (found, value) = pair.split_once('=')?;

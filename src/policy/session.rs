@@ -1,0 +1,248 @@
+//! Session: a service's tokens as a browser's cookies. The service issues, rotates and refuses them; here they only
+//! change their place, so that no script ever holds one.
+//!
+//! ```text
+//! answer of login or refresh     tokens → Set-Cookie, and out of the message unless they stay
+//! request of refresh or logout   cookie → field, where the client sends none
+//! answer of logout, a refusal    the cookies are cleared, with the attributes that they were set with
+//! ```
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
+use transom_transcode::schema::{Kind, MessageId, Method, Schema, Shape};
+use transom_transcode::status::Code;
+
+use super::auth::{Head, Refusal, cookie};
+use crate::config::{self, InBody};
+
+/// Bytes of a cookie that browsers keep (RFC 6265 §6.1), its attributes included.
+const LARGEST: usize = 4096;
+
+/// What one RPC does to its clients' sessions.
+pub struct Session {
+    cookies: Arc<Cookies>,
+    role: Role,
+    /// The request's field that takes the refresh token.
+    taken: Option<u32>,
+}
+
+/// What an RPC is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Its answer has tokens in these fields.
+    Opens { access: u32, refresh: Option<u32>, renews: bool },
+    /// Who it answers has none any more.
+    Closes,
+}
+
+/// Both cookies.
+struct Cookies {
+    access: Cookie,
+    refresh: Cookie,
+    remove: bool,
+}
+
+/// A cookie, but for its value.
+struct Cookie {
+    name: Box<str>,
+    /// From the path on.
+    attributes: Box<str>,
+    max_age: u64,
+}
+
+/// What becomes of an answer.
+pub struct Shaped {
+    /// What the client reads.
+    pub message: Bytes,
+    /// `Set-Cookie` of each token.
+    pub cookies: Vec<HeaderValue>,
+}
+
+impl Session {
+    /// What `rpc` does, if anything.
+    ///
+    /// # Errors
+    /// Its messages are not fit for that: the key that names it, and why.
+    pub fn compile(
+        config: &config::Config,
+        schema: &Schema,
+        rpc: &str,
+        method: &Method,
+    ) -> Result<Option<Self>, (&'static str, String)> {
+        let Some(written) = &config.sessions else { return Ok(None) };
+        let logout = config.auth.as_ref().and_then(|auth| auth.logout.as_deref());
+        let (login, refresh) = (written.login.iter().any(|name| name == rpc), written.refresh.as_deref() == Some(rpc));
+        let place = match (login, refresh) {
+            (true, _) => "sessions.login",
+            (_, true) => "sessions.refresh",
+            _ if logout == Some(rpc) => "auth.logout",
+            _ => return Ok(None),
+        };
+        let problem = |why: String| (place, format!("{rpc}: {why}"));
+        if method.client_streaming || method.server_streaming {
+            return Err(problem("streams; tokens are in one message".to_owned()));
+        }
+        let token = |message: MessageId, name: &str| {
+            let message = schema.message(message);
+            let field = message.slot_declared(name).map(|slot| &message.fields[slot]);
+            match field {
+                None => Ok(None),
+                Some(field) if field.kind == Kind::String && field.shape == Shape::Singular => Ok(Some(field.number)),
+                Some(_) => Err(problem(format!("{}.{name} is no single text", message.name))),
+            }
+        };
+        let needed = |number: Option<u32>, message: MessageId, name: &str| {
+            number.ok_or_else(|| problem(format!("{} has no field `{name}`", schema.message(message).name)))
+        };
+        let (access, renewing) = (&written.access_token.field, &written.refresh_token.field);
+        let role = match login || refresh {
+            true => Role::Opens {
+                access: needed(token(method.output, access)?, method.output, access)?,
+                refresh: token(method.output, renewing)?,
+                renews: refresh,
+            },
+            false => Role::Closes,
+        };
+        let taken = if login { None } else { token(method.input, renewing)? };
+        if refresh {
+            needed(taken, method.input, renewing)?;
+        }
+        Ok(Some(Self { cookies: Arc::new(Cookies::compile(written, &config.environment)), role, taken }))
+    }
+
+    /// The refresh token of a request's cookie, as a record for its message.
+    ///
+    /// # Errors
+    /// It is none, or a page of another origin has sent it.
+    pub fn take(&self, head: &Head<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(number) = self.taken else { return Ok(None) };
+        let token = cookie(head, &self.cookies.refresh.name)?;
+        Ok(token.map(|token| {
+            let mut record = Vec::with_capacity(token.len() + 8);
+            encode_key(number, WireType::LengthDelimited, &mut record);
+            encode_varint(token.len() as u64, &mut record);
+            record.extend_from_slice(token.as_bytes());
+            record
+        }))
+    }
+
+    /// Puts it into the message behind `start`, unless the client sends one itself.
+    pub fn put(&self, record: &[u8], message: &mut Vec<u8>, start: usize) {
+        let mut sent = false;
+        // A message that is broken is the service's to refuse.
+        let _ = walk(&message[start..], |number, _, value| {
+            sent |= self.taken == Some(number) && value.is_none_or(|value| !value.is_empty());
+        });
+        if !sent {
+            message.extend_from_slice(record);
+        }
+    }
+
+    /// What becomes of a good answer; why not is for the log.
+    ///
+    /// # Errors
+    /// Its tokens are no cookies.
+    pub fn shape(&self, message: Bytes) -> Result<Shaped, Cow<'static, str>> {
+        let Role::Opens { access, refresh, .. } = self.role else {
+            return Ok(Shaped { message, cookies: self.cleared().to_vec() });
+        };
+        let mut kept = Vec::with_capacity(message.len());
+        let mut tokens = [None, None];
+        let walked = walk(&message, |number, record, value| {
+            let at = if number == access { 0 } else { 1 };
+            if number == access || Some(number) == refresh {
+                tokens[at] = value;
+            } else {
+                kept.extend_from_slice(record);
+            }
+        });
+        if walked.is_none() {
+            return Err(Cow::Borrowed("the answer with the tokens is no message"));
+        }
+        let mut cookies = Vec::with_capacity(2);
+        for (token, cookie) in tokens.into_iter().zip([&self.cookies.access, &self.cookies.refresh]) {
+            // An answer without a token, such as one that asks for a second factor, opens nothing.
+            let Some(token) = token.filter(|token| !token.is_empty()) else { continue };
+            let header = cookie.set(token).ok_or_else(|| format!("the token for `{}` is no cookie", cookie.name))?;
+            cookies.push(header);
+        }
+        let message = if self.cookies.remove { kept.into() } else { message };
+        Ok(Shaped { message, cookies })
+    }
+
+    /// The refresh token is good no more: so this code says, of who tried to renew with it.
+    pub fn ends(&self, code: Code) -> bool {
+        matches!(self.role, Role::Opens { renews: true, .. })
+            && matches!(code, Code::Unauthenticated | Code::PermissionDenied | Code::NotFound | Code::InvalidArgument)
+    }
+
+    /// Clears both cookies.
+    pub fn cleared(&self) -> [HeaderValue; 2] {
+        [self.cookies.access.clear(), self.cookies.refresh.clear()]
+    }
+}
+
+impl Cookies {
+    fn compile(written: &config::Sessions, environment: &str) -> Self {
+        let (secure, same_site) = written.attributes(environment);
+        let secure = if secure { "; Secure" } else { "" };
+        let partitioned = if written.partitioned { "; Partitioned" } else { "" };
+        let same_site = same_site.name();
+        let attributes =
+            |path: &str| format!("; Path={path}; HttpOnly{secure}; SameSite={same_site}{partitioned}").into();
+        let (access, refresh) = (&written.access_token, &written.refresh_token);
+        Self {
+            access: Cookie {
+                name: access.cookie.as_str().into(),
+                attributes: attributes(&access.path),
+                max_age: access.max_age.as_secs(),
+            },
+            refresh: Cookie {
+                name: refresh.cookie.as_str().into(),
+                attributes: attributes(&refresh.path),
+                max_age: refresh.max_age.as_secs(),
+            },
+            remove: written.in_body == InBody::Remove,
+        }
+    }
+}
+
+impl Cookie {
+    /// `None`: the token has characters that no cookie has, or is too long.
+    fn set(&self, token: &[u8]) -> Option<HeaderValue> {
+        let plain = token.iter().all(|byte| byte.is_ascii_graphic() && !b"\",;\\".contains(byte));
+        let token = str::from_utf8(token).ok().filter(|_| plain)?;
+        let header = format!("{}={token}; Max-Age={}{}", self.name, self.max_age, self.attributes);
+        let mut header = HeaderValue::try_from(header).ok().filter(|header| header.len() <= LARGEST)?;
+        header.set_sensitive(true);
+        Some(header)
+    }
+
+    #[expect(clippy::expect_used, reason = "the configuration took the name and the path for what they are")]
+    fn clear(&self) -> HeaderValue {
+        HeaderValue::try_from(format!("{}=; Max-Age=0{}", self.name, self.attributes)).expect("ASCII")
+    }
+}
+
+/// Gives every field of a message: its number, its record and, of those with a length, its value.
+fn walk<'m>(mut message: &'m [u8], mut give: impl FnMut(u32, &'m [u8], Option<&'m [u8]>)) -> Option<()> {
+    while !message.is_empty() {
+        let start = message;
+        let (number, wire_type) = decode_key(&mut message).ok()?;
+        let mut value = message;
+        skip_field(wire_type, number, &mut message, DecodeContext::default()).ok()?;
+        let value = match wire_type {
+            WireType::LengthDelimited => {
+                let length = usize::try_from(decode_varint(&mut value).ok()?).ok()?;
+                value.get(..length)
+            }
+            _ => None,
+        };
+        give(number, &start[..start.len() - message.len()], value);
+    }
+    Some(())
+}

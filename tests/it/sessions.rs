@@ -1,0 +1,173 @@
+//! Sessions: a service's tokens as a browser's cookies, set, carried, renewed and cleared.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use transom_transcode::status::Code;
+
+use crate::support::client::Reply;
+use crate::support::gateway::{Running, gateway};
+use crate::support::reply::{fail, ok};
+use crate::support::tokens::{SECRET, token};
+use crate::support::upstream::{self, Upstream};
+
+/// `CreateBook` logs in, `Echo` renews, `DeleteBook` logs out: a book's title is its access token, its name the
+/// refresh token.
+const SESSIONS: &str = "
+  login: library.v1.Library/CreateBook
+  refresh: library.v1.Library/Echo
+  access_token: { field: title, cookie: at }
+  refresh_token: { field: name, cookie: rt, path: /v1 }";
+
+async fn library() -> Upstream {
+    let renewed = Arc::<AtomicUsize>::default();
+    upstream::grpc("library.v1.Library")
+        .unary("CreateBook", |_| ok(json!({ "title": token(&json!({})), "name": "r0", "authors": ["u1"] })))
+        .unary("Echo", move |book| match book["name"].as_str() {
+            Some("late") => fail(Code::Unavailable, "later"),
+            Some(sent) if sent.starts_with('r') => {
+                let next = renewed.fetch_add(1, Ordering::Relaxed) + 1;
+                ok(json!({ "title": token(&json!({})), "name": format!("r{next}"), "authors": [sent] }))
+            }
+            _ => fail(Code::Unauthenticated, "unknown refresh token"),
+        })
+        .unary("GetBook", |asked| ok(json!({ "name": asked["name"] })))
+        .unary("DeleteBook", |_| ok(json!({})))
+        .start()
+        .await
+}
+
+async fn start(library: &Upstream, more: &str) -> Running {
+    let config = format!(
+        "{more}
+auth: {{ jwt: {{ secret: {SECRET} }}, sources: [bearer, {{ cookie: at }}], logout: library.v1.Library/DeleteBook }}
+methods:
+  library.v1.Library/CreateBook: {{ auth: public }}
+  library.v1.Library/Echo: {{ auth: public }}"
+    );
+    gateway().descriptors("library").upstream("library", library).config(&config).start().await
+}
+
+/// What a browser would keep: every `Set-Cookie`, as `name=value` and what follows.
+fn cookies(answer: &Reply) -> Vec<(String, String)> {
+    let set =
+        answer.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap().split_once("; ").unwrap());
+    set.map(|(pair, attributes)| (pair.to_owned(), attributes.to_owned())).collect()
+}
+
+const BOOK: &str = "/v1/shelves/1/books/7";
+
+async fn log_in(gateway: &Running) -> Reply {
+    gateway.post("/v1/shelves/1/books", &json!({})).await
+}
+
+#[tokio::test]
+async fn tokens_become_cookies_and_leave_the_body() {
+    let library = library().await;
+    let gateway = start(&library, &format!("sessions:{SESSIONS}")).await;
+    let answer = log_in(&gateway).await;
+    assert_eq!(answer.value(), json!({ "authors": ["u1"] }));
+    let set = cookies(&answer);
+    let (access, refresh) = (&set[0], &set[1]);
+    assert!(access.0.starts_with("at=ey") && refresh.0 == "rt=r0" && set.len() == 2, "{set:?}");
+    assert_eq!(access.1, "Max-Age=900; Path=/; HttpOnly; SameSite=Lax");
+    assert_eq!(refresh.1, "Max-Age=604800; Path=/v1; HttpOnly; SameSite=Lax");
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    // The cookie opens what needs a token.
+    gateway.get(BOOK).await.status(401);
+    gateway.get(BOOK).header("cookie", &access.0).await.status(200);
+
+    // The refresh token goes from the cookie into the request, unless the client sends one.
+    let renew = async |body: Value, cookie: &str| gateway.post("/v1/echo", &body).header("cookie", cookie).await;
+    let renewed = renew(json!({}), "rt=r0").await;
+    assert_eq!((renewed.value(), &*cookies(&renewed)[1].0), (json!({ "authors": ["r0"] }), "rt=r1"));
+    assert_eq!(renew(json!({ "name": "r9" }), "rt=r1").await.value(), json!({ "authors": ["r9"] }));
+    assert_eq!(renew(json!({ "name": "" }), "rt=r2").await.value(), json!({ "authors": ["r2"] }));
+    // The same over Connect.
+    let connect = gateway.post("/library.v1.Library/Echo", &json!({})).header("cookie", "rt=r3").await;
+    assert_eq!((connect.value(), &*cookies(&connect)[1].0), (json!({ "authors": ["r3"] }), "rt=r4"));
+    // Nobody else's page renews it.
+    let evil = gateway.post("/v1/echo", &json!({})).header("cookie", "rt=r4").header("sec-fetch-site", "cross-site");
+    evil.await.status(403).reason("CROSS_ORIGIN");
+
+    // gRPC clients keep no cookies: they get their tokens, and send them.
+    let call = gateway.grpc("library.v1.Library/Echo").header("cookie", "rt=r4");
+    let native = call.send(&[json!({ "name": "r5" })]).await;
+    assert_eq!(native.messages[0]["name"], "r5");
+    assert!(!native.headers.contains_key("set-cookie"));
+    let call = gateway.grpc("library.v1.Library/Echo").header("cookie", "rt=r6");
+    call.send(&[json!({})]).await.failed(Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn cookies_are_cleared_with_the_attributes_that_they_have() {
+    let library = library().await;
+    let more = format!("environment: production\nsessions:{SESSIONS}\n  in_body: keep\n  partitioned: true");
+    let gateway = start(&library, &more).await;
+    let answer = log_in(&gateway).await;
+    assert_eq!(answer.value()["name"], "r0", "kept");
+    let set = cookies(&answer);
+    assert_eq!(set[0].1, "Max-Age=900; Path=/; HttpOnly; Secure; SameSite=Strict; Partitioned");
+    let cleared = [
+        ("at=".to_owned(), "Max-Age=0; Path=/; HttpOnly; Secure; SameSite=Strict; Partitioned".to_owned()),
+        ("rt=".to_owned(), "Max-Age=0; Path=/v1; HttpOnly; Secure; SameSite=Strict; Partitioned".to_owned()),
+    ];
+
+    // A refresh that fails for another reason ends nothing, and so does one without a cookie.
+    let renew = async |cookie: &str| gateway.post("/v1/echo", &json!({})).header("cookie", cookie).await;
+    let late = renew("rt=late").await;
+    late.status(503);
+    assert_eq!((cookies(&late), cookies(&renew("x=y").await)), (Vec::new(), Vec::new()));
+    let refused = renew("rt=stolen").await;
+    refused.status(401);
+    assert_eq!(cookies(&refused), cleared);
+    let refused = gateway.post("/library.v1.Library/Echo", &json!({})).header("cookie", "rt=stolen").await;
+    assert_eq!(cookies(refused.status(401)), cleared);
+
+    let access = &set[0].0;
+    let left = gateway.request("DELETE", BOOK).header("cookie", access).await;
+    assert_eq!(cookies(&left), cleared);
+    left.status(200);
+    gateway.get(BOOK).header("cookie", access).await.status(401);
+}
+
+#[test]
+fn sessions_that_cannot_work_are_told() {
+    let problem = |sessions: &str| {
+        let text = format!(
+            "schema: {{ protos: [p] }}\nupstreams: {{ a: {{ services: [a.B], endpoints: [\"a:1\"] }} }}\n\
+             auth: {{ jwt: {{ secret: {SECRET} }}, sources: [{{ cookie: accessToken }}] }}\nsessions: {sessions}"
+        );
+        transom::config::parse(&text, &|_| None).expect_err(sessions).to_string()
+    };
+    for (sessions, told) in [
+        ("{}", "names no RPC"),
+        ("{ login: a.B/C, same_site: none }", "`none` with `secure: true`"),
+        ("{ login: a.B/C, partitioned: true }", "sessions.partitioned"),
+        ("{ login: a.B/C, refresh_token: { cookie: accessToken } }", "is the access token's cookie too"),
+        ("{ login: a.B/C, refresh_token: { field: access_token } }", "is the access token's field too"),
+        ("{ login: a.B/C, refresh_token: { cookie: __Host-r, path: /x } }", "`__Host-` with `path: /`"),
+        ("{ login: a.B/C, access_token: { cookie: other } }", "`auth.sources` does not read it"),
+        ("{ login: a.B/C, access_token: { path: x } }", "is no path"),
+    ] {
+        let problem = problem(sessions);
+        assert!(problem.contains(told), "{problem}");
+    }
+    let compile = |sessions: &str| {
+        let config = format!(
+            "auth: {{ jwt: {{ secret: {SECRET} }}, sources: [{{ cookie: accessToken }}] }}\nsessions: {sessions}"
+        );
+        let builder = gateway().descriptors("library").expose_all().config(&config);
+        let builder = builder.upstream_at("library", "library.v1.Library", &["127.0.0.1:1".to_owned()], "");
+        builder.compile(&transom::telemetry::Metrics::new()).err().expect(sessions)[0].to_string()
+    };
+    let fields = "access_token: { field: title }, refresh_token: { field: name }";
+    assert!(compile("{ login: library.v1.Library/GetBook }").contains("has no field `access_token`"));
+    let told = compile("{ login: library.v1.Library/CreateBok }");
+    assert!(told.contains("did you mean `CreateBook`?"), "{told}");
+    let told = compile(&format!("{{ login: library.v1.Library/WatchBooks, {fields} }}"));
+    assert!(told.contains("streams"), "{told}");
+    let told = compile("{ login: library.v1.Library/Echo, access_token: { field: authors } }");
+    assert!(told.contains("is no single text"), "{told}");
+}
