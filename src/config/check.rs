@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::problem::quote;
 use super::read::{Reader, nearest};
-use super::{Access, Algorithm, Auth, By, Config, Jwt, TokenSource};
+use super::{Access, Algorithm, Auth, Balance, By, Config, HashBy, Jwt, TokenSource};
 
 /// Tells what no key alone can know.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
@@ -233,6 +233,14 @@ fn one_key(jwt: &Jwt) -> Result<(), &'static str> {
 
 /// Without `auth` nothing can be asked of a caller.
 fn unverified(config: &Config, reader: &mut Reader) {
+    for (name, upstream) in &config.upstreams {
+        if matches!(upstream.balance, Balance::Hash(HashBy::Claim(_))) {
+            let path = super::place(&["upstreams", name, "balance"]);
+            let line = reader.line(&[&path]);
+            let message = "there are no claims; write an `auth` section, or go by something else".to_owned();
+            reader.problems.push(line, path, message);
+        }
+    }
     for (name, limit) in &config.rate_limits {
         if matches!(limit.by, By::User | By::Claim(_)) {
             let path = super::place(&["rate_limits", name, "by"]);

@@ -67,7 +67,7 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 fn endpoint(host: &str, port: u16) -> Endpoint {
-    Endpoint { host: host.into(), port }
+    Endpoint { host: host.into(), port, ..Endpoint::default() }
 }
 
 #[test]
@@ -83,7 +83,10 @@ fn a_minimal_file_has_the_documented_defaults() {
     assert_eq!(config.schema.expose, Expose::Annotated);
     let books = &config.upstreams["books"];
     assert_eq!(books.endpoints, [endpoint("localhost", 50051)]);
-    assert_eq!((books.timeout, books.connections, books.balance), (Duration::from_secs(5), 2, Balance::RoundRobin));
+    assert_eq!(
+        (books.timeout, books.connections, books.balance.clone()),
+        (Duration::from_secs(5), 2, Balance::RoundRobin)
+    );
     assert_eq!((books.limits.in_flight, books.limits.receive, books.limits.send), (1000, 4 << 20, 4 << 20));
     assert_eq!(books.health_check, None);
     assert!(!books.required);
@@ -198,7 +201,7 @@ auth: { jwt: { secret: s, algorithms: [RS256] }, sources: cooky, inject: { sub: 
 upstreams:
   booking:
     services: [.booking.BookingService, "booking/BookingService"]
-    endpoints: [booking-1:50053, "booking-2", {address: "h:0", weight: 2}, https://h:1, "::1:50051"]
+    endpoints: [booking-1:50053, "booking-2", {address: "h:0", labels: {}}, https://h:1, "::1:50051"]
     timeout: 0s
     timeot: 1s
     limits: { recieve: 4MiB, send: 4MBytes }
@@ -236,7 +239,7 @@ methods:
             "12: upstreams.booking.services[1]: `booking/BookingService` is not a service's full name; write `pkg.Service`",
             "13: upstreams.booking.endpoints[1]: `booking-2` is not an endpoint; its port is missing; write `host:port`",
             "13: upstreams.booking.endpoints[2].address: `h:0` is not an endpoint; its port is not a number from 1 to 65535",
-            "13: upstreams.booking.endpoints[2].weight: `weight` is not supported by this version of Transom; remove it",
+            "13: upstreams.booking.endpoints[2].labels: `labels` is not supported by this version of Transom; remove it",
             "13: upstreams.booking.endpoints[3]: `https://h:1` is not an endpoint; write `host:port`, and `tls` for the upstream",
             "13: upstreams.booking.endpoints[4]: `::1:50051` is not an endpoint; write an IPv6 address as `[::1]:50051`",
             "14: upstreams.booking.timeout: `0s` is not between `1ms` and `24h`",

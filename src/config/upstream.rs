@@ -3,9 +3,11 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use super::kind::{self, Kind, Shape, checked, choice, count, duration, flag, list, size, text};
+use http::HeaderName;
+
+use super::kind::{self, Kind, Shape, checked, count, duration, flag, list, size, text};
 use super::problem::quote;
-use super::read::{Reader, choice, section};
+use super::read::{Reader, nearest, section};
 use super::retry::Retry;
 use super::tls::UpstreamTls;
 use super::tree::{Node, Value};
@@ -24,7 +26,7 @@ section! {
         /// Its name in `/health/detailed`; by default the upstream's own.
         health_name: Option<String> = checked("a name", name).optional(),
         /// How endpoints take turns.
-        balance: Balance = choice().or("round_robin"),
+        balance: Balance = Balances.or("round_robin"),
         /// Active checks by `grpc.health.v1`; none: connected is healthy. `{}` checks with the defaults.
         health_check: Option<HealthCheck> = kind::section().optional(),
         /// Leaves an endpoint alone that fails call after call; the upstream is open when all of its endpoints are: 503 at once. None: calls always go there. `{}` holds the defaults.
@@ -47,6 +49,16 @@ section! {
     absent: "outlier_ejection"
 }
 
+/// How often an endpoint's turn comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weight(pub u8);
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
 /// `host:port`; a name stands for all its addresses, re-resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Endpoint {
@@ -54,6 +66,8 @@ pub struct Endpoint {
     pub host: String,
     /// The port.
     pub port: u16,
+    /// How often its turn comes, beside the others'.
+    pub weight: Weight,
 }
 
 section! {
@@ -61,15 +75,115 @@ section! {
     pub(super) struct EndpointKeys {
         /// `host:port`.
         address: Endpoint = checked("`host:port`", endpoint).required(),
+        /// How often its turn comes, beside the others'; of a name, the turn of each of its addresses.
+        weight: usize = count(1..=100).or("1"),
     }
-    absent: "labels", "weight"
+    absent: "labels"
 }
 
-choice! {
-    /// How endpoints take turns.
-    pub enum Balance {
-        /// One after the other.
-        RoundRobin = "round_robin",
+/// How endpoints take turns.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// One after the other, each as often as its weight says.
+    #[default]
+    RoundRobin,
+    /// Of two that chance draws the one with fewer calls under way, by weight.
+    LeastRequest,
+    /// Calls that have something in common go to the same one, unless it has a quarter more calls under way than its share.
+    Hash(HashBy),
+}
+
+/// What calls have in common that go to the same endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashBy {
+    /// The client's address.
+    Client,
+    /// A cookie; a client without it is given one.
+    Cookie(String),
+    /// A request header.
+    Header(HeaderName),
+    /// A claim of the token.
+    Claim(String),
+}
+
+section! {
+    /// A balance that has more to say than its name.
+    pub(super) struct BalanceKeys {
+        /// Calls that have it in common go to the same endpoint (consistent hashing), unless that has a quarter more calls under way than its share. A call without it takes turns.
+        hash: Option<HashKeys> = kind::section().optional(),
+    }
+}
+
+section! {
+    /// What calls have in common; exactly one of these.
+    pub(super) struct HashKeys {
+        /// A cookie by its name; a client that sends none is given one.
+        cookie: Option<String> = checked("a cookie's name", cookie_name).optional(),
+        /// A request header by its name.
+        header: Option<HeaderName> = checked("a header's name", header_name).optional(),
+        /// A claim of the token by its name.
+        claim: Option<String> = text("a claim such as `sub`").optional(),
+        /// `true`: the client's address.
+        client: Option<bool> = flag().optional(),
+    }
+}
+
+/// A balance by its name, or as a map.
+struct Balances;
+
+impl Kind for Balances {
+    type Out = Balance;
+
+    fn read(&self, node: &Node, reader: &mut Reader) -> Option<Balance> {
+        const WAYS: &str = "`round_robin`, `least_request` or `{hash: {cookie: name}}`";
+        let entries = match &node.value {
+            Value::Map(entries) => entries,
+            Value::Text(text) if text == "round_robin" => return Some(Balance::RoundRobin),
+            Value::Text(text) if text == "least_request" => return Some(Balance::LeastRequest),
+            Value::Text(text) => {
+                let hint = match nearest(text, ["round_robin", "least_request"].into_iter()) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => format!("write {WAYS}"),
+                };
+                reader.tell(node.line, format!("{} is not known here; {hint}", quote(text)));
+                return None;
+            }
+            other => {
+                reader.tell(node.line, format!("is {}; write {WAYS}", other.noun()));
+                return None;
+            }
+        };
+        let keys = reader.section::<BalanceKeys>(node.line, entries).hash;
+        let by = keys.and_then(|HashKeys { cookie, header, claim, client }| {
+            let client = client.filter(|client| *client).map(|_| HashBy::Client);
+            let all = [cookie.map(HashBy::Cookie), header.map(HashBy::Header), claim.map(HashBy::Claim), client];
+            let mut given = all.into_iter().flatten();
+            given.next().filter(|_| given.next().is_none())
+        });
+        if by.is_none() {
+            let ways = "`{hash: {…}}` with one of `cookie: name`, `header: name`, `claim: name`, `client: true`";
+            reader.tell(node.line, format!("says not what to go by; write {ways}"));
+        }
+        by.map(Balance::Hash)
+    }
+
+    fn shape(&self) -> Shape {
+        let keys = kind::section::<BalanceKeys>().shape();
+        Shape::Either(Box::new(Shape::Text("`round_robin` or `least_request`")), Box::new(keys))
+    }
+}
+
+fn header_name(text: &str) -> Result<HeaderName, String> {
+    HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{} is not a header's name", quote(text)))
+}
+
+/// RFC 6265 §4.1.1: a token.
+fn cookie_name(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{} is not a cookie's name", quote(text)))
     }
 }
 
@@ -129,7 +243,10 @@ impl Kind for Endpoints {
 
     fn read(&self, node: &Node, reader: &mut Reader) -> Option<Endpoint> {
         match &node.value {
-            Value::Map(entries) => Some(reader.section::<EndpointKeys>(node.line, entries).address),
+            Value::Map(entries) => {
+                let EndpointKeys { address, weight } = reader.section(node.line, entries);
+                Some(Endpoint { weight: Weight(u8::try_from(weight).unwrap_or(1)), ..address })
+            }
             _ => checked("`host:port`", endpoint).read(node, reader),
         }
     }
@@ -162,7 +279,7 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
         None if is_host(host) => host,
         None => return wrong("write `host:port` with a host name or an address"),
     };
-    Ok(Endpoint { host: bare.to_owned(), port })
+    Ok(Endpoint { host: bare.to_owned(), port, weight: Weight::default() })
 }
 
 pub(super) fn is_host(host: &str) -> bool {

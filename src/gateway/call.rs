@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
 use transom_transcode::overlay::Values;
 use transom_transcode::status::Code;
 
@@ -48,6 +48,10 @@ pub struct Call {
     pub route: Option<Arc<Route>>,
     /// How its client wants an answer's body compressed, where it may be.
     pub(super) accepts: Option<HeaderValue>,
+    /// The cookie that its answer gives it, so that it comes back to the same endpoint.
+    pub(super) sticky: Option<HeaderValue>,
+    /// It came over TLS.
+    pub(super) tls: bool,
     /// Which pages may read its answer; those of anyone's own need nobody's leave.
     pub(super) cors: Option<Arc<Cors>>,
     /// The origin of the page that calls, where that matters.
@@ -96,6 +100,8 @@ impl Call {
             cookies: Cookies::default(),
             route: None,
             accepts: None,
+            sticky: None,
+            tls: peer.tls,
             cors: None,
             page: None,
             rated: Rated::default(),
@@ -251,6 +257,9 @@ impl Call {
     /// The answer after which the call goes on, to an end of its own.
     pub(super) fn tunnel(mut self: Box<Self>, mut response: Response<Body>, tunnel: Tunnel) -> Response<Body> {
         response.headers_mut().insert(&metadata::X_REQUEST_ID, self.id.header().clone());
+        if let Some(cookie) = self.sticky.take() {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
         let status = response.status().as_u16();
         self.outcome = Some(Outcome { status, code: Code::Ok, reason: None, whole: false });
         tokio::spawn(tunnel.run(self));
@@ -270,6 +279,9 @@ impl Call {
         let response = self.pack(response);
         let mut response = if self.method == Method::HEAD { rest::without_body(response) } else { response };
         response.headers_mut().insert(&metadata::X_REQUEST_ID, self.id.header().clone());
+        if let Some(cookie) = self.sticky.take() {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
         if let Some(told) = self.rpc().and_then(|rpc| rpc.rates.told(&self.rated)) {
             told.tell(response.headers_mut());
         }

@@ -162,7 +162,8 @@ impl Judge {
         let prefix = frame::prefix(message.len() - PREFIX);
         message[..PREFIX].copy_from_slice(&prefix);
         let deadline = Instant::now() + self.timeout;
-        let outgoing = Outgoing { uri: &rpc.uri, headers: HeaderMap::new(), deadline, patient: true, retry: None };
+        let outgoing =
+            Outgoing { uri: &rpc.uri, headers: HeaderMap::new(), deadline, patient: true, key: None, retry: None };
         let reply = match rpc.upstream.unary(&worker.pool, outgoing, message.into()).await {
             Ok(reply) => reply,
             Err(failure) => {

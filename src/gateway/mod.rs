@@ -40,6 +40,7 @@ mod settings;
 mod socket;
 mod snapshot;
 mod state;
+mod sticky;
 mod stream;
 mod translate;
 mod worker;

@@ -305,13 +305,14 @@ where
 /// What the head alone decides: a deadline. What goes to the upstream with every message is complete from
 /// here.
 fn admit<'r>(
-    call: &Call,
+    call: &mut Call,
     peer: &Peer,
     rpc: &'r Rpc,
     head: &Parts,
     known: &Known<'_>,
     host: HeaderValue,
 ) -> Result<Outgoing<'r>, Error> {
+    let key = call.key(rpc, &head.headers);
     let (own, asked) = (rpc.settings.timeout.value, known.timeout()?);
     let deadline = call.deadline(own, asked);
     let patient = asked.is_none_or(|asked| own.is_some_and(|own| own <= asked));
@@ -332,5 +333,5 @@ fn admit<'r>(
     if let Some(certificate) = &peer.certificate {
         headers.insert(&metadata::X_FORWARDED_CLIENT_CERT, certificate.clone());
     }
-    Ok(Outgoing { uri: &rpc.uri, headers, deadline, patient, retry: rpc.retry.as_ref() })
+    Ok(Outgoing { uri: &rpc.uri, headers, deadline, patient, key, retry: rpc.retry.as_ref() })
 }

@@ -46,7 +46,7 @@ impl Drop for Probe {
 
 impl Attempt {
     pub(super) fn begin(connection: &Arc<Connection>, probe: Option<Probe>, patient: bool) -> Self {
-        connection.slot.endpoint.metrics.in_flight().inc();
+        connection.slot.endpoint.enter();
         Self { connection: Arc::clone(connection), outcome: Outcome::Cancelled, patient, probe, judged: false }
     }
 
@@ -134,7 +134,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         let endpoint = &self.connection.slot.endpoint;
-        endpoint.metrics.in_flight().dec();
+        endpoint.leave();
         endpoint.metrics.record(self.outcome);
         tracing::debug!(endpoint = %endpoint.label, outcome = self.outcome.name(), "upstream try");
     }

@@ -4,6 +4,7 @@
 //! dead endpoint would give its turns to its neighbour.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use tokio::sync::Notify;
 
 use super::attempt::Probe;
 use super::endpoint::Endpoint;
-use crate::config::CircuitBreaker;
+use super::turns::{self, Member, Turns};
+use crate::config::{Balance, CircuitBreaker, Weight};
 use crate::telemetry::Circuit;
 
 /// Swapped whole when an address comes or goes, or an endpoint's health changes.
@@ -26,17 +28,24 @@ pub(super) struct Roster {
     trouble: Notify,
     /// Something was said of an endpoint.
     verdict: Notify,
-    /// One writer at a time; readers never wait.
-    writing: Mutex<()>,
+    /// How endpoints take turns. One writer at a time; readers never wait.
+    writing: Mutex<Balance>,
 }
 
 /// Who gets calls.
-#[derive(Default)]
 struct Listed {
     /// Those that take them.
     live: Vec<Arc<Endpoint>>,
     /// Those that would, but for their breakers: they get probes.
     resting: Vec<Arc<Endpoint>>,
+    /// Of those that take them.
+    turns: Turns,
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self { live: Vec::new(), resting: Vec::new(), turns: Turns::Equal }
+    }
 }
 
 impl Roster {
@@ -47,7 +56,7 @@ impl Roster {
             cursor: AtomicUsize::new(0),
             trouble: Notify::new(),
             verdict: Notify::new(),
-            writing: Mutex::new(()),
+            writing: Mutex::default(),
         }
     }
 
@@ -96,9 +105,14 @@ impl Roster {
         first.filter(|_| listed.live.is_empty()).unwrap_or((Circuit::Closed, Duration::ZERO))
     }
 
-    /// Gives `take` the endpoint whose turn it is; none is left when all live ones were tried. One that needs a probe
-    /// comes first.
-    pub(super) fn next<T>(&self, tried: &[usize], take: impl FnOnce(&Arc<Endpoint>, Option<Probe>) -> T) -> Option<T> {
+    /// Gives `take` the endpoint whose turn it is, or where the key leads; none is left when all live ones were tried. One
+    /// that needs a probe comes first.
+    pub(super) fn next<T>(
+        &self,
+        tried: &[usize],
+        key: Option<NonZeroU32>,
+        take: impl FnOnce(&Arc<Endpoint>, Option<Probe>) -> T,
+    ) -> Option<T> {
         let listed = self.listed.load();
         if let Some(endpoint) = listed.probe(tried) {
             return Some(take(endpoint, Some(Probe::of(endpoint))));
@@ -108,44 +122,46 @@ impl Roster {
             return None;
         }
         let turn = self.cursor.fetch_add(1, Ordering::Relaxed);
-        let at = turn % live.len();
-        let (before, from) = live.split_at(at);
-        from.iter().chain(before).find(|endpoint| !tried.contains(&endpoint.id)).map(|endpoint| take(endpoint, None))
+        let key = key.map(|key| turns::scatter(key.get().into()));
+        let (load, open) = (|at: usize| live[at].load(), |at: usize| !tried.contains(&live[at].id));
+        listed.turns.pick(live.len(), turn, key, load, open).map(|at| take(&live[at], None))
     }
 
     /// The upstream's addresses as they are now. Endpoints that stay keep their state, connections and all.
     pub(super) fn set_addresses(
         &self,
-        addresses: &[SocketAddr],
+        addresses: &[(SocketAddr, Weight)],
         connections: usize,
         make: impl Fn(SocketAddr) -> Endpoint,
     ) {
-        let _writing = self.writing.lock();
+        let balance = self.writing.lock();
         let before = self.all.load();
         let mut after: Vec<Arc<Endpoint>> = Vec::with_capacity(addresses.len());
-        for &address in addresses {
+        for &(address, weight) in addresses {
             if after.iter().any(|known| known.address == address) {
                 continue;
             }
             let stays = |known: &&Arc<Endpoint>| known.address == address && known.connections == connections;
             let known = before.iter().find(stays).cloned();
-            after.push(known.unwrap_or_else(|| Arc::new(make(address))));
+            let endpoint = known.unwrap_or_else(|| Arc::new(make(address)));
+            endpoint.set_weight(weight);
+            after.push(endpoint);
         }
         for gone in before.iter().filter(|known| !after.iter().any(|stays| stays.id == known.id)) {
             gone.retire();
         }
         self.all.store(Arc::new(after));
-        self.relist();
+        self.relist(&balance);
     }
 
     /// Says whether an endpoint can be reached.
     pub(super) fn set_down(&self, endpoint: &Endpoint, down: bool) {
-        let _writing = self.writing.lock();
+        let balance = self.writing.lock();
         if endpoint.set_down(down) {
             if !down {
                 endpoint.breaker.recovered(Instant::now());
             }
-            self.relist();
+            self.relist(&balance);
             if down {
                 self.trouble.notify_one();
             }
@@ -155,42 +171,53 @@ impl Roster {
 
     /// Says what an endpoint's health check said.
     pub(super) fn set_healthy(&self, endpoint: &Endpoint, healthy: bool) {
-        let _writing = self.writing.lock();
+        let balance = self.writing.lock();
         if endpoint.set_healthy(healthy) {
             if healthy {
                 endpoint.breaker.recovered(Instant::now());
             }
-            self.relist();
+            self.relist(&balance);
         }
         self.verdict.notify_waiters();
     }
 
     /// An endpoint's breaker has turned.
     pub(super) fn turned(&self, endpoint: &Endpoint, circuit: Circuit) {
-        let _writing = self.writing.lock();
+        let balance = self.writing.lock();
         match circuit {
             Circuit::Closed => tracing::info!(endpoint = %endpoint.label, "breaker closed"),
             Circuit::HalfOpen | Circuit::Open => tracing::warn!(endpoint = %endpoint.label, "breaker open"),
         }
         endpoint.metrics.turned(circuit);
-        self.relist();
+        self.relist(&balance);
     }
 
     /// What every breaker goes by from now on.
     pub(super) fn set_breaker(&self, rule: Option<&CircuitBreaker>) {
-        let _writing = self.writing.lock();
+        let balance = self.writing.lock();
         let all = self.all.load();
         // Each of them, and not the first that has news.
         if all.iter().filter(|endpoint| endpoint.breaker.follow(rule)).count() > 0 {
-            self.relist();
+            self.relist(&balance);
         }
     }
 
-    fn relist(&self) {
+    /// How endpoints take turns from now on.
+    pub(super) fn set_balance(&self, balance: &Balance) {
+        let mut writing = self.writing.lock();
+        if *writing != *balance {
+            writing.clone_from(balance);
+            self.relist(&writing);
+        }
+    }
+
+    fn relist(&self, balance: &Balance) {
         let all = self.all.load();
         let takes_calls = all.iter().filter(|endpoint| endpoint.takes_calls()).cloned();
-        let (resting, live) = takes_calls.partition(|endpoint| endpoint.breaker.rests());
-        self.listed.store(Arc::new(Listed { live, resting }));
+        let (resting, live): (_, Vec<_>) = takes_calls.partition(|endpoint| endpoint.breaker.rests());
+        let members = live.iter().map(|endpoint| Member { name: &endpoint.label, weight: endpoint.weight() });
+        let turns = Turns::new(balance, &members.collect::<Vec<_>>());
+        self.listed.store(Arc::new(Listed { live, resting, turns }));
     }
 }
 

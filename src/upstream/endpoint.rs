@@ -33,6 +33,10 @@ pub(super) struct Endpoint {
     pub(super) label: Arc<str>,
     /// HTTP/2 connections over all workers.
     pub(super) connections: usize,
+    /// How often its turn comes.
+    weight: AtomicU8,
+    /// Calls under way, over all workers.
+    load: AtomicUsize,
     state: AtomicU8,
     retired: CancellationToken,
     fell: Notify,
@@ -52,6 +56,8 @@ impl Endpoint {
             address,
             label: address.to_string().into(),
             connections,
+            weight: AtomicU8::new(1),
+            load: AtomicUsize::new(0),
             state: AtomicU8::new(0),
             retired: CancellationToken::new(),
             fell: Notify::new(),
@@ -74,6 +80,36 @@ impl Endpoint {
     /// Calls may go there; one that was never tried is worth a try. So is a retired one, to a call that knows no other.
     pub(super) fn takes_calls(&self) -> bool {
         self.state.load(Ordering::Relaxed) & (DOWN | UNHEALTHY) == 0
+    }
+
+    /// How often its turn comes.
+    pub(super) fn weight(&self) -> u32 {
+        u32::from(self.weight.load(Ordering::Relaxed)).max(1)
+    }
+
+    /// True if that is news.
+    pub(super) fn set_weight(&self, weight: config::Weight) -> bool {
+        self.weight.swap(weight.0, Ordering::Relaxed) != weight.0
+    }
+
+    /// Calls under way.
+    #[inline]
+    pub(super) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
+    }
+
+    /// One more.
+    #[inline]
+    pub(super) fn enter(&self) {
+        self.metrics.in_flight().inc();
+        self.load.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    #[inline]
+    pub(super) fn leave(&self) {
+        self.metrics.in_flight().dec();
+        self.load.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// It was found to answer, or not to.

@@ -79,7 +79,7 @@ impl Group {
 
     /// Whether an upstream of this configuration is the same service, moved at most: one of its endpoints stays.
     pub(super) fn goes_on_in(&self, config: &config::Upstream) -> bool {
-        self.written.lock().names.iter().any(|name| config.endpoints.contains(&name.endpoint))
+        self.written.lock().names.iter().any(|name| config.endpoints.iter().any(|endpoint| name.is(endpoint)))
     }
 
     /// Takes over what is written now. Endpoints that stay with their connection settings keep their connections; names
@@ -94,6 +94,7 @@ impl Group {
         self.unresolved.store(written.names.iter().any(Name::is_unknown), Ordering::Release);
         self.list(&written);
         drop(written);
+        self.roster.set_balance(&config.balance);
         self.roster.set_breaker(config.circuit_breaker.as_ref());
         let news = self.health.send_if_modified(|health| {
             let news = *health != config.health_check;
@@ -116,7 +117,7 @@ impl Group {
     /// What a name stands for now.
     pub(super) fn found(&self, endpoint: &config::Endpoint, addresses: &[SocketAddr]) {
         let mut written = self.written.lock();
-        for name in written.names.iter_mut().filter(|name| !name.literal && name.endpoint == *endpoint) {
+        for name in written.names.iter_mut().filter(|name| !name.literal && name.is(endpoint)) {
             name.addresses = addresses.to_vec();
         }
         self.list(&written);
@@ -151,7 +152,11 @@ impl Group {
     }
 
     fn list(&self, written: &Written) {
-        let addresses: Vec<_> = written.names.iter().flat_map(|name| name.addresses.iter().copied()).collect();
+        let addresses: Vec<_> = written
+            .names
+            .iter()
+            .flat_map(|name| name.addresses.iter().map(|address| (*address, name.endpoint.weight)))
+            .collect();
         self.roster.set_addresses(&addresses, written.connections, |address| {
             let metrics = self.metrics.endpoint(&self.name, &address.to_string());
             Endpoint::new(address, written.connections, Breaker::new(written.breaker.clone()), metrics)
@@ -163,9 +168,14 @@ impl Group {
 impl Name {
     fn of(endpoint: &config::Endpoint, before: &[Self]) -> Self {
         let literal = literal(endpoint);
-        let known = || before.iter().find(|name| name.endpoint == *endpoint).map(|name| name.addresses.clone());
+        let known = || before.iter().find(|name| name.is(endpoint)).map(|name| name.addresses.clone());
         let addresses = literal.map(|address| vec![address]).or_else(known).unwrap_or_default();
         Self { endpoint: endpoint.clone(), literal: literal.is_some(), addresses }
+    }
+
+    /// Whatever its weight is.
+    fn is(&self, endpoint: &config::Endpoint) -> bool {
+        (&self.endpoint.host, self.endpoint.port) == (&endpoint.host, endpoint.port)
     }
 
     fn is_unknown(&self) -> bool {

@@ -87,7 +87,8 @@ impl Group {
             Acquired::Full => return Err(Failure::new(Seen::Local, FailureKind::Overloaded, "checks pile up")),
         };
         let uri = Uri::from_static("http://health/grpc.health.v1.Health/Check");
-        let mut outgoing = Outgoing { uri: &uri, headers: HeaderMap::new(), deadline, patient: true, retry: None };
+        let mut outgoing =
+            Outgoing { uri: &uri, headers: HeaderMap::new(), deadline, patient: true, key: None, retry: None };
         let mut exchange = outgoing.open(lease)?;
         exchange.send_whole(framed(&HealthCheckRequest { service: check.service.clone() }));
         let reply =

@@ -25,11 +25,13 @@ mod reaper;
 mod reply;
 mod retry;
 mod send;
+mod turns;
 mod watch;
 mod watches;
 mod wheel;
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -78,6 +80,8 @@ pub struct Outgoing<'r> {
     pub deadline: Instant,
     /// The deadline is not of the client's making: that it passes speaks against the endpoint.
     pub patient: bool,
+    /// What keeps its client at one endpoint, where the upstream balances so.
+    pub key: Option<NonZeroU32>,
     /// How the call is tried again when it fails.
     pub retry: Option<&'r Retry>,
 }
@@ -215,6 +219,11 @@ impl Upstream {
         }
         Err(Failure::new(Seen::Local, FailureKind::Overloaded, "limits.in_flight is reached"))
     }
+}
+
+/// The key of calls that have this text in common; the same in every gateway.
+pub fn key_of(text: &[u8]) -> NonZeroU32 {
+    u32::try_from(turns::place_of(text) >> 32).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }
 
 /// An endpoint that is written as an address.

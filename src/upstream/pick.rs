@@ -1,6 +1,7 @@
 //! Pick: which endpoint is next for a call, and a stream to it.
 
 use std::future::poll_fn;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -9,12 +10,12 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
-use super::Upstream;
 use super::attempt::{Attempt, Probe, outcome};
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
 use super::pool::{Acquired, Grant, Lease, Pool, Wait};
 use super::wheel::Timer;
+use super::{Outgoing, Upstream};
 use crate::telemetry::Circuit;
 
 /// Connections that may go away under one call before that counts against their endpoints.
@@ -28,18 +29,28 @@ pub(super) struct Tries {
     /// How often a connection went away under it. That is not the endpoint's refusal, which may be asked again.
     drained: usize,
     last: Option<Box<Failure>>,
+    /// What keeps its client at one endpoint.
+    key: Option<NonZeroU32>,
     /// The call's deadline; a try's may be shorter.
     pub(super) deadline: Instant,
     /// Tries that a rule has counted.
-    pub(super) made: usize,
+    pub(super) made: u16,
     /// Where it has failed it may go again, if there is nowhere else.
     pub(super) again: bool,
 }
 
 impl Tries {
     /// None yet.
-    pub(super) fn new(deadline: Instant) -> Self {
-        Self { endpoints: SmallVec::new(), drained: 0, last: None, deadline, made: 0, again: false }
+    pub(super) fn new(outgoing: &Outgoing<'_>) -> Self {
+        Self {
+            endpoints: SmallVec::new(),
+            drained: 0,
+            last: None,
+            key: outgoing.key,
+            deadline: outgoing.deadline,
+            made: 0,
+            again: false,
+        }
     }
 
     /// The next ones are made after a pause.
@@ -87,12 +98,13 @@ impl Upstream {
         timer: &mut Timer,
     ) -> Result<(Lease, Option<Probe>), Failure> {
         loop {
-            let turn =
-                self.roster.next(&tries.endpoints, |endpoint, probe| match pool.acquire(endpoint, &self.roster) {
+            let turn = self.roster.next(&tries.endpoints, tries.key, |endpoint, probe| {
+                match pool.acquire(endpoint, &self.roster) {
                     Acquired::Lease(lease) => Turn::Lease(lease, probe),
                     Acquired::Queued(wait, place) => Turn::Queued(Arc::clone(endpoint), probe, wait, place),
                     Acquired::Full => Turn::Full(Arc::clone(endpoint)),
-                });
+                }
+            });
             match turn {
                 Some(Turn::Lease(lease, probe)) => return Ok((lease, probe)),
                 Some(Turn::Queued(endpoint, probe, wait, place)) => match Box::pin(queued(wait, place, timer)).await {

@@ -45,7 +45,7 @@ impl Upstream {
     /// One message there, one back. `message` has its 5-byte prefix.
     pub async fn unary(&self, pool: &Pool, mut outgoing: Outgoing<'_>, message: Bytes) -> Result<Unary, Failure> {
         let _permit = self.permit()?;
-        let mut tries = Tries::new(outgoing.deadline);
+        let mut tries = Tries::new(&outgoing);
         outgoing.begin_try(pool);
         let mut timer = pool.timer(outgoing.deadline);
         loop {
@@ -80,7 +80,7 @@ impl Upstream {
     {
         let _permit = self.permit()?;
         let mut timer = pool.timer(outgoing.deadline);
-        let mut tries = Tries::new(outgoing.deadline);
+        let mut tries = Tries::new(&outgoing);
         let mut pump = Pump::new(body);
         loop {
             let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
@@ -109,7 +109,7 @@ impl Upstream {
         message: Bytes,
     ) -> Result<Streaming, Failure> {
         let permit = self.permit()?;
-        let mut tries = Tries::new(outgoing.deadline);
+        let mut tries = Tries::new(&outgoing);
         outgoing.begin_try(pool);
         let mut timer = pool.timer(outgoing.deadline);
         loop {
@@ -145,7 +145,7 @@ impl Upstream {
     {
         let permit = self.permit()?;
         let mut timer = pool.timer(outgoing.deadline);
-        let mut tries = Tries::new(outgoing.deadline);
+        let mut tries = Tries::new(&outgoing);
         let mut pump = Pump::new(body);
         loop {
             let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
@@ -199,7 +199,7 @@ async fn again(
         failure.seen = Seen::Seen;
     }
     tries.made += 1;
-    let Some(pause) = rule.pause(&failure, tries.made, retry::random()) else { return Err(failure) };
+    let Some(pause) = rule.pause(&failure, tries.made.into(), retry::random()) else { return Err(failure) };
     if tries.deadline.saturating_duration_since(now) <= pause || !rule.withdraw(pool.worker()) {
         return Err(failure);
     }

@@ -14,6 +14,7 @@ mod auth_revoked;
 mod auth_sockets;
 mod backpressure;
 mod burst_guard;
+mod balancing;
 mod circuit_breaker;
 mod cli_check;
 mod cli_descriptors;

@@ -123,7 +123,8 @@ async fn a_failure_that_is_seen_twice_is_backed_off_from_once() {
 
 fn named(names: &[&str]) -> Arc<Upstream> {
     let mut settings = settings(&[]);
-    settings.endpoints = names.iter().map(|name| Endpoint { host: (*name).into(), port: 1 }).collect();
+    settings.endpoints =
+        names.iter().map(|name| Endpoint { host: (*name).into(), port: 1, ..Endpoint::default() }).collect();
     Upstream::compile("test", &settings, &Metrics::new())
 }
 

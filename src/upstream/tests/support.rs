@@ -146,7 +146,10 @@ pub(super) fn settings(addresses: &[SocketAddr]) -> config::Upstream {
         tls: None,
         keepalive: None,
         services: vec![],
-        endpoints: addresses.iter().map(|at| config::Endpoint { host: at.ip().to_string(), port: at.port() }).collect(),
+        endpoints: addresses
+            .iter()
+            .map(|at| config::Endpoint { host: at.ip().to_string(), port: at.port(), ..config::Endpoint::default() })
+            .collect(),
         health_name: None,
         balance: config::Balance::RoundRobin,
         health_check: None,
@@ -174,6 +177,7 @@ pub(super) fn outgoing(within: Duration) -> Outgoing<'static> {
         headers: HeaderMap::new(),
         deadline: Instant::now() + within,
         patient: true,
+        key: None,
         retry: None,
     }
 }

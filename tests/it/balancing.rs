@@ -1,0 +1,125 @@
+//! Balancing: who gets how many calls, and who gets whose.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::support::gateway::{Running, gateway};
+use crate::support::reply::ok;
+use crate::support::upstream::{self, Upstream};
+
+const BOOK: &str = "/v1/shelves/1/books/7";
+
+async fn libraries<const N: usize>() -> [Upstream; N] {
+    let mut all = Vec::new();
+    for number in 0..N {
+        let book = json!({ "title": number.to_string() });
+        all.push(upstream::grpc("library.v1.Library").unary("GetBook", move |_| ok(book.clone())).start().await);
+    }
+    all.try_into().unwrap_or_else(|_| unreachable!())
+}
+
+async fn start(instances: &[&Upstream], keys: &str) -> Running {
+    gateway().descriptors("library").upstream_with("library", instances, keys).start().await
+}
+
+async fn who(call: crate::support::client::Call) -> String {
+    call.await.status(200).value()["title"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn weights_are_kept_to_the_call() {
+    let all = libraries::<3>().await;
+    let endpoints: Vec<_> = all
+        .iter()
+        .zip([5, 2, 1])
+        .map(|(library, weight)| format!("{{ address: \"{}\", weight: {weight} }}", library.address()))
+        .collect();
+    let config = format!(
+        "upstreams: {{ library: {{ services: [library.v1.Library], endpoints: [{}] }} }}",
+        endpoints.join(", ")
+    );
+    let gateway = gateway().descriptors("library").config(&config).start().await;
+    for _ in 0..80 {
+        gateway.get(BOOK).await.status(200);
+    }
+    assert_eq!(all.each_ref().map(|library| library.saw("GetBook").calls().len()), [50, 20, 10]);
+}
+
+#[tokio::test]
+async fn the_busy_one_is_left_out() {
+    let held = Arc::new(Notify::new());
+    let waiting = held.clone();
+    let slow = upstream::grpc("library.v1.Library").unary("GetBook", move |book| match book["name"].as_str() {
+        Some("shelves/1/books/hold") => ok(json!({ "title": "slow" })).when(&waiting),
+        _ => ok(json!({ "title": "slow" })),
+    });
+    let slow = slow.start().await;
+    let gateway = start(&[&slow], "balance: least_request").await;
+    let [quick] = libraries::<1>().await;
+    let gateway_of_two = start(&[&slow, &quick], "balance: least_request").await;
+    drop(gateway);
+    // As many as it takes until one is held.
+    let held_calls: Vec<_> = (0..4)
+        .map(|_| {
+            let call = gateway_of_two.get("/v1/shelves/1/books/hold");
+            tokio::spawn(async move { call.await })
+        })
+        .collect();
+    slow.called("GetBook", 1).await;
+    for _ in 0..20 {
+        assert_eq!(who(gateway_of_two.get(BOOK)).await, "0");
+    }
+    held.notify_waiters();
+    for call in held_calls {
+        held.notify_waiters();
+        call.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_client_with_a_cookie_stays_and_one_without_gets_it() {
+    let all = libraries::<4>().await;
+    let gateway = start(&all.each_ref(), "balance: { hash: { cookie: seat } }").await;
+    let mut places = HashSet::new();
+    for _ in 0..24 {
+        let first = gateway.get(BOOK).await;
+        let cookie = first.headers["set-cookie"].to_str().unwrap().to_owned();
+        assert!(cookie.starts_with("seat=") && cookie.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{cookie}");
+        let sent = cookie.split(';').next().unwrap();
+        let place = first.value()["title"].as_str().unwrap().to_owned();
+        for _ in 0..3 {
+            let again = gateway.get(BOOK).header("cookie", &format!("a=b; {sent}")).await;
+            assert_eq!(again.value()["title"], *place);
+            assert!(!again.headers.contains_key("set-cookie"));
+        }
+        let grpc = gateway.grpc("library.v1.Library/GetBook").header("cookie", sent).send(&[json!({})]).await;
+        grpc.ok(&[json!({ "title": place })]);
+        places.insert(place);
+    }
+    assert!(places.len() > 1, "{places:?}");
+}
+
+#[tokio::test]
+async fn calls_of_one_header_go_to_one_endpoint_and_on_when_it_is_gone() {
+    let all = libraries::<3>().await;
+    let gateway = start(&all.each_ref(), "balance: { hash: { header: x-tenant } }").await;
+    let mut homes = Vec::new();
+    for tenant in 0..12 {
+        let ask = || gateway.get(BOOK).header("x-tenant", &format!("t{tenant}"));
+        let home = who(ask()).await;
+        assert_eq!((who(ask()).await, who(ask()).await), (home.clone(), home.clone()));
+        homes.push(home);
+    }
+    let gone = &homes[0];
+    all[gone.parse::<usize>().unwrap()].stop().await;
+    for (tenant, home) in homes.iter().enumerate() {
+        let now = who(gateway.get(BOOK).header("x-tenant", &format!("t{tenant}"))).await;
+        assert!(now == *home || home == gone, "t{tenant} has moved from {home} to {now}");
+    }
+    // Without the header they take turns.
+    let turns = [who(gateway.get(BOOK)).await, who(gateway.get(BOOK)).await];
+    assert_ne!(turns[0], turns[1]);
+}
