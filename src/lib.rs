@@ -17,7 +17,8 @@
 //! body        the one response body
 //! gather      a socket whose small writes go out together
 //! store       what gateways share: counters, sessions, events; here or in Redis
-//! fetch       a small HTTP client for keys and verify endpoints
+//! fetch       a small HTTP client for keys, secrets and verify endpoints
+//! secrets     what the configuration only names: in files, in a Vault
 //! tls         certificates: who the gateway is to clients and services, and who they must be
 //! sources     where schemas come from: descriptor sets, folders of .proto files, server reflection
 //! envelope    how a dialect writes requests, replies and errors: REST, gRPC
@@ -38,6 +39,7 @@ pub mod body;
 pub mod gather;
 pub mod store;
 pub mod fetch;
+pub mod secrets;
 pub mod tls;
 pub mod sources;
 pub mod envelope;

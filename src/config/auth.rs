@@ -348,7 +348,7 @@ pub(super) fn rpc(text: &str) -> Result<String, String> {
     }
 }
 
-fn url(text: &str) -> Result<Uri, String> {
+pub(super) fn url(text: &str) -> Result<Uri, String> {
     let wrong = || format!("{} is not a URL; write `https://host/path` or `http://host/path`", quote(text));
     let uri: Uri = text.parse().map_err(|_| wrong())?;
     let plain = matches!(uri.scheme_str(), Some("http" | "https"))

@@ -22,6 +22,17 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     }
     bindings(config, reader);
     sessions(config, reader);
+    vault(config, reader);
+}
+
+fn vault(config: &Config, reader: &mut Reader) {
+    let Some(vault) = &config.secrets.vault else { return };
+    let proofs = [vault.token.is_some(), vault.app_role.is_some(), vault.kubernetes.is_some()];
+    if proofs.iter().filter(|proof| **proof).count() != 1 {
+        let line = reader.line(&["secrets.vault", "secrets"]);
+        let message = "write exactly one of `token`, `app_role` and `kubernetes`".to_owned();
+        reader.problems.push(line, "secrets.vault".to_owned(), message);
+    }
 }
 
 fn ports(config: &Config, reader: &mut Reader) {

@@ -100,9 +100,14 @@ impl<T> Kind for Single<T> {
             reader.tell(node.line, format!("is {}; write {}", node.value.noun(), self.shape.noun()));
             return None;
         };
-        if self.secret {
+        let kept;
+        let text = if self.secret {
             reader.secrets.push(node.span.clone());
-        }
+            kept = reader.kept(node.line, text)?;
+            &*kept
+        } else {
+            text
+        };
         match (self.parse)(text) {
             Ok(value) => Some(value),
             Err(message) => {

@@ -21,6 +21,7 @@ mod read;
 mod redis;
 mod retry;
 mod schema;
+mod secrets;
 mod sessions;
 mod source;
 mod tls;
@@ -54,6 +55,7 @@ pub use read::nearest;
 pub use redis::Redis;
 pub use retry::{Percent, Retry, RetryOn};
 pub use schema::{Breaking, Expose, Schema};
+pub use secrets::{AppRole, Kubernetes, Secrets, Vault};
 pub use sessions::{AccessCookie, InBody, RefreshCookie, SameSite, Sessions};
 pub use source::Source;
 pub use tls::{Tls, UpstreamTls};
@@ -105,6 +107,8 @@ section! {
         redis: Redis = kind::section().or("{}"),
         /// Limits by name; methods name theirs. One named `public` is that of every public method that names none, one named `users` that of every other.
         rate_limits: BTreeMap<String, RateLimit> = map("a name", upstream::check_name, kind::section()).or("{}"),
+        /// Where secrets are kept that this file only names.
+        secrets: Secrets = kind::section().or("{}"),
         /// Where schemas come from.
         schema: Schema = kind::section().or("{}"),
         /// The services behind the gateway, by name.
@@ -133,14 +137,23 @@ section! {
 pub fn parse(text: &str, lookup: Lookup<'_>) -> Result<Config, Problems> {
     let mut problems = Problems::default();
     let Some(root) = tree::parse(text, lookup, &mut problems) else { return Err(problems.sorted()) };
-    let mut reader = Reader::new(problems);
+    let mut reader = Reader::new(Problems::default());
+    // Which secrets are kept elsewhere shows when the text is read; what is wrong with it is told the second time.
+    reader.read(&kind::section::<Config>(), &root);
+    let elsewhere = reader.wanted.into_iter().map(|name| {
+        let kept = lookup(&name);
+        (name, kept)
+    });
+    let elsewhere = elsewhere.collect();
+    let mut reader = Reader::knowing(problems, elsewhere);
     let config = reader.read(&kind::section::<Config>(), &root);
     if let Some(config) = &config {
         check::check(config, &mut reader);
     }
     match config {
         Some(config) if reader.problems.is_empty() => {
-            Ok(Config { source: Source::new(text, &reader.secrets, reader.lines), ..config })
+            let elsewhere = reader.elsewhere.into_keys().collect();
+            Ok(Config { source: Source::new(text, &reader.secrets, reader.lines, elsewhere), ..config })
         }
         _ => Err(reader.problems.sorted()),
     }

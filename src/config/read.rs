@@ -4,12 +4,13 @@
 //! Reading never stops at a problem. A value that is wrong is told and its key takes its default, so that everything
 //! after it, and every check across keys, is still looked at; what was built is thrown away if there was any problem.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::kind::{Kind, Shape};
 use super::problem::{Problems, quote};
 use super::tree::{Entry, Node, Path, Value};
+use super::vars::is_elsewhere;
 
 /// A map with fixed keys; declared by [`section!`](super::section).
 pub(super) trait Section: Sized {
@@ -140,12 +141,39 @@ pub(super) struct Reader {
     pub(super) lines: BTreeMap<String, usize>,
     /// Where the text holds secrets.
     pub(super) secrets: Vec<Range<usize>>,
+    /// Secrets that are kept elsewhere: what they are, or that they cannot be read; and those that nobody has looked up.
+    pub(super) elsewhere: BTreeMap<String, Option<String>>,
+    pub(super) wanted: BTreeSet<String>,
     path: Path,
 }
 
 impl Reader {
     pub(super) fn new(problems: Problems) -> Self {
         Self { problems, ..Self::default() }
+    }
+
+    /// The same, when it is known what secrets are that are kept elsewhere.
+    pub(super) fn knowing(problems: Problems, elsewhere: BTreeMap<String, Option<String>>) -> Self {
+        Self { problems, elsewhere, ..Self::default() }
+    }
+
+    /// A secret: the text itself, or what is kept where it says.
+    pub(super) fn kept(&mut self, line: usize, text: &str) -> Option<String> {
+        if !is_elsewhere(text) {
+            return Some(text.to_owned());
+        }
+        match self.elsewhere.get(text) {
+            Some(Some(kept)) => Some(kept.clone()),
+            Some(None) => {
+                let text = quote(text);
+                self.tell(line, format!("the secret {text} cannot be read: is it there, and may the gateway read it?"));
+                None
+            }
+            None => {
+                self.wanted.insert(text.to_owned());
+                Some(String::new())
+            }
+        }
     }
 
     /// A problem of the place that is being read.

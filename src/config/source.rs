@@ -10,11 +10,12 @@ use super::vars::is_reference;
 pub struct Source {
     text: String,
     lines: BTreeMap<String, usize>,
+    elsewhere: Vec<String>,
 }
 
 impl Source {
-    /// The text with `${VAR}` unexpanded and `***` in place of secrets; a secret that is only `${VAR}` stays, it tells
-    /// nothing.
+    /// The text with `${VAR}` unexpanded and `***` in place of secrets; a secret that is only `${VAR}`, or says where it
+    /// is kept, stays: it tells nothing.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -24,7 +25,17 @@ impl Source {
         self.lines.get(path).copied()
     }
 
-    pub(super) fn new(text: &str, secrets: &[Range<usize>], lines: BTreeMap<String, usize>) -> Self {
+    /// The secrets that are kept elsewhere: `file:PATH`, `vault:MOUNT/PATH#KEY`.
+    pub fn elsewhere(&self) -> impl Iterator<Item = &str> {
+        self.elsewhere.iter().map(String::as_str)
+    }
+
+    pub(super) fn new(
+        text: &str,
+        secrets: &[Range<usize>],
+        lines: BTreeMap<String, usize>,
+        elsewhere: Vec<String>,
+    ) -> Self {
         let mut secrets: Vec<_> = secrets.to_vec();
         secrets.sort_by_key(|secret| secret.start);
         let mut masked = String::with_capacity(text.len());
@@ -40,6 +51,6 @@ impl Source {
             copied = secret.end;
         }
         masked.push_str(&text[copied..]);
-        Self { text: masked, lines }
+        Self { text: masked, lines, elsewhere }
     }
 }

@@ -14,7 +14,7 @@ use super::problem::quote;
 /// Defaults within defaults.
 const MAX_DEPTH: usize = 8;
 
-/// Looks a variable up.
+/// Looks up what a name stands for: an environment variable, or a secret that is kept elsewhere ([`is_elsewhere`]).
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The value with its variables replaced; an error says what is wrong with which.
@@ -24,10 +24,15 @@ pub(super) fn expand(value: &str, lookup: Lookup<'_>) -> Result<String, String> 
     Ok(out)
 }
 
+/// A secret's text that says where it is kept: `file:PATH`, `vault:MOUNT/PATH#KEY`.
+pub(super) fn is_elsewhere(text: &str) -> bool {
+    text.starts_with("file:") || text.starts_with("vault:")
+}
+
 /// Whether a text holds anything beside plain `${VAR}` references.
 pub(super) fn is_reference(value: &str) -> bool {
     let value = value.trim_matches(['"', '\'']);
-    value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).is_some_and(is_name)
+    is_elsewhere(value) || value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).is_some_and(is_name)
 }
 
 fn expand_into(mut rest: &str, lookup: Lookup<'_>, depth: usize, out: &mut String) -> Result<(), String> {

@@ -62,12 +62,15 @@ pub enum Reason {
     Admin,
     /// The schema that an upstream reflects has changed.
     Reflection(Arc<str>),
+    /// A secret that a Vault keeps has changed.
+    Secrets,
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Files => f.write_str("files changed"),
+            Self::Secrets => f.write_str("secrets changed"),
             Self::Signal => f.write_str("SIGHUP"),
             Self::Admin => f.write_str("POST /reload"),
             Self::Reflection(upstream) => write!(f, "reflection of {upstream} changed"),

@@ -1,5 +1,6 @@
 //! From a file's name to a configuration and its schema, or to every problem as `file:line: path: message`.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fmt::Display;
 use std::fs::File;
@@ -13,6 +14,7 @@ use transom_transcode::schema::{self, Schema};
 use super::files::Files;
 use crate::config::{self, Config, MAX_TEXT};
 use crate::gateway::{Problem, Snapshot};
+use crate::secrets::{self, Kept};
 use crate::sources::{self, Reflections};
 use crate::telemetry::Metrics;
 
@@ -24,6 +26,9 @@ type Schemas = Box<dyn Fn(&Config) -> Result<Schema, Vec<schema::Problem>> + Sen
 /// How long upstreams may take to say their schema before it goes on without, or with what they said last.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Stands for a secret while where it is kept is still to be read: long enough for any rule.
+const STAND_IN: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
 /// Where a configuration comes from, as often as it is loaded.
 pub struct Source {
     name: String,
@@ -31,6 +36,7 @@ pub struct Source {
     variables: Variables,
     schemas: Schemas,
     reflections: Arc<Reflections>,
+    secrets: Arc<Kept>,
 }
 
 enum Text {
@@ -72,14 +78,19 @@ impl Source {
     /// A file, with the environment's variables; relative paths in it start at its folder.
     pub fn file(path: &Path) -> Self {
         let base = path.parent().unwrap_or(Path::new("")).to_owned();
+        let folder = base.clone();
         let reflections = Arc::<Reflections>::default();
         let said = Arc::clone(&reflections);
         Self {
             name: path.display().to_string(),
             text: Text::File(path.to_owned()),
-            variables: Box::new(|name| env::var(name).ok()),
+            variables: Box::new(move |name| match name.strip_prefix("file:") {
+                Some(path) => secrets::file(&folder.join(path)),
+                None => env::var(name).ok(),
+            }),
             schemas: Box::new(move |config| sources::load(config, &base, &said)),
             reflections,
+            secrets: Arc::default(),
         }
     }
 
@@ -91,7 +102,14 @@ impl Source {
         schemas: impl Fn(&Config) -> Result<Schema, Vec<schema::Problem>> + Send + Sync + 'static,
     ) -> Self {
         let (variables, schemas) = (Box::new(variables), Box::new(schemas));
-        Self { name: name.to_owned(), text: Text::Fixed(text), variables, schemas, reflections: Arc::default() }
+        Self {
+            name: name.to_owned(),
+            text: Text::Fixed(text),
+            variables,
+            schemas,
+            reflections: Arc::default(),
+            secrets: Arc::default(),
+        }
     }
 
     /// What stands for it in problems.
@@ -119,16 +137,17 @@ impl Source {
         if config.schema.reflection.is_empty() {
             return Ok(Vec::new());
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| vec![format!("the runtime cannot be started: {error}")])?;
-        let silent = runtime.block_on(self.reflections.ask(config, PATIENCE));
-        runtime.shutdown_background();
-        Ok(silent)
+        wait(self.reflections.ask(config, PATIENCE)).map_err(|why| vec![why])
     }
 
     /// Hears from now on when an upstream that this configuration asks says another schema.
     pub fn follow(&self, config: &Config, changed: impl Fn(&str) + Clone + Send + Sync + 'static) {
         self.reflections.follow(config, changed);
+    }
+
+    /// Hears from now on when a secret that a Vault keeps is another.
+    pub fn follow_secrets(&self, config: &Config, changed: impl Fn() + Send + 'static) {
+        self.secrets.follow(config.secrets.vault.as_ref(), changed);
     }
 
     fn config(&self) -> Result<Config, Vec<String>> {
@@ -140,8 +159,29 @@ impl Source {
                 &*read
             }
         };
+        let unread = |name: &str| match name.starts_with("vault:") {
+            true => Some(STAND_IN.to_owned()),
+            false => (self.variables)(name),
+        };
+        let config = self.parse(text, &unread)?;
+        let names: BTreeSet<_> =
+            config.source.elsewhere().filter(|name| name.starts_with("vault:")).map(str::to_owned).collect();
+        let Some(first) = names.first() else { return Ok(config) };
+        let Some(vault) = &config.secrets.vault else {
+            return Err(vec![format!("{}: `{first}` needs `secrets.vault`, which says where that is", self.name)]);
+        };
+        let kept = wait(self.secrets.read(vault, &names)).unwrap_or_else(|why| Err(vec![why]));
+        let kept =
+            kept.map_err(|lines| lines.iter().map(|line| format!("{}: {line}", self.name)).collect::<Vec<_>>())?;
+        self.parse(text, &|name| match kept.get(name) {
+            Some(secret) => Some(secret.to_string()),
+            None => (self.variables)(name),
+        })
+    }
+
+    fn parse(&self, text: &str, lookup: config::Lookup<'_>) -> Result<Config, Vec<String>> {
         let folder = Path::new(&*self.name).parent().unwrap_or(Path::new("")).to_owned();
-        config::parse(text, &*self.variables).map(|config| Config { folder, ..config }).map_err(|problems| {
+        config::parse(text, lookup).map(|config| Config { folder, ..config }).map_err(|problems| {
             let mut lines: Vec<_> = problems.iter().map(|problem| format!("{}:{problem}", self.name)).collect();
             if problems.more() > 0 {
                 lines.push(format!("{}: and {} more problems", self.name, problems.more()));
@@ -159,9 +199,19 @@ impl Source {
         let own = config.tls.iter().flat_map(config::Tls::files);
         let services = config.upstreams.values().filter_map(|upstream| upstream.tls.as_ref());
         let certificates = own.chain(services.flat_map(config::UpstreamTls::files));
-        let named = named.map(PathBuf::as_path).chain(keys).chain(certificates);
+        let secrets = config.source.elsewhere().filter_map(|name| name.strip_prefix("file:")).map(Path::new);
+        let named = named.map(PathBuf::as_path).chain(keys).chain(certificates).chain(secrets);
         [path.clone()].into_iter().chain(named.map(|named| base.join(named))).collect()
     }
+}
+
+/// Waits for something outside; loading blocks anyway.
+fn wait<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("the runtime cannot be started: {error}"))?;
+    let outcome = runtime.block_on(future);
+    runtime.shutdown_background();
+    Ok(outcome)
 }
 
 /// A line for each problem of what the configuration `name` became.

@@ -111,7 +111,9 @@ impl Reloader {
 
     fn follow_reflections(&self) {
         let (state, config) = (Arc::clone(&self.state), self.state.snapshot.load().config.clone());
+        let reloads = Arc::clone(&state);
         self.source.follow(&config, move |upstream| state.reloads.trigger(Reason::Reflection(upstream.into())));
+        self.source.follow_secrets(&config, move || reloads.reloads.trigger(Reason::Secrets));
     }
 
     /// The same files as they are now.

@@ -68,6 +68,7 @@ mod reload_breaking;
 mod reload_files;
 mod rest_metadata;
 mod rest_unary;
+mod secrets;
 mod retries;
 mod sessions;
 mod store_redis;

@@ -1,0 +1,77 @@
+//! Secrets that the configuration only names: `file:PATH`, `vault:MOUNT/PATH#KEY`.
+//!
+//! What they hold is a [`Secret`] from here on: it shows itself in no log, no error and no debug output.
+
+mod vault;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::{self, Secret};
+use vault::Session;
+
+/// Bytes of one secret's file.
+const LARGEST: u64 = 64 << 10;
+
+/// What a file of one secret holds, without the line break at its end; none if it cannot be read.
+pub fn file(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(LARGEST + 1).read_to_end(&mut bytes).ok()?;
+    if bytes.len() as u64 > LARGEST {
+        return None;
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    Some(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// The secrets of a Vault that the configuration names, as they were read last.
+#[derive(Default)]
+pub struct Kept {
+    session: Session,
+    known: Mutex<BTreeMap<String, Secret>>,
+    task: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+impl Kept {
+    /// Reads what `names` stand for.
+    ///
+    /// # Errors
+    /// A line for everything that cannot be read; without what is secret in it.
+    pub async fn read(
+        &self,
+        vault: &config::Vault,
+        names: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Secret>, Vec<String>> {
+        let read = vault::read(vault, &self.session, names).await?;
+        self.known.lock().clone_from(&read);
+        Ok(read)
+    }
+
+    /// Reads them again from now on; `changed` is told when one is another. What fails is tried again.
+    pub fn follow(self: &Arc<Self>, vault: Option<&config::Vault>, changed: impl Fn() + Send + 'static) {
+        let known = self.known.lock().keys().cloned().collect::<BTreeSet<_>>();
+        let Some(vault) = vault.filter(|_| !known.is_empty()).cloned() else {
+            *self.task.lock() = None;
+            return;
+        };
+        let kept = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(vault.refresh).await;
+                vault::renew(&vault, &kept.session).await;
+                match vault::read(&vault, &kept.session, &known).await {
+                    Ok(read) if read != *kept.known.lock() => changed(),
+                    Ok(_) => {}
+                    Err(lines) => tracing::warn!("secrets cannot be read again: {}", lines.join("; ")),
+                }
+            }
+        });
+        *self.task.lock() = Some(AbortOnDropHandle::new(task));
+    }
+}

@@ -1,0 +1,169 @@
+//! A Vault's HTTP interface: log in, renew, read a KV engine of version 2.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, Uri};
+use parking_lot::Mutex;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::file;
+use crate::config::{self, Secret, Vault};
+use crate::fetch::Fetch;
+
+/// How long one answer may take, and how large it may be.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LARGEST: usize = 1 << 20;
+
+/// A token that was given for what the configuration proves, and for which one.
+#[derive(Default)]
+pub(super) struct Session(Mutex<Option<(Vault, Secret)>>);
+
+impl Session {
+    fn token(&self, vault: &Vault) -> Option<Secret> {
+        self.0.lock().as_ref().filter(|(of, _)| of == vault).map(|(_, token)| token.clone())
+    }
+}
+
+#[derive(Deserialize)]
+struct Login {
+    auth: Auth,
+}
+
+#[derive(Deserialize)]
+struct Auth {
+    client_token: String,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    data: BTreeMap<String, Value>,
+}
+
+/// Reads what `names` stand for, each path once.
+pub(super) async fn read(
+    vault: &Vault,
+    session: &Session,
+    names: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Secret>, Vec<String>> {
+    let client = Client { vault, fetch: Fetch::default() };
+    let mut paths: BTreeMap<&str, Result<BTreeMap<String, Value>, String>> = BTreeMap::new();
+    let (mut found, mut wrong) = (BTreeMap::new(), Vec::new());
+    for name in names {
+        let place = name.strip_prefix("vault:").and_then(|place| place.split_once('#'));
+        let Some((path, key)) = place.filter(|(path, _)| path.contains('/')) else {
+            wrong.push(format!("`{name}` names no secret; write `vault:MOUNT/PATH#KEY`"));
+            continue;
+        };
+        if !paths.contains_key(path) {
+            paths.insert(path, client.read(session, path).await);
+        }
+        match &paths[path] {
+            Ok(data) => match data.get(key) {
+                Some(Value::String(text)) => drop(found.insert(name.clone(), Secret::from(text.clone()))),
+                Some(_) => wrong.push(format!("`{name}` is no text")),
+                None => wrong.push(format!("`{name}`: the secret has no such key")),
+            },
+            Err(why) => wrong.push(format!("`{name}` cannot be read: {why}")),
+        }
+    }
+    if wrong.is_empty() { Ok(found) } else { Err(wrong) }
+}
+
+/// Makes the token live longer, where it can. Whether it could, the next reading says.
+pub(super) async fn renew(vault: &Vault, session: &Session) {
+    let client = Client { vault, fetch: Fetch::default() };
+    if let Ok(token) = client.token(session).await {
+        let renewed = client.ask(Method::POST, "auth/token/renew-self", Some(&token), Some(json!({}))).await;
+        if let Err(why) = renewed {
+            tracing::debug!("the Vault's token is not renewed: {why}");
+        }
+    }
+}
+
+struct Client<'a> {
+    vault: &'a Vault,
+    fetch: Fetch,
+}
+
+impl Client<'_> {
+    async fn read(&self, session: &Session, path: &str) -> Result<BTreeMap<String, Value>, String> {
+        let (mount, rest) = path.split_once('/').unwrap_or((path, ""));
+        let place = format!("{mount}/data/{rest}");
+        let token = self.token(session).await?;
+        let mut answer = self.ask(Method::GET, &place, Some(&token), None).await?;
+        if answer.0 == StatusCode::FORBIDDEN && self.vault.token.is_none() {
+            // Its time was over: one more login decides.
+            *session.0.lock() = None;
+            let token = self.token(session).await?;
+            answer = self.ask(Method::GET, &place, Some(&token), None).await?;
+        }
+        match answer {
+            (StatusCode::OK, body) => {
+                let read: Read =
+                    serde_json::from_slice(&body).map_err(|_| "the answer is not that of a KV engine, version 2")?;
+                Ok(read.data.data)
+            }
+            (StatusCode::NOT_FOUND, _) => Err("there is no such secret".to_owned()),
+            (StatusCode::FORBIDDEN, _) => Err("the Vault does not allow it".to_owned()),
+            (status, _) => Err(format!("the Vault answered {status}")),
+        }
+    }
+
+    /// The token to read with; what proves who we are buys one.
+    async fn token(&self, session: &Session) -> Result<Secret, String> {
+        if let Some(token) = &self.vault.token {
+            return Ok(token.clone());
+        }
+        if let Some(token) = session.token(self.vault) {
+            return Ok(token);
+        }
+        let (mount, proof) = match (&self.vault.app_role, &self.vault.kubernetes) {
+            (Some(role), _) => (&role.mount, json!({ "role_id": role.role_id, "secret_id": &*role.secret_id })),
+            (None, Some(config::Kubernetes { role, token_file, mount })) => {
+                let jwt = file(token_file).ok_or_else(|| format!("{} cannot be read", token_file.display()))?;
+                (mount, json!({ "role": role, "jwt": jwt }))
+            }
+            (None, None) => return Err("nothing proves to the Vault who asks".to_owned()),
+        };
+        let (status, body) = self.ask(Method::POST, &format!("auth/{mount}/login"), None, Some(proof)).await?;
+        if status != StatusCode::OK {
+            return Err(format!("the Vault refused the login by {mount}: {status}"));
+        }
+        let login: Login = serde_json::from_slice(&body).map_err(|_| "the Vault's login has no token")?;
+        let token = Secret::from(login.auth.client_token);
+        *session.0.lock() = Some((self.vault.clone(), token.clone()));
+        Ok(token)
+    }
+
+    /// One request. Its errors name neither token nor body.
+    async fn ask(
+        &self,
+        method: Method,
+        place: &str,
+        token: Option<&Secret>,
+        body: Option<Value>,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let base = self.vault.address.to_string();
+        let uri: Uri =
+            format!("{}/v1/{place}", base.trim_end_matches('/')).parse().map_err(|_| format!("{place} is no path"))?;
+        let mut request = Request::builder().method(method).uri(uri);
+        if let Some(token) = token {
+            request = request.header("x-vault-token", &**token);
+        }
+        if let Some(namespace) = &self.vault.namespace {
+            request = request.header("x-vault-namespace", namespace);
+        }
+        let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
+        let request = request.body(body).map_err(|_| "the token or the namespace is no header's value".to_owned())?;
+        let answer = self.fetch.send(request, PATIENCE, LARGEST).await.map_err(|failure| failure.to_string())?;
+        Ok((answer.status(), answer.into_body()))
+    }
+}

