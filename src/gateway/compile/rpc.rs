@@ -1,0 +1,108 @@
+//! What an RPC that clients reach becomes: where it goes, and every policy of its calls.
+
+use std::sync::Arc;
+
+use http::{HeaderName, Uri};
+use transom_transcode::plan::Limits;
+use transom_transcode::schema::{Idempotency, Method, Service};
+
+use super::{Compiler, JSON_GROWTH};
+use crate::config::{self, Access};
+use crate::envelope::metadata;
+use crate::gateway::fallback::Fallback;
+use crate::gateway::route::Rpc;
+use crate::gateway::settings::{Origin, Settings};
+use crate::policy::auth::Gate;
+use crate::policy::cors::Cors;
+use crate::policy::rate::Rates;
+use crate::upstream::Upstream;
+
+impl Compiler<'_> {
+    pub(super) fn rpc(
+        &mut self,
+        upstream: &Arc<Upstream>,
+        service: &Service,
+        method: &Method,
+        (path, by_get): (&str, bool),
+    ) -> Result<Arc<Rpc>, String> {
+        let written = upstream.config();
+        let scheme = if upstream.tls().is_some() { "https" } else { "http" };
+        let uri = Uri::builder().scheme(scheme).authority(&**upstream.name()).path_and_query(path).build();
+        let depth = Limits::default().depth;
+        let mut settings = Settings::compile(self.config, upstream.name(), written, service, method);
+        self.check_options(&settings)?;
+        settings.idempotent.value |= by_get && settings.idempotent.from == Origin::Default;
+        let retry = settings.retry.value.as_ref();
+        let retry = retry.and_then(|retry| upstream.retry(retry, settings.idempotent.value));
+        let fallback = match &settings.fallback.value {
+            Some(_) if method.client_streaming || method.server_streaming => {
+                let own = config::place(&["methods", &path[1..]]);
+                if settings.fallback.from.is_below(&own) {
+                    return Err("its fallback: only a method that streams nothing has one".to_owned());
+                }
+                None
+            }
+            written => written.as_ref().map(|written| Fallback::compile(written, self.schema, method)),
+        };
+        let limits = (&settings.rate_limits.value, &self.config.rate_limits);
+        let rates = Rates::compile(limits.0, limits.1, (self.schema, method.input), self.metrics)
+            .and_then(|rates| match rates.need_message() && method.client_streaming {
+                true => Err("a stream of messages has no one field; limit it by client or user".to_owned()),
+                false => Ok(rates),
+            })
+            .map_err(|why| format!("its rate limits: {why}"))?;
+        let bound = self.compile_bound(&settings, method);
+        let demands = self.compile_demands(&settings, service, method);
+        let session = self.compile_session(&path[1..], method);
+        Ok(Arc::new(Rpc {
+            name: path[1..].into(),
+            client_streaming: method.client_streaming,
+            server_streaming: method.server_streaming,
+            no_side_effects: method.idempotency == Idempotency::NoSideEffects,
+            uri: uri.map_err(|error| format!("its path is no URI: {error}"))?,
+            upstream: upstream.clone(),
+            schema: self.schema.clone(),
+            crossing: settings.crossing(),
+            opaque: bound.is_none()
+                && demands.is_none()
+                && !rates.need_message()
+                && (settings.messages.value.is_none() || !method.client_streaming),
+            gate: Gate::compile(self.auth.as_ref(), &path[1..], &settings.auth.value),
+            judge: self.judge.clone(),
+            bound,
+            demands,
+            session,
+            cors: Cors::compile(&settings.cors.merged()).map(Arc::new),
+            retry,
+            fallback,
+            settings,
+            rates,
+            send: Limits { depth, output: written.limits.send },
+            receive: written.limits.receive,
+            print: Limits { depth, output: written.limits.receive.saturating_mul(JSON_GROWTH) },
+        }))
+    }
+
+    /// What the configuration's own keys are checked for where they are read: an option of a `.proto` may want what is not
+    /// there.
+    fn check_options(&self, settings: &Settings) -> Result<(), String> {
+        if self.config.auth.is_none() && settings.auth.value != Access::Public {
+            return Err(format!("{}: the configuration has no `auth` section to verify tokens by", settings.auth.from));
+        }
+        let limits = &settings.rate_limits;
+        if let Some(name) = limits.value.iter().find(|name| !self.config.rate_limits.contains_key(*name)) {
+            return Err(format!("{}: `rate_limits` of the configuration has no `{name}`", limits.from));
+        }
+        type Never = fn(&HeaderName) -> Option<&'static str>;
+        let lists: [(_, Never); 2] = [
+            (&settings.request_headers, metadata::never_from_rest),
+            (&settings.response_headers, metadata::never_to_rest),
+        ];
+        for (names, never) in lists.into_iter().filter(|(names, _)| matches!(names.from, Origin::Option(_))) {
+            if let Some((name, why)) = names.value.iter().find_map(|name| Some((name, never(name)?))) {
+                return Err(format!("{}: `{name}` never crosses: {why}", names.from));
+            }
+        }
+        Ok(())
+    }
+}
