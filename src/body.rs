@@ -97,6 +97,15 @@ impl Body {
         Self { content: if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) }, guard: None }
     }
 
+    /// The bytes of a body that has them all at once.
+    pub fn into_bytes(mut self) -> Option<Bytes> {
+        match std::mem::replace(&mut self.content, Content::Empty) {
+            Content::Empty => Some(Bytes::new()),
+            Content::Full(bytes) => Some(bytes),
+            Content::Streamed(_) => None,
+        }
+    }
+
     /// Bytes as they come.
     pub fn streamed(source: impl Streamed + 'static) -> Self {
         Self { content: Content::Streamed(Box::pin(source)), guard: None }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::auth::{Access, Accesses, check_field, claim};
+use super::cache::{Caching, MethodCache};
 use super::cors::Cors;
 use super::fallback::Fallback;
 use super::kind::{self, Kind as _, checked, choice, duration, flag, list, map, size};
@@ -36,6 +37,8 @@ section! {
         limits: MethodLimits = kind::section().or("{}"),
         /// Headers of REST that cross beside the usual; by default the top level's.
         headers: Headers = kind::section().or("{}"),
+        /// How long replies are kept, or how; by default none is. For methods that are bound to GET, or NO_SIDE_EFFECTS.
+        cache: Option<MethodCache> = Caching.optional(),
         /// Which pages of other origins may call; by default, key by key, as the top level says.
         cors: Cors = kind::section().or("{}"),
         /// Its failed calls are tried again; in place of its upstream's `retry`.
@@ -59,7 +62,6 @@ section! {
         bind: Option<BTreeMap<String, String>> =
             map("a field such as `user_id`", check_field, checked("a claim such as `sub`", claim)).optional(),
     }
-    absent: "cache"
 }
 
 choice! {

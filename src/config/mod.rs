@@ -7,6 +7,7 @@
 mod admin;
 mod auth;
 mod burst_guard;
+mod cache;
 mod check;
 mod clients;
 mod cors;
@@ -43,6 +44,7 @@ pub use auth::{
     VerifyMethod, is_pem,
 };
 pub use burst_guard::BurstGuard;
+pub use cache::{Cache, MethodCache};
 pub use clients::Clients;
 pub use cors::{AllowedHeader, AllowedOrigin, Cors};
 pub use describe::{json_schema, reference};
@@ -103,6 +105,8 @@ section! {
         headers: Headers = kind::section().or("{}"),
         /// Which pages of other origins may call, for every method that does not say otherwise and for the built-in endpoints.
         cors: Cors = kind::section().or("{}"),
+        /// The replies that are kept of methods that say so.
+        cache: Cache = kind::section().or("{}"),
         /// What gateways share: counters of rate limits, sessions, revoked tokens. Without it each keeps its own.
         redis: Redis = kind::section().or("{}"),
         /// Limits by name; methods name theirs. One named `public` is that of every public method that names none, one named `users` that of every other.

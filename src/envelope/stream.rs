@@ -8,6 +8,7 @@
 //! A side whose frames are gRPC's own, with protobuf in them, takes neither: `opaque` lets its bytes cross as they are.
 //! Nothing is buffered beyond one message: who reads slowly is waited for, frame by frame, up to who sends.
 
+mod once;
 pub mod opaque;
 mod prefixed;
 mod reply;
@@ -19,6 +20,7 @@ use http::HeaderMap;
 
 use crate::error::Error;
 
+pub use once::Once;
 pub use prefixed::{Prefixed, seal};
 pub use reply::Replies;
 pub use request::Requests;

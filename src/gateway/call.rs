@@ -24,6 +24,9 @@ use crate::policy::rate::{self, Rated, Stage, Taking};
 use crate::telemetry::{Entry, RequestId};
 use crate::upstream::{Failure, FailureKind};
 
+/// For a stream without an end of its own: longer than any connection lives.
+pub(super) const UNBOUNDED: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// One request in flight; its answer's body carries it to the end.
 pub struct Call {
     /// Where it runs.
@@ -120,8 +123,6 @@ impl Call {
 
     /// When the call is given up: after the method's timeout, or the client's if that is shorter.
     pub(super) fn deadline(&self, method: Option<Duration>, client: Option<Duration>) -> Instant {
-        // For a stream without an end of its own: longer than any connection lives.
-        const UNBOUNDED: Duration = Duration::from_secs(30 * 24 * 3600);
         self.started + method.unwrap_or(UNBOUNDED).min(client.unwrap_or(UNBOUNDED))
     }
 
@@ -337,6 +338,11 @@ impl Drop for Call {
             whole: false,
         };
         let outcome = self.outcome.filter(|outcome| outcome.whole).unwrap_or(left);
+        // Nobody has tried to call where there is no endpoint.
+        if let Some(invalidates) = self.rpc().and_then(|rpc| rpc.invalidates.get()).filter(|_| self.endpoint.is_some())
+        {
+            invalidates.called(outcome.code);
+        }
         let elapsed = self.started.elapsed();
         let (route, rpc, metrics) = match &self.route {
             Some(route) => (&*route.template, &*route.rpc, &route.metrics),

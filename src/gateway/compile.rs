@@ -1,7 +1,10 @@
 //! `Snapshot::compile`: configuration and schema become what runs, or every problem is told at once.
 
 mod auth;
+mod builtin;
+mod cache;
 mod demands;
+mod names;
 mod rpc;
 mod tls;
 
@@ -18,6 +21,7 @@ use transom_transcode::template::Template;
 use transom_transcode::validate;
 
 use self::tls::Certificates;
+use super::cached::Caches;
 use super::caller::Judge;
 use super::reflection::Reflection;
 use super::route::{Action, Binding, Route, Rpc};
@@ -25,7 +29,6 @@ use super::rules::Rules;
 use super::settings::Origin;
 use super::snapshot::{Serving, Snapshot};
 use crate::config::{self, Config, Expose, PublicEndpoint};
-use crate::envelope::metadata;
 use crate::policy::auth::Auth;
 use crate::policy::burst::BurstGuard;
 use crate::policy::cors::Cors;
@@ -86,6 +89,7 @@ impl Snapshot {
             judge: None,
             serving: BTreeMap::new(),
             notes,
+            caches: Caches::of(config, previous),
             rest: RouterBuilder::new(),
             rpcs: hashbrown::HashMap::default(),
             routes: Vec::new(),
@@ -101,7 +105,8 @@ impl Snapshot {
         for service in &schema.services {
             compiler.service(service, &rules);
         }
-        let Compiler { auth, serving: services, notes, rest, rpcs, routes, problems, .. } = compiler;
+        compiler.link_caches();
+        let Compiler { auth, caches, serving: services, notes, rest, rpcs, routes, problems, .. } = compiler;
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -117,6 +122,7 @@ impl Snapshot {
             schema,
             auth,
             tls,
+            caches,
             upstreams,
             services,
             notes,
@@ -168,6 +174,7 @@ struct Compiler<'a> {
     upstreams: &'a BTreeMap<String, Arc<Upstream>>,
     auth: Option<Arc<Auth>>,
     judge: Option<Arc<Judge>>,
+    caches: Caches,
     serving: BTreeMap<Box<str>, Serving>,
     notes: Vec<String>,
     rest: RouterBuilder<Arc<Route>>,
@@ -221,106 +228,6 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Every key of `methods` names what exists.
-    fn check_method_keys(&mut self) {
-        for key in self.config.methods.keys() {
-            let Some((service, method)) = key.split_once('/') else { continue };
-            self.check_method(service, method, &|| config::place(&["methods", key]));
-        }
-    }
-
-    /// Every selector of `schema.http_rules` does.
-    fn check_selectors(&mut self, rules: &Rules<'_>) {
-        for (selector, path) in rules.selectors() {
-            let Some((service, method)) = selector.rsplit_once('.') else { continue };
-            self.check_method(service, method, &|| path.clone());
-        }
-    }
-
-    /// What is listed under `headers` may cross.
-    fn check_headers(&mut self) {
-        let config = self.config;
-        let top = (config::place(&["headers"]), &config.headers);
-        let methods = config.methods.iter();
-        let methods = methods.map(|(key, method)| (config::place(&["methods", key, "headers"]), &method.headers));
-        for (place, headers) in std::iter::once(top).chain(methods) {
-            let request = headers.request.iter().flatten().map(metadata::never_from_rest);
-            let response = headers.response.iter().flatten().map(metadata::never_to_rest);
-            let request = request.enumerate().map(|(at, why)| (format!("{place}.request[{at}]"), why));
-            let response = response.enumerate().map(|(at, why)| (format!("{place}.response[{at}]"), why));
-            for (path, why) in request.chain(response) {
-                if let Some(why) = why {
-                    self.config_problem(path, format!("this header never crosses: {why}; remove it"));
-                }
-            }
-        }
-    }
-
-    fn check_method(&mut self, service: &str, method: &str, path: &dyn Fn() -> String) {
-        match self.schema.services.iter().find(|known| *known.name == *service) {
-            // Its upstream has not reflected it yet.
-            None if self.serving.contains_key(service) => {}
-            None => {
-                let names = self.schema.services.iter().map(|known| &*known.name);
-                self.unknown(path(), "service", service, names);
-            }
-            Some(_) if !self.serving.contains_key(service) => {
-                let message =
-                    format!("no upstream serves `{service}`; add it to the `services` of one, or remove this");
-                self.config_problem(path(), message);
-            }
-            Some(_) if method == "*" => {}
-            Some(known) => {
-                if !known.methods.iter().any(|known| *known.name == *method) {
-                    let names = known.methods.iter().map(|known| &*known.name);
-                    self.unknown(path(), "method", method, names);
-                }
-            }
-        }
-    }
-
-    /// The gateway's own endpoints; they come first, so that a rule which takes their place is told.
-    fn builtins(&mut self) {
-        for endpoint in &self.config.public_endpoints {
-            let (paths, rpcs): (&[&str], &[&str]) = match endpoint {
-                PublicEndpoint::Health => (
-                    &["/health", "/livez", "/readyz"],
-                    &["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/List", "/grpc.health.v1.Health/Watch"],
-                ),
-                PublicEndpoint::HealthDetailed => (&["/health/detailed"], &[]),
-                PublicEndpoint::Metrics => (&["/metrics"], &[]),
-                PublicEndpoint::Reflection => (
-                    &[],
-                    &[
-                        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-                        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-                    ],
-                ),
-            };
-            for path in paths {
-                let route = self.builtin(path, "");
-                if let Ok(template) = Template::parse(path) {
-                    // Two built-in endpoints never have one path.
-                    let _ = self.rest.insert("GET", &template, route);
-                }
-            }
-            for path in rpcs {
-                let route = self.builtin(path, &path[1..]);
-                self.rpcs.insert((*path).into(), route);
-            }
-        }
-    }
-
-    fn builtin(&self, path: &str, rpc: &str) -> Arc<Route> {
-        Arc::new(Route {
-            method: "GET".into(),
-            template: path.into(),
-            rpc: rpc.into(),
-            metrics: self.metrics.route("", "", path),
-            action: Action::Builtin,
-        })
-    }
-
     /// The routes of a service. Its rules are checked also where no upstream serves it.
     fn service(&mut self, service: &'a Service, rules: &Rules<'_>) {
         let upstream = self.serving.get(&service.name).and_then(|serving| self.upstreams.get(&*serving.upstream));
@@ -363,7 +270,7 @@ impl<'a> Compiler<'a> {
                 template: rule.template.clone(),
                 rpc: rpc.name.clone(),
                 metrics: self.metrics.route(&service.name, &method.name, &rule.template),
-                action: Action::Call(Binding { rpc: rpc.clone(), bind, out, rule: (*written).clone() }),
+                action: Action::Call(Binding::new(rpc, bind, out, (*written).clone())),
             });
             match self.rest.insert(&rule.method, &template, route.clone()) {
                 Ok(()) => self.routes.push(route),
@@ -386,7 +293,7 @@ impl<'a> Compiler<'a> {
             template: path.as_str().into(),
             rpc: rpc.name.clone(),
             metrics: self.metrics.route(&service.name, &method.name, &path),
-            action: Action::Call(Binding { rpc: rpc.clone(), bind, out, rule: Origin::Default }),
+            action: Action::Call(Binding::new(rpc, bind, out, Origin::Default)),
         });
         if unannotated {
             self.routes.push(route.clone());

@@ -15,6 +15,8 @@
 //! codec      the same for a stream, message by message
 //! stream     calls whose messages stream, in every envelope
 //! rpc        calls in gRPC-Web, Connect and gRPC with JSON
+//! flights    questions that several calls wait for
+//! cached     calls of methods whose replies are kept
 //! preflight  what browsers ask before a page's call
 //! pipeline   detect → route → admit → translate → send → translate back → finish
 //! service    the pipeline as a tower::Service
@@ -22,11 +24,13 @@
 
 mod answers;
 mod breaking;
+mod cached;
 mod call;
 mod caller;
 mod codec;
 mod compile;
 mod fallback;
+mod flights;
 mod inbound;
 mod pipeline;
 mod preflight;

@@ -17,6 +17,7 @@ use tower::ServiceExt as _;
 use transom_transcode::frame::PREFIX;
 use transom_transcode::to_wire::{Input, Media, SystemParameters};
 
+use super::cached;
 use super::call::Call;
 use super::route::{Action, Binding, Route, Rpc};
 use super::socket::Tunnel;
@@ -150,6 +151,12 @@ impl Gateway {
         // Translate in.
         let asked = Asked { head, media, coding, captured: &captured, limit, deadline: outgoing.deadline };
         let message = message(call, binding, &asked, body).await?;
+
+        // Look up.
+        if let Some(cached) = &rpc.cache {
+            let asked = (message, Coding::Identity);
+            return Box::pin(cached::answer(call, cached, (binding, &out), head, outgoing, asked)).await;
+        }
 
         // Send.
         if rpc.server_streaming {

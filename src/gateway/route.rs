@@ -1,12 +1,14 @@
 //! One way to an RPC, resolved at load: a call follows it without looking anything up.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use http::Uri;
 use transom_transcode::plan::{BindPlan, Limits, OutPlan};
 use transom_transcode::schema::Schema;
 
+use super::cached::{Cached, Invalidates};
 use super::caller::{Bound, Judge};
 use super::fallback::Fallback;
 use super::settings::{Origin, Settings};
@@ -51,6 +53,8 @@ pub enum Action {
 
 /// How a request becomes an RPC's message, and the reply an answer.
 pub struct Binding {
+    /// Tells it from every other, of other snapshots too.
+    pub id: u64,
     /// The RPC.
     pub rpc: Arc<Rpc>,
     /// What is bound.
@@ -59,6 +63,14 @@ pub struct Binding {
     pub out: OutPlan,
     /// Where its rule is written, if configuration has it.
     pub rule: Origin,
+}
+
+impl Binding {
+    /// A binding of its own number.
+    pub(super) fn new(rpc: &Arc<Rpc>, bind: BindPlan, out: OutPlan, rule: Origin) -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        Self { id: IDS.fetch_add(1, Ordering::Relaxed), rpc: rpc.clone(), bind, out, rule }
+    }
 }
 
 impl Rpc {
@@ -95,6 +107,10 @@ pub struct Rpc {
     pub fallback: Option<Fallback>,
     /// How often who may come.
     pub rates: Rates,
+    /// How its replies are kept, if they are.
+    pub cache: Option<Cached>,
+    /// Whose replies are forgotten once it has been called; known when all are.
+    pub(super) invalidates: OnceLock<Invalidates>,
     /// Which pages of other origins may call.
     pub cors: Option<Arc<Cors>>,
     /// Which headers of REST cross beside the usual.

@@ -9,6 +9,7 @@ use http::request::Parts;
 use transom_transcode::frame::PREFIX;
 use transom_transcode::to_wire::Input;
 
+use super::cached;
 use super::call::Call;
 use super::route::Binding;
 use super::stream::{Asking, stream};
@@ -61,8 +62,13 @@ where
     let mut asking = Asking::stream(call, binding, asked, body);
     // A message that is refused is refused before the call is sent.
     let judged = rpc.demands.is_some() && !rpc.client_streaming;
-    if rpc.rates.need_message() || rpc.replays() || judged {
+    if rpc.rates.need_message() || rpc.replays() || rpc.cache.is_some() || judged {
         asking = asking.whole(call, rpc, &head.headers, outgoing.deadline).await?;
+    }
+    if let (Some(cached), Asking::Whole(frame)) = (&rpc.cache, &asking) {
+        let accepted = if rpc.settings.compress.value { accepted } else { Coding::Identity };
+        let asked = (frame.clone(), accepted);
+        return cached::answer(call, cached, (binding, &binding.out), head, outgoing, asked).await;
     }
     stream(call, binding, binding.out.clone(), head, outgoing, (asking, answered)).await
 }
@@ -94,6 +100,10 @@ where
         Codec::Proto => framed(call, rpc, &read)?,
     };
     call.limit(rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
+    if let Some(cached) = &rpc.cache {
+        let asked = (message, Coding::Identity);
+        return cached::answer(call, cached, (binding, &binding.out), head, outgoing, asked).await;
+    }
     let reply = rpc.upstream.unary(&worker.pool, outgoing, message).await;
     let reply = reply.map_err(|failure| call.failed(failure))?;
     call.answered(reply.endpoint);

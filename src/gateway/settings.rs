@@ -2,6 +2,7 @@
 //! key by key, each value with the place that it comes from.
 
 mod cors;
+mod option;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,12 +11,13 @@ use std::time::Duration;
 
 use http::HeaderName;
 use transom_transcode::plan::{OutOptions, Unknown};
-use transom_transcode::schema::{self, Idempotency, Method, MethodPolicy, Service};
+use transom_transcode::schema::{Idempotency, Method, Service};
 
-use crate::config::{self, Access, Rate, Requirements, Sanitize, UnknownFields, Validate};
+use crate::config::{self, Access, MethodCache, Rate, Requirements, Sanitize, UnknownFields, Validate};
 use crate::envelope::metadata::Crossing;
 
 pub(super) use cors::Cors;
+use option::as_written;
 
 /// A method's settings.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +46,8 @@ pub struct Settings {
     pub request_headers: Setting<Vec<HeaderName>>,
     /// Metadata of replies that becomes headers although it speaks to browsers.
     pub response_headers: Setting<Vec<HeaderName>>,
+    /// How replies are kept.
+    pub cache: Setting<Option<MethodCache>>,
     /// Which pages of other origins may call.
     pub cors: Cors,
     /// How its failed calls are tried again.
@@ -190,6 +194,12 @@ impl Settings {
                 layers.top(&["headers", "response"], config.headers.response.clone()),
                 |_, _| false,
             ),
+            cache: layers.method(
+                &["cache"],
+                |entry| entry.cache.clone().map(Some),
+                Setting { value: None, from: Origin::Default },
+                |_, _| false,
+            ),
             cors: Cors::of(&layers),
             retry: layers.method(
                 &["retry"],
@@ -309,6 +319,9 @@ impl Settings {
             ("fallback", fallback, &self.fallback.from),
             ("redirects", flag(&self.redirects), &self.redirects.from),
         ];
+        if let Some(cache) = &self.cache.value {
+            described.push(("cache", cache.to_string(), &self.cache.from));
+        }
         described.extend(self.cors.describe());
         described
     }
@@ -383,51 +396,6 @@ impl<'a> Entry<'a> {
         });
         written.chain(options).collect()
     }
-}
-
-/// An option as if configuration said it.
-fn as_written(policy: &MethodPolicy) -> config::Method {
-    config::Method {
-        timeout: policy.timeout,
-        unknown_fields: policy.unknown_fields.map(|wish| match wish {
-            schema::UnknownFields::Refuse => UnknownFields::Refuse,
-            schema::UnknownFields::Ignore => UnknownFields::Ignore,
-        }),
-        output: config::Output {
-            emit_defaults: policy.emit_defaults,
-            enums_as_numbers: policy.enums_as_numbers,
-            proto_names: policy.proto_names,
-            int64_as_numbers: policy.int64_as_numbers,
-        },
-        compress: policy.compress,
-        limits: config::MethodLimits { body: policy.body, messages: None },
-        rate_limits: policy.rate_limits.clone(),
-        headers: config::Headers {
-            request: headers(&policy.request_headers),
-            response: headers(&policy.response_headers),
-        },
-        cors: config::Cors::SILENT,
-        retry: policy.attempts.map(|attempts| config::Retry { attempts, ..config::Retry::default() }),
-        idempotent: None,
-        fallback: None,
-        redirects: None,
-        auth: policy.auth.as_ref().map(|access| match access {
-            schema::Access::Public => Access::Public,
-            schema::Access::Token { scopes, roles } => Access::Required(Requirements {
-                scopes: scopes.clone(),
-                roles: roles.clone(),
-                ..Requirements::default()
-            }),
-        }),
-        bind: None,
-        validate: None,
-        sanitize: None,
-    }
-}
-
-/// Names that the schema has checked.
-fn headers(names: &Option<Vec<String>>) -> Option<Vec<HeaderName>> {
-    Some(names.as_ref()?.iter().filter_map(|name| HeaderName::try_from(name).ok()).collect())
 }
 
 /// The places that a value may come from.

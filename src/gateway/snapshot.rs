@@ -8,6 +8,7 @@ use serde::Serialize;
 use transom_transcode::router::{Captures, Found, Router};
 use transom_transcode::schema::Schema;
 
+use super::cached::Caches;
 use super::reflection::Reflection;
 use super::route::{Action, Route};
 use super::settings::Origin;
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub notes: Vec<String>,
     /// What server reflection answers, where it is public.
     pub reflection: Option<Reflection>,
+    /// The replies that are kept.
+    pub caches: Caches,
     /// What one client may do at all.
     pub burst_guard: Option<Arc<BurstGuard>>,
     /// Which pages may call what is no RPC, and read that there is nothing.

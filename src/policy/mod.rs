@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! burst    what one client may do at all
+//! cache    replies that are kept for a while
 //! cors     which pages may call
 //! rate     how often who may come
 //! auth     who calls: tokens, and what of them the services get to see
@@ -11,6 +12,7 @@
 
 pub mod auth;
 pub mod burst;
+pub mod cache;
 pub mod cors;
 pub mod demands;
 pub mod rate;

@@ -14,6 +14,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use transom_transcode::status::Code;
 
+use super::cache::{self, CacheMetrics, CacheOutcome};
 use super::dialect::DialectName;
 use super::endpoint::{self, EndpointMetrics, Outcome};
 use super::refusals::{self, Refusals};
@@ -85,6 +86,11 @@ impl Metrics {
         Refusals(live(&self.series.refusals, labels, refusals::Series::new))
     }
 
+    /// The handle of a method's cache.
+    pub fn cache(&self, rpc: &str) -> CacheMetrics {
+        CacheMetrics(live(&self.series.caches, rpc.into(), cache::Series::new))
+    }
+
     /// The handle of an endpoint; the same labels give the same counters.
     pub fn endpoint(&self, upstream: &str, address: &str) -> EndpointMetrics {
         let labels = endpoint::Labels { upstream: upstream.into(), endpoint: address.into() };
@@ -143,6 +149,7 @@ struct AllSeries {
     routes: Live<route::Labels, route::Series>,
     endpoints: Live<endpoint::Labels, endpoint::Series>,
     refusals: Live<refusals::Labels, refusals::Series>,
+    caches: Live<Box<str>, cache::Series>,
     in_flight: Gauge,
     connections: [Gauge; Protocol::ALL.len()],
     accepted: Sharded<AtomicU64>,
@@ -158,6 +165,7 @@ impl AllSeries {
             routes: Mutex::default(),
             endpoints: Mutex::default(),
             refusals: Mutex::default(),
+            caches: Mutex::default(),
             in_flight: Gauge::new(),
             connections: Protocol::ALL.map(|_| Gauge::new()),
             accepted: Sharded::new(),
@@ -261,6 +269,18 @@ impl AllSeries {
         Ok(())
     }
 
+    fn encode_caches(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Calls of methods whose replies are kept, by what they found.";
+        let mut metric = encoder.encode_descriptor("transom_cache_calls", help, None, MetricType::Counter)?;
+        for cache in &all_live(&self.caches) {
+            for outcome in CacheOutcome::ALL {
+                let labels = [("rpc", &*cache.rpc), ("outcome", outcome.name())];
+                counter(&mut metric.encode_family(&labels)?, cache.total(outcome))?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode_process(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let name = "transom_in_flight";
         encoder
@@ -289,6 +309,7 @@ impl Collector for AllSeries {
         self.encode_routes(&mut encoder)?;
         self.encode_endpoints(&mut encoder)?;
         self.encode_gates(&mut encoder)?;
+        self.encode_caches(&mut encoder)?;
         self.encode_process(&mut encoder)?;
         self.tls.encode(&mut encoder)?;
         self.reloads.encode(&mut encoder)

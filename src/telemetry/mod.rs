@@ -4,6 +4,7 @@
 //! takes no lock that another thread wants, and does no I/O.
 
 pub mod access_log;
+mod cache;
 mod dialect;
 mod endpoint;
 mod metrics;
@@ -15,6 +16,7 @@ mod shard;
 mod tls;
 
 pub use access_log::{AccessLog, Entry, Format, Lines, LogBuffer};
+pub use cache::{CacheMetrics, CacheOutcome};
 pub use dialect::DialectName;
 pub use endpoint::{Circuit, EndpointMetrics, Outcome};
 pub use metrics::{CONTENT_TYPE, Metrics, Protocol};

@@ -16,6 +16,7 @@ mod backpressure;
 mod burst_guard;
 mod balancing;
 mod circuit_breaker;
+mod cache;
 mod cli_check;
 mod cli_descriptors;
 mod cli_routes;

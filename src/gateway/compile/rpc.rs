@@ -1,6 +1,6 @@
 //! What an RPC that clients reach becomes: where it goes, and every policy of its calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, Uri};
 use transom_transcode::plan::Limits;
@@ -54,6 +54,7 @@ impl Compiler<'_> {
         let bound = self.compile_bound(&settings, method);
         let demands = self.compile_demands(&settings, service, method);
         let session = self.compile_session(&path[1..], method);
+        let cache = self.compile_cache(&settings, (&path[1..], method), by_get)?;
         Ok(Arc::new(Rpc {
             name: path[1..].into(),
             client_streaming: method.client_streaming,
@@ -65,6 +66,7 @@ impl Compiler<'_> {
             crossing: settings.crossing(),
             opaque: bound.is_none()
                 && demands.is_none()
+                && cache.is_none()
                 && !rates.need_message()
                 && (settings.messages.value.is_none() || !method.client_streaming),
             gate: Gate::compile(self.auth.as_ref(), &path[1..], &settings.auth.value),
@@ -72,6 +74,8 @@ impl Compiler<'_> {
             bound,
             demands,
             session,
+            cache,
+            invalidates: OnceLock::new(),
             cors: Cors::compile(&settings.cors.merged()).map(Arc::new),
             retry,
             fallback,

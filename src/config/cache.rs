@@ -1,0 +1,99 @@
+//! `cache`: replies that are kept for a while.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::HeaderName;
+use http::header::ACCEPT_LANGUAGE;
+
+use super::HOUR;
+use super::kind::{self, Kind, Shape, Single, checked, duration, flag, list, size};
+use super::method;
+use super::problem::quote;
+use super::read::{Reader, section};
+use super::tree::{Node, Value};
+use super::units;
+
+section! {
+    /// The replies that a gateway keeps.
+    pub struct Cache {
+        /// Bytes that they may take, whatever their methods; the least used go first.
+        size: usize = size(1 << 20..=1 << 40).or("64MiB"),
+    }
+}
+
+section! {
+    /// How the replies of a method are kept.
+    pub struct MethodCache {
+        /// How long a reply is good; `0s`: none is kept.
+        ttl: Duration = ttl().required(),
+        /// How long after that it may still be given, while another one is fetched.
+        stale_while_revalidate: Duration = ttl().or("0s"),
+        /// All callers get the same reply. Otherwise a reply is for those alone whose calls look the same to the service: message, token, injected claims, and all other metadata.
+        public: bool = flag().or("false"),
+        /// Request headers on which a public reply depends.
+        vary: Vec<HeaderName> = list(checked("a header's name", header)).or("accept-language"),
+        /// RPCs after which the kept replies are forgotten, since they may have changed what these say: `pkg.Service/Method`.
+        invalidated_by: Vec<String> = list(checked("`pkg.Service/Method`", rpc)).or("[]"),
+    }
+}
+
+// Durations, words and names: nothing of it is ever unlike itself.
+impl Eq for MethodCache {}
+
+impl MethodCache {
+    /// The short form: private replies, for so long.
+    pub fn lasting(ttl: Duration) -> Self {
+        Self {
+            ttl,
+            stale_while_revalidate: Duration::ZERO,
+            public: false,
+            vary: vec![ACCEPT_LANGUAGE],
+            invalidated_by: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for MethodCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&units::write(self.ttl))?;
+        if !self.stale_while_revalidate.is_zero() {
+            write!(f, " +{} stale", units::write(self.stale_while_revalidate))?;
+        }
+        f.write_str(if self.public { " public" } else { " private" })
+    }
+}
+
+/// A duration, or a map.
+pub(super) struct Caching;
+
+impl Kind for Caching {
+    type Out = MethodCache;
+
+    fn read(&self, node: &Node, reader: &mut Reader) -> Option<MethodCache> {
+        match &node.value {
+            Value::Map(entries) => Some(reader.section(node.line, entries)),
+            _ => ttl().read(node, reader).map(MethodCache::lasting),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Either(Box::new(ttl().shape()), Box::new(kind::section::<MethodCache>().shape()))
+    }
+}
+
+fn ttl() -> Single<Duration> {
+    duration(Duration::ZERO..=24 * HOUR)
+}
+
+fn header(text: &str) -> Result<HeaderName, String> {
+    text.parse().map_err(|_| format!("{} is not a header's name", quote(text)))
+}
+
+fn rpc(text: &str) -> Result<String, String> {
+    match method::check_name(text) {
+        Ok(()) if text.ends_with("/*") => Err(format!("{} names no method; write each by its name", quote(text))),
+        Ok(()) => Ok(text.to_owned()),
+        Err(message) => Err(format!("{} {message}", quote(text))),
+    }
+}

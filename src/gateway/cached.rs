@@ -1,0 +1,242 @@
+//! Calls of methods whose replies are kept: the line from a message to an answer, past the upstream where it can be.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Method, Response};
+use transom_transcode::frame::{PREFIX, prefix};
+use transom_transcode::plan::OutPlan;
+use transom_transcode::status::Code;
+
+use super::call::{Call, UNBOUNDED};
+use super::flights::{Arrival, Flights, Landed};
+use super::route::{Binding, Rpc};
+use super::translate::{answer as content, print};
+use super::worker::Worker;
+use crate::body::Body;
+use crate::envelope::coding::{self, Coding};
+use crate::envelope::stream::{Last, Writer};
+use crate::envelope::{Codec, Dialect, connect, grpc, grpc_web, metadata, rest};
+use crate::error::Error;
+use crate::policy::cache::{Cache, Entry, Form, Found, Key, Policy, Rendered};
+use crate::upstream::Outgoing;
+
+/// The replies that are kept, of all methods, and those that are asked for.
+#[derive(Clone)]
+pub struct Caches {
+    /// What is kept.
+    pub cache: Arc<Cache>,
+    pub(super) flights: Arc<Flights>,
+}
+
+impl Caches {
+    /// Room for so many bytes.
+    pub(super) fn new(size: usize) -> Self {
+        Self { cache: Cache::new(size), flights: Arc::default() }
+    }
+}
+
+/// Whose replies a call makes forgotten.
+pub(super) struct Invalidates {
+    pub(super) cache: Arc<Cache>,
+    pub(super) rpcs: Box<[Box<str>]>,
+}
+
+impl Invalidates {
+    /// A call has ended so.
+    pub(super) fn called(&self, code: Code) {
+        // By these a service says that it has changed nothing.
+        let nothing = matches!(
+            code,
+            Code::InvalidArgument
+                | Code::NotFound
+                | Code::AlreadyExists
+                | Code::PermissionDenied
+                | Code::Unauthenticated
+                | Code::ResourceExhausted
+                | Code::FailedPrecondition
+                | Code::OutOfRange
+                | Code::Unimplemented
+        );
+        if !nothing {
+            self.rpcs.iter().for_each(|rpc| self.cache.forget(rpc));
+        }
+    }
+}
+
+/// How an RPC's replies are kept, and who fetches them at the moment.
+pub struct Cached {
+    /// How long, and for whom.
+    pub policy: Arc<Policy>,
+    /// What is asked for.
+    pub(super) flights: Arc<Flights>,
+}
+
+/// A unary call whose message is at hand, in its frame; `coding` is what single messages of the answer may be compressed in.
+pub(super) async fn answer(
+    call: &mut Call,
+    cached: &Cached,
+    (binding, out): (&Binding, &OutPlan),
+    head: &Parts,
+    mut outgoing: Outgoing<'_>,
+    (frame, coding): (Bytes, Coding),
+) -> Result<Response<Body>, Error> {
+    let message = whole(&frame)?;
+    // What crosses is one message as it is, and one comes back.
+    outgoing.headers.remove(&metadata::GRPC_ENCODING);
+    outgoing.headers.remove(&metadata::GRPC_ACCEPT_ENCODING);
+    let key = cached.policy.key(message, &outgoing.headers);
+    let entry = match cached.policy.find(&key, Instant::now()) {
+        Found::Fresh(entry) => entry,
+        Found::Stale(entry) => {
+            fetch(call, cached, &binding.rpc, key, (&outgoing.headers, &frame));
+            entry
+        }
+        Found::Missing => {
+            let (arrival, first) = fetch(call, cached, &binding.rpc, key, (&outgoing.headers, &frame));
+            let entry = landed(call, arrival, outgoing.deadline).await?;
+            match entry.kept || first {
+                true => entry,
+                // It was for another caller alone.
+                false => alone(call, cached, &binding.rpc, key, outgoing, frame).await?,
+            }
+        }
+    };
+    let coding = match call.dialect {
+        Dialect::Grpc(_) | Dialect::GrpcWeb { .. } => coding,
+        _ if !binding.rpc.settings.compress.value => Coding::Identity,
+        _ => call.accepts.as_ref().map_or(Coding::Identity, Coding::for_body),
+    };
+    let form = Form { route: binding.id, dialect: call.dialect, numbers: out.options.enums_as_numbers, coding };
+    let (rendered, grown) = entry.answer(form, || render(call, binding, out, &entry, coding))?;
+    if grown {
+        cached.policy.weigh(key, &entry);
+    }
+    let by_get = matches!(call.dialect, Dialect::Rest | Dialect::ConnectGet(_))
+        && (head.method == Method::GET || head.method == Method::HEAD);
+    Ok(match by_get && entry.kept {
+        true => cached.policy.tell(&entry, &rendered, &head.headers, Instant::now()),
+        false => rendered.response(),
+    })
+}
+
+/// The one message of a frame.
+fn whole(frame: &Bytes) -> Result<&[u8], Error> {
+    match frame.split_at_checked(PREFIX) {
+        Some((before, message)) if before == prefix(message.len()) => Ok(message),
+        _ => Err(Error::bad_request("this method takes one message")),
+    }
+}
+
+/// Asks the service, once for all who wait for the same.
+fn fetch(
+    call: &Call,
+    cached: &Cached,
+    rpc: &Arc<Rpc>,
+    key: Key,
+    (headers, frame): (&HeaderMap, &Bytes),
+) -> (Arrival, bool) {
+    cached.flights.join(key, || {
+        let (worker, rpc, policy) = (call.worker.clone(), rpc.clone(), cached.policy.clone());
+        let (headers, frame) = (headers.clone(), frame.clone());
+        // Not the deadline of who happened to come first.
+        let deadline = Instant::now() + rpc.settings.timeout.value.unwrap_or(UNBOUNDED);
+        async move {
+            let retry = rpc.retry.as_ref();
+            // Asked for all who wait: nobody's own endpoint.
+            let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, patient: true, key: None, retry };
+            ask(&worker, &policy, &rpc, key, outgoing, frame).await
+        }
+    })
+}
+
+async fn ask(worker: &Worker, policy: &Policy, rpc: &Rpc, key: Key, outgoing: Outgoing<'_>, frame: Bytes) -> Landed {
+    let reply = rpc.upstream.unary(&worker.pool, outgoing, frame).await?;
+    Ok((policy.keep(key, reply.headers, reply.message, reply.trailers), Some(reply.endpoint)))
+}
+
+/// Waits for what was asked.
+async fn landed(call: &mut Call, mut arrival: Arrival, deadline: Instant) -> Result<Arc<Entry>, Error> {
+    let landed = call.worker.pool.within(deadline, arrival.wait_for(Option::is_some)).await;
+    let landed = match landed {
+        None => return Err(Error::Deadline),
+        Some(Err(_)) => return Err(Error::Internal),
+        Some(Ok(landed)) => landed.clone(),
+    };
+    told(call, landed.ok_or(Error::Internal)?)
+}
+
+async fn alone(
+    call: &mut Call,
+    cached: &Cached,
+    rpc: &Rpc,
+    key: Key,
+    outgoing: Outgoing<'_>,
+    frame: Bytes,
+) -> Result<Arc<Entry>, Error> {
+    let worker = call.worker.clone();
+    let landed = ask(&worker, &cached.policy, rpc, key, outgoing, frame).await;
+    told(call, landed)
+}
+
+fn told(call: &mut Call, landed: Landed) -> Result<Arc<Entry>, Error> {
+    let (entry, endpoint) = landed.map_err(|failure| call.failed(failure))?;
+    if let Some(endpoint) = endpoint {
+        call.answered(endpoint);
+    }
+    Ok(entry)
+}
+
+/// The finished answer in a call's dialect, compressed.
+fn render(call: &Call, binding: &Binding, out: &OutPlan, entry: &Entry, coding: Coding) -> Result<Rendered, Error> {
+    let (rpc, worker) = (&*binding.rpc, &*call.worker);
+    let metadata = [&entry.headers, &entry.trailers];
+    let message = |codec| match codec {
+        Codec::Json => print(worker, rpc, &binding.out, &entry.message).map(Bytes::from),
+        Codec::Proto => Ok(entry.message.clone()),
+    };
+    let accepted = coding.name();
+    let pack = |response| match coding {
+        Coding::Identity => response,
+        _ => coding::pack(response, Some(&accepted)),
+    };
+    let named = (coding != Coding::Identity).then(|| coding.name());
+    match call.dialect {
+        Dialect::Grpc(codec) => {
+            let (frame, trailers) = framed(grpc::Frames { coding }, &message(codec)?, entry);
+            let mut response = grpc::reply(entry.headers.clone(), codec, named.clone(), Body::full(frame));
+            if let Some(named) = named {
+                response.headers_mut().insert(&metadata::GRPC_ENCODING, named);
+            }
+            Rendered::new(response, Some(trailers))
+        }
+        Dialect::GrpcWeb { codec, text } => {
+            let (body, _) = framed(grpc_web::Frames { text, coding }, &message(codec)?, entry);
+            Rendered::new(grpc_web::reply(&entry.headers, codec, text, named, Body::full(body)), None)
+        }
+        Dialect::Connect(codec) | Dialect::ConnectGet(codec) => {
+            Rendered::new(pack(connect::reply(call.dialect, message(codec)?, metadata)), None)
+        }
+        Dialect::Rest | Dialect::ConnectStream(_) | Dialect::WebSocket | Dialect::Http => {
+            let content = content(worker, rpc, out, &entry.message)?;
+            Rendered::new(pack(rest::reply(content, metadata, &rpc.crossing)), None)
+        }
+    }
+}
+
+/// One message in its frame, with the end of the answer; trailers where those are HTTP's.
+fn framed<W: Writer>(mut writer: W, message: &[u8], entry: &Entry) -> (Bytes, HeaderMap) {
+    let mut out = Vec::with_capacity(message.len() + 64);
+    writer.open(&mut out);
+    out.extend_from_slice(message);
+    writer.shut(0, &mut out);
+    let mut trailers = entry.trailers.clone();
+    trailers.insert(grpc::STATUS, u16::from(Code::Ok.number()).into());
+    let trailers = match writer.close(Ok(trailers), &mut out) {
+        Last::Trailers(trailers) => trailers,
+        Last::Nothing | Last::Break => HeaderMap::new(),
+    };
+    (writer.chunk(out.into()), trailers)
+}

@@ -1,0 +1,129 @@
+//! Whose reply: a digest of all that the service would see of a call.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use http::{HeaderMap, HeaderName};
+use smallvec::SmallVec;
+
+/// SHA-256 of what tells calls apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// The key of a call. `vary`: the headers on which a public reply depends; without it all of them count that are not
+    /// known to say nothing of the caller.
+    pub(super) fn of(
+        rpc: &str,
+        generation: u64,
+        message: &[u8],
+        metadata: &HeaderMap,
+        vary: Option<&[HeaderName]>,
+    ) -> Self {
+        let mut digest = Context::new(&SHA256);
+        let mut part = |bytes: &[u8]| {
+            // With its length, so that no two lists of parts are one text.
+            digest.update(&(bytes.len() as u64).to_le_bytes());
+            digest.update(bytes);
+        };
+        part(rpc.as_bytes());
+        part(&generation.to_le_bytes());
+        part(message);
+        let counts = |name: &HeaderName| match vary {
+            // A service that makes links of them would else let one client choose everyone's.
+            Some(vary) => vary.contains(name) || is_host(name),
+            None => !says_nothing(name),
+        };
+        let counted = metadata.iter().filter(|(name, _)| counts(name));
+        let mut counted: SmallVec<[(&str, &[u8]); 8]> =
+            counted.map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        // Names come in no order that means anything; the values of one name do.
+        counted.sort_by_key(|(name, _)| *name);
+        for (name, value) in counted {
+            part(name.as_bytes());
+            part(value);
+        }
+        let mut key = [0; 32];
+        key.copy_from_slice(digest.finish().as_ref());
+        Self(key)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn is_host(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "x-forwarded-host" | "x-forwarded-proto")
+}
+
+/// Metadata of the call and its connection: not of who calls, nor of what is asked.
+fn says_nothing(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "x-request-id"
+            | "x-forwarded-for"
+            | "user-agent"
+            | "traceparent"
+            | "tracestate"
+            | "baggage"
+            | "grpc-trace-bin"
+            | "grpc-tags-bin"
+            | "grpc-previous-rpc-attempts"
+            | "grpc-timeout"
+            | "te"
+            | "content-type"
+            | "cache-control"
+            | "pragma"
+            | "if-none-match"
+            | "if-modified-since"
+            | "origin"
+            | "referer"
+            | "priority"
+            | "dnt"
+    ) || name.as_str().starts_with("sec-")
+        || name.as_str().starts_with("access-control-")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::ACCEPT_LANGUAGE;
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::Key;
+
+    fn key(message: &[u8], headers: &[(&'static str, &'static str)], public: bool) -> Key {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let metadata: HeaderMap = headers.iter().map(pair).collect();
+        Key::of("a.B/C", 1, message, &metadata, public.then_some(&[ACCEPT_LANGUAGE]))
+    }
+
+    #[test]
+    fn what_tells_calls_apart_for_the_service_does_so_here() {
+        let bare = key(b"m", &[], false);
+        assert_ne!(bare, key(b"n", &[], false));
+        for header in ["authorization", "x-user-id", "x-tenant", "cookie", "accept-language", "x-forwarded-host"] {
+            assert_ne!(bare, key(b"m", &[(header, "a")], false), "{header}");
+            assert_ne!(key(b"m", &[(header, "b")], false), key(b"m", &[(header, "a")], false), "{header}");
+        }
+        for header in ["x-request-id", "user-agent", "traceparent", "x-forwarded-for", "sec-fetch-mode"] {
+            assert_eq!(bare, key(b"m", &[(header, "a")], false), "{header}");
+        }
+        let (one, other) = ([("x-a", "1"), ("x-b", "2")], [("x-b", "2"), ("x-a", "1")]);
+        assert_eq!(key(b"m", &one, false), key(b"m", &other, false));
+        // No two lists of parts are one text.
+        assert_ne!(key(b"m", &[("x-a", "b"), ("x-c", "")], false), key(b"m", &[("x-a", "bx-c")], false));
+    }
+
+    #[test]
+    fn a_public_reply_depends_on_what_is_said() {
+        let bare = key(b"m", &[], true);
+        for header in ["authorization", "x-user-id", "cookie"] {
+            assert_eq!(bare, key(b"m", &[(header, "a")], true), "{header}");
+        }
+        for header in ["accept-language", "x-forwarded-host", "x-forwarded-proto"] {
+            assert_ne!(bare, key(b"m", &[(header, "a")], true), "{header}");
+        }
+    }
+}

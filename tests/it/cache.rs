@@ -1,0 +1,281 @@
+//! The cache: one question for many answers, in every dialect; whose reply is whose; what makes it forget.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use transom_transcode::status::Code;
+
+use crate::support::client::Call;
+use crate::support::gateway::{Builder, Running, gateway};
+use crate::support::reply::{Reply, fail, ok};
+use crate::support::speak::Speech;
+use crate::support::until;
+use crate::support::upstream::{self, Upstream};
+
+const BOOK: &str = "/v1/shelves/1/books/7";
+
+/// A library whose books say how often it was asked.
+async fn counting() -> Upstream {
+    let asked = AtomicUsize::new(0);
+    answering(move |request| {
+        let time = asked.fetch_add(1, Ordering::SeqCst) + 1;
+        ok(json!({ "name": request["name"], "pages": time.to_string() })).header("x-shelf", "7").trailer("x-cost", "3")
+    })
+    .await
+}
+
+async fn answering(answer: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> Upstream {
+    upstream::grpc("library.v1.Library")
+        .unary("GetBook", answer)
+        .unary("Echo", |book| match book["title"].as_str() {
+            Some("wrong") => fail(Code::InvalidArgument, "no"),
+            _ => ok(book.clone()),
+        })
+        .bidi("Discuss", |remark| vec![remark.clone()])
+        .start()
+        .await
+}
+
+fn cached(library: &Upstream, cache: &str) -> Builder {
+    let config = format!("methods: {{ library.v1.Library/GetBook: {{ cache: {cache} }} }}");
+    gateway().descriptors("library").expose_all().upstream("library", library).config(&config)
+}
+
+async fn pages(gateway: &Running, header: (&str, &str)) -> String {
+    let answer = gateway.get(BOOK).header(header.0, header.1).await;
+    answer.status(200).value()["pages"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn one_reply_is_given_in_every_dialect() {
+    let library = counting().await;
+    let gateway = cached(&library, "{ ttl: 1h, public: true }").start().await;
+    let message = json!({ "name": "shelves/1/books/7" });
+    let mut calls = 0;
+    for _ in 0..2 {
+        for speech in Speech::UNARY {
+            for version in speech.versions() {
+                let outcome = speech.call(*version, "GetBook").send(&gateway, std::slice::from_ref(&message)).await;
+                outcome.ok(&[json!({ "name": "shelves/1/books/7", "pages": "1" })]);
+                calls += 1;
+            }
+        }
+    }
+    library.saw("GetBook").times(1);
+    let of = |outcome| format!("transom_cache_calls_total{{rpc=\"library.v1.Library/GetBook\",outcome=\"{outcome}\"}}");
+    assert_eq!((gateway.metric(&of("miss")), gateway.metric(&of("hit"))), (1.0, f64::from(calls - 1)));
+    // Another message is another reply.
+    gateway.get("/v1/shelves/1/books/8").await.status(200);
+    library.saw("GetBook").times(2);
+}
+
+#[tokio::test]
+async fn answers_say_how_old_they_are_and_clients_need_not_fetch_twice() {
+    let library = counting().await;
+    let gateway = cached(&library, "{ ttl: 1h, stale_while_revalidate: 1m, public: true }").start().await;
+    let first = gateway.get(BOOK).await;
+    first.status(200).header("cache-control", "public, max-age=3600, stale-while-revalidate=60");
+    first.header("vary", "accept-language").header("age", "0").header("x-shelf", "7").header("x-cost", "3");
+    let etag = first.headers["etag"].to_str().unwrap().to_owned();
+    for known in [etag.clone(), format!("W/{etag}"), format!("\"other\", {etag}"), "*".to_owned()] {
+        let again = gateway.get(BOOK).header("if-none-match", &known).await;
+        again.status(304).header("etag", &etag).header("age", "0").no_header("content-type");
+        assert!(again.body.is_empty());
+    }
+    gateway.get(BOOK).header("if-none-match", "\"other\"").await.status(200).header("etag", &etag);
+    let head = gateway.request("HEAD", BOOK).await;
+    head.status(200).header("etag", &etag).header("content-length", &first.body.len().to_string());
+    let connect = gateway.get("/library.v1.Library/GetBook?connect=v1&encoding=proto&message=").await;
+    connect.status(200).header("cache-control", "public, max-age=3600, stale-while-revalidate=60");
+    assert_ne!(connect.headers["etag"], first.headers["etag"]);
+    library.saw("GetBook").times(2);
+    // Enums as numbers are other bytes of the same reply.
+    gateway.get(&format!("{BOOK}?$alt=json;enum-encoding=int")).await.status(200);
+    library.saw("GetBook").times(2);
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_kept_compressed() {
+    let library = answering(|_| ok(json!({ "title": "x".repeat(10_000) }))).await;
+    let gateway = cached(&library, "1h").start().await;
+    let mut etags = Vec::new();
+    for _ in 0..2 {
+        for coding in ["gzip", "br", "identity"] {
+            let answer = gateway.get(BOOK).header("accept-encoding", coding).await;
+            answer.status(200).header("cache-control", "private, max-age=3600");
+            assert_eq!(answer.headers.get("content-encoding").is_some(), coding != "identity");
+            let vary: Vec<_> = answer.headers.get_all("vary").iter().map(|value| value.to_str().unwrap()).collect();
+            assert!(vary.contains(&"accept-encoding"), "{vary:?}");
+            etags.push(answer.headers["etag"].clone());
+        }
+    }
+    assert_eq!(etags[..3], etags[3..]);
+    assert!(etags[0] != etags[1] && etags[1] != etags[2]);
+    library.saw("GetBook").times(1);
+}
+
+#[tokio::test]
+async fn a_reply_is_never_another_users() {
+    let library = counting().await;
+    let config = "
+headers: { request: [x-tenant] }
+methods: { library.v1.Library/GetBook: { cache: 1h } }";
+    let private = gateway().descriptors("library").expose_all().upstream("library", &library).config(config);
+    let private = private.start().await;
+    let mut seen = Vec::new();
+    for header in [("a", "b"), ("authorization", "Bearer a"), ("authorization", "Bearer b"), ("x-tenant", "t")] {
+        let first = pages(&private, header).await;
+        assert_eq!(pages(&private, header).await, first);
+        seen.push(first);
+    }
+    assert_eq!(seen, ["1", "2", "3", "4"]);
+    // In gRPC all metadata reaches the service, so all of it counts; that of the connection does not.
+    let grpc = async |name: &str, value: &str| {
+        let call = private.grpc("library.v1.Library/GetBook").header(name, value);
+        call.send(&[json!({ "name": "shelves/1/books/7" })]).await.messages[0]["pages"].clone()
+    };
+    assert_eq!((grpc("authorization", "Bearer a").await, grpc("x-own", "1").await), (json!("2"), json!("5")));
+    assert_eq!((grpc("x-own", "2").await, grpc("user-agent", "other").await), (json!("6"), json!("1")));
+    let library = counting().await;
+    let public = cached(&library, "{ ttl: 1h, public: true }").start().await;
+    for header in [("a", "b"), ("authorization", "Bearer a"), ("authorization", "Bearer b")] {
+        assert_eq!(pages(&public, header).await, "1");
+    }
+    assert_eq!(pages(&public, ("accept-language", "fr")).await, "2");
+}
+
+#[tokio::test]
+async fn callers_of_one_token_have_their_own() {
+    let secret = "a secret that is long enough for HS256, at least";
+    let library = counting().await;
+    let config = format!(
+        "auth: {{ jwt: {{ secret: \"{secret}\", algorithms: [HS256] }}, inject: {{ sub: x-user-id }} }}
+methods: {{ library.v1.Library/GetBook: {{ cache: 1h }} }}"
+    );
+    let gateway = gateway().descriptors("library").expose_all().upstream("library", &library).config(&config);
+    let gateway = gateway.start().await;
+    let token = |sub: &str| {
+        let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+        let claims = json!({ "sub": sub, "exp": 4_000_000_000_u64 });
+        format!("Bearer {}", jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap())
+    };
+    let (ada, bob) = (token("ada"), token("bob"));
+    for (token, expected) in [(&ada, "1"), (&bob, "2"), (&ada, "1"), (&bob, "2")] {
+        assert_eq!(pages(&gateway, ("authorization", token)).await, expected);
+    }
+    // What is kept is for those who may call.
+    gateway.get(BOOK).await.status(401).no_header("etag");
+    gateway.get(BOOK).header("authorization", "Bearer x").await.status(401);
+}
+
+#[tokio::test]
+async fn many_who_want_the_same_ask_once_and_nobody_who_leaves_stops_it() {
+    let notify = Arc::new(Notify::new());
+    let told = notify.clone();
+    let library = answering(move |_| ok(json!({ "title": "Dune" })).when(&told)).await;
+    let gateway = cached(&library, "1h").config("workers: 2").start().await;
+    let address = gateway.address();
+    let leaves = tokio::spawn(async move { Call::new(address, "GET", BOOK).await });
+    until("the first question", async || library.saw("GetBook").calls().len() == 1).await;
+    let mut calls = JoinSet::new();
+    for _ in 0..20 {
+        calls.spawn(async move { Call::new(address, "GET", BOOK).await.status(200).value() });
+    }
+    until("everyone waits", async || gateway.metric("transom_in_flight") >= 21.0).await;
+    leaves.abort();
+    until("one has left", async || gateway.metric("transom_in_flight") <= 20.0).await;
+    notify.notify_one();
+    for answer in calls.join_all().await {
+        assert_eq!(answer, json!({ "title": "Dune" }));
+    }
+    library.saw("GetBook").times(1);
+}
+
+#[tokio::test]
+async fn errors_and_what_services_keep_to_one_are_not_kept() {
+    let asked = AtomicUsize::new(0);
+    let library = answering(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => fail(Code::NotFound, "no such book").trailer("x-hint", "elsewhere"),
+        1 => ok(json!({})).header("set-cookie", "a=b"),
+        2 => ok(json!({})).header("cache-control", "no-store"),
+        _ => ok(json!({})).header("cache-control", "max-age=5").header("etag", "\"theirs\""),
+    })
+    .await;
+    let gateway = cached(&library, "{ ttl: 1h, public: true }").start().await;
+    gateway.get(BOOK).await.status(404).header("x-hint", "elsewhere").no_header("etag");
+    for _ in 0..2 {
+        gateway.get(BOOK).await.status(200).no_header("etag").no_header("age");
+    }
+    for _ in 0..2 {
+        let kept = gateway.get(BOOK).await;
+        kept.status(200).header("cache-control", "public, max-age=3600");
+        assert_ne!(kept.headers["etag"], "\"theirs\"");
+    }
+    library.saw("GetBook").times(4);
+}
+
+#[tokio::test]
+async fn an_old_reply_is_given_while_another_is_fetched() {
+    let library = counting().await;
+    let gateway = cached(&library, "{ ttl: 1ms, stale_while_revalidate: 1h, public: true }").start().await;
+    assert_eq!(pages(&gateway, ("a", "b")).await, "1");
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(pages(&gateway, ("a", "b")).await, "1");
+    until("the next reply", async || library.saw("GetBook").calls().len() >= 2).await;
+    until("it is given", async || pages(&gateway, ("a", "b")).await != "1").await;
+
+    let library = counting().await;
+    let short = cached(&library, "{ ttl: 1ms, public: true }").start().await;
+    assert_eq!(pages(&short, ("a", "b")).await, "1");
+    until("it is too old", async || pages(&short, ("a", "b")).await != "1").await;
+}
+
+#[tokio::test]
+async fn an_rpc_that_changes_something_makes_it_forget() {
+    let library = counting().await;
+    let cache = "{ ttl: 1h, public: true, invalidated_by: [library.v1.Library/Echo, library.v1.Library/Discuss] }";
+    let gateway = cached(&library, cache).start().await;
+    let ask = async || pages(&gateway, ("a", "b")).await;
+    assert_eq!((ask().await, ask().await), ("1".to_owned(), "1".to_owned()));
+    gateway.post("/v1/echo", &json!({})).await.status(200);
+    assert_eq!((ask().await, ask().await), ("2".to_owned(), "2".to_owned()));
+    gateway.grpc("library.v1.Library/Echo").send(&[json!({})]).await.ok(&[json!({})]);
+    assert_eq!(ask().await, "3");
+    gateway.grpc("library.v1.Library/Discuss").send(&[json!({ "text": "x" })]).await.ok(&[json!({ "text": "x" })]);
+    assert_eq!(ask().await, "4");
+    // The service says that nothing has changed, or was never asked.
+    gateway.post("/v1/echo", &json!({ "title": "wrong" })).await.status(400);
+    gateway.post("/v1/echo", &json!({ "nothing": 1 })).await.status(400);
+    assert_eq!(ask().await, "4");
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused() {
+    let told = |config: &str| {
+        let library = gateway().descriptors("library").expose_all().upstream_at(
+            "library",
+            "library.v1.Library",
+            &["127.0.0.1:1".to_owned()],
+            "",
+        );
+        let Err(problems) = library.config(config).compile(&transom::telemetry::Metrics::new()) else {
+            panic!("{config} is no problem");
+        };
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    for (config, problem) in [
+        ("methods: { library.v1.Library/Echo: { cache: 1s } }", "neither bound to GET nor NO_SIDE_EFFECTS"),
+        ("methods: { library.v1.Library/WatchBooks: { cache: 1s } }", "streams"),
+        (
+            "methods: { library.v1.Library/GetBook: { cache: { ttl: 1s, invalidated_by: [library.v1.Library/Ech] } } }",
+            "did you mean `library.v1.Library/Echo`?",
+        ),
+    ] {
+        let problems = told(config);
+        assert!(problems.contains(problem) && problems.contains(".cache"), "{config}: {problems}");
+    }
+}
