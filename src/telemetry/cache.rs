@@ -15,13 +15,11 @@ pub enum CacheOutcome {
     Stale,
     /// Nothing.
     Miss,
-    /// Nothing here, and a good reply in Redis.
-    Shared,
 }
 
 impl CacheOutcome {
     /// Every outcome, by index.
-    pub const ALL: [Self; 4] = [Self::Hit, Self::Stale, Self::Miss, Self::Shared];
+    pub const ALL: [Self; 3] = [Self::Hit, Self::Stale, Self::Miss];
 
     /// Its name in labels.
     pub fn name(self) -> &'static str {
@@ -29,7 +27,6 @@ impl CacheOutcome {
             Self::Hit => "hit",
             Self::Stale => "stale",
             Self::Miss => "miss",
-            Self::Shared => "shared",
         }
     }
 }
