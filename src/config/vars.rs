@@ -14,7 +14,7 @@ use super::problem::quote;
 /// Defaults within defaults.
 const MAX_DEPTH: usize = 8;
 
-/// Looks up what a name stands for: an environment variable, or a secret that is kept elsewhere ([`is_elsewhere`]).
+/// Looks up what a name stands for: an environment variable, or a secret that is kept elsewhere (`file:…`, `vault:…`).
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The value with its variables replaced; an error says what is wrong with which.
