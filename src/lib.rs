@@ -3,7 +3,7 @@
 //! # The request line
 //!
 //! ```text
-//! detect → route → translate in → send → translate back → finish
+//! detect → route → admit → translate in → check → send → translate back → finish
 //! ```
 //!
 //! # The map
@@ -21,8 +21,8 @@
 //! secrets     what the configuration only names: in files, in a Vault
 //! tls         certificates: who the gateway is to clients and services, and who they must be
 //! sources     where schemas come from: descriptor sets, folders of .proto files, server reflection
-//! envelope    how a dialect writes requests, replies and errors: REST, gRPC
-//! policy      the gates: who may come, and how often
+//! envelope    how a dialect reads requests and writes replies and errors: REST, gRPC, gRPC-Web, Connect, WebSocket
+//! policy      the gates: who may come and how often, what messages must be, replies that are kept
 //! upstream    connections, balancing, health: one send
 //! gateway     Config and Schema → Snapshot; the request line
 //! admin       health, metrics, routes, upstreams as HTTP and gRPC

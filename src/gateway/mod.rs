@@ -18,7 +18,7 @@
 //! flights    questions that several calls wait for
 //! cached     calls of methods whose replies are kept
 //! preflight  what browsers ask before a page's call
-//! pipeline   detect → route → admit → translate → send → translate back → finish
+//! pipeline   detect → route → admit → translate in → check → send → translate back → finish
 //! service    the pipeline as a tower::Service
 //! ```
 

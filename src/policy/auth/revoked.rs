@@ -15,7 +15,7 @@ const MOST: usize = 1_000_000;
 /// A mark that no token may have any more: of one token or of its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Revocation {
-    /// What tokens are known by: `jti:…`, `sid:…`, or a digest.
+    /// What tokens are known by: an issuer's `jti:…` or `sid:…`, or a digest.
     pub mark: Box<str>,
     /// Seconds since 1970, from when on such tokens have expired anyway.
     pub until: u64,

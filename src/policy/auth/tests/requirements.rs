@@ -104,6 +104,16 @@ fn nothing_crosses_where_nothing_is_forwarded() {
 }
 
 #[test]
+fn an_issuer_ends_its_own_sessions_alone() {
+    let auth = auth("  jwt: { secret: '${SECRET}' }");
+    let token = |issuer: &str| hs256(&claims(&json!({ "iss": issuer, "jti": "1", "sid": "s" })));
+    let caller = admit(&auth, &token("a")).unwrap();
+    auth.revoke(&caller);
+    assert_eq!(refused(&auth, &token("a")).0, INVALID);
+    assert!(admit(&auth, &token("b")).is_ok());
+}
+
+#[test]
 fn who_logs_out_is_refused_and_so_is_the_session() {
     let auth = auth("  jwt: { secret: '${SECRET}' }");
     let token = |jti: &str, sid: &str| {
