@@ -1,3 +1,5 @@
+//! The client against real servers: what they answer, and what they do not.
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use http::request::Parts;
 use http::{HeaderMap, header};
-use transom_transcode::frame;
+use transom_transcode::frame::{self, PREFIX};
 use transom_transcode::overlay::{Overlay, Values};
 use transom_transcode::plan::{OutOptions, OutPlan};
 use transom_transcode::schema::{MessageId, Schema};
@@ -152,7 +152,6 @@ impl Judge {
     }
 
     async fn ask(&self, worker: &Worker, token: &str) -> Verdict {
-        const PREFIX: usize = 5;
         let rpc = &*self.rpc;
         let mut message = vec![0; PREFIX];
         let values = self.field.values(&rpc.schema, &[Cow::Borrowed(token)]);

@@ -1,3 +1,5 @@
+//! A breaker through its states, by instants.
+
 use std::time::{Duration, Instant};
 
 use super::Breaker;

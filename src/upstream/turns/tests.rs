@@ -1,3 +1,5 @@
+//! Whose turn it is, to the exact call.
+
 use super::{Member, Turns, place_of, scatter};
 use crate::config::{Balance, HashBy};
 

@@ -1,3 +1,5 @@
+//! Overlays on real messages: each field where it belongs, once.
+
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
