@@ -10,6 +10,7 @@ use super::cache::{Caching, MethodCache};
 use super::cors::Cors;
 use super::fallback::Fallback;
 use super::kind::{self, Kind as _, checked, choice, duration, flag, list, map, size};
+use super::overload::Priority;
 use super::problem::quote;
 use super::rate::{Rate, rate};
 use super::read::{choice, section};
@@ -35,6 +36,8 @@ section! {
         compress: Option<bool> = flag().optional(),
         /// Bounds of one request.
         limits: MethodLimits = kind::section().or("{}"),
+        /// Whose calls are refused first where a limit of calls in flight comes near: the gateway's or the upstream's. By default `normal`, and `high` for what `auth` and `sessions` name: to log in, to refresh, to log out, to verify.
+        priority: Option<Priority> = choice().optional(),
         /// Headers of REST that cross beside the usual; by default the top level's.
         headers: Headers = kind::section().or("{}"),
         /// How long replies are kept, or how; by default none is. For methods that are bound to GET, or NO_SIDE_EFFECTS.

@@ -16,6 +16,7 @@ mod fallback;
 mod http_rule;
 mod kind;
 mod method;
+mod overload;
 mod problem;
 mod rate;
 mod read;
@@ -51,6 +52,7 @@ pub use describe::{json_schema, reference};
 pub use fallback::Fallback;
 pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
 pub use method::{Headers, Method, MethodLimits, Output, Sanitize, UnknownFields, Validate};
+pub use overload::{Overload, Priority};
 pub use problem::{Problem, Problems};
 pub use rate::{By, Mode, OnStoreFailure, PUBLIC, Penalty, Rate, RateLimit, USERS};
 pub use read::nearest;
@@ -95,6 +97,8 @@ section! {
         trusted_proxies: Vec<Network> = list(network()).or("[]"),
         /// What one client (its address; IPv6 by /64) may do at all, in each gateway: more calls get 429. Connections count by themselves: of more than twice as many (128 at once at least) the client's are closed before TLS, unless it is one of `trusted_proxies`. Health endpoints are exempt. Without it there is no such bound.
         burst_guard: Option<BurstGuard> = kind::section().optional(),
+        /// What all calls together may take.
+        overload: Overload = kind::section().or("{}"),
         /// What clients may take of connections.
         clients: Clients = kind::section().or("{}"),
         /// Where it runs: `production` sets cookies for HTTPS and the own site, every other name for development.

@@ -144,9 +144,9 @@ fn fetch(
         // Not the deadline of who happened to come first.
         let deadline = Instant::now() + rpc.settings.timeout.value.unwrap_or(UNBOUNDED);
         async move {
-            let retry = rpc.retry.as_ref();
+            let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
             // Asked for all who wait: nobody's own endpoint.
-            let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, patient: true, key: None, retry };
+            let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, patient: true, priority, key: None, retry };
             ask(&worker, &policy, &rpc, key, outgoing, frame).await
         }
     })

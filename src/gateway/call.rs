@@ -59,6 +59,8 @@ pub struct Call {
     pub(super) cors: Option<Arc<Cors>>,
     /// The origin of the page that calls, where that matters.
     pub(super) page: Option<HeaderValue>,
+    /// It has a place among those in flight.
+    entered: bool,
     /// What its limits have said so far.
     rated: Rated,
     method: Method,
@@ -107,6 +109,7 @@ impl Call {
             tls: peer.tls,
             cors: None,
             page: None,
+            entered: false,
             rated: Rated::default(),
             method: head.method.clone(),
             uri: head.uri.clone(),
@@ -139,6 +142,13 @@ impl Call {
     /// An endpoint has answered.
     pub(super) fn answered(&mut self, endpoint: Arc<str>) {
         self.endpoint = Some(endpoint);
+    }
+
+    /// Takes a place among the calls in flight, and keeps it to the end.
+    pub(super) fn enter(&mut self, rpc: &Rpc) -> Result<(), Error> {
+        rpc.room.enter(rpc.settings.priority.value)?;
+        self.entered = true;
+        Ok(())
     }
 
     /// Asks the gates that a head passes, in their order: limits by client, who calls, limits by caller.
@@ -348,6 +358,9 @@ impl Drop for Call {
             Some(route) => (&*route.template, &*route.rpc, &route.metrics),
             None => ("", "", &self.worker.unrouted),
         };
+        if let Some(rpc) = self.rpc().filter(|_| self.entered) {
+            rpc.room.leave();
+        }
         self.worker.metrics.in_flight().dec();
         metrics.record(self.dialect.name(), outcome.code, elapsed);
         self.worker.log.write(&Entry {

@@ -16,6 +16,7 @@ use super::call::Call;
 use super::route::Rpc;
 use super::translate::print;
 use super::worker::Worker;
+use crate::config::Priority;
 use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
 use crate::policy::auth::{Admission, Claim, Claims, Head, Question, Refusal, Verdict};
@@ -161,8 +162,15 @@ impl Judge {
         let prefix = frame::prefix(message.len() - PREFIX);
         message[..PREFIX].copy_from_slice(&prefix);
         let deadline = Instant::now() + self.timeout;
-        let outgoing =
-            Outgoing { uri: &rpc.uri, headers: HeaderMap::new(), deadline, patient: true, key: None, retry: None };
+        let outgoing = Outgoing {
+            uri: &rpc.uri,
+            headers: HeaderMap::new(),
+            deadline,
+            patient: true,
+            priority: Priority::High,
+            key: None,
+            retry: None,
+        };
         let reply = match rpc.upstream.unary(&worker.pool, outgoing, message.into()).await {
             Ok(reply) => reply,
             Err(failure) => {

@@ -32,6 +32,7 @@ use crate::config::{self, Config, Expose, PublicEndpoint};
 use crate::policy::auth::Auth;
 use crate::policy::burst::BurstGuard;
 use crate::policy::cors::Cors;
+use crate::policy::overload::Room;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 
@@ -87,6 +88,7 @@ impl Snapshot {
             upstreams: &upstreams,
             auth: None,
             judge: None,
+            room: Room::compile(config, metrics, previous.map(|previous| &previous.room)),
             serving: BTreeMap::new(),
             notes,
             caches: Caches::of(config, previous),
@@ -106,7 +108,7 @@ impl Snapshot {
             compiler.service(service, &rules);
         }
         compiler.link_caches();
-        let Compiler { auth, caches, serving: services, notes, rest, rpcs, routes, problems, .. } = compiler;
+        let Compiler { auth, room, caches, serving: services, notes, rest, rpcs, routes, problems, .. } = compiler;
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -128,6 +130,7 @@ impl Snapshot {
             notes,
             reflection,
             burst_guard,
+            room,
             cors,
             shared,
             rest,
@@ -174,6 +177,7 @@ struct Compiler<'a> {
     upstreams: &'a BTreeMap<String, Arc<Upstream>>,
     auth: Option<Arc<Auth>>,
     judge: Option<Arc<Judge>>,
+    room: Arc<Room>,
     caches: Caches,
     serving: BTreeMap<Box<str>, Serving>,
     notes: Vec<String>,

@@ -115,6 +115,7 @@ impl Gateway {
         let rpc = &binding.rpc;
 
         // Admit, by the head alone.
+        call.enter(rpc)?;
         call.gates(rpc, head).await?;
         let mut outgoing = admit(call, peer, rpc, head, &known, host)?;
         call.speak_for_caller(rpc, head, &mut outgoing.headers)?;
@@ -340,5 +341,6 @@ fn admit<'r>(
     if let Some(certificate) = &peer.certificate {
         headers.insert(&metadata::X_FORWARDED_CLIENT_CERT, certificate.clone());
     }
-    Ok(Outgoing { uri: &rpc.uri, headers, deadline, patient, key, retry: rpc.retry.as_ref() })
+    let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
+    Ok(Outgoing { uri: &rpc.uri, headers, deadline, patient, priority, key, retry })
 }

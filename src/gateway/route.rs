@@ -16,6 +16,7 @@ use crate::envelope::metadata::Crossing;
 use crate::policy::auth::Gate;
 use crate::policy::cors::Cors;
 use crate::policy::demands::Demands;
+use crate::policy::overload::Room;
 use crate::policy::rate::Rates;
 use crate::policy::session::Session;
 use crate::store::Pace;
@@ -105,6 +106,8 @@ pub struct Rpc {
     pub retry: Option<Retry>,
     /// What is answered in place of a service that cannot be asked.
     pub fallback: Option<Fallback>,
+    /// The places of calls in flight.
+    pub room: Arc<Room>,
     /// How often who may come.
     pub rates: Rates,
     /// How its replies are kept, if they are.

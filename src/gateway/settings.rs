@@ -13,7 +13,7 @@ use http::HeaderName;
 use transom_transcode::plan::{OutOptions, Unknown};
 use transom_transcode::schema::{Idempotency, Method, Service};
 
-use crate::config::{self, Access, MethodCache, Rate, Requirements, Sanitize, UnknownFields, Validate};
+use crate::config::{self, Access, MethodCache, Priority, Rate, Requirements, Sanitize, UnknownFields, Validate};
 use crate::envelope::metadata::Crossing;
 
 pub(super) use cors::Cors;
@@ -34,6 +34,8 @@ pub struct Settings {
     pub rate_limits: Setting<Vec<String>>,
     /// Messages of one stream from the client.
     pub messages: Setting<Option<Rate>>,
+    /// Whose calls are refused first.
+    pub priority: Setting<Priority>,
     /// Absent fields print as their defaults.
     pub emit_defaults: Setting<bool>,
     /// Enums print as numbers.
@@ -178,6 +180,12 @@ impl Settings {
                 Setting { value: None, from: Origin::Default },
                 |_, old| old.is_none(),
             ),
+            priority: layers.method(
+                &["priority"],
+                |entry| entry.priority,
+                layers.priority(&format!("{}/{}", service.name, method.name)),
+                |new, old| *new as u8 <= *old as u8,
+            ),
             emit_defaults: flag("emit_defaults", |output| output.emit_defaults),
             enums_as_numbers: flag("enums_as_numbers", |output| output.enums_as_numbers),
             proto_names: flag("proto_names", |output| output.proto_names),
@@ -288,6 +296,11 @@ impl Settings {
             Validate::Standard => "standard",
             Validate::Off => "off",
         };
+        let priority = match self.priority.value {
+            Priority::Low => "low",
+            Priority::Normal => "normal",
+            Priority::High => "high",
+        };
         let flag = |setting: &Setting<bool>| setting.value.to_string();
         let retry =
             self.retry.value.as_ref().map_or_else(|| "none".to_owned(), |retry| format!("{} tries", retry.attempts));
@@ -304,6 +317,7 @@ impl Settings {
             ("compress", flag(&self.compress), &self.compress.from),
             ("rate_limits", limits, &self.rate_limits.from),
             ("limits.messages", messages, &self.messages.from),
+            ("priority", priority.to_owned(), &self.priority.from),
             ("auth", access(&self.auth.value), &self.auth.from),
             ("bind", bindings(&self.bind.value), &self.bind.from),
             ("validate", validate.to_owned(), &self.validate.from),
@@ -442,6 +456,21 @@ impl Layers<'_> {
                 Setting { value: vec![name.to_owned()], from: Origin::Written(place.into()) }
             }
             false => Setting { value: Vec::new(), from: Origin::Default },
+        }
+    }
+
+    /// The priority of a method that says nothing of it: what keeps users logged in goes last.
+    fn priority(&self, name: &str) -> Setting<Priority> {
+        let auth = self.config.auth.as_ref();
+        let sessions = self.config.sessions.as_ref();
+        let logout = auth.and_then(|auth| auth.logout.as_deref()).map(|name| ("auth.logout", name));
+        let verify = auth.and_then(|auth| auth.verify.as_ref()?.rpc.as_deref()).map(|name| ("auth.verify.rpc", name));
+        let refresh = sessions.and_then(|sessions| sessions.refresh.as_deref()).map(|name| ("sessions.refresh", name));
+        let login = sessions.iter().flat_map(|sessions| &sessions.login).map(|name| ("sessions.login", name.as_str()));
+        let mut named = login.chain(refresh).chain(logout).chain(verify);
+        match named.find(|(_, known)| *known == name) {
+            Some((place, _)) => Setting { value: Priority::High, from: Origin::Written(place.into()) },
+            None => Setting { value: Priority::Normal, from: Origin::Default },
         }
     }
 

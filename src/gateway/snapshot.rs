@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::policy::auth::Auth;
 use crate::policy::burst::BurstGuard;
 use crate::policy::cors::Cors;
+use crate::policy::overload::Room;
 use crate::tls::{Acceptor, Expiry};
 use crate::upstream::Upstream;
 
@@ -42,6 +43,8 @@ pub struct Snapshot {
     pub caches: Caches,
     /// What one client may do at all.
     pub burst_guard: Option<Arc<BurstGuard>>,
+    /// The places of calls in flight.
+    pub(super) room: Arc<Room>,
     /// Which pages may call what is no RPC, and read that there is nothing.
     pub(super) cors: Option<Arc<Cors>>,
     /// Some page may call something.

@@ -16,7 +16,7 @@ use super::breaker::Breaker;
 use super::endpoint::Endpoint;
 use super::literal;
 use crate::config::{self, CircuitBreaker, HealthCheck};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Refusals};
 use crate::tls::Connector;
 
 /// Shared by the generations of one upstream.
@@ -25,6 +25,8 @@ pub(super) struct Group {
     pub(super) roster: Arc<Roster>,
     /// Calls that are under way.
     pub(super) in_flight: Arc<AtomicUsize>,
+    /// Calls that were too many.
+    pub(super) refused: Refusals,
     /// How endpoints are asked for their health; a change is acted on at once.
     pub(super) health: watch::Sender<Option<HealthCheck>>,
     written: Mutex<Written>,
@@ -60,6 +62,7 @@ impl Group {
             name: name.into(),
             roster: Arc::new(Roster::new()),
             in_flight: Arc::default(),
+            refused: metrics.refusals("upstream_in_flight", name),
             health: watch::Sender::new(None),
             written: Mutex::new(Written {
                 connections: config.connections,

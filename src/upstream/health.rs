@@ -13,7 +13,7 @@ use prost::Message;
 use tokio::time::sleep;
 use transom_transcode::status::Code;
 
-use crate::config::HealthCheck;
+use crate::config::{HealthCheck, Priority};
 
 use super::Outgoing;
 use super::connection;
@@ -87,8 +87,15 @@ impl Group {
             Acquired::Full => return Err(Failure::new(Seen::Local, FailureKind::Overloaded, "checks pile up")),
         };
         let uri = Uri::from_static("http://health/grpc.health.v1.Health/Check");
-        let mut outgoing =
-            Outgoing { uri: &uri, headers: HeaderMap::new(), deadline, patient: true, key: None, retry: None };
+        let mut outgoing = Outgoing {
+            uri: &uri,
+            headers: HeaderMap::new(),
+            deadline,
+            patient: true,
+            priority: Priority::High,
+            key: None,
+            retry: None,
+        };
         let mut exchange = outgoing.open(lease)?;
         exchange.send_whole(framed(&HealthCheckRequest { service: check.service.clone() }));
         let reply =

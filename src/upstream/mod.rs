@@ -38,7 +38,8 @@ use std::time::Instant;
 
 use http::{HeaderMap, Uri};
 
-use crate::config;
+use crate::config::{self, Priority};
+use crate::policy::overload::share;
 use crate::telemetry::{Circuit, Metrics};
 use crate::tls::Connector;
 
@@ -80,6 +81,8 @@ pub struct Outgoing<'r> {
     pub deadline: Instant,
     /// The deadline is not of the client's making: that it passes speaks against the endpoint.
     pub patient: bool,
+    /// Whose calls are refused first where the upstream's limit comes near.
+    pub priority: Priority,
     /// What keeps its client at one endpoint, where the upstream balances so.
     pub key: Option<NonZeroU32>,
     /// How the call is tried again when it fails.
@@ -211,12 +214,13 @@ impl Upstream {
     }
 
     /// One of the calls that may be in flight.
-    fn permit(&self) -> Result<Permit, Failure> {
+    fn permit(&self, priority: Priority) -> Result<Permit, Failure> {
         let before = self.group.in_flight.fetch_add(1, Ordering::Relaxed);
         let permit = Permit(Arc::clone(&self.group.in_flight));
-        if before < self.config.limits.in_flight {
+        if before < share(self.config.limits.in_flight, priority) {
             return Ok(permit);
         }
+        self.group.refused.count();
         Err(Failure::new(Seen::Local, FailureKind::Overloaded, "limits.in_flight is reached"))
     }
 }

@@ -44,7 +44,7 @@ pub struct Streaming {
 impl Upstream {
     /// One message there, one back. `message` has its 5-byte prefix.
     pub async fn unary(&self, pool: &Pool, mut outgoing: Outgoing<'_>, message: Bytes) -> Result<Unary, Failure> {
-        let _permit = self.permit()?;
+        let _permit = self.permit(outgoing.priority)?;
         let mut tries = Tries::new(&outgoing);
         outgoing.begin_try(pool);
         let mut timer = pool.timer(outgoing.deadline);
@@ -78,7 +78,7 @@ impl Upstream {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let _permit = self.permit()?;
+        let _permit = self.permit(outgoing.priority)?;
         let mut timer = pool.timer(outgoing.deadline);
         let mut tries = Tries::new(&outgoing);
         let mut pump = Pump::new(body);
@@ -108,7 +108,7 @@ impl Upstream {
         mut outgoing: Outgoing<'_>,
         message: Bytes,
     ) -> Result<Streaming, Failure> {
-        let permit = self.permit()?;
+        let permit = self.permit(outgoing.priority)?;
         let mut tries = Tries::new(&outgoing);
         outgoing.begin_try(pool);
         let mut timer = pool.timer(outgoing.deadline);
@@ -143,7 +143,7 @@ impl Upstream {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let permit = self.permit()?;
+        let permit = self.permit(outgoing.priority)?;
         let mut timer = pool.timer(outgoing.deadline);
         let mut tries = Tries::new(&outgoing);
         let mut pump = Pump::new(body);

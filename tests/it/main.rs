@@ -56,6 +56,7 @@ mod http_two;
 mod keepalive;
 mod kubernetes;
 mod metrics_calls;
+mod overload;
 mod pipeline_size;
 mod rate_limits;
 mod rate_redis;

@@ -80,6 +80,7 @@ impl Compiler<'_> {
             retry,
             fallback,
             settings,
+            room: self.room.clone(),
             rates,
             send: Limits { depth, output: written.limits.send },
             receive: written.limits.receive,

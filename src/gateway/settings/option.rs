@@ -3,7 +3,7 @@
 use http::HeaderName;
 use transom_transcode::schema::{self, MethodPolicy};
 
-use crate::config::{self, Access, Requirements, UnknownFields};
+use crate::config::{self, Access, Priority, Requirements, UnknownFields};
 
 /// An option as if configuration said it.
 pub(super) fn as_written(policy: &MethodPolicy) -> config::Method {
@@ -20,6 +20,11 @@ pub(super) fn as_written(policy: &MethodPolicy) -> config::Method {
             int64_as_numbers: policy.int64_as_numbers,
         },
         compress: policy.compress,
+        priority: policy.priority.map(|priority| match priority {
+            schema::Priority::Low => Priority::Low,
+            schema::Priority::Normal => Priority::Normal,
+            schema::Priority::High => Priority::High,
+        }),
         limits: config::MethodLimits { body: policy.body, messages: None },
         rate_limits: policy.rate_limits.clone(),
         headers: config::Headers {

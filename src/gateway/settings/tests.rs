@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use transom_transcode::plan::Unknown;
 use transom_transcode::schema::{
-    Access, Idempotency, MessageId, Method, MethodPolicy, Service, ServicePolicy, UnknownFields,
+    Access, Idempotency, MessageId, Method, MethodPolicy, Priority, Service, ServicePolicy, UnknownFields,
 };
 
 use super::{Origin, Settings};
@@ -155,4 +155,27 @@ fn reflected_options_tighten_and_never_loosen() {
 
     let watch = Method { server_streaming: true, ..method(loose) };
     assert_eq!(settings(BARE, &service, &watch).timeout.value, Some(Duration::from_secs(4)), "no limit is looser");
+}
+
+#[test]
+fn what_keeps_users_logged_in_is_refused_last() {
+    let auth = format!(
+        "{BARE}
+    auth: {{ jwt: {{ secret: 0123456789abcdef0123456789abcdef }}, logout: library.v1.Library/GetBook }}"
+    );
+    let logout = settings(&auth, &service(), &method(MethodPolicy::default()));
+    assert_eq!((logout.priority.value, logout.priority.from), (config::Priority::High, written("auth.logout")));
+    let other = settings(BARE, &service(), &method(MethodPolicy::default()));
+    assert_eq!((other.priority.value, other.priority.from), (config::Priority::Normal, Origin::Default));
+}
+
+#[test]
+fn a_reflected_priority_may_only_be_lower() {
+    let service = Service { reflected: true, ..service() };
+    let reflected = |priority| {
+        let policy = MethodPolicy { priority: Some(priority), ..MethodPolicy::default() };
+        settings(BARE, &service, &method(policy)).priority.value
+    };
+    assert_eq!(reflected(Priority::Low), config::Priority::Low);
+    assert_eq!(reflected(Priority::High), config::Priority::Normal);
 }

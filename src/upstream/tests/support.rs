@@ -177,6 +177,7 @@ pub(super) fn outgoing(within: Duration) -> Outgoing<'static> {
         headers: HeaderMap::new(),
         deadline: Instant::now() + within,
         patient: true,
+        priority: config::Priority::Normal,
         key: None,
         retry: None,
     }

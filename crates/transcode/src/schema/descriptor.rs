@@ -288,6 +288,8 @@ pub(super) struct MethodPolicy {
     pub(super) compress: Option<bool>,
     #[prost(message, optional, tag = "9")]
     pub(super) headers: Option<Headers>,
+    #[prost(int32, tag = "16")]
+    pub(super) priority: i32,
 }
 
 /// `transom.Auth`.

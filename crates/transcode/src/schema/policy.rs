@@ -43,6 +43,8 @@ pub struct MethodPolicy {
     pub attempts: Option<usize>,
     /// Answers are compressed for clients that accept it.
     pub compress: Option<bool>,
+    /// Whose calls are refused first.
+    pub priority: Option<Priority>,
     /// Request headers that become metadata.
     pub request_headers: Option<Vec<String>>,
     /// Metadata of replies that becomes headers although it speaks to browsers.
@@ -61,6 +63,17 @@ pub enum Access {
         /// Roles.
         roles: Vec<String>,
     },
+}
+
+/// Whose calls are refused first where a limit comes near.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// These.
+    Low,
+    /// Those of methods that say nothing.
+    Normal,
+    /// These last.
+    High,
 }
 
 /// What an unknown JSON field or query key gets.
@@ -95,6 +108,7 @@ const METHOD: Known = Known(&[
     (7, Some(&RETRY)),
     (8, None),
     (9, Some(&HEADERS)),
+    (16, None),
 ]);
 const SERVICE: Known = Known(&[(1, None), (2, Some(&METHOD))]);
 
@@ -130,6 +144,13 @@ fn method(read: &descriptor::MethodPolicy) -> Result<MethodPolicy, String> {
         2 => Some(UnknownFields::Ignore),
         number => return Err(format!("unknown_fields has no value {number}: write REFUSE or IGNORE")),
     };
+    let priority = match read.priority {
+        0 => None,
+        1 => Some(Priority::Low),
+        2 => Some(Priority::Normal),
+        3 => Some(Priority::High),
+        number => return Err(format!("priority has no value {number}: write LOW, NORMAL or HIGH")),
+    };
     let body = read.limits.as_ref().and_then(|limits| limits.body).map(|body| {
         let body = usize::try_from(body).ok().filter(|_| (1..=LARGEST).contains(&body));
         body.ok_or_else(|| format!("limits.body is not from 1 to {LARGEST} bytes"))
@@ -157,6 +178,7 @@ fn method(read: &descriptor::MethodPolicy) -> Result<MethodPolicy, String> {
         rate_limits: Some(read.rate_limits.clone()).filter(|names| !names.is_empty()),
         attempts: attempts.transpose()?,
         compress: read.compress,
+        priority,
         request_headers: headers("request", |headers| &headers.request)?,
         response_headers: headers("response", |headers| &headers.response)?,
         timeout: timeout.transpose()?,

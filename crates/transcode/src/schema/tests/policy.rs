@@ -54,7 +54,7 @@ fn who_may_call_and_how_often_is_read() {
         OPTIONS,
         "option (transom.service).methods = { auth: { scopes: \"books\" roles: \"a\" roles: \"b\" } compress: false };",
         "option (transom.method) = { auth: { public: true } rate_limits: [\"login\", \"public\"] retry: { attempts: 4 }
-           headers: { request: \"x-tenant\" response: \"location\" } };",
+           priority: LOW headers: { request: \"x-tenant\" response: \"location\" } };",
     )
     .unwrap();
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
@@ -65,6 +65,7 @@ fn who_may_call_and_how_often_is_read() {
         auth: Some(Access::Public),
         rate_limits: Some(words(&["login", "public"])),
         attempts: Some(4),
+        priority: Some(Priority::Low),
         request_headers: Some(words(&["x-tenant"])),
         response_headers: Some(words(&["location"])),
         ..Default::default()

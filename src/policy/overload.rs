@@ -1,0 +1,120 @@
+//! Overload: how many calls may be in flight, and whose are refused first as that comes near.
+//!
+//! A call that is refused here has cost its head and nothing else: this is asked before tokens are verified and bodies
+//! are read. Without that a gateway that is full would spend its time on calls that it cannot serve.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::config::{Config, Priority};
+use crate::error::Error;
+use crate::telemetry::{Metrics, Refusals};
+
+/// When who was refused may come again: the time of some calls.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The places of calls in flight, over all upstreams.
+pub struct Room {
+    places: usize,
+    /// Shared with the room that a reload puts in its place: calls stay in flight.
+    taken: Arc<AtomicUsize>,
+    /// By priority.
+    refused: [Refusals; 3],
+}
+
+impl Room {
+    /// What is configured; who is in the `previous` room is in this one.
+    pub fn compile(config: &Config, metrics: &Metrics, previous: Option<&Arc<Self>>) -> Arc<Self> {
+        let places = config.overload.in_flight;
+        match previous {
+            Some(kept) if kept.places == places => kept.clone(),
+            _ => Arc::new(Self {
+                places,
+                taken: previous.map(|previous| previous.taken.clone()).unwrap_or_default(),
+                refused: ["low", "normal", "high"].map(|priority| metrics.refusals("overload", priority)),
+            }),
+        }
+    }
+
+    /// One more call; who enters leaves.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`], where what is free is kept for others.
+    #[inline]
+    pub fn enter(&self, priority: Priority) -> Result<(), Error> {
+        if self.taken.fetch_add(1, Ordering::Relaxed) < share(self.places, priority) {
+            return Ok(());
+        }
+        self.leave();
+        self.refused[priority as usize].count();
+        Err(Error::Overloaded { retry_after: RETRY_AFTER })
+    }
+
+    /// One call less.
+    #[inline]
+    pub fn leave(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many of so many places calls of a priority may find taken and still enter. A few places are not worth keeping free.
+#[inline]
+pub fn share(places: usize, priority: Priority) -> usize {
+    match priority {
+        Priority::Low => places - places / 4,
+        Priority::Normal => places - places / 10,
+        Priority::High => places,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Room, share};
+    use crate::config::{self, Priority};
+    use crate::error::Error;
+    use crate::telemetry::Metrics;
+
+    fn room(places: usize, previous: Option<&Arc<Room>>) -> Arc<Room> {
+        let text = format!(
+            "overload: {{ in_flight: {places} }}\nschema: {{ protos: [p] }}\nupstreams: {{ a: {{ endpoints: [\"a:1\"] }} }}"
+        );
+        Room::compile(&config::parse(&text, &|_| None).unwrap(), &Metrics::new(), previous)
+    }
+
+    #[test]
+    fn places_are_kept_for_who_matters_more() {
+        let room = room(20, None);
+        let enter = |priority| (0..30).take_while(|_| room.enter(priority).is_ok()).count();
+        assert_eq!(enter(Priority::Low), 15);
+        assert_eq!(enter(Priority::Normal), 3);
+        assert_eq!(enter(Priority::High), 2);
+        let refused = room.enter(Priority::High);
+        assert!(matches!(refused, Err(Error::Overloaded { .. })), "{refused:?}");
+        // A refusal takes no place.
+        room.leave();
+        assert!(room.enter(Priority::High).is_ok());
+    }
+
+    #[test]
+    fn a_few_places_are_everybodys() {
+        assert_eq!([Priority::Low, Priority::Normal, Priority::High].map(|priority| share(3, priority)), [3, 3, 3]);
+        assert_eq!(
+            [Priority::Low, Priority::Normal, Priority::High].map(|priority| share(1000, priority)),
+            [750, 900, 1000]
+        );
+    }
+
+    #[test]
+    fn calls_in_flight_stay_so_when_another_limit_comes() {
+        let before = room(9, None);
+        (0..5).for_each(|_| before.enter(Priority::Normal).unwrap());
+        let after = room(6, Some(&before));
+        assert!(after.enter(Priority::Normal).is_ok());
+        assert!(after.enter(Priority::Normal).is_err());
+        before.leave();
+        assert!(after.enter(Priority::Normal).is_ok());
+    }
+}

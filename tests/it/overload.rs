@@ -1,0 +1,119 @@
+//! Overload: calls in flight are bounded, and who matters less is refused first.
+
+use serde_json::json;
+use transom_transcode::status::Code;
+
+use crate::support::gateway::{Builder, Running, gateway};
+use crate::support::library::library;
+use crate::support::reply::ok;
+use crate::support::speak::Speech;
+use crate::support::upstream::Upstream;
+use crate::support::{until, upstream};
+
+const BOOK: &str = "/v1/shelves/1/books/7";
+const HELD: &str = "/v1/shelves/hang/books:watch";
+const PRIORITIES: &str = "
+methods:
+  library.v1.Library/GetBook: { priority: low }
+  library.v1.Library/WatchBooks: { priority: high }";
+
+fn front(library: &Upstream, keys: &str, config: &str) -> Builder {
+    let builder = gateway().descriptors("library").expose_all().upstream_with("library", &[library], keys);
+    builder.config(PRIORITIES).config(config)
+}
+
+/// So many streams that are open until they are dropped.
+async fn hold(gateway: &Running, library: &Upstream, streams: usize) -> Vec<impl Sized + use<>> {
+    let before = library.saw("WatchBooks").calls().len();
+    let mut held = Vec::new();
+    for _ in 0..streams {
+        held.push(gateway.get(HELD).open().await);
+    }
+    library.called("WatchBooks", before + streams).await;
+    held
+}
+
+async fn watch(gateway: &Running) -> u16 {
+    gateway.get("/v1/shelves/1/books:watch").await.status.as_u16()
+}
+
+async fn echo(gateway: &Running) -> u16 {
+    gateway.post("/v1/echo", &json!({})).await.status.as_u16()
+}
+
+#[tokio::test]
+async fn a_full_gateway_refuses_who_matters_less_first() {
+    let library = library().await;
+    let gateway = front(&library, "", "overload: { in_flight: 20 }").start().await;
+    let mut held = hold(&gateway, &library, 14).await;
+    gateway.get(BOOK).await.status(200);
+    // A quarter of the places is free, and is kept.
+    held.extend(hold(&gateway, &library, 1).await);
+    gateway.get(BOOK).await.status(503).reason("OVERLOADED").header("retry-after", "1");
+    assert_eq!((echo(&gateway).await, watch(&gateway).await), (200, 200));
+    held.extend(hold(&gateway, &library, 3).await);
+    assert_eq!((echo(&gateway).await, watch(&gateway).await), (503, 200));
+    held.extend(hold(&gateway, &library, 2).await);
+    assert_eq!(watch(&gateway).await, 503);
+    // Health goes on answering: who asks for it must not take a busy gateway for a dead one.
+    gateway.get("/health").await.status(200);
+    gateway.get("/readyz").await.status(200);
+    let refused =
+        |priority| gateway.metric(&format!("transom_refusals_total{{gate=\"overload\",reason=\"{priority}\"}}"));
+    assert_eq!(["low", "normal", "high"].map(refused), [1.0, 1.0, 1.0]);
+    // What was refused went nowhere, and places come back when streams end.
+    library.saw("GetBook").times(1);
+    drop(held);
+    until("all is let in again", async || gateway.get(BOOK).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn every_dialect_says_that_the_gateway_is_full() {
+    let library = library().await;
+    let gateway = front(&library, "", "overload: { in_flight: 4 }").start().await;
+    let _held = hold(&gateway, &library, 3).await;
+    for speech in Speech::UNARY {
+        for version in speech.versions() {
+            println!("{speech:?} over HTTP/{version}");
+            let reply =
+                speech.call(*version, "GetBook").send(&gateway, &[json!({ "name": "shelves/1/books/7" })]).await;
+            assert_eq!(reply.code, Some(Code::Unavailable), "{reply:?}");
+            assert!(reply.details.iter().any(|detail| detail.ends_with("google.rpc.RetryInfo")), "{reply:?}");
+        }
+    }
+    library.saw("GetBook").times(0);
+}
+
+#[tokio::test]
+async fn a_full_upstream_leaves_the_others_alone() {
+    let library = library().await;
+    let rules = upstream::grpc("rules.v1.Rules").unary("Thing", |request| ok(request.clone())).start().await;
+    let gateway = front(&library, "limits: { in_flight: 20 }", "").descriptors("rules").upstream("rules", &rules);
+    let gateway = gateway.start().await;
+    let mut held = hold(&gateway, &library, 15).await;
+    gateway.get(BOOK).await.status(503).reason("OVERLOADED").header("retry-after", "1");
+    assert_eq!(echo(&gateway).await, 200);
+    held.extend(hold(&gateway, &library, 5).await);
+    assert_eq!((echo(&gateway).await, watch(&gateway).await), (503, 503));
+    let reply = gateway.grpc("rules.v1.Rules/Thing").send(&[json!({})]).await;
+    assert_eq!(reply.code, Code::Ok);
+    let refused = |upstream| {
+        gateway.metric(&format!("transom_refusals_total{{gate=\"upstream_in_flight\",reason=\"{upstream}\"}}"))
+    };
+    assert_eq!((refused("library"), refused("rules")), (3.0, 0.0));
+    assert_eq!(gateway.metric("transom_refusals_total{gate=\"overload\",reason=\"low\"}"), 0.0);
+}
+
+#[tokio::test]
+async fn a_reload_changes_the_limit_and_forgets_no_call() {
+    let library = library().await;
+    let gateway = front(&library, "", "overload: { in_flight: 4 }").start().await;
+    let held = hold(&gateway, &library, 4).await;
+    assert_eq!(watch(&gateway).await, 503);
+    gateway.reload(&front(&library, "", "overload: { in_flight: 5 }")).await.unwrap();
+    let more = hold(&gateway, &library, 1).await;
+    assert_eq!(watch(&gateway).await, 503);
+    drop(held);
+    until("there is room", async || watch(&gateway).await == 200).await;
+    drop(more);
+}
