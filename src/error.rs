@@ -108,6 +108,8 @@ pub enum TokenFault {
     Invalid,
     /// It was good.
     Expired,
+    /// It is good, and for another place.
+    Misplaced,
 }
 
 /// One `google.rpc` detail of the gateway's own errors.
@@ -204,6 +206,7 @@ impl Error {
             Self::Unauthenticated { fault: TokenFault::Missing, .. } => "TOKEN_MISSING",
             Self::Unauthenticated { fault: TokenFault::Invalid, .. } => "TOKEN_INVALID",
             Self::Unauthenticated { fault: TokenFault::Expired, .. } => "TOKEN_EXPIRED",
+            Self::Unauthenticated { fault: TokenFault::Misplaced, .. } => "TOKEN_WRONG_TYPE",
             Self::Forbidden => "FORBIDDEN",
             Self::CrossOrigin => "CROSS_ORIGIN",
             Self::AuthUnavailable => "AUTH_UNAVAILABLE",
@@ -243,6 +246,9 @@ impl Error {
             Self::Unauthenticated { fault: TokenFault::Missing, .. } => "this method needs an access token",
             Self::Unauthenticated { fault: TokenFault::Invalid, .. } => "the access token is not valid",
             Self::Unauthenticated { fault: TokenFault::Expired, .. } => "the access token has expired",
+            Self::Unauthenticated { fault: TokenFault::Misplaced, .. } => {
+                "the token is of another type than is asked for"
+            }
             Self::Forbidden => "the access token does not allow this",
             Self::CrossOrigin => "pages of other origins may not call with cookies",
             Self::AuthUnavailable => "access tokens cannot be verified now; try again later",
@@ -269,6 +275,9 @@ impl Error {
             }
             Self::Unauthenticated { fault: TokenFault::Expired, .. } => {
                 Some("Bearer error=\"invalid_token\", error_description=\"the access token has expired\"")
+            }
+            Self::Unauthenticated { fault: TokenFault::Misplaced, .. } => {
+                Some("Bearer error=\"invalid_token\", error_description=\"the token is of another type\"")
             }
             Self::Forbidden => Some("Bearer error=\"insufficient_scope\""),
             _ => None,

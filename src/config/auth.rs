@@ -9,6 +9,7 @@ use std::time::Duration;
 use http::header::HeaderName;
 use http::{StatusCode, Uri};
 
+use super::connect::ConnectToken;
 use super::kind::{self, Kind, Shape, checked, choice, duration, flag, list, map, path, secret, several};
 use super::problem::quote;
 use super::read::{Reader, choice, section};
@@ -50,6 +51,9 @@ section! {
         /// What becomes of tokens while the `redis` that tells of revoked ones does not answer. Without one, each gateway knows
         /// of its own logouts.
         on_store_failure: OnDeaf = choice().or("allow"),
+        /// Tokens that open one WebSocket each, by their type: what the claim of `token_type` says in them.
+        connect_tokens: BTreeMap<String, ConnectToken> =
+            map("a type such as `ws-connect`", check_type, kind::section()).or("{}"),
     }
 }
 
@@ -304,6 +308,11 @@ pub(super) fn check_claim(text: &str) -> Result<(), String> {
     }
 }
 
+/// A type of tokens.
+fn check_type(text: &str) -> Result<(), String> {
+    token(text).map(drop).map_err(|_| "is not a type; write a word such as `ws-connect`".to_owned())
+}
+
 /// A token of RFC 9110: what names of cookies, and of parameters that need no escapes, consist of.
 pub(super) fn token(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -377,6 +386,8 @@ section! {
         issuer: Vec<String> = list(kind::text("an issuer")).or("[]"),
         /// `aud` must name one of these.
         audience: Vec<String> = list(kind::text("an audience")).or("[]"),
+        /// WebSockets are opened by a token of this type alone, one of `auth.connect_tokens`; what is asked above, that token must have. Without a WebSocket the method takes access tokens, as ever.
+        connect_token: Option<String> = kind::text("a type such as `ws-connect`").optional(),
     }
 }
 
@@ -396,6 +407,13 @@ pub enum Access {
     Public,
     /// Who has a token that is good for this.
     Required(Requirements),
+}
+
+impl Access {
+    /// Who has a token, whatever it says.
+    pub fn token() -> Self {
+        Self::Required(Requirements::default())
+    }
 }
 
 choice! {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::problem::quote;
 use super::read::{Reader, nearest};
-use super::{Access, Algorithm, Auth, Balance, By, Config, HashBy, Jwt, TokenSource};
+use super::{Access, Algorithm, Auth, Balance, By, Config, HashBy, Jwt, Requirements, TokenSource};
 
 /// Tells what no key alone can know.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     reflection(config, reader);
     services(config, reader);
     rate_limits(config, reader);
+    connect_tokens(config, reader);
     cors(config, reader);
     http_rules(config, reader);
     match &config.auth {
@@ -116,6 +117,45 @@ fn rate_limits(config: &Config, reader: &mut Reader) {
             };
             let line = reader.line(&[&format!("{path}[{index}]"), &path]);
             reader.problems.push(line, format!("{path}[{index}]"), format!("`rate_limits` has no `{name}`; {hint}"));
+        }
+    }
+}
+
+/// Tokens that open WebSockets are somebody's, and methods ask for those that there are.
+fn connect_tokens(config: &Config, reader: &mut Reader) {
+    let mut tell = |keys: &[&str], path: String, message: String| {
+        let line = reader.line(&[&[path.as_str()], keys].concat());
+        reader.problems.push(line, path, message);
+    };
+    let known = config.auth.as_ref().map(|auth| &auth.connect_tokens);
+    for (method, policy) in &config.methods {
+        let Some(Access::Required(Requirements { connect_token: Some(name), .. })) = &policy.auth else { continue };
+        if known.is_some_and(|known| known.contains_key(name)) {
+            continue;
+        }
+        let hint = match nearest(name, known.iter().flat_map(|known| known.keys().map(String::as_str))) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => "write it there".to_owned(),
+        };
+        let path = super::place(&["methods", method, "auth", "connect_token"]);
+        tell(&[], path, format!("`auth.connect_tokens` has no `{name}`; {hint}"));
+    }
+    let Some(auth) = &config.auth else { return };
+    for (name, written) in &auth.connect_tokens {
+        let path = super::place(&["auth", "connect_tokens", name]);
+        if written.parts().is_none() {
+            tell(&[&path], format!("{path}.response"), "has not the text `{token}` once; write it there".to_owned());
+        }
+        if written.secret.is_none() && auth.jwt.iter().all(|jwt| jwt.secret.is_none()) {
+            let message = "there is no `auth.jwt.secret` to sign them with; write one here";
+            tell(&[&path], format!("{path}.secret"), message.to_owned());
+        }
+        if auth.token_type.accepted.contains(name) {
+            let message = "is a type of access tokens, as `auth.token_type.accepted` has it; choose another";
+            tell(&[], path.clone(), message.to_owned());
+        }
+        for limit in written.rate_limits.iter().flatten().filter(|name| !config.rate_limits.contains_key(*name)) {
+            tell(&[&path], format!("{path}.rate_limits"), format!("`rate_limits` has no `{limit}`"));
         }
     }
 }

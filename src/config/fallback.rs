@@ -25,7 +25,7 @@ fn status(text: &str) -> Result<StatusCode, String> {
 }
 
 /// A JSON value, as its text or as YAML.
-struct Jsons;
+pub(super) struct Jsons;
 
 impl Kind for Jsons {
     type Out = Json;

@@ -148,7 +148,7 @@ fn check_string(text: &str) -> Result<(), String> {
     if text == "*" { Ok(()) } else { check_field(text) }
 }
 
-fn limit_name(text: &str) -> Result<String, String> {
+pub(super) fn limit_name(text: &str) -> Result<String, String> {
     upstream::check_name(text).map(|()| text.to_owned())
 }
 

@@ -10,6 +10,7 @@ mod burst_guard;
 mod cache;
 mod check;
 mod clients;
+mod connect;
 mod cors;
 mod describe;
 mod fallback;
@@ -47,6 +48,7 @@ pub use auth::{
 pub use burst_guard::BurstGuard;
 pub use cache::{Cache, MethodCache};
 pub use clients::Clients;
+pub use connect::{ConnectToken, HandOut};
 pub use cors::{AllowedHeader, AllowedOrigin, Cors};
 pub use describe::{json_schema, reference};
 pub use fallback::Fallback;

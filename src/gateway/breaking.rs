@@ -25,7 +25,7 @@ pub fn breaking(before: &Snapshot, after: &Snapshot) -> Vec<Problem> {
 fn successor<'a>(old: &Route, after: &'a Snapshot) -> Option<&'a Binding> {
     let binding = |route: &'a Route| match &route.action {
         Action::Call(binding) => Some(binding),
-        Action::Builtin => None,
+        Action::Builtin | Action::Desk(_) => None,
     };
     let shape = shape(&old.template);
     let same = |new: &&Route| new.method == old.method && self::shape(&new.template) == shape;

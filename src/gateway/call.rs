@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
 use transom_transcode::overlay::Values;
 use transom_transcode::status::Code;
 
+use super::caller::Undecided;
 use super::route::{Action, Route, Rpc};
 use super::session::Cookies;
 use super::socket::Tunnel;
@@ -20,7 +21,7 @@ use crate::envelope::{Dialect, coding, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
 use crate::policy::auth::Identity;
 use crate::policy::cors::Cors;
-use crate::policy::rate::{self, Rated, Stage, Taking};
+use crate::policy::rate::{self, Rated, Rates, Stage, Taking};
 use crate::telemetry::{Entry, RequestId};
 use crate::upstream::{Failure, FailureKind};
 
@@ -41,8 +42,8 @@ pub struct Call {
     pub started: Instant,
     /// Who calls, once that is verified.
     pub caller: Option<Arc<Identity>>,
-    /// A token that takes a moment.
-    pub(super) undecided: Option<Box<str>>,
+    /// A caller who takes a moment.
+    pub(super) undecided: Option<Undecided>,
     /// What the token sets of the request's fields.
     pub(super) values: Option<Arc<Values>>,
     /// What it has to do with its client's session.
@@ -157,8 +158,8 @@ impl Call {
         if self.worker.store.redis().is_some() && !rpc.rates.is_empty() {
             return Taking::Asked(Box::pin(async move {
                 self.limit(rpc, Stage::Head, headers, &[]).await?;
-                if !self.identify(rpc, head)? {
-                    self.judge(rpc).await?;
+                if !self.ask(&rpc.asking(), head)? {
+                    self.wait(&rpc.asking()).await?;
                 }
                 self.limit(rpc, Stage::Caller, headers, &[]).await
             }));
@@ -167,10 +168,10 @@ impl Call {
         if let Taking::Decided(Err(refused)) = self.limit(rpc, Stage::Head, headers, &[]) {
             return Taking::Decided(Err(refused));
         }
-        match self.identify(rpc, head) {
+        match self.ask(&rpc.asking(), head) {
             Ok(true) => self.limit(rpc, Stage::Caller, headers, &[]),
             Ok(false) => Taking::Asked(Box::pin(async move {
-                self.judge(rpc).await?;
+                self.wait(&rpc.asking()).await?;
                 self.limit(rpc, Stage::Caller, headers, &[]).await
             })),
             Err(refused) => Taking::Decided(Err(Box::new(refused))),
@@ -185,9 +186,20 @@ impl Call {
         headers: &'a HeaderMap,
         message: &'a [u8],
     ) -> Taking<'a> {
+        self.limited(&rpc.rates, stage, headers, message)
+    }
+
+    /// The same, of a route that is no RPC's.
+    pub(super) fn limited<'a>(
+        &'a mut self,
+        rates: &'a Rates,
+        stage: Stage,
+        headers: &'a HeaderMap,
+        message: &'a [u8],
+    ) -> Taking<'a> {
         let caller = self.caller.as_deref().map(|caller| caller as &dyn rate::Caller);
         let known = rate::Known { client: self.client, headers, caller, message };
-        rpc.rates.take(stage, known, &self.worker.store, &mut self.rated)
+        rates.take(stage, known, &self.worker.store, &mut self.rated)
     }
 
     /// A call to the upstream failed: what is for the log stays here, the error is for the client.
@@ -280,6 +292,15 @@ impl Call {
     pub(super) fn rpc(&self) -> Option<&Rpc> {
         match &self.route.as_ref()?.action {
             Action::Call(binding) => Some(&binding.rpc),
+            Action::Builtin | Action::Desk(_) => None,
+        }
+    }
+
+    /// The limits that it is under.
+    fn rates(&self) -> Option<&Rates> {
+        match &self.route.as_ref()?.action {
+            Action::Call(binding) => Some(&binding.rpc.rates),
+            Action::Desk(desk) => Some(&desk.rates),
             Action::Builtin => None,
         }
     }
@@ -293,7 +314,7 @@ impl Call {
         if let Some(cookie) = self.sticky.take() {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
-        if let Some(told) = self.rpc().and_then(|rpc| rpc.rates.told(&self.rated)) {
+        if let Some(told) = self.rates().and_then(|rates| rates.told(&self.rated)) {
             told.tell(response.headers_mut());
         }
         if let Some(cors) = &self.cors {

@@ -19,38 +19,68 @@ use super::worker::Worker;
 use crate::config::Priority;
 use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
-use crate::policy::auth::{Admission, Claim, Claims, Head, Question, Refusal, Verdict};
+use crate::policy::auth::{Admission, Claim, Claims, Gate, Head, Once, Question, Refusal, Verdict};
+use crate::policy::cors::Cors;
 use crate::upstream::{FailureKind, Outgoing};
 
+/// Who is asked about a caller.
+pub(super) struct Asking<'a> {
+    pub(super) gate: &'a Gate,
+    /// The RPC that judges tokens, where one does.
+    pub(super) judge: Option<&'a Arc<Judge>>,
+    /// Which pages may call.
+    pub(super) cors: Option<&'a Cors>,
+}
+
+/// A caller who takes a moment.
+pub(super) enum Undecided {
+    /// Whose token somebody else judges, or verifies by a key that is being fetched.
+    Token(Box<str>),
+    /// Whose token is good, unless it was used.
+    Once(Box<Once>),
+}
+
+impl Rpc {
+    /// Who is asked about its callers.
+    pub(super) fn asking(&self) -> Asking<'_> {
+        Asking { gate: &self.gate, judge: self.judge.as_ref(), cors: self.cors.as_deref() }
+    }
+}
+
 impl Call {
-    /// Asks the method's gate. False: the token takes a moment, ask [`Call::judge`].
-    pub(super) fn identify(&mut self, rpc: &Rpc, head: &Parts) -> Result<bool, Error> {
+    /// Asks the gate of a route. False: that takes a moment, [`Call::wait`].
+    pub(super) fn ask(&mut self, asking: &Asking<'_>, head: &Parts) -> Result<bool, Error> {
+        let (headers, uri, method) = (&head.headers, &head.uri, &head.method);
         let websocket = self.dialect == Dialect::WebSocket;
-        let (headers, uri, method, cors) = (&head.headers, &head.uri, &head.method, rpc.cors.as_deref());
-        match rpc.gate.admit(&Head { headers, uri, method, websocket, cors }) {
-            Ok(Admission::Open) => Ok(true),
+        match asking.gate.admit(&Head { headers, uri, method, websocket, cors: asking.cors }) {
+            Ok(Admission::Open) => return Ok(true),
             Ok(Admission::Caller(caller)) => {
                 self.caller = Some(caller);
-                Ok(true)
+                return Ok(true);
             }
-            Ok(Admission::Later(token)) => {
-                self.undecided = Some(token);
-                Ok(false)
-            }
-            Err(refusal) => Err(self.turned_away(rpc, refusal)),
+            Ok(Admission::Later(token)) => self.undecided = Some(Undecided::Token(token)),
+            Ok(Admission::Once(once)) => self.undecided = Some(Undecided::Once(once)),
+            Err(refusal) => return Err(self.turned_away(asking.gate, refusal)),
         }
+        Ok(false)
     }
 
-    /// Waits until the token's issuer or judge has spoken.
-    pub(super) async fn judge(&mut self, rpc: &Rpc) -> Result<(), Error> {
-        let token = self.undecided.take().unwrap_or_default();
-        let question = rpc.judge.as_ref().map(|judge| judge.question(&self.worker, &token));
-        self.caller = rpc.gate.judge(&token, question).await.map_err(|refusal| self.turned_away(rpc, refusal))?;
+    /// Waits until the token's issuer, its judge or the store has spoken.
+    pub(super) async fn wait(&mut self, asking: &Asking<'_>) -> Result<(), Error> {
+        let caller = match self.undecided.take() {
+            None => return Ok(()),
+            Some(Undecided::Token(token)) => {
+                let question = asking.judge.map(|judge| judge.question(&self.worker, &token));
+                asking.gate.judge(&token, question).await
+            }
+            Some(Undecided::Once(once)) => asking.gate.spend(once, &self.worker.store).await.map(Some),
+        };
+        self.caller = caller.map_err(|refusal| self.turned_away(asking.gate, refusal))?;
         Ok(())
     }
 
-    pub(super) fn turned_away(&mut self, rpc: &Rpc, refusal: Refusal) -> Error {
-        let error = rpc.gate.turn_away(&refusal);
+    pub(super) fn turned_away(&mut self, gate: &Gate, refusal: Refusal) -> Error {
+        let error = gate.turn_away(&refusal);
         self.says(refusal.cause);
         error
     }
@@ -77,7 +107,7 @@ impl Call {
                 Some(text) => texts.push(text),
                 None => {
                     let refusal = Refusal::lacks(claim);
-                    return Err(self.turned_away(rpc, refusal));
+                    return Err(self.turned_away(&rpc.gate, refusal));
                 }
             }
         }
@@ -88,7 +118,7 @@ impl Call {
             }
             Err(at) => {
                 let refusal = bound.claims.get(at).map_or_else(Refusal::misfit, Refusal::unfit);
-                Err(self.turned_away(rpc, refusal))
+                Err(self.turned_away(&rpc.gate, refusal))
             }
         }
     }

@@ -4,6 +4,7 @@ mod auth;
 mod builtin;
 mod cache;
 mod demands;
+mod desk;
 mod names;
 mod rpc;
 mod tls;
@@ -104,6 +105,7 @@ impl Snapshot {
         compiler.check_headers();
         compiler.compile_auth(previous);
         compiler.builtins();
+        compiler.desks();
         for service in &schema.services {
             compiler.service(service, &rules);
         }
@@ -280,7 +282,7 @@ impl<'a> Compiler<'a> {
                 Ok(()) => self.routes.push(route),
                 Err(conflict) => {
                     let other = self.rest.route(conflict.with);
-                    let other = if other.rpc.is_empty() { "the built-in endpoint" } else { &other.rpc };
+                    let other = if other.rpc.is_empty() { "the gateway's own endpoint" } else { &other.rpc };
                     let why = format!(
                         "{} {} matches the same requests as {other}: change one of the two",
                         rule.method, rule.template

@@ -15,6 +15,7 @@
 //! codec      the same for a stream, message by message
 //! stream     calls whose messages stream, in every envelope
 //! rpc        calls in gRPC-Web, Connect and gRPC with JSON
+//! desk       routes of the gateway's own that hand tokens out
 //! flights    questions that several calls wait for
 //! cached     calls of methods whose replies are kept
 //! preflight  what browsers ask before a page's call
@@ -29,6 +30,7 @@ mod call;
 mod caller;
 mod codec;
 mod compile;
+mod desk;
 mod fallback;
 mod flights;
 mod inbound;
@@ -53,6 +55,7 @@ pub use breaking::breaking;
 pub use call::Call;
 pub use caller::{Bound, Judge};
 pub use compile::Problem;
+pub use desk::Desk;
 pub use pipeline::Gateway;
 pub use reflection::Reflection;
 pub use route::{Action, Binding, Route, Rpc};

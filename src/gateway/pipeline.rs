@@ -110,7 +110,7 @@ impl Gateway {
         let mut captured = Captured::new();
         let route = self.route(call, head, &mut captured)?;
         let Action::Call(binding) = &route.action else {
-            return Box::pin(self.ask_builtin(head.clone(), body)).await;
+            return Box::pin(self.ask_own(call, &route, head, body)).await;
         };
         let rpc = &binding.rpc;
 
@@ -258,19 +258,26 @@ impl Gateway {
         {
             call.dialect = Dialect::Rest;
         }
-        if let Action::Call(binding) = &route.action {
-            call.cors = binding.rpc.cors.clone();
+        if matches!(route.action, Action::Desk(_)) {
+            call.dialect = Dialect::Rest;
+        }
+        if !matches!(route.action, Action::Builtin) {
+            call.cors = route.cors().cloned();
         }
         call.route = Some(route.clone());
         Ok(route.clone())
     }
 
-    async fn ask_builtin<B>(&self, head: Parts, body: B) -> Result<Response<Body>, Error>
+    /// What the gateway answers itself.
+    async fn ask_own<B>(&self, call: &mut Call, route: &Route, head: &Parts, body: B) -> Result<Response<Body>, Error>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let request = Request::from_parts(head, axum::body::Body::new(body));
+        if let Action::Desk(desk) = &route.action {
+            return desk.answer(call, head).await;
+        }
+        let request = Request::from_parts(head.clone(), axum::body::Body::new(body));
         // A router's error is Infallible.
         let response = self.builtin.clone().oneshot(request).await.map_err(|_| Error::Internal)?;
         Ok(response.map(Body::boxed))

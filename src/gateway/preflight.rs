@@ -28,8 +28,8 @@ impl Gateway {
             // A page is told what is wrong with its call, too, if it may call at all.
             Err(error) => return call.cors.is_some().then_some(Err(error)),
         };
-        if let Action::Call(binding) = &route.action {
-            call.cors = binding.rpc.cors.clone();
+        if !matches!(route.action, Action::Builtin) {
+            call.cors = route.cors().cloned();
         }
         // From here on the answer has its headers.
         let cors = call.cors.take()?;

@@ -10,6 +10,7 @@ use transom_transcode::schema::Schema;
 
 use super::cached::{Cached, Invalidates};
 use super::caller::{Bound, Judge};
+use super::desk::Desk;
 use super::fallback::Fallback;
 use super::settings::{Origin, Settings};
 use crate::envelope::metadata::Crossing;
@@ -38,9 +39,18 @@ pub struct Route {
 }
 
 impl Route {
+    /// Which pages of other origins may call it; what is no RPC has nothing of its own to say.
+    pub(super) fn cors(&self) -> Option<&Arc<Cors>> {
+        match &self.action {
+            Action::Call(binding) => binding.rpc.cors.as_ref(),
+            Action::Desk(desk) => desk.cors.as_ref(),
+            Action::Builtin => None,
+        }
+    }
+
     /// Pages of other origins may call it.
     pub(super) fn is_shared(&self) -> bool {
-        matches!(&self.action, Action::Call(binding) if binding.rpc.cors.is_some())
+        self.cors().is_some()
     }
 }
 
@@ -50,6 +60,8 @@ pub enum Action {
     Call(Binding),
     /// Asks the gateway itself.
     Builtin,
+    /// Gets a token of the gateway's own.
+    Desk(Box<Desk>),
 }
 
 /// How a request becomes an RPC's message, and the reply an answer.

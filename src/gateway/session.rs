@@ -27,7 +27,7 @@ impl Call {
         let Some(session) = rpc.session.as_ref().filter(|_| keeps_cookies(self.dialect)) else { return Ok(()) };
         let (headers, uri, method, cors) = (&head.headers, &head.uri, &head.method, rpc.cors.as_deref());
         let taken = session.take(&Head { headers, uri, method, websocket: false, cors });
-        self.cookies.taken = taken.map_err(|refusal| self.turned_away(rpc, refusal))?;
+        self.cookies.taken = taken.map_err(|refusal| self.turned_away(&rpc.gate, refusal))?;
         Ok(())
     }
 

@@ -355,6 +355,9 @@ fn access(access: &Access) -> String {
     for (name, list) in lists.filter(|(_, list)| !list.is_empty()) {
         text.push_str(&format!(" {name}={}", list.join(",")));
     }
+    if let Some(kind) = &required.connect_token {
+        text.push_str(&format!(" connect_token={kind}"));
+    }
     text
 }
 

@@ -3,7 +3,6 @@
 //! Both directions are polled in one place and neither waits for the other: a message is taken from the client when the
 //! upstream has room for it, and from the upstream when the client has. What is held is one message each way.
 
-use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -84,7 +83,7 @@ impl Tunnel {
         let (rpc, worker) = (binding.rpc.clone(), call.worker.clone());
         let Outgoing { headers, deadline, patient, priority, key, .. } = outgoing;
         let query = head.uri.query().unwrap_or_default();
-        let query = &*rpc.gate.auth().map_or(Cow::Borrowed(query), |auth| auth.without_token(query));
+        let query = &*rpc.gate.without_token(query);
         let mut out = OutPlan { raw: false, ..binding.out.clone() };
         out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
         let (asking, inbound): (Pin<Box<dyn Future<Output = _> + Send>>, _) =

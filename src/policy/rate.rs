@@ -130,14 +130,14 @@ impl Future for Taking<'_> {
 }
 
 impl Rates {
-    /// The limits of these names for a method whose message is `input`.
+    /// The limits of these names for a method whose message is `message`, or for what has none.
     ///
     /// # Errors
     /// A limit is by a field that the message has not, or that is no single value.
     pub fn compile(
         names: &[String],
         written: &BTreeMap<String, config::RateLimit>,
-        (schema, input): (&Schema, MessageId),
+        message: Option<(&Schema, MessageId)>,
         metrics: &Metrics,
     ) -> Result<Self, String> {
         let mut stages = [Vec::new(), Vec::new(), Vec::new()];
@@ -147,7 +147,10 @@ impl Rates {
                 By::User => (Stage::Caller, Source::User),
                 By::Claim(name) => (Stage::Caller, Source::Claim(name.as_str().into())),
                 By::Header(name) => (Stage::Caller, Source::Header(name.clone())),
-                By::Field(path) => (Stage::Message, Source::Field(FieldPath::compile(schema, input, path)?)),
+                By::Field(path) => {
+                    let (schema, input) = message.ok_or("there is no message to read a field of")?;
+                    (Stage::Message, Source::Field(FieldPath::compile(schema, input, path)?))
+                }
             };
             let limit = Limit::compile(name, written);
             stages[stage as usize].push(Rule { limit, by, refused: metrics.refusals("rate_limit", name) });

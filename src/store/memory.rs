@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 use super::gcra::{Bucket, Quota, Standing, nanos};
+use super::once::Done;
 use super::table::{Resting, Table};
 use super::{Ask, Standings};
 use crate::config;
@@ -12,6 +13,7 @@ use crate::config;
 /// Buckets in this process.
 pub(super) struct Memory {
     buckets: Table<Bucket>,
+    done: Table<Done>,
     /// What instants are counted from.
     epoch: Instant,
 }
@@ -24,7 +26,7 @@ impl Resting for Bucket {
 
 impl Memory {
     pub(super) fn new() -> Self {
-        Self { buckets: Table::new(), epoch: Instant::now() }
+        Self { buckets: Table::new(), done: Table::new(), epoch: Instant::now() }
     }
 
     /// Takes a permit from every bucket, or from none if one is empty.
@@ -65,8 +67,21 @@ impl Memory {
         asks.iter().enumerate().map(|(at, ask)| decide(at, ask)).collect()
     }
 
+    /// Whether nobody has done this for as long as it lasts; from here on somebody has.
+    pub(super) fn once(&self, name: &str, lasts: Duration, now: Instant) -> bool {
+        let (key, now) = (self.done.key("once", name), self.at(now));
+        let mut shard = self.done.lock(key.shard());
+        let done = shard.value(key, now);
+        let first = done.0 <= now;
+        if first {
+            done.0 = now.saturating_add(nanos(lasts)).max(now + 1);
+        }
+        first
+    }
+
     /// Forgets what is at rest.
     pub(super) fn sweep(&self, now: Instant) {
+        self.done.sweep(self.at(now));
         self.buckets.sweep(self.at(now));
     }
 

@@ -8,6 +8,7 @@
 //! redis    the connection: one a worker, made again when it breaks, waited for as long as said; buckets there
 //! lease    permits of buckets there, given out here
 //! events   what one gateway tells all
+//! once     what may be done one time alone
 //! marks    what no gateway takes any more: told, and kept for who comes later
 //! ```
 //!
@@ -19,6 +20,7 @@ mod lease;
 mod limit;
 mod marks;
 mod memory;
+mod once;
 mod redis;
 mod table;
 

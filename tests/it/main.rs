@@ -9,6 +9,7 @@ mod support;
 
 mod admin_port;
 mod architecture;
+mod auth_connect;
 mod auth_gate;
 mod auth_revoked;
 mod auth_sockets;

@@ -45,12 +45,19 @@ impl Compiler<'_> {
             written => written.as_ref().map(|written| Fallback::compile(written, self.schema, method)),
         };
         let limits = (&settings.rate_limits.value, &self.config.rate_limits);
-        let rates = Rates::compile(limits.0, limits.1, (self.schema, method.input), self.metrics)
+        let rates = Rates::compile(limits.0, limits.1, Some((self.schema, method.input)), self.metrics)
             .and_then(|rates| match rates.need_message() && method.client_streaming {
                 true => Err("a stream of messages has no one field; limit it by client or user".to_owned()),
                 false => Ok(rates),
             })
             .map_err(|why| format!("its rate limits: {why}"))?;
+        if let Access::Required(config::Requirements { connect_token: Some(_), .. }) = &settings.auth.value
+            && !method.client_streaming
+            && !method.server_streaming
+            && settings.auth.from.is_below(&config::place(&["methods", &path[1..]]))
+        {
+            return Err("its auth: connect_token: it streams nothing, so that no WebSocket is opened for it".to_owned());
+        }
         let bound = self.compile_bound(&settings, method);
         let demands = self.compile_demands(&settings, service, method);
         let session = self.compile_session(&path[1..], method);

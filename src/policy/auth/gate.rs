@@ -1,23 +1,28 @@
 //! Gate: what a method asks of its callers.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode, Uri};
 use serde_json::Value;
 
 use super::claims::Claim;
+use super::connect::{Connect, Once};
 use super::identity::Identity;
 use super::refusal::Refusal;
-use super::{Auth, now};
+use super::{Auth, now, source};
 use crate::config::{self, Access};
 use crate::error::Error;
 use crate::policy::cors::Cors;
+use crate::store::Store;
 
 /// The gate of one method.
 #[derive(Clone)]
 pub struct Gate {
     auth: Option<Arc<Auth>>,
     requirements: Option<Requirements>,
+    /// What opens its WebSockets in place of access tokens.
+    connect: Option<Arc<Connect>>,
     logs_out: bool,
 }
 
@@ -56,6 +61,8 @@ pub enum Admission {
     Caller(Arc<Identity>),
     /// That takes a moment: ask [`Gate::judge`].
     Later(Box<str>),
+    /// This caller may, if nobody has come by the same token: ask [`Gate::spend`].
+    Once(Box<Once>),
 }
 
 impl Gate {
@@ -65,8 +72,14 @@ impl Gate {
             Access::Public => None,
             Access::Required(written) => Some(Requirements::compile(auth.config(), written)),
         });
+        let connect = match access {
+            Access::Required(config::Requirements { connect_token: Some(kind), .. }) => {
+                auth.and_then(|auth| auth.connect(kind)).cloned()
+            }
+            Access::Required(_) | Access::Public => None,
+        };
         let logs_out = auth.is_some_and(|auth| auth.config().logout.as_deref() == Some(rpc));
-        Self { auth: auth.cloned(), requirements, logs_out }
+        Self { auth: auth.cloned(), requirements, connect, logs_out }
     }
 
     /// Who may be asked about tokens at all.
@@ -86,6 +99,10 @@ impl Gate {
     /// Nobody, or nobody who may.
     pub fn admit(&self, head: &Head<'_>) -> Result<Admission, Refusal> {
         let (Some(auth), Some(requirements)) = (&self.auth, &self.requirements) else { return Ok(Admission::Open) };
+        if let Some(connect) = self.connect.as_ref().filter(|_| head.websocket) {
+            let once = connect.find(auth, head, now())?;
+            return requirements.check(&once.identity).map(|()| Admission::Once(Box::new(once)));
+        }
         let token = auth.find(head)?;
         match auth.identify(&token, now())? {
             Some(identity) => requirements.check(&identity).map(|()| Admission::Caller(identity)),
@@ -106,6 +123,22 @@ impl Gate {
         let (Some(auth), Some(requirements)) = (&self.auth, &self.requirements) else { return Ok(None) };
         let identity = auth.judge_later(token, question).await?;
         requirements.check(&identity).map(|()| Some(identity))
+    }
+
+    /// Uses a token that is good for once.
+    ///
+    /// # Errors
+    /// It was used, or nobody can say.
+    pub async fn spend(&self, once: Box<Once>, store: &Store) -> Result<Arc<Identity>, Refusal> {
+        once.spend(store).await
+    }
+
+    /// A WebSocket's query without the tokens in it, which are nobody's but the gateway's.
+    pub fn without_token<'q>(&self, query: &'q str) -> Cow<'q, str> {
+        let Some(auth) = &self.auth else { return Cow::Borrowed(query) };
+        let own = self.connect.as_ref().map(|connect| connect.source());
+        let sources: Vec<_> = auth.config().sources.iter().chain(own).collect();
+        source::without(&sources, query)
     }
 
     /// A refusal, counted, as the error that the client gets.

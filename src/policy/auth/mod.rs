@@ -14,9 +14,10 @@
 //! hearsay      the same at every gateway
 //! claims       what a token says
 //! identity     a caller who was verified, and what crosses of it
+//! connect      tokens that open one WebSocket each
 //! gate         what a method asks of its callers
 //! refusal      why one is turned away
-//! sign         tokens for developers
+//! sign         tokens of the gateway's own, and those for developers
 //! ```
 //!
 //! Written after RFC 8725: a key fixes its algorithms, each kind of token has its own place, and everything about a token is
@@ -24,6 +25,7 @@
 
 mod asked;
 mod claims;
+mod connect;
 mod gate;
 mod hearsay;
 mod identity;
@@ -53,6 +55,7 @@ use crate::telemetry::{Metrics, Refusals};
 
 pub use asked::{Question, Verdict};
 pub use claims::{Claim, Claims};
+pub use connect::{Connect, Once};
 pub use gate::{Admission, Gate, Head};
 pub use identity::Identity;
 pub use refusal::{Reason, Refusal};
@@ -76,6 +79,7 @@ pub struct Auth {
     token_type: TokenType,
     verified: Verified<Arc<Identity>>,
     revoked: Arc<Revoked>,
+    connect: Vec<Arc<Connect>>,
     asked: Asked,
     fetch: Arc<Fetch>,
     /// Where refusals are counted, by reason.
@@ -120,6 +124,11 @@ impl Auth {
         if let Some(previous) = previous.filter(|previous| previous.config == *config && previous.files == files) {
             return Ok(previous.clone());
         }
+        let connect = &config.connect_tokens;
+        let connect: Vec<_> =
+            connect.iter().filter_map(|(kind, written)| Connect::compile(config, kind, written)).collect();
+        let own = connect.iter().map(|connect| connect.kind().to_owned());
+        let refused = config.token_type.refused.iter().cloned().chain(own).collect();
         Ok(Arc::new(Self {
             config: config.clone(),
             files,
@@ -127,12 +136,13 @@ impl Auth {
             crossing: Crossing::compile(config),
             token_type: TokenType {
                 claim: Claim::compile(&config.token_type.claim),
-                refused: config.token_type.refused.clone(),
+                refused,
                 accepted: config.token_type.accepted.clone(),
             },
             verified: Verified::default(),
             // Another configuration makes no revoked token good again.
             revoked: previous.map(|previous| previous.revoked.clone()).unwrap_or_default(),
+            connect: connect.into_iter().map(Arc::new).collect(),
             asked: Asked::default(),
             fetch: Arc::new(Fetch::new()),
             refusals: Reason::ALL.map(|reason| {
@@ -184,9 +194,9 @@ impl Auth {
         self.config.forward
     }
 
-    /// A WebSocket's query without the token in it.
-    pub fn without_token<'q>(&self, query: &'q str) -> Cow<'q, str> {
-        source::without(&self.config.sources, query)
+    /// The type of connect tokens of this name.
+    pub fn connect(&self, kind: &str) -> Option<&Arc<Connect>> {
+        self.connect.iter().find(|connect| connect.kind() == kind)
     }
 
     fn count(&self, reason: Reason) {

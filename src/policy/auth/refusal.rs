@@ -31,13 +31,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, by index.
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Token(TokenFault::Missing),
         Self::Token(TokenFault::Invalid),
         Self::Token(TokenFault::Expired),
         Self::Forbidden,
         Self::Unavailable,
         Self::CrossOrigin,
+        Self::Token(TokenFault::Misplaced),
     ];
 
     /// Its place among them.
@@ -49,6 +50,7 @@ impl Reason {
             Self::Forbidden => 3,
             Self::Unavailable => 4,
             Self::CrossOrigin => 5,
+            Self::Token(TokenFault::Misplaced) => 6,
         }
     }
 }
@@ -72,6 +74,11 @@ impl Refusal {
     /// The token was good.
     pub(super) fn expired(cause: impl Into<Cow<'static, str>>) -> Self {
         Self { reason: Reason::Token(TokenFault::Expired), cause: cause.into() }
+    }
+
+    /// The token has another place.
+    pub(super) fn misplaced(cause: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason: Reason::Token(TokenFault::Misplaced), cause: cause.into() }
     }
 
     /// The token is good, but not for this.
