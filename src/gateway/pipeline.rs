@@ -216,6 +216,10 @@ impl Gateway {
             let method = if socket { "GET" } else { head.method.as_str() };
             let mut working = call.worker.working.lock();
             match snapshot.find_rest(method, path, &mut working.captures) {
+                // A call that looks for its method and finds a REST path in its place: told so as it speaks.
+                Ok(route) if call.dialect.is_rpc() && head.method == Method::POST && !route.is_upload() => {
+                    return Err(Error::NoRoute);
+                }
                 Ok(route) => {
                     captured.extend(working.captures.iter(path));
                     // A body of an RPC's type on a path that is none's: somebody uploads such a file.

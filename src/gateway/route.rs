@@ -48,6 +48,11 @@ impl Route {
         }
     }
 
+    /// Bodies of any type are its request: `google.api.HttpBody`.
+    pub(super) fn is_upload(&self) -> bool {
+        matches!(&self.action, Action::Call(binding) if binding.bind.raw)
+    }
+
     /// Pages of other origins may call it.
     pub(super) fn is_shared(&self) -> bool {
         self.cors().is_some()

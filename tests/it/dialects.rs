@@ -8,7 +8,9 @@ use transom_transcode::frame::timeout;
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Running, gateway};
+use crate::support::heard::Outcome;
 use crate::support::library::{library, library_that_waits};
+use crate::support::socket::Socket;
 use crate::support::speak::Speech;
 use crate::support::upstream::Upstream;
 
@@ -33,6 +35,20 @@ fn had_deadline(library: &Upstream, method: &str, millis: u64) {
 /// The dialects of a kind of call, over each version of HTTP.
 fn all(speeches: &[Speech]) -> impl Iterator<Item = (Speech, u8)> {
     speeches.iter().flat_map(|speech| speech.versions().iter().map(move |version| (*speech, *version)))
+}
+
+/// The library's metadata came with the answer. A WebSocket's head is there before the service has said a word.
+#[track_caller]
+fn told(speech: Speech, reply: &Outcome) {
+    let shelf = reply.headers.get("x-shelf").map(|value| value.to_str().unwrap());
+    assert_eq!(shelf, (!speech.is_socket()).then_some("7"));
+}
+
+/// The metadata of the library's error came, wherever the dialect has it.
+#[track_caller]
+fn hinted(speech: Speech, reply: &Outcome) {
+    let hint = reply.trailers.get("x-hint").or(reply.headers.get("x-hint")).map(|value| value.to_str().unwrap());
+    assert_eq!(hint, (!speech.is_socket()).then_some("elsewhere"));
 }
 
 fn book(name: &str) -> Value {
@@ -83,7 +99,7 @@ async fn server_streams_with_metadata_both_ways() {
         let reply = speech.call(version, "WatchBooks").header("x-custom", "kept").send(&gateway, &[shelf("1")]).await;
 
         reply.ok(&[json!({ "title": "A" }), json!({ "title": "B", "pages": "7" })]);
-        assert_eq!(reply.headers["x-shelf"], "7");
+        told(speech, &reply);
         let saw = library.saw("WatchBooks");
         saw.times(times + 1).message(&shelf("1"));
         if speech.is_rpc() {
@@ -107,20 +123,20 @@ async fn client_and_bidirectional_streams() {
         let call = speech.call(version, "ImportBooks").header("authorization", "Bearer t").header("x-custom", "kept");
         let reply = call.header("x-user-id", "mallory").send(&gateway, &books).await;
         reply.ok(&[json!({ "imported": 3 })]);
-        assert_eq!(reply.headers["x-shelf"], "7");
+        told(speech, &reply);
         let saw = library.saw("ImportBooks");
         saw.messages(&books).header("authorization", "Bearer t").no_header("x-user-id");
         if speech.is_rpc() {
             assert_eq!(reply.trailers["x-cost"], "3");
             saw.header("x-custom", "kept");
         } else {
-            assert_eq!(reply.headers["x-cost"], "3");
+            assert_eq!(reply.headers.contains_key("x-cost"), !speech.is_socket());
             saw.no_header("x-custom");
         }
 
         let mut discussion = speech.call(version, "Discuss").open(&gateway, None).await;
         // An array is read when it is whole.
-        let talks = version == 2 && speech != Speech::Rest;
+        let talks = speech.is_socket() || version == 2 && speech != Speech::Rest;
         for text in ["one", "two"] {
             discussion.send(&json!({ "text": text }));
             if talks {
@@ -150,24 +166,24 @@ async fn an_error_before_the_head_keeps_its_details_and_metadata() {
         assert_eq!(reply.details, ["library.v1.GetBookRequest", "acme.Unknown"]);
         let whole = matches!(speech.name(), "rest" | "connect");
         assert_eq!(reply.http, if whole { 404 } else { 200 });
-        let hint = reply.trailers.get("x-hint").or(reply.headers.get("x-hint"));
-        assert_eq!(hint.unwrap(), "elsewhere");
+        hinted(speech, &reply);
     }
     for (times, (speech, version)) in all(&Speech::SERVER_STREAM).enumerate() {
         println!("{speech:?} over HTTP/{version}");
         let reply = speech.call(version, "WatchBooks").send(&gateway, &[shelf("fail")]).await;
         reply.failed(Code::NotFound);
         library.saw("WatchBooks").times(times + 1).message(&shelf("fail"));
-        assert_eq!(reply.http, if speech.is_rpc() { 200 } else { 404 });
-        assert_eq!(reply.trailers.get("x-hint").or(reply.headers.get("x-hint")).unwrap(), "elsewhere");
+        assert_eq!(reply.message, "no such b\u{fc}cher 100%");
+        assert_eq!(reply.http, if speech.is_begun() { 200 } else { 404 });
+        hinted(speech, &reply);
     }
     for (times, (speech, version)) in all(&Speech::CLIENT_STREAM).enumerate() {
         println!("{speech:?} over HTTP/{version}");
         let reply = speech.call(version, "ImportBooks").send(&gateway, &[json!({ "name": "fail" })]).await;
         reply.failed(Code::NotFound);
         assert_eq!(reply.message, "no such b\u{fc}cher 100%");
-        assert_eq!(reply.http, if speech.is_rpc() { 200 } else { 404 });
-        assert_eq!(reply.trailers.get("x-hint").or(reply.headers.get("x-hint")).unwrap(), "elsewhere");
+        assert_eq!(reply.http, if speech.is_begun() { 200 } else { 404 });
+        hinted(speech, &reply);
         library.saw("ImportBooks").times(times + 1).message(&json!({ "name": "fail" }));
     }
 }
@@ -201,9 +217,9 @@ async fn an_error_mid_stream_never_looks_complete() {
                 let reply = call.outcome().await;
                 reply.failed(code);
                 assert_eq!(reply.http, 200);
-                if speech.is_rpc() && how == "break" {
+                if speech.is_begun() && how == "break" {
                     assert_eq!(reply.message, "enough");
-                    assert_eq!(reply.trailers["x-hint"], "no");
+                    assert_eq!(reply.trailers.contains_key("x-hint"), speech.is_rpc());
                 }
             }
             told.push((json!(code.name()), json!(reason)));
@@ -279,10 +295,12 @@ async fn a_client_that_leaves_cancels_its_call_at_once() {
         call.send(&shelf("hang"));
         call.close();
         call.head().await;
+        library.called("WatchBooks", times + 1).await;
         drop(call);
         library.cancelled("WatchBooks", times + 1).await;
     }
-    for (times, (speech, version)) in all(&Speech::CLIENT_STREAM).filter(|(_, version)| *version == 2).enumerate() {
+    let talks = |(speech, version): &(Speech, u8)| *version == 2 || speech.is_socket();
+    for (times, (speech, version)) in all(&Speech::CLIENT_STREAM).filter(talks).enumerate() {
         println!("{speech:?} over HTTP/{version}");
         let mut call = speech.call(version, "Discuss").open(&gateway, None).await;
         // An array's message ends where the next one begins.
@@ -336,7 +354,8 @@ async fn large_messages_pass_and_too_large_ones_are_refused() {
         let books = [large, json!({ "title": "x".repeat(1_100_000) })];
         let reply = speech.call(version, "ImportBooks").send(&gateway, &books).await;
         reply.failed(Code::ResourceExhausted);
-        assert!(reply.message.contains("1048576"), "{}", reply.message);
+        let told = if speech.is_socket() { "larger than its limit" } else { "1048576" };
+        assert!(reply.message.contains(told), "{}", reply.message);
     }
     for (speech, version) in all(&Speech::SERVER_STREAM) {
         println!("{speech:?} over HTTP/{version}");
@@ -348,10 +367,35 @@ async fn large_messages_pass_and_too_large_ones_are_refused() {
 }
 
 #[tokio::test]
+async fn a_path_that_is_no_methods_is_refused_in_each_dialect() {
+    let library = library().await;
+    let gateway = start(&library).await;
+    for (speech, version) in all(&Speech::UNARY) {
+        for path in ["/library.v1.Library/Burn", "/acme.Library/GetBook", "/v1/echo", "/nowhere"] {
+            // Bare JSON, and a GET, are REST's as long as nothing says that they are Connect's.
+            if speech == Speech::Rest || speech == Speech::ConnectGetJson || path == "/v1/echo" && speech.is_get() {
+                continue;
+            }
+            println!("{speech:?} over HTTP/{version}: {path}");
+            let reply = speech.call(version, "Echo").path(path).send(&gateway, &[json!({ "title": "Dune" })]).await;
+            reply.failed(Code::Unimplemented);
+            assert_eq!(reply.http, if speech.name() == "connect" { 404 } else { 200 });
+        }
+    }
+    for (speech, version) in all(&Speech::CLIENT_STREAM).filter(|(speech, _)| speech.is_rpc()) {
+        println!("{speech:?} over HTTP/{version}");
+        let books = [json!({ "title": "A" }), json!({ "title": "B" })];
+        let call = speech.call(version, "ImportBooks").path("/v1/books:import");
+        call.send(&gateway, &books).await.failed(Code::Unimplemented);
+    }
+    assert!(library.saw("Echo").calls().is_empty() && library.saw("ImportBooks").calls().is_empty());
+}
+
+#[tokio::test]
 async fn bad_input_gets_each_dialects_own_error() {
     let library = library().await;
     let gateway = start(&library).await;
-    for (speech, version) in all(&Speech::CLIENT_STREAM).filter(|(speech, _)| !speech.is_rpc()) {
+    for (speech, version) in all(&Speech::CLIENT_STREAM).filter(|(speech, _)| !speech.is_begun()) {
         println!("{speech:?} over HTTP/{version}");
         for bytes in [&b"{\"text\": 1}\n"[..], b"[{\"text\": \"a\"", b"[{}, x]", b"]"] {
             let mut call = speech.call(version, "ImportBooks").open(&gateway, None).await;
@@ -379,7 +423,21 @@ async fn bad_input_gets_each_dialects_own_error() {
             call.outcome().await.failed(code);
         }
     }
+    // A text that is no JSON. (Binary frames cross as gRPC's do: what is in them is the service's to judge.)
+    for version in [1, 2] {
+        for bytes in [&b"{\"text\": 1}"[..], b"\x07", b"[]"] {
+            let mut call = Speech::Socket.call(version, "Discuss").open(&gateway, None).await;
+            call.send_bytes(bytes::Bytes::from_static(bytes));
+            call.outcome().await.failed(Code::InvalidArgument);
+        }
+    }
+    let soon = [("x-request-timeout", "soon")];
+    let refused = Socket::try_open(gateway.address(), "/library.v1.Library/Discuss", &soon).await;
+    assert_eq!(refused.err().unwrap(), 400);
     for (speech, version) in all(&Speech::CLIENT_STREAM).chain(all(&Speech::UNARY)) {
+        if speech.is_socket() {
+            continue;
+        }
         let stream = Speech::CLIENT_STREAM.contains(&speech);
         let (method, message) = if stream { ("Discuss", json!({})) } else { ("GetBook", book("7")) };
         let call = speech.call(version, method).header("grpc-timeout", "soon").header("connect-timeout-ms", "soon");

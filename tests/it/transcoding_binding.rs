@@ -260,8 +260,8 @@ async fn a_raw_body_crosses_as_it_is_with_its_type() {
     let reply = gateway.request("POST", "/v1/mirror").body("{").await;
     assert_eq!(reply.status(200).header("content-type", "application/octet-stream").text(), "{");
     assert_eq!(seen(&service, "Mirror"), json!({ "data": "ew==" }));
-    // Where only JSON is taken, such a body is refused as REST refuses.
-    let reply = gateway.request("POST", "/v1/same").header("content-type", "application/proto").body("x").await;
+    // Where only JSON is taken, other types are refused.
+    let reply = gateway.request("POST", "/v1/same").header("content-type", "application/x-proto").body("x").await;
     reply.status(415).reason("UNSUPPORTED_MEDIA_TYPE");
 }
 

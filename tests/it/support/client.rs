@@ -292,7 +292,7 @@ pub(super) async fn send_http1(address: SocketAddr, mut request: Request<AnyBody
 async fn connect_http1(address: SocketAddr) -> io::Result<http1::SendRequest<AnyBody>> {
     let io = TokioIo::new(soon("a connection", TcpStream::connect(address)).await?);
     let (sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
-    tokio::spawn(connection);
+    tokio::spawn(connection.with_upgrades());
     Ok(sender)
 }
 

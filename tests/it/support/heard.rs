@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
@@ -13,10 +14,12 @@ use hyper::body::Incoming;
 use prost_reflect::MethodDescriptor;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_tungstenite::tungstenite::{self, Message};
 use transom_transcode::status::{Code, Status};
 
 use super::client::Pending;
 use super::grpc::{frame, percent_decoded};
+use super::socket::{Frames, Talk};
 use super::speak::Speech::{self, *};
 use super::{protos, soon};
 
@@ -31,6 +34,8 @@ pub(crate) struct Stream {
     response: Option<Pending>,
     outcome: Outcome,
     body: Option<Incoming>,
+    /// Where its frames come from, if it is a WebSocket.
+    frames: Option<Frames>,
     /// Base64 that is no whole quantum yet.
     text: BytesMut,
     buffer: BytesMut,
@@ -38,7 +43,8 @@ pub(crate) struct Stream {
     ended: bool,
 }
 
-type Sent = Result<Frame<Bytes>, Infallible>;
+/// A piece of what is sent. Trailers say that a WebSocket has said everything.
+pub(super) type Sent = Result<Frame<Bytes>, Infallible>;
 
 /// What a call got.
 #[derive(Debug, Default)]
@@ -70,6 +76,26 @@ impl Stream {
             response: Some(response),
             outcome: Outcome::default(),
             body: None,
+            frames: None,
+            text: BytesMut::new(),
+            buffer: BytesMut::new(),
+            messages: VecDeque::new(),
+            ended: false,
+        }
+    }
+
+    /// One that has left HTTP.
+    pub(super) fn of_socket(speech: Speech, method: MethodDescriptor, socket: Talk) -> Self {
+        let outcome = Outcome { http: 200, headers: socket.headers, ..Outcome::default() };
+        Self {
+            speech,
+            method,
+            sender: Some(socket.sender),
+            begun: false,
+            response: None,
+            outcome,
+            body: None,
+            frames: Some(socket.frames),
             text: BytesMut::new(),
             buffer: BytesMut::new(),
             messages: VecDeque::new(),
@@ -107,7 +133,9 @@ impl Stream {
         if self.speech == Rest && self.method.is_client_streaming() && self.begun {
             self.send_bytes(Bytes::from_static(b"]"));
         }
-        self.sender = None;
+        if let Some(sender) = self.sender.take().filter(|_| self.speech.is_socket()) {
+            let _ = sender.send(Ok(Frame::trailers(HeaderMap::new())));
+        }
     }
 
     /// The answer's head.
@@ -130,6 +158,11 @@ impl Stream {
             }
             if self.ended {
                 return None;
+            }
+            if let Some(frames) = &mut self.frames {
+                let frame = soon("the next frame", frames.next()).await;
+                self.frame(frame);
+                continue;
             }
             match soon("the next frame", self.body.as_mut()?.frame()).await {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -189,7 +222,7 @@ impl Stream {
 
     fn message(&mut self, bytes: &[u8]) {
         let message = match self.speech.is_json() {
-            true if self.speech.is_rpc() || self.speech == Rest => {
+            true if self.speech.is_begun() || self.speech == Rest => {
                 // Names as the tests write them, whatever ProtoJSON makes of them: by way of the wire.
                 let value: Value = serde_json::from_slice(bytes).unwrap();
                 protos::decode(&self.method.output(), &protos::encode(&self.method.output(), &value))
@@ -292,6 +325,37 @@ impl Stream {
         match end.get("error") {
             Some(error) => self.error(error),
             None => self.outcome.code = Some(Code::Ok),
+        }
+    }
+
+    /// A WebSocket's: a message, the error that comes before a close, or the close.
+    fn frame(&mut self, frame: Option<Result<Message, tungstenite::Error>>) {
+        match frame {
+            Some(Ok(Message::Text(text))) => {
+                let value: Value = serde_json::from_str(&text).unwrap();
+                match value.get("error") {
+                    Some(error) => self.error(error),
+                    None => self.message(text.as_bytes()),
+                }
+            }
+            Some(Ok(Message::Binary(bytes))) => self.message(&bytes),
+            Some(Ok(Message::Close(Some(close)))) => {
+                self.ended = true;
+                let number = u16::from(close.code);
+                let code = match number {
+                    1000 => Code::Ok,
+                    // What the protocol itself calls too big.
+                    1009 => Code::ResourceExhausted,
+                    _ => Code::from_number(i64::from(number) - 4000),
+                };
+                assert!(self.outcome.code.is_none_or(|told| told == code), "{close:?} after {:?}", self.outcome.code);
+                self.outcome.code = Some(code);
+                if self.outcome.message.is_empty() {
+                    self.outcome.message = close.reason.to_string();
+                }
+            }
+            Some(Ok(_)) => {}
+            Some(Err(_)) | None => (self.ended, self.outcome.code) = (true, None),
         }
     }
 

@@ -2,14 +2,22 @@
 
 use std::net::SocketAddr;
 
+use futures_util::stream::SplitStream;
 use futures_util::{SinkExt, StreamExt};
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::ext::Protocol;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use super::client::{Http2, send_http1};
+use super::heard::Sent;
 use super::soon;
 
 /// An open WebSocket.
@@ -99,4 +107,60 @@ impl Socket {
     pub(crate) async fn any(&mut self) -> Message {
         soon("the next frame", self.inner.next()).await.expect("a frame").expect("an open socket")
     }
+}
+
+/// What comes from a WebSocket.
+pub(super) type Frames = SplitStream<WebSocketStream<TokioIo<Upgraded>>>;
+
+/// An open WebSocket in two halves. It is closed without a word when both are dropped.
+pub(super) struct Talk {
+    /// The head of the answer that opened it.
+    pub(super) headers: HeaderMap,
+    pub(super) sender: UnboundedSender<Sent>,
+    pub(super) frames: Frames,
+}
+
+/// Opens one over either version of HTTP.
+pub(super) async fn talk(address: SocketAddr, version: u8, path: &str, binary: bool, headers: HeaderMap) -> Talk {
+    let request = |method: &str, uri: http::Uri| {
+        let mut request = Request::builder().method(method).uri(uri).header("sec-websocket-version", "13");
+        request.headers_mut().unwrap().extend(headers.clone());
+        request
+    };
+    let empty = || Empty::new().boxed_unsync();
+    let response = if version == 2 {
+        let mut connection = Http2::open(address).await;
+        loop {
+            let request = request("CONNECT", connection.uri(path)).extension(Protocol::from_static("websocket"));
+            match soon("the handshake", connection.send(request.body(empty()).unwrap())).await {
+                // The server's settings, which allow it, have yet to come.
+                Err(error) if error.is_user() => tokio::task::yield_now().await,
+                response => break response,
+            }
+        }
+    } else {
+        let request = request("GET", path.parse().unwrap()).header("upgrade", "websocket");
+        let request = request.header("connection", "Upgrade").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        soon("the handshake", send_http1(address, request.body(empty()).unwrap()).await).await
+    };
+    let response = response.expect("an answer");
+    assert_eq!(response.status(), if version == 2 { 200 } else { 101 });
+    let headers = response.headers().clone();
+    let upgraded = soon("the upgrade", hyper::upgrade::on(response)).await.expect("an open socket");
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await;
+    let (mut sink, frames) = socket.split();
+    let (sender, mut receiver) = unbounded_channel::<Sent>();
+    tokio::spawn(async move {
+        while let Some(Ok(frame)) = receiver.recv().await {
+            let message = match frame.into_data() {
+                Ok(bytes) if binary => Message::binary(bytes),
+                Ok(bytes) => Message::text(String::from_utf8(bytes.into()).unwrap()),
+                Err(_) => Message::text(""),
+            };
+            if sink.send(message).await.is_err() {
+                return;
+            }
+        }
+    });
+    Talk { headers, sender, frames }
 }

@@ -12,7 +12,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use super::client::{Http2, send_http1};
 use super::gateway::Running;
 use super::heard::{Outcome, Stream};
-use super::protos;
+use super::{protos, socket};
 
 /// How a test's client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(crate) enum Speech {
     ConnectGetJson,
     ConnectStream,
     ConnectStreamJson,
+    Socket,
+    SocketBinary,
 }
 
 use Speech::*;
@@ -41,7 +43,7 @@ impl Speech {
     pub(crate) const UNARY: [Self; 11] =
         [Rest, Grpc, GrpcJson, Web, WebJson, WebText, WebTextJson, Connect, ConnectJson, ConnectGet, ConnectGetJson];
     /// All in which a server stream can be.
-    pub(crate) const SERVER_STREAM: [Self; 11] = [
+    pub(crate) const SERVER_STREAM: [Self; 13] = [
         Rest,
         RestLines,
         RestEvents,
@@ -53,10 +55,24 @@ impl Speech {
         WebTextJson,
         ConnectStream,
         ConnectStreamJson,
+        Socket,
+        SocketBinary,
     ];
     /// All in which a client may stream.
-    pub(crate) const CLIENT_STREAM: [Self; 10] =
-        [Rest, RestLines, Grpc, GrpcJson, Web, WebJson, WebText, WebTextJson, ConnectStream, ConnectStreamJson];
+    pub(crate) const CLIENT_STREAM: [Self; 12] = [
+        Rest,
+        RestLines,
+        Grpc,
+        GrpcJson,
+        Web,
+        WebJson,
+        WebText,
+        WebTextJson,
+        ConnectStream,
+        ConnectStreamJson,
+        Socket,
+        SocketBinary,
+    ];
 
     /// The versions of HTTP that it is spoken over.
     pub(crate) fn versions(self) -> &'static [u8] {
@@ -75,9 +91,19 @@ impl Speech {
         matches!(self, WebText | WebTextJson)
     }
 
-    /// Not REST: its metadata is the upstream's.
+    /// A frame a message, once HTTP has been left.
+    pub(crate) fn is_socket(self) -> bool {
+        matches!(self, Socket | SocketBinary)
+    }
+
+    /// Its metadata is the upstream's.
     pub(crate) fn is_rpc(self) -> bool {
-        !matches!(self, Rest | RestLines | RestEvents)
+        !self.is_socket() && !matches!(self, Rest | RestLines | RestEvents)
+    }
+
+    /// Its answer has begun before the upstream has said anything.
+    pub(crate) fn is_begun(self) -> bool {
+        self.is_rpc() || self.is_socket()
     }
 
     /// HTTP's own status says how a unary call went.
@@ -85,12 +111,12 @@ impl Speech {
         matches!(self, Rest | Connect | ConnectJson | ConnectGet | ConnectGetJson)
     }
 
-    fn is_get(self) -> bool {
+    pub(crate) fn is_get(self) -> bool {
         matches!(self, ConnectGet | ConnectGetJson)
     }
 
     pub(super) fn is_json(self) -> bool {
-        !matches!(self, Grpc | Web | WebText | Connect | ConnectGet | ConnectStream)
+        !matches!(self, Grpc | Web | WebText | Connect | ConnectGet | ConnectStream | SocketBinary)
     }
 
     /// What the access log calls it.
@@ -99,12 +125,14 @@ impl Speech {
             Rest | RestLines | RestEvents => "rest",
             Grpc | GrpcJson => "grpc",
             Web | WebJson | WebText | WebTextJson => "grpc_web",
+            Socket | SocketBinary => "websocket",
             _ => "connect",
         }
     }
 
     fn content_type(self) -> &'static str {
         match self {
+            Socket | SocketBinary => unreachable!("frames have no type"),
             Rest | RestLines | RestEvents | ConnectJson | ConnectGetJson => "application/json",
             Grpc => "application/grpc",
             GrpcJson => "application/grpc+json",
@@ -121,7 +149,7 @@ impl Speech {
     /// How it says that a call may take so many milliseconds.
     pub(crate) fn timeout(self, millis: u64) -> (&'static str, String) {
         match self.name() {
-            "rest" => ("x-request-timeout", format!("0.{millis:03}")),
+            "rest" | "websocket" => ("x-request-timeout", format!("0.{millis:03}")),
             "connect" => ("connect-timeout-ms", millis.to_string()),
             _ => ("grpc-timeout", format!("{millis}m")),
         }
@@ -130,7 +158,7 @@ impl Speech {
     /// A call of a method of the library.
     pub(crate) fn call(self, version: u8, method: &str) -> Call {
         let method = protos::method(&format!("library.v1.Library/{method}"));
-        Call { speech: self, version, method, headers: HeaderMap::new() }
+        Call { speech: self, version, method, path: None, headers: HeaderMap::new() }
     }
 }
 
@@ -139,10 +167,17 @@ pub(crate) struct Call {
     speech: Speech,
     version: u8,
     method: MethodDescriptor,
+    path: Option<&'static str>,
     headers: HeaderMap,
 }
 
 impl Call {
+    /// Looks for the method on another path than its own.
+    pub(crate) fn path(mut self, path: &'static str) -> Self {
+        self.path = Some(path);
+        self
+    }
+
     /// Sends a header.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.append(HeaderName::try_from(name).unwrap(), HeaderValue::from_str(value).unwrap());
@@ -159,8 +194,13 @@ impl Call {
 
     /// Opens it. What REST's path and a GET's query say of the message has to be known by then.
     pub(crate) async fn open(self, gateway: &Running, first: Option<&Value>) -> Stream {
-        let Self { speech, version, method, headers } = self;
-        let rpc = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let Self { speech, version, method, path, headers } = self;
+        let own = || format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let rpc = path.map_or_else(own, str::to_owned);
+        if speech.is_socket() {
+            let socket = socket::talk(gateway.address(), version, &rpc, speech == SocketBinary, headers).await;
+            return Stream::of_socket(speech, method, socket);
+        }
         let (verb, path, bodyless) = match (speech, first) {
             (Rest | RestLines | RestEvents, message) => rest_path(method.name(), message.unwrap_or(&Value::Null)),
             (speech, Some(message)) if speech.is_get() => {
