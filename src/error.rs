@@ -46,6 +46,11 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The request has more headers than its limit.
+    TooManyHeaders {
+        /// The limit.
+        limit: usize,
+    },
     /// The reply is larger than its limit.
     ResponseTooLarge {
         /// The limit in bytes.
@@ -153,6 +158,7 @@ impl Error {
             Self::BadRequest { .. } | Self::Violations(_) => 400,
             Self::UnsupportedMedia { .. } | Self::UnsupportedEncoding { .. } => 415,
             Self::TooLarge { .. } => 413,
+            Self::TooManyHeaders { .. } => 431,
             Self::RateLimited { .. } => 429,
             Self::Unauthenticated { status, .. } => return *status,
             Self::Forbidden | Self::CrossOrigin => 403,
@@ -175,7 +181,10 @@ impl Error {
         match self {
             Self::NoRoute | Self::MethodNotAllowed { .. } | Self::UnsupportedEncoding { .. } => Code::Unimplemented,
             Self::BadRequest { .. } | Self::Violations(_) | Self::UnsupportedMedia { .. } => Code::InvalidArgument,
-            Self::TooLarge { .. } | Self::ResponseTooLarge { .. } | Self::RateLimited { .. } => Code::ResourceExhausted,
+            Self::TooLarge { .. }
+            | Self::TooManyHeaders { .. }
+            | Self::ResponseTooLarge { .. }
+            | Self::RateLimited { .. } => Code::ResourceExhausted,
             Self::Unauthenticated { .. } => Code::Unauthenticated,
             Self::Forbidden | Self::CrossOrigin => Code::PermissionDenied,
             Self::Overloaded { .. }
@@ -201,6 +210,7 @@ impl Error {
             Self::UnsupportedMedia { .. } => "UNSUPPORTED_MEDIA_TYPE",
             Self::UnsupportedEncoding { .. } => "UNSUPPORTED_ENCODING",
             Self::TooLarge { .. } => "TOO_LARGE",
+            Self::TooManyHeaders { .. } => "TOO_MANY_HEADERS",
             Self::ResponseTooLarge { .. } => "RESPONSE_TOO_LARGE",
             Self::RateLimited { .. } => "RATE_LIMITED",
             Self::Unauthenticated { fault: TokenFault::Missing, .. } => "TOKEN_MISSING",
@@ -238,6 +248,9 @@ impl Error {
             }
             Self::TooLarge { limit } => {
                 return Cow::Owned(format!("the request is larger than the limit of {limit} bytes"));
+            }
+            Self::TooManyHeaders { limit } => {
+                return Cow::Owned(format!("the request has more than {limit} headers"));
             }
             Self::ResponseTooLarge { limit } => {
                 return Cow::Owned(format!("the reply is larger than the limit of {limit} bytes"));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use http::Uri;
-use transom_transcode::plan::{Limits, OutOptions, OutPlan};
+use transom_transcode::plan::{OutOptions, OutPlan};
 use transom_transcode::router::Captures;
 use transom_transcode::schema::{Kind, MessageId, Schema};
 use transom_transcode::scratch::Scratch;
@@ -100,7 +100,7 @@ fn write_message(
     }
     let media = if binding.bind.raw { Media::Raw("") } else { Media::Json };
     let input = Input { body: target.body.as_bytes(), media, captures: &captured, query: &target.query, later: false };
-    let limits = Limits { output: binding.rpc.send.output, ..Limits::default() };
+    let limits = binding.rpc.send;
     let mut scratch = Scratch::default();
     let mut message = Vec::new();
     to_wire(schema, &binding.bind, &input, &limits, &mut scratch, &mut message).map_err(|invalid| {

@@ -15,8 +15,10 @@ section! {
         connections_per_client: Option<usize> = count(1..=1_000_000).optional(),
         /// How long the head of a request may take, from its first byte; a new connection's TLS and first byte too.
         head_timeout: Duration = duration(100 * MILLISECOND..=HOUR).or("10s"),
-        /// Bytes of a request's head: 431 over HTTP/1.1, a refused stream over HTTP/2.
+        /// Bytes of a request's head: more gets 431. gRPC's clients learn of it from HTTP/2's settings and send no more.
         head_size: usize = size(8192..=1 << 20).or("64KiB"),
+        /// Headers of a request, duplicates each; one more gets 431, RESOURCE_EXHAUSTED where gRPC is spoken.
+        headers: usize = count(10..=10_000).or("100"),
         /// How long an HTTP/1.1 connection may be without a call. Proxies in front should let go earlier.
         idle_timeout: Duration = duration(100 * MILLISECOND..=24 * HOUR).or("75s"),
         /// How long an HTTP/2 connection may be without a call.

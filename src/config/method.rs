@@ -9,7 +9,7 @@ use super::auth::{Access, Accesses, check_field, claim};
 use super::cache::{Caching, MethodCache};
 use super::cors::Cors;
 use super::fallback::Fallback;
-use super::kind::{self, Kind as _, checked, choice, duration, flag, list, map, size};
+use super::kind::{self, Kind as _, checked, choice, count, duration, flag, list, map, size};
 use super::overload::Priority;
 use super::problem::quote;
 use super::rate::{Rate, rate};
@@ -38,6 +38,9 @@ section! {
         limits: MethodLimits = kind::section().or("{}"),
         /// Whose calls are refused first where a limit of calls in flight comes near: the gateway's or the upstream's. By default `normal`, and `high` for what `auth` and `sessions` name: to log in, to refresh, to log out, to verify.
         priority: Option<Priority> = choice().optional(),
+        /// Content types that a REST body may have, `image/png` or `image/*`; others get 415. By default all that the method can read:
+        /// JSON and forms, of a stream NDJSON too, of an HttpBody anything. (The other dialects have types of their own.)
+        content_types: Option<Vec<String>> = list(checked("a type such as `image/png` or `image/*`", media_type)).optional(),
         /// Headers of REST that cross beside the usual; by default the top level's.
         headers: Headers = kind::section().or("{}"),
         /// How long replies are kept, or how; by default none is. For methods that are bound to GET, or NO_SIDE_EFFECTS.
@@ -138,8 +141,22 @@ section! {
     pub struct MethodLimits {
         /// Bytes of a REST request body, or of each message where the client streams; by default the upstream's `limits.send`.
         body: Option<usize> = size(1..=LARGEST).optional(),
+        /// How deeply the JSON of a request may nest, the whole message counting as one; deeper gets 400. By default 100.
+        depth: Option<usize> = count(1..=100).optional(),
         /// Messages of one stream or WebSocket from the client, such as `50/s`; a stream that sends more ends with 429 or RESOURCE_EXHAUSTED. By default there is no such limit.
         messages: Option<Rate> = rate().optional(),
+    }
+}
+
+/// A media type, or all of one kind; parameters are not looked at.
+fn media_type(text: &str) -> Result<String, String> {
+    let token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+    };
+    match text.split_once('/') {
+        Some((kind, "*")) if token(kind) => Ok(text.to_ascii_lowercase()),
+        Some((kind, subtype)) if token(kind) && token(subtype) => Ok(text.to_ascii_lowercase()),
+        _ => Err(format!("{} is no media type; write one without parameters", quote(text))),
     }
 }
 

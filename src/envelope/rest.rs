@@ -17,7 +17,7 @@ pub use accept::Form;
 pub use error::{error, error_line, status_json, tell_retry_after};
 pub use raw::{Pieces, content_type, raw_stream_reply};
 pub use reader::Messages;
-pub use request::{admit, admit_stream};
+pub use request::{Taken, admit, admit_stream};
 pub use stream::{Stream, stream_reply};
 
 /// The content type of every JSON answer.

@@ -147,7 +147,7 @@ impl Gateway {
             };
         }
         let limit = rpc.settings.body.value;
-        let (media, coding) = rest::admit(head, &body, limit, binding.bind.raw)?;
+        let (media, coding) = rest::admit(head, &body, limit, binding.taken())?;
 
         // Translate in.
         let asked = Asked { head, media, coding, captured: &captured, limit, deadline: outgoing.deadline };
@@ -185,6 +185,10 @@ impl Gateway {
     /// Who calls, whether it may at all, and which pages may read the answer. Browsers' own questions are answered here.
     fn arrive(&self, call: &mut Call, peer: &Peer, head: &Parts) -> Option<Result<Response<Body>, Error>> {
         let snapshot = self.state.snapshot.load();
+        let limit = snapshot.config.clients.headers;
+        if head.headers.len() > limit {
+            return Some(Err(Error::TooManyHeaders { limit }));
+        }
         call.client = origin::client(&head.headers, peer.ip(), snapshot.trusted_proxies());
         if snapshot.shared {
             call.page = head.headers.get(header::ORIGIN).cloned();

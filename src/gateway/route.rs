@@ -14,6 +14,7 @@ use super::desk::Desk;
 use super::fallback::Fallback;
 use super::settings::{Origin, Settings};
 use crate::envelope::metadata::Crossing;
+use crate::envelope::rest::Taken;
 use crate::policy::auth::Gate;
 use crate::policy::cors::Cors;
 use crate::policy::demands::Demands;
@@ -88,6 +89,11 @@ impl Binding {
     pub(super) fn new(rpc: &Arc<Rpc>, bind: BindPlan, out: OutPlan, rule: Origin) -> Self {
         static IDS: AtomicU64 = AtomicU64::new(0);
         Self { id: IDS.fetch_add(1, Ordering::Relaxed), rpc: rpc.clone(), bind, out, rule }
+    }
+
+    /// What a REST body may be.
+    pub(super) fn taken(&self) -> Taken<'_> {
+        Taken { raw: self.bind.raw, types: &self.rpc.settings.content_types.value }
     }
 }
 

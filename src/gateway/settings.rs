@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::HeaderName;
-use transom_transcode::plan::{OutOptions, Unknown};
+use transom_transcode::plan::{Limits, OutOptions, Unknown};
 use transom_transcode::schema::{Idempotency, Method, Service};
 
 use crate::config::{self, Access, MethodCache, Priority, Rate, Requirements, Sanitize, UnknownFields, Validate};
@@ -28,6 +28,10 @@ pub struct Settings {
     pub unknown_fields: Setting<Unknown>,
     /// Bytes of a REST request's body.
     pub body: Setting<usize>,
+    /// How deeply the JSON of a request may nest.
+    pub depth: Setting<u16>,
+    /// Content types that a REST body may have; none: all that the method can read.
+    pub content_types: Setting<Vec<String>>,
     /// Answers are compressed for clients that accept it.
     pub compress: Setting<bool>,
     /// The limits that its calls are under.
@@ -161,6 +165,18 @@ impl Settings {
                 |entry| entry.limits.body,
                 layers.upstream(&["limits", "send"], upstream.limits.send),
                 |new, old| new <= old,
+            ),
+            depth: layers.method(
+                &["limits", "depth"],
+                |entry| u16::try_from(entry.limits.depth?).ok(),
+                Setting { value: Limits::default().depth, from: Origin::Default },
+                |new, old| new <= old,
+            ),
+            content_types: layers.method(
+                &["content_types"],
+                |entry| entry.content_types.clone(),
+                Setting { value: Vec::new(), from: Origin::Default },
+                |_, old| old.is_empty(),
             ),
             compress: layers.method(
                 &["compress"],
@@ -314,6 +330,7 @@ impl Settings {
             ("timeout", timeout, &self.timeout.from),
             ("unknown_fields", unknown.to_owned(), &self.unknown_fields.from),
             ("limits.body", self.body.value.to_string(), &self.body.from),
+            ("limits.depth", self.depth.value.to_string(), &self.depth.from),
             ("compress", flag(&self.compress), &self.compress.from),
             ("rate_limits", limits, &self.rate_limits.from),
             ("limits.messages", messages, &self.messages.from),
@@ -335,6 +352,9 @@ impl Settings {
         ];
         if let Some(cache) = &self.cache.value {
             described.push(("cache", cache.to_string(), &self.cache.from));
+        }
+        if !self.content_types.value.is_empty() {
+            described.push(("content_types", self.content_types.value.join(" "), &self.content_types.from));
         }
         described.extend(self.cors.describe());
         described

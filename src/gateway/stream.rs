@@ -82,7 +82,7 @@ impl Asking {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let limit = binding.rpc.settings.body.value;
-        let (reader, media, coding) = rest::admit_stream(head, &body, limit, binding.bind.raw)?;
+        let (reader, media, coding) = rest::admit_stream(head, &body, limit, binding.taken())?;
         let beside = Beside {
             captures: captured.iter().map(|&capture| capture.into()).collect(),
             query: head.uri.query().unwrap_or_default().into(),

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Finding, InFlight, Tracked, Watch};
-use super::limits::Limits;
+use super::limits::{HEADERS, Limits};
 use super::phase::{Phase, Phases, reached};
 use super::preface::{self, Head, Rewound};
 use super::seldom::Seldom;
@@ -76,6 +76,9 @@ impl<A> Terms<A> {
             .max_header_size(limits.head_bytes as usize)
             // Of what a slow client does not read, hyper would keep up to a megabyte.
             .max_buf_size(2 * limits.head_bytes as usize);
+        if limits.headers > HEADERS {
+            http1.max_headers(limits.headers);
+        }
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())

@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::config;
 use crate::gateway::HEARTBEAT;
 
+/// As many headers hyper reads from an HTTP/1.1 request without being told, which is cheaper.
+pub(super) const HEADERS: usize = 100;
+
 /// Bounds of connections. The defaults fit a gateway on the open internet.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -19,8 +22,10 @@ pub struct Limits {
     pub idle_http1: Duration,
     /// How long an HTTP/2 connection may be without a call.
     pub idle_http2: Duration,
-    /// Bytes of a request's head: 431 over HTTP/1.1, a refused stream over HTTP/2.
+    /// Bytes of a request's head; more gets 431.
     pub head_bytes: u32,
+    /// Headers of a request. The gateway refuses what the connection lets through.
+    pub headers: usize,
     /// Streams of one HTTP/2 connection that may be open together.
     pub streams: u32,
     /// Streams that a client has reset before they were looked at; more end the connection (CVE-2023-44487).
@@ -46,6 +51,7 @@ impl Default for Limits {
             idle_http1: Duration::from_secs(75),
             idle_http2: Duration::from_secs(300),
             head_bytes: 64 * 1024,
+            headers: HEADERS,
             streams: 1000,
             pending_resets: 256,
             stream_window: 256 * 1024,
@@ -68,6 +74,7 @@ impl Limits {
             idle_http1: written.idle_timeout,
             idle_http2: written.idle_timeout_http2,
             head_bytes: bytes(written.head_size),
+            headers: written.headers,
             streams: bytes(written.streams),
             max_age: written.max_age,
             ..Self::default()

@@ -69,6 +69,7 @@ mod reload;
 mod reload_bench;
 mod reload_breaking;
 mod reload_files;
+mod request_bounds;
 mod rest_metadata;
 mod rest_unary;
 mod secrets;

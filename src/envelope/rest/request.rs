@@ -9,10 +9,44 @@ use crate::envelope::coding::Coding;
 use crate::envelope::{content_type, essence};
 use crate::error::Error;
 
+/// What a route takes for a body.
+#[derive(Debug, Clone, Copy)]
+pub struct Taken<'r> {
+    /// It is taken as it is, whatever its type.
+    pub raw: bool,
+    /// The types that are taken, `image/png` or `image/*`, in lower case; none: all that the route can read.
+    pub types: &'r [String],
+}
+
+impl Taken<'_> {
+    /// Refuses a type that is not among those that are written.
+    fn admit(&self, content_type: Option<&str>) -> Result<(), Error> {
+        if self.types.is_empty() {
+            return Ok(());
+        }
+        let found = essence(content_type.unwrap_or_default()).to_ascii_lowercase();
+        let is = |wanted: &String| match wanted.strip_suffix('*') {
+            Some(range) => found.starts_with(range),
+            None => found == *wanted,
+        };
+        match self.types.iter().any(is) {
+            true => Ok(()),
+            false => {
+                Err(Error::UnsupportedMedia { message: format!("send the body as {}", self.types.join(" or ")).into() })
+            }
+        }
+    }
+}
+
 /// What the body is, and how it is compressed. Refuses by the head alone: a body that is too long, in another type, or
 /// compressed in a way that is not supported. A `raw` one may have any type: it is taken as it is.
-pub fn admit<'h, B: Body>(head: &'h Parts, body: &B, limit: usize, raw: bool) -> Result<(Media<'h>, Coding), Error> {
-    let content_type = content_type(&head.headers);
+pub fn admit<'h, B: Body>(
+    head: &'h Parts,
+    body: &B,
+    limit: usize,
+    taken: Taken<'_>,
+) -> Result<(Media<'h>, Coding), Error> {
+    let (content_type, raw) = (content_type(&head.headers), taken.raw);
     if body.is_end_stream() {
         let media = if raw { Media::Raw(content_type.unwrap_or_default()) } else { Media::Json };
         return Ok((media, Coding::Identity));
@@ -20,6 +54,7 @@ pub fn admit<'h, B: Body>(head: &'h Parts, body: &B, limit: usize, raw: bool) ->
     if body.size_hint().lower() > limit as u64 {
         return Err(Error::TooLarge { limit });
     }
+    taken.admit(content_type)?;
     let media = match content_type {
         content_type if raw => Media::Raw(content_type.unwrap_or_default()),
         Some(content_type) if is_in_utf8(content_type, "application/json") => Media::Json,
@@ -37,11 +72,14 @@ pub fn admit_stream<'h, B: Body>(
     head: &'h Parts,
     body: &B,
     limit: usize,
-    raw: bool,
+    taken: Taken<'_>,
 ) -> Result<(Messages, Media<'h>, Coding), Error> {
     let coding = Coding::of_body(&head.headers)?;
     let content_type = content_type(&head.headers);
-    if raw {
+    if !body.is_end_stream() {
+        taken.admit(content_type)?;
+    }
+    if taken.raw {
         return Ok((Messages::pieces(), Media::Raw(content_type.unwrap_or_default()), coding));
     }
     let is = |wanted| content_type.is_some_and(|content_type| is_in_utf8(content_type, wanted));

@@ -86,10 +86,10 @@ impl Compiler<'_> {
             cors: Cors::compile(&settings.cors.merged()).map(Arc::new),
             retry,
             fallback,
+            send: Limits { depth: settings.depth.value, output: written.limits.send },
             settings,
             room: self.room.clone(),
             rates,
-            send: Limits { depth, output: written.limits.send },
             receive: written.limits.receive,
             print: Limits { depth, output: written.limits.receive.saturating_mul(JSON_GROWTH) },
         }))

@@ -25,7 +25,8 @@ pub(super) fn as_written(policy: &MethodPolicy) -> config::Method {
             schema::Priority::Normal => Priority::Normal,
             schema::Priority::High => Priority::High,
         }),
-        limits: config::MethodLimits { body: policy.body, messages: None },
+        limits: config::MethodLimits { body: policy.body, depth: None, messages: None },
+        content_types: None,
         rate_limits: policy.rate_limits.clone(),
         headers: config::Headers {
             request: headers(&policy.request_headers),

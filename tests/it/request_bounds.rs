@@ -1,0 +1,127 @@
+//! Bounds of requests that configuration sets: how many headers, how deep, of which type.
+
+use serde_json::json;
+use transom::config::parse;
+use transom_transcode::status::Code;
+
+use crate::support::gateway::gateway;
+use crate::support::library::library;
+use crate::support::reply::ok;
+use crate::support::speak::Speech;
+use crate::support::upstream;
+
+const BOOK: &str = "shelves/1/books/7";
+
+#[tokio::test]
+async fn too_many_headers_are_refused_in_each_dialect() {
+    let library = library().await;
+    let config = "clients: { headers: 20 }";
+    let gateway = gateway().descriptors("library").upstream("library", &library).config(config).start().await;
+    let mut good = 0;
+    for speech in Speech::UNARY {
+        for &version in speech.versions() {
+            println!("{speech:?} over HTTP/{version}");
+            let with = |count: usize| {
+                (0..count).fold(speech.call(version, "GetBook"), |call, at| call.header(&format!("x-more-{at}"), ""))
+            };
+            let refused = with(21).send(&gateway, &[json!({ "name": BOOK })]).await;
+            refused.failed(Code::ResourceExhausted);
+            assert_eq!(refused.message, "the request has more than 20 headers");
+            assert_eq!(refused.http, if matches!(speech.name(), "rest" | "connect") { 431 } else { 200 });
+            library.saw("GetBook").times(good);
+            with(10).send(&gateway, &[json!({ "name": BOOK })]).await.failed(Code::Ok);
+            good += 1;
+        }
+    }
+    // The same header so often is as many.
+    let many = (0..21).fold(gateway.request("GET", "/livez"), |call, _| call.header("x-more", "a"));
+    many.http2().await.status(431).reason("TOO_MANY_HEADERS");
+}
+
+#[tokio::test]
+async fn more_headers_than_usual_can_be_let_in() {
+    for (config, let_in) in [("", 90), ("clients: { headers: 300 }", 290)] {
+        let gateway = gateway().config(config).start().await;
+        let with =
+            |count: usize| (0..count).fold(gateway.request("GET", "/livez"), |call, _| call.header("x-more", "a"));
+        with(let_in).await.status(200);
+        with(let_in).http2().await.status(200);
+        with(let_in + 20).await.status(431);
+        with(let_in + 20).http2().await.status(431);
+    }
+}
+
+#[tokio::test]
+async fn json_may_nest_as_deep_as_configured_in_each_dialect() {
+    let library = library().await;
+    let config = "schema: { descriptor_sets: [in-memory], expose: all, http_rules: [
+        { selector: library.v1.Library.ImportBooks, post: \"/v1/books:import\", body: \"*\" }] }
+methods: { library.v1.Library/*: { limits: { depth: 4 } } }";
+    let gateway = gateway().descriptors("library").upstream("library", &library).config(config).start().await;
+    // A book, its place, and so many places behind it.
+    let nested = |more: usize| {
+        let behind = (0..more).fold(json!({}), |behind, _| json!({ "behind": behind }));
+        json!({ "title": "A", "place": behind })
+    };
+    let json = [Speech::Rest, Speech::GrpcJson, Speech::WebJson, Speech::WebTextJson, Speech::ConnectJson];
+    let streams = [Speech::RestLines, Speech::ConnectStreamJson, Speech::Socket];
+    for (speech, method) in json.map(|speech| (speech, "Echo")).into_iter().chain(streams.map(|it| (it, "ImportBooks")))
+    {
+        println!("{speech:?}");
+        let version = speech.versions()[0];
+        speech.call(version, method).send(&gateway, &[nested(2)]).await.failed(Code::Ok);
+        let calls = library.saw(method).calls().iter().filter(|call| call.finished).count();
+        let refused = speech.call(version, method).send(&gateway, &[nested(3)]).await;
+        refused.failed(Code::InvalidArgument);
+        assert!(refused.message.contains("deep"), "{}", refused.message);
+        assert_eq!(library.saw(method).calls().iter().filter(|call| call.finished).count(), calls);
+    }
+}
+
+#[tokio::test]
+async fn a_body_has_one_of_the_types_that_are_written() {
+    let service = upstream::grpc("rules.v1.Rules").unary("Upload", |_| ok(json!({}))).unary("Same", |_| ok(json!({})));
+    let service = service.start().await;
+    let config = "methods:
+  rules.v1.Rules/Upload: { content_types: [\"image/*\", application/PDF] }
+  rules.v1.Rules/Same: { content_types: [application/json] }";
+    let gateway = gateway().descriptors("rules").upstream("rules", &service).config(config).start().await;
+    let upload = async |path: &str, content_type: &str| {
+        let call = gateway.request("POST", path).body("{}");
+        if content_type.is_empty() { call.await } else { call.header("content-type", content_type).await }
+    };
+    for content_type in ["image/png", "Image/SVG+xml; charset=utf-8", "application/pdf"] {
+        upload("/v1/uploads/7", content_type).await.status(200);
+    }
+    service.saw("Upload").times(3);
+    for content_type in ["", "image", "text/html", "application/json", "imagex/png"] {
+        let refused = upload("/v1/uploads/7", content_type).await;
+        refused.status(415).reason("UNSUPPORTED_MEDIA_TYPE");
+        assert!(refused.text().contains("send the body as image/* or application/pdf"), "{}", refused.text());
+    }
+    service.saw("Upload").times(3);
+    upload("/v1/same", "application/json").await.status(200);
+    upload("/v1/same", "application/x-www-form-urlencoded").await.status(415);
+    // What comes without a body needs no type.
+    gateway.request("POST", "/v1/same").await.status(200);
+}
+
+#[test]
+fn bounds_that_mean_nothing_are_problems() {
+    let told = |policy: &str| {
+        let text = format!(
+            "schema: {{ protos: [p] }}\nupstreams: {{ a: {{ endpoints: [\"a:1\"] }} }}\nmethods: {{ a.B/C: {policy} }}"
+        );
+        parse(&text, &|_| None).err().map(|problems| problems.to_string()).unwrap_or_default()
+    };
+    for (policy, part) in [
+        ("{ limits: { depth: 0 } }", "limits.depth"),
+        ("{ limits: { depth: 101 } }", "limits.depth"),
+        ("{ content_types: [png] }", "content_types"),
+        ("{ content_types: [\"image/png; q=1\"] }", "content_types"),
+        ("{ content_types: [\"*/*\"] }", "content_types"),
+    ] {
+        assert!(told(policy).contains(part), "{policy}: {}", told(policy));
+    }
+    assert_eq!(told("{ limits: { depth: 1 }, content_types: [image/png] }"), "");
+}
