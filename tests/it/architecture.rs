@@ -135,3 +135,18 @@ fn names_of_modules_are_read_from_every_form_of_use() {
     assert_eq!(used("use crate::{body::Body, gateway::{State, Worker}, telemetry};"), ["body", "gateway", "telemetry"]);
     assert!(used("// crate::cli is not used here").is_empty());
 }
+
+/// `tracing/log` turns every trace of h2 and hyper into a call, in release builds too, where they are compiled out without it:
+/// 6,000 instructions of a small GET. It comes by the default features of other crates, axum's above all.
+#[test]
+fn no_dependency_brings_traces_back() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tree = std::process::Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["tree", "--offline", "--package", "transom", "--edges", "features", "--invert", "tracing"])
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    assert!(tree.contains("tracing feature \"release_max_level_debug\""), "{tree}");
+    assert!(!tree.contains("tracing feature \"log\""), "{tree}");
+}
