@@ -1,5 +1,7 @@
 //! Dialect: how a client speaks, an envelope with a codec. Decided once, from the request's head.
 
+use std::borrow::Cow;
+
 use http::request::Parts;
 use http::{HeaderMap, Method, Version, header};
 
@@ -65,8 +67,14 @@ impl Dialect {
         let Some(subtype) = essence.get(..12).filter(|kind| kind.eq_ignore_ascii_case("application/")) else {
             return Self::Rest;
         };
+        let subtype = &essence[subtype.len()..];
         let http2 = head.version == Version::HTTP_2;
-        match essence[subtype.len()..].to_ascii_lowercase().as_str() {
+        // Clients write it in lower case, so that it is seldom copied.
+        let lower = match subtype.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Cow::Owned(subtype.to_ascii_lowercase()),
+            false => Cow::Borrowed(subtype),
+        };
+        match &*lower {
             "grpc" | "grpc+proto" if http2 => Self::Grpc(Codec::Proto),
             "grpc+json" if http2 => Self::Grpc(Codec::Json),
             "grpc-web" | "grpc-web+proto" => Self::GrpcWeb { codec: Codec::Proto, text: false },
@@ -136,7 +144,8 @@ pub fn content_type(headers: &HeaderMap) -> Option<&str> {
 
 /// The media type without its parameters.
 pub fn essence(content_type: &str) -> &str {
-    content_type.split_once(';').map_or(content_type, |(essence, _)| essence).trim()
+    let end = memchr::memchr(b';', content_type.as_bytes()).unwrap_or(content_type.len());
+    content_type[..end].trim()
 }
 
 #[cfg(test)]

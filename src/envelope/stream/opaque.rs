@@ -31,10 +31,10 @@ impl<B, W: Writer> Frames<B, W> {
         Self { body, lengths: Lengths::new(limit), writer, stop, end: None, last: Last::Nothing }
     }
 
-    fn close(&mut self, end: Result<HeaderMap, Error>, cause: Option<String>) -> Poll<Option<Sent>> {
+    fn close(&mut self, end: Result<HeaderMap, (Error, String)>) -> Poll<Option<Sent>> {
         let end = end.and_then(|trailers| match grpc::code(&trailers) {
             Some(code) => Ok((trailers, code)),
-            None => Err(Error::UpstreamProtocol),
+            None => Err((Error::UpstreamProtocol, "trailers without a status".to_owned())),
         });
         let mut out = Vec::new();
         self.last = match end {
@@ -42,10 +42,10 @@ impl<B, W: Writer> Frames<B, W> {
                 self.end = Some(End::status(code));
                 self.writer.close(Ok(trailers), &mut out)
             }
-            Err(error) => {
+            Err((error, cause)) => {
                 let error = self.stop.or(error);
                 let last = self.writer.close(Err(&error), &mut out);
-                self.end = Some(End::error(&error, cause));
+                self.end = Some(End::error(&error, Some(cause)));
                 last
             }
         };
@@ -81,23 +81,23 @@ where
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => match this.lengths.pass(&data) {
                     Ok(()) => Poll::Ready(Some(Ok(Frame::data(this.writer.chunk(data))))),
-                    Err(Wrong::TooLarge(limit)) => this.close(Err(Error::ResponseTooLarge { limit }), None),
+                    Err(Wrong::TooLarge(limit)) => {
+                        let cause = "a message that is announced to be longer".to_owned();
+                        this.close(Err((Error::ResponseTooLarge { limit }, cause)))
+                    }
                     Err(Wrong::Flag(flag)) => {
                         let cause = format!("a message that begins with {flag}");
-                        this.close(Err(Error::UpstreamProtocol), Some(cause))
+                        this.close(Err((Error::UpstreamProtocol, cause)))
                     }
                 },
-                Err(frame) => {
-                    let trailers = frame.into_trailers().unwrap_or_default();
-                    this.close(Ok(trailers), Some("trailers without a status".to_owned()))
-                }
+                Err(frame) => this.close(Ok(frame.into_trailers().unwrap_or_default())),
             },
             Some(Err(error)) => {
                 let cause = error.to_string();
-                this.close(Err(error.into()), Some(cause))
+                this.close(Err((error.into(), cause)))
             }
             // An answer without trailers says nothing about its outcome.
-            None => this.close(Err(Error::UpstreamProtocol), Some("no trailers".to_owned())),
+            None => this.close(Err((Error::UpstreamProtocol, "no trailers".to_owned()))),
         }
     }
 

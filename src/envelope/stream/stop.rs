@@ -12,14 +12,14 @@ pub struct Stop(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     bytes: AtomicU64,
-    fault: OnceLock<Error>,
+    fault: OnceLock<Box<Error>>,
 }
 
 impl Stop {
     /// Notes the client's fault. The first one counts.
     pub fn with(&self, error: Error) {
         // A second fault is a consequence of the first.
-        let _ = self.0.fault.set(error);
+        let _ = self.0.fault.set(Box::new(error));
     }
 
     /// So many bytes more have come.
@@ -34,6 +34,6 @@ impl Stop {
 
     /// The error to answer with: the client's own fault where there is one.
     pub fn or(&self, error: Error) -> Error {
-        self.0.fault.get().cloned().unwrap_or(error)
+        self.0.fault.get().map_or(error, |fault| (**fault).clone())
     }
 }
