@@ -375,9 +375,9 @@ impl Drop for Call {
             invalidates.called(outcome.code);
         }
         let elapsed = self.started.elapsed();
-        let (route, rpc, metrics) = match &self.route {
-            Some(route) => (&*route.template, &*route.rpc, &route.metrics),
-            None => ("", "", &self.worker.unrouted),
+        let (logged, metrics) = match &self.route {
+            Some(route) => (&route.logged, &route.metrics),
+            None => (&self.worker.nowhere, &self.worker.unrouted),
         };
         if let Some(rpc) = self.rpc().filter(|_| self.entered) {
             rpc.room.leave();
@@ -389,8 +389,7 @@ impl Drop for Call {
             client: self.client,
             method: self.method.as_str(),
             path: self.uri.path(),
-            route,
-            rpc,
+            route: logged,
             dialect: self.dialect.name(),
             status: outcome.status,
             code: outcome.code,

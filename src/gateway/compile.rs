@@ -34,7 +34,7 @@ use crate::policy::auth::Auth;
 use crate::policy::burst::BurstGuard;
 use crate::policy::cors::Cors;
 use crate::policy::overload::Room;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Logged, Metrics};
 use crate::upstream::Upstream;
 
 /// JSON is longer than the protobuf that it says; an answer may be this many times `limits.receive`.
@@ -275,6 +275,7 @@ impl<'a> Compiler<'a> {
                 method: rule.method.clone(),
                 template: rule.template.clone(),
                 rpc: rpc.name.clone(),
+                logged: Logged::new(&rule.template, &rpc.name),
                 metrics: self.metrics.route(&service.name, &method.name, &rule.template),
                 action: Action::Call(Binding::new(rpc, bind, out, (*written).clone())),
             });
@@ -298,6 +299,7 @@ impl<'a> Compiler<'a> {
             method: if unannotated { "".into() } else { "POST".into() },
             template: path.as_str().into(),
             rpc: rpc.name.clone(),
+            logged: Logged::new(&path, &rpc.name),
             metrics: self.metrics.route(&service.name, &method.name, &path),
             action: Action::Call(Binding::new(rpc, bind, out, Origin::Default)),
         });

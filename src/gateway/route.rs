@@ -22,7 +22,7 @@ use crate::policy::overload::Room;
 use crate::policy::rate::Rates;
 use crate::policy::session::Session;
 use crate::store::Pace;
-use crate::telemetry::RouteMetrics;
+use crate::telemetry::{Logged, RouteMetrics};
 use crate::upstream::{Retry, Upstream};
 
 /// What a request's method and path lead to.
@@ -33,6 +33,8 @@ pub struct Route {
     pub template: Box<str>,
     /// `pkg.Service/Method`; empty for what is no RPC.
     pub rpc: Box<str>,
+    /// What lines say of it.
+    pub logged: Logged,
     /// Where its calls are counted.
     pub metrics: RouteMetrics,
     /// What it does.

@@ -12,7 +12,7 @@ use transom_transcode::router::Captures;
 use transom_transcode::scratch::Scratch;
 
 use crate::store::Store;
-use crate::telemetry::{LogBuffer, Metrics, RequestIds, RouteMetrics};
+use crate::telemetry::{LogBuffer, Logged, Metrics, RequestIds, RouteMetrics};
 use crate::upstream::Pool;
 
 /// Proxies usually let go of a connection after a minute of silence; some do after half of it.
@@ -33,6 +33,8 @@ pub struct Worker {
     pub heartbeat: Duration,
     /// Where calls without a route are counted.
     pub(super) unrouted: RouteMetrics,
+    /// What lines say of their route.
+    pub(super) nowhere: Logged,
     /// Where request ids come from.
     pub(super) ids: RequestIds,
     /// Borrowed for one synchronous step at a time, never over an await.
@@ -57,6 +59,7 @@ impl Worker {
             metrics,
             heartbeat: HEARTBEAT,
             unrouted,
+            nowhere: Logged::new("", ""),
             ids: RequestIds::new(),
             working: Mutex::default(),
         }

@@ -15,7 +15,7 @@ mod route;
 mod shard;
 mod tls;
 
-pub use access_log::{AccessLog, Entry, Format, Lines, LogBuffer};
+pub use access_log::{AccessLog, Entry, Format, Lines, LogBuffer, Logged};
 pub use cache::{CacheMetrics, CacheOutcome};
 pub use dialect::DialectName;
 pub use endpoint::{Circuit, EndpointMetrics, Outcome};

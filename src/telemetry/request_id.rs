@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 
@@ -74,8 +75,9 @@ impl RequestIds {
         let mut text = [0; 2 * HALF];
         text[..HALF].copy_from_slice(&self.own);
         text[HALF..].copy_from_slice(&base32(permute(self.next.fetch_add(1, Ordering::Relaxed))));
-        // Base 32 digits are valid in a header.
-        RequestId::once(HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0")))
+        // Shared from the start: it is cloned for the upstream, the answer and the log. Base 32 digits are valid in a header.
+        let value = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
+        RequestId::once(value.unwrap_or_else(|_| HeaderValue::from_static("0")))
     }
 }
 

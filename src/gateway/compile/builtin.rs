@@ -7,6 +7,7 @@ use transom_transcode::template::Template;
 use super::Compiler;
 use crate::config::PublicEndpoint;
 use crate::gateway::route::{Action, Route};
+use crate::telemetry::Logged;
 
 impl Compiler<'_> {
     /// The gateway's own endpoints; they come first, so that a rule which takes their place is told.
@@ -46,6 +47,7 @@ impl Compiler<'_> {
             method: "GET".into(),
             template: path.into(),
             rpc: rpc.into(),
+            logged: Logged::new(path, rpc),
             metrics: self.metrics.route("", "", path),
             action: Action::Builtin,
         })

@@ -11,6 +11,7 @@ use crate::gateway::route::{Action, Route};
 use crate::policy::auth::Gate;
 use crate::policy::cors::Cors;
 use crate::policy::rate::Rates;
+use crate::telemetry::Logged;
 
 impl Compiler<'_> {
     /// The desks; they come before the schema's rules, so that a rule which takes their place is told.
@@ -55,6 +56,7 @@ impl Compiler<'_> {
             method: method.into(),
             template: path.into(),
             rpc: "".into(),
+            logged: Logged::new(path, ""),
             metrics: self.metrics.route("", "", path),
             action: Action::Desk(Box::new(desk)),
         });

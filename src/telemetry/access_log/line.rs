@@ -42,30 +42,48 @@ impl Clock {
     }
 }
 
+/// What lines say of a route: written at load, so that a call copies it.
+#[derive(Debug)]
+pub struct Logged {
+    json: Box<[u8]>,
+    rpc: Box<str>,
+}
+
+impl Logged {
+    /// A route by its template and its RPC, `pkg.Service/Method`; both are empty for what has none.
+    pub fn new(template: &str, rpc: &str) -> Self {
+        let mut json = Vec::new();
+        string(&mut json, br#"","route":""#, template);
+        string(&mut json, br#"","rpc":""#, rpc);
+        Self { json: json.into(), rpc: rpc.into() }
+    }
+}
+
 /// One JSON object and a line feed. A key comes with all that surrounds it, which halves the number of writes.
 pub(super) fn json(out: &mut Vec<u8>, time: &[u8], entry: &Entry<'_>) {
     out.extend_from_slice(br#"{"time":""#);
     out.extend_from_slice(time);
-    string(out, br#"","log":"access","request_id":""#, entry.request_id);
+    plain(out, br#"","log":"access","request_id":""#, entry.request_id);
     out.extend_from_slice(br#"","client":""#);
     address(out, entry.client);
-    string(out, br#"","method":""#, entry.method);
-    string(out, br#"","path":""#, without_query(entry.path));
-    string(out, br#"","route":""#, entry.route);
-    string(out, br#"","rpc":""#, entry.rpc);
+    plain(out, br#"","method":""#, entry.method);
+    string(out, br#"","path":""#, entry.path);
+    out.extend_from_slice(&entry.route.json);
     plain(out, br#"","dialect":""#, entry.dialect.name());
     number(out, br#"","status":"#, u64::from(entry.status));
     plain(out, br#","code":""#, entry.code.name());
     number(out, br#"","duration_us":"#, u64::try_from(entry.elapsed.as_micros()).unwrap_or(u64::MAX));
     number(out, br#","bytes_in":"#, entry.bytes_in);
     number(out, br#","bytes_out":"#, entry.bytes_out);
-    let rare: [(&[u8], _); 3] =
-        [(br#","endpoint":""#, entry.endpoint), (br#","reason":""#, entry.reason), (br#","cause":""#, entry.cause)];
-    for (key, value) in rare {
+    for (key, value) in [(&br#","endpoint":""#[..], entry.endpoint), (br#","reason":""#, entry.reason)] {
         if let Some(value) = value {
-            string(out, key, value);
+            plain(out, key, value);
             out.push(b'"');
         }
+    }
+    if let Some(cause) = entry.cause {
+        string(out, br#","cause":""#, cause);
+        out.push(b'"');
     }
     out.extend_from_slice(b"}\n");
 }
@@ -73,13 +91,13 @@ pub(super) fn json(out: &mut Vec<u8>, time: &[u8], entry: &Entry<'_>) {
 /// `00:48:15.123 GET /v1/books/7 200 OK 1.2ms library.v1.Library/GetBook 127.0.0.1:50051 01h…`
 pub(super) fn text(out: &mut Vec<u8>, time: &[u8], entry: &Entry<'_>) {
     out.extend_from_slice(time.get(11..23).unwrap_or(time));
-    for part in [entry.method, without_query(entry.path)] {
+    for part in [entry.method, entry.path] {
         out.push(b' ');
         escaped(out, part);
     }
     // Writing to a Vec cannot fail.
     let _ = write!(out, " {} {} {:.1?}", entry.status, entry.code.name(), entry.elapsed);
-    for part in [Some(entry.rpc), entry.endpoint, entry.reason, entry.cause, Some(entry.request_id)] {
+    for part in [Some(&*entry.route.rpc), entry.endpoint, entry.reason, entry.cause, Some(entry.request_id)] {
         if let Some(part) = part.filter(|part| !part.is_empty()) {
             out.push(b' ');
             escaped(out, part);
@@ -88,17 +106,13 @@ pub(super) fn text(out: &mut Vec<u8>, time: &[u8], entry: &Entry<'_>) {
     out.push(b'\n');
 }
 
-fn without_query(path: &str) -> &str {
-    path.split_once('?').map_or(path, |(path, _)| path)
-}
-
 fn string(out: &mut Vec<u8>, key: &[u8], value: &str) {
     out.extend_from_slice(key);
     escaped(out, value);
 }
 
-/// Our own words need no escapes.
-fn plain(out: &mut Vec<u8>, key: &[u8], value: &'static str) {
+/// Words of our own, ids and methods need no escapes.
+fn plain(out: &mut Vec<u8>, key: &[u8], value: &str) {
     out.extend_from_slice(key);
     out.extend_from_slice(value.as_bytes());
 }

@@ -17,6 +17,7 @@ use super::dialect::DialectName;
 use line::Clock;
 use writer::{Batch, Queue};
 
+pub use line::Logged;
 pub use writer::{AccessLog, Lines};
 
 /// A buffer of this size goes to the writer.
@@ -34,18 +35,16 @@ pub enum Format {
 /// What a line says about one call.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
-    /// The call's id.
+    /// The call's id, printable.
     pub request_id: &'a str,
     /// The client's address, as `trusted_proxies` lets it be known.
     pub client: IpAddr,
     /// The HTTP method.
     pub method: &'a str,
-    /// The path; a query, which may hold tokens, is cut off.
+    /// The path, without its query, which may hold tokens.
     pub path: &'a str,
-    /// The route's template; empty where none was found.
-    pub route: &'a str,
-    /// `pkg.Service/Method`; empty where none was found.
-    pub rpc: &'a str,
+    /// The route that was found, or that there was none.
+    pub route: &'a Logged,
     /// What the client speaks.
     pub dialect: DialectName,
     /// The HTTP status.

@@ -1,8 +1,8 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -10,26 +10,29 @@ use serde_json::{Value, json};
 use transom_transcode::status::Code;
 
 use super::line::{self, Clock};
-use super::{AccessLog, Entry, Format};
+use super::{AccessLog, Entry, Format, Logged};
 use crate::telemetry::DialectName;
 
-const ENTRY: Entry<'static> = Entry {
-    request_id: "01h",
-    client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
-    method: "GET",
-    path: "/v1/books/7?access_token=secret",
-    route: "/v1/books/{id}",
-    rpc: "library.v1.Library/GetBook",
-    dialect: DialectName::Rest,
-    status: 503,
-    code: Code::Unavailable,
-    elapsed: Duration::from_micros(1234),
-    bytes_in: 0,
-    bytes_out: 120,
-    endpoint: Some("127.0.0.1:50051"),
-    reason: Some("CONNECT_FAILED"),
-    cause: None,
-};
+static ROUTE: LazyLock<Logged> = LazyLock::new(|| Logged::new("/v1/books/{id}", "library.v1.Library/GetBook"));
+
+fn entry() -> Entry<'static> {
+    Entry {
+        request_id: "01h",
+        client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+        method: "GET",
+        path: "/v1/books/7",
+        route: &ROUTE,
+        dialect: DialectName::Rest,
+        status: 503,
+        code: Code::Unavailable,
+        elapsed: Duration::from_micros(1234),
+        bytes_in: 0,
+        bytes_out: 120,
+        endpoint: Some("127.0.0.1:50051"),
+        reason: Some("CONNECT_FAILED"),
+        cause: None,
+    }
+}
 
 /// Collects what is written; each write says so on the channel.
 #[derive(Clone)]
@@ -66,7 +69,7 @@ fn as_json(entry: &Entry<'_>) -> Value {
 #[test]
 fn a_call_is_one_json_object() {
     assert_eq!(
-        as_json(&ENTRY),
+        as_json(&entry()),
         json!({
             "time": "2027-01-15T08:00:00.000042Z", "log": "access", "request_id": "01h", "client": "192.0.2.7",
             "method": "GET", "path": "/v1/books/7", "route": "/v1/books/{id}", "rpc": "library.v1.Library/GetBook",
@@ -79,24 +82,30 @@ fn a_call_is_one_json_object() {
 #[test]
 fn hostile_text_stays_inside_its_string() {
     let hostile = "/\",\"status\":200\n\r\t\\\u{1b}[2J\u{9b}1m\u{7f}é";
-    assert_eq!(as_json(&Entry { path: hostile, ..ENTRY })["path"], hostile);
+    assert_eq!(as_json(&Entry { path: hostile, ..entry() })["path"], hostile);
 
     let mut line = Vec::new();
-    line::text(&mut line, Clock::new().at(SystemTime::UNIX_EPOCH), &Entry { path: hostile, ..ENTRY });
+    line::text(&mut line, Clock::new().at(SystemTime::UNIX_EPOCH), &Entry { path: hostile, ..entry() });
     let text = String::from_utf8(line).unwrap();
     assert!(text.trim_end_matches('\n').chars().all(|c| !c.is_control()), "{text:?}");
 }
 
 #[test]
+fn a_route_is_escaped_once() {
+    let route = Logged::new("/v1/\"/{id}", "library.v1.Library/GetBook");
+    assert_eq!(as_json(&Entry { route: &route, ..entry() })["route"], "/v1/\"/{id}");
+}
+
+#[test]
 fn long_text_is_cut_between_characters() {
     let long = "é".repeat(5000);
-    assert_eq!(as_json(&Entry { path: &long, ..ENTRY })["path"].as_str().unwrap().len(), 1024);
+    assert_eq!(as_json(&Entry { path: &long, ..entry() })["path"].as_str().unwrap().len(), 1024);
 }
 
 #[test]
 fn a_terminal_gets_a_short_line() {
     let mut line = Vec::new();
-    line::text(&mut line, Clock::new().at(SystemTime::UNIX_EPOCH), &ENTRY);
+    line::text(&mut line, Clock::new().at(SystemTime::UNIX_EPOCH), &entry());
     assert_eq!(
         String::from_utf8(line).unwrap(),
         "00:00:00.000 GET /v1/books/7 503 UNAVAILABLE 1.2ms library.v1.Library/GetBook 127.0.0.1:50051 CONNECT_FAILED 01h\n"
@@ -108,7 +117,7 @@ fn a_line_is_written_without_a_next_one() {
     let (page, seen) = page();
     let log = AccessLog::to(page.clone(), Format::Json, Arc::default()).unwrap();
     let buffer = log.buffer();
-    buffer.write(&ENTRY);
+    buffer.write(&entry());
     seen.recv_timeout(Duration::from_secs(10)).expect("written by time");
     assert!(page.0.lock().ends_with(b"}\n"));
 }
@@ -119,7 +128,7 @@ fn a_flush_waits_for_every_worker() {
     let log = AccessLog::to(page.clone(), Format::Json, Arc::default()).unwrap();
     let buffers = [log.buffer(), log.buffer()];
     for _ in 0..500 {
-        buffers.iter().for_each(|buffer| buffer.write(&ENTRY));
+        buffers.iter().for_each(|buffer| buffer.write(&entry()));
     }
     drop(buffers);
     log.flush();
@@ -143,7 +152,7 @@ fn a_stuck_writer_costs_lines_not_memory() {
     let log = AccessLog::to(Stuck(stuck), Format::Json, lost.clone()).unwrap();
     let buffer = log.buffer();
     for _ in 0..10_000 {
-        buffer.write(&ENTRY);
+        buffer.write(&entry());
     }
     let lost = lost.load(Ordering::Relaxed);
     assert!((1..10_000).contains(&lost), "{lost}");
