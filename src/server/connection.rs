@@ -19,6 +19,7 @@ use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,10 @@ use crate::tls::Socket;
 
 /// A connection that came at the last moment may still say what it came for.
 const LAST_WORD: Duration = Duration::from_millis(500);
+/// A client that has been told everything may be silent for so long before it closes,
+const SILENCE: Duration = Duration::from_secs(2);
+/// and speak for so long.
+const FAREWELL: Duration = Duration::from_secs(30);
 
 /// What answers a connection's requests.
 pub(super) trait Answer: Send + Sync + 'static {
@@ -141,10 +146,12 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
         Protocol::Http2 => {
             let socket = Gather::new(TokioIo::new(io));
             let connection = pin!(terms.http2.serve_connection(TokioIo::new(socket.clone()), service));
-            let connection = pin!(Gathered { connection, socket });
+            let connection = pin!(Gathered { connection, socket: socket.clone() });
             // A gRPC channel may connect long before its first call.
             let idle = terms.limits.idle_http2;
-            drive(connection, (Watch::new(idle, idle), age), &activity, &tunnels, phases).await;
+            if drive(connection, (Watch::new(idle, idle), age), &activity, &tunnels, phases.clone()).await {
+                linger(socket, phases).await;
+            }
         }
     }
 }
@@ -262,14 +269,14 @@ where
     }
 }
 
-/// Drives a connection, and ends it when it is idle or the server drains.
-async fn drive<C: Graceful>(
+/// Drives a connection, and ends it when it is idle or the server drains. True if all that it had to say was written.
+async fn drive<C: Graceful<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
     (mut watch, age): (Watch, Option<Duration>),
     activity: &Activity,
     tunnels: &Tunnels,
     mut phases: Phases,
-) {
+) -> bool {
     let mut look = pin!(sleep(watch.every));
     let mut old = pin!(async {
         match age {
@@ -277,8 +284,11 @@ async fn drive<C: Graceful>(
             None => std::future::pending().await,
         }
     });
-    let mut phase = Phase::Serving;
-    let mut closing = false;
+    // Whoever comes while the server drains is told with the first call: a client that waits for our SETTINGS, as gRPC's do, and
+    // finds the goodbye beside them, would come again and again and never be served.
+    let mut late = *phases.borrow() == Phase::Draining;
+    let mut phase = if late { Phase::Draining } else { Phase::Serving };
+    let (mut closing, mut well) = (false, false);
     let mut seldom = Seldom::new();
     loop {
         let happened = {
@@ -291,19 +301,28 @@ async fn drive<C: Graceful>(
                 }
             });
             poll_fn(|cx| match connection.as_mut().poll(cx) {
-                Poll::Ready(_) => Poll::Ready(None),
+                Poll::Ready(outcome) => {
+                    well = outcome.is_ok();
+                    Poll::Ready(None)
+                }
+                Poll::Pending if late && activity.calls() > 0 => Poll::Ready(Some(Beside::FirstCall)),
                 Poll::Pending => seldom.poll(cx, beside.as_mut()).map(Some),
             })
             .await
         };
         match happened {
-            None => return,
+            None => return well,
+            Some(Beside::FirstCall) => {
+                late = false;
+                connection.as_mut().announce();
+            }
             Some(Beside::Phase) => {
                 phase = *phases.borrow_and_update();
                 match phase {
                     Phase::Serving => {}
                     Phase::Draining => connection.as_mut().announce(),
                     Phase::Closing if activity.calls() == 0 => {
+                        connection.as_mut().announce();
                         look.as_mut().reset(Instant::now() + LAST_WORD);
                         closing = true;
                     }
@@ -313,7 +332,7 @@ async fn drive<C: Graceful>(
                             _ = connection.as_mut() => {}
                             () = tunnels.end() => {}
                         }
-                        return;
+                        return false;
                     }
                 }
             }
@@ -323,9 +342,9 @@ async fn drive<C: Graceful>(
             }
             Some(Beside::Look) => {
                 match watch.look(activity) {
-                    Finding::SlowHead => return,
+                    Finding::SlowHead => return false,
                     // It was told to end, and nothing has moved since: its client does not read.
-                    Finding::Idle if closing => return,
+                    Finding::Idle if closing => return false,
                     Finding::Idle => {
                         connection.as_mut().close();
                         closing = true;
@@ -341,12 +360,25 @@ async fn drive<C: Graceful>(
 
 /// What a connection waits for beside its client.
 enum Beside {
+    /// The first call of a connection that came late.
+    FirstCall,
     /// The server's next phase.
     Phase,
     /// The time to look at what it does.
     Look,
     /// Its age.
     Old,
+}
+
+/// Reads on until the client has closed too. It speaks as it reads, of its windows if of nothing else; a socket that is closed under
+/// that is reset, and what of an answer is still on its way is lost.
+async fn linger(mut socket: impl AsyncRead + Unpin, mut phases: Phases) {
+    let mut ignored = vec![0; 1024];
+    let closed = async { while let Ok(Ok(1..)) = timeout(SILENCE, socket.read(&mut ignored)).await {} };
+    tokio::select! {
+        _ = timeout(FAREWELL, closed) => {}
+        () = reached(&mut phases, Phase::Gone) => {}
+    }
 }
 
 fn next(phase: Phase) -> Phase {

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::net::TcpSocket;
 use tokio::sync::Notify;
 use transom::server::Limits;
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Running, gateway};
 use crate::support::reply::{hang, ok};
+use crate::support::streams::Streams;
 use crate::support::upstream::{self, Upstream};
 use crate::support::{client, soon, until};
 
@@ -110,6 +112,62 @@ async fn idle_connections_do_not_hold_it_up() {
 }
 
 #[tokio::test]
+async fn who_comes_late_is_served_once_and_then_told() {
+    let library = upstream::grpc("library.v1.Library")
+        .unary("GetBook", |_| ok(json!({ "title": "Dune" })))
+        .unary("Echo", |_| hang())
+        .start()
+        .await;
+    let limits = Limits { lame_duck: Duration::from_secs(20), ..Limits::default() };
+    let gateway = gateway().descriptors("library").upstream("library", &library).limits(limits);
+    let mut gateway = gateway.config("drain_timeout: 20s").start().await;
+    let held = tokio::spawn(gateway.post("/v1/echo", &json!({})).try_send());
+    library.called("Echo", 1).await;
+    gateway.shut_down();
+    until("draining", async || gateway.state.draining.load(Ordering::Relaxed)).await;
+    let mut late = Streams::try_open(gateway.address()).await.unwrap();
+    // Everything that the gateway says of itself has come.
+    late.ping().await;
+    late.get(BOOK).await.unwrap().expect("it is served").status(200);
+    assert!(late.get(BOOK).await.unwrap().is_none(), "it was told to go");
+    held.abort();
+    drop(late);
+    gateway.ended().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_still_on_its_way_when_the_connection_closes_arrives() {
+    let long = "x".repeat(2_000_000);
+    let answer = ok(json!({ "title": long }));
+    let library = upstream::grpc("library.v1.Library").unary("GetBook", move |_| answer.clone()).start().await;
+    let mut gateway = behind(&library, "").await;
+    // Its kernel takes little at a time, so that most of what has been written is still the gateway's kernel's.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let socket = socket.connect(gateway.address()).await.unwrap();
+    let (mut sender, mut connection) = h2::client::handshake(socket).await.unwrap();
+    let mut ping = connection.ping_pong().unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get(format!("http://{}{BOOK}", gateway.address())).body(()).unwrap();
+    let (response, _) = sender.send_request(request, true).unwrap();
+    drop(sender);
+    let mut body = soon("the head", response).await.unwrap().into_body();
+    gateway.shut_down();
+    until("draining", async || gateway.state.draining.load(Ordering::Relaxed)).await;
+    let mut length = 0;
+    while let Some(data) = soon("data", body.data()).await {
+        let data = data.expect("the rest of the answer");
+        length += data.len();
+        body.flow_control().release_capacity(data.len()).unwrap();
+        // It has its own to say all the while.
+        let _ = ping.send_ping(h2::Ping::opaque());
+    }
+    assert_eq!(length, r#"{"title":""}"#.len() + long.len());
+    soon("the close", connection).await.unwrap().unwrap();
+    gateway.ended().await.unwrap();
+}
+
+#[tokio::test]
 async fn under_load_no_call_is_lost() {
     let library = upstream::grpc("library.v1.Library")
         .unary("GetBook", |_| ok(json!({ "title": "Dune" })).after(Duration::from_millis(5)))
@@ -168,20 +226,15 @@ async fn http1_client(address: std::net::SocketAddr, gone: &AtomicBool) -> usize
 async fn http2_client(address: std::net::SocketAddr, gone: &AtomicBool) -> usize {
     let mut answered = 0;
     loop {
-        let Ok(connection) = client::Http2::try_open(address).await else {
+        let Ok(mut connection) = Streams::try_open(address).await else {
             assert!(!gone.load(Ordering::Relaxed) || answered > 0);
             return answered;
         };
-        loop {
-            match connection.get(BOOK).await {
-                Ok(reply) => {
-                    reply.status(200);
-                    answered += 1;
-                }
-                // Never sent, or above the last stream that GOAWAY named: safe to repeat.
-                Err(error) if error.is_canceled() || error.is_closed() || client::is_refused(&error) => break,
-                Err(error) => panic!("a request was lost: {error:?}"),
-            }
+        while let Some(reply) =
+            connection.get(BOOK).await.unwrap_or_else(|error| panic!("a request was lost: {error:?}"))
+        {
+            reply.status(200);
+            answered += 1;
         }
     }
 }

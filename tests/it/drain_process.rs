@@ -1,5 +1,5 @@
-//! SIGTERM to the real process, under a load of HTTP/1.1 with calls, streams and sockets of each kind in flight: not ready, nothing in
-//! flight lost, exit 0.
+//! SIGTERM to the real process, under load, with calls, streams and sockets of each kind in flight: not ready, goodbye in every
+//! protocol, nothing in flight lost, exit 0.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,28 +15,45 @@ use crate::support::client::{Call, Connection};
 use crate::support::process::Process;
 use crate::support::reply::ok;
 use crate::support::socket::Socket;
+use crate::support::streams::Streams;
 use crate::support::{grpc, protos, soon, until, upstream};
 
 const BOOK: &str = "/v1/shelves/1/books/7";
 
-/// Calls over HTTP/1.1 until nobody listens; each request that was sent must be answered. How many were.
-fn client(address: SocketAddr, gone: Arc<AtomicBool>) -> JoinHandle<usize> {
+/// Calls until nobody listens; each request that was sent and not refused must be answered. How many were.
+fn client(address: SocketAddr, http2: bool, gone: Arc<AtomicBool>) -> JoinHandle<usize> {
     tokio::spawn(async move {
-        let mut answered = 0;
-        loop {
-            let Ok(mut connection) = Connection::try_open(address).await else { break };
-            let outcome = loop {
-                match connection.send("GET", BOOK).await {
-                    Ok(reply) => answered += usize::from(reply.status(200).status == 200),
-                    Err(error) => break error,
-                }
-            };
-            let never_sent = outcome.is_canceled() || outcome.is_closed();
-            assert!(never_sent, "a request was lost: {outcome:?}");
-        }
+        let answered = if http2 { over_http2(address).await } else { over_http1(address).await };
         assert!(gone.load(Ordering::Relaxed), "nobody listened before the end was asked for");
         answered
     })
+}
+
+async fn over_http1(address: SocketAddr) -> usize {
+    let mut answered = 0;
+    while let Ok(mut connection) = Connection::try_open(address).await {
+        let outcome = loop {
+            match connection.send("GET", BOOK).await {
+                Ok(reply) => answered += usize::from(reply.status(200).status == 200),
+                Err(error) => break error,
+            }
+        };
+        let never_sent = outcome.is_canceled() || outcome.is_closed();
+        assert!(never_sent, "a request was lost: {outcome:?}");
+    }
+    answered
+}
+
+async fn over_http2(address: SocketAddr) -> usize {
+    let mut answered = 0;
+    while let Ok(mut connection) = Streams::try_open(address).await {
+        while let Some(reply) =
+            connection.get(BOOK).await.unwrap_or_else(|error| panic!("a request was lost: {error:?}"))
+        {
+            answered += usize::from(reply.status(200).status == 200);
+        }
+    }
+    answered
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,7 +95,7 @@ async fn nothing_in_flight_is_lost_and_the_exit_is_clean() {
     assert_eq!(socket.value().await, json!({ "pages": "1" }));
     library.called("Echo", 1).await;
     let gone = Arc::new(AtomicBool::new(false));
-    let clients: Vec<_> = (0..8).map(|_| client(address, gone.clone())).collect();
+    let clients: Vec<_> = (0..8).map(|at| client(address, at % 2 == 0, gone.clone())).collect();
     library.called("GetBook", 200).await;
 
     gone.store(true, Ordering::Relaxed);

@@ -295,15 +295,3 @@ async fn connect_http1(address: SocketAddr) -> io::Result<http1::SendRequest<Any
     tokio::spawn(connection.with_upgrades());
     Ok(sender)
 }
-
-/// The server said that it has not looked at the request.
-pub(crate) fn is_refused(error: &hyper::Error) -> bool {
-    let mut source: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            return error.is_go_away() && error.is_remote() || error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        }
-        source = error.source();
-    }
-    false
-}

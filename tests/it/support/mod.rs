@@ -16,6 +16,7 @@ pub(crate) mod rules;
 pub(crate) mod saw;
 pub(crate) mod socket;
 pub(crate) mod speak;
+pub(crate) mod streams;
 pub(crate) mod tls;
 pub(crate) mod tokens;
 pub(crate) mod upstream;
