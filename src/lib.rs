@@ -20,6 +20,7 @@
 //! fetch       a small HTTP client for keys, secrets and verify endpoints
 //! secrets     what the configuration only names: in files, in a Vault
 //! tls         certificates: who the gateway is to clients and services, and who they must be
+//! discovery   where services run: names and their records
 //! sources     where schemas come from: descriptor sets, folders of .proto files, server reflection
 //! envelope    how a dialect reads requests and writes replies and errors: REST, gRPC, gRPC-Web, Connect, WebSocket
 //! policy      the gates: who may come and how often, what messages must be, replies that are kept
@@ -41,6 +42,7 @@ pub mod store;
 pub mod fetch;
 pub mod secrets;
 pub mod tls;
+pub mod discovery;
 pub mod sources;
 pub mod envelope;
 pub mod policy;

@@ -128,7 +128,7 @@ fn write_policy(out: &mut String, file: &Path, snapshot: &Snapshot, route: &Arc<
     let from = row.map(|row| routes::origin(&row.upstream_from, file, &snapshot.config.source)).unwrap_or_default();
     let _ = writeln!(out, "upstream  {} ({from}), one endpoint after the other:", upstream.0);
     for endpoint in &upstream.1.endpoints {
-        let _ = writeln!(out, "endpoint  {}:{}", endpoint.host, endpoint.port);
+        let _ = writeln!(out, "endpoint  {}", endpoint.place);
     }
 }
 

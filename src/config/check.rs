@@ -95,6 +95,11 @@ fn reflection(config: &Config, reader: &mut Reader) {
             Some(upstream) if upstream.services.is_empty() => {
                 format!("only services that are assigned count; write those of `{name}` in `upstreams.{name}.services`")
             }
+            Some(upstream) if upstream.endpoints.iter().all(|endpoint| endpoint.place.host().is_none()) => {
+                format!(
+                    "`{name}` can be asked only at an address or a host name; write one in `upstreams.{name}.endpoints` too"
+                )
+            }
             Some(_) => continue,
         };
         let path = format!("schema.reflection[{index}]");

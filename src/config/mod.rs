@@ -13,6 +13,8 @@ mod clients;
 mod connect;
 mod cors;
 mod describe;
+mod dns;
+mod endpoint;
 mod fallback;
 mod http_rule;
 mod kind;
@@ -51,6 +53,8 @@ pub use clients::Clients;
 pub use connect::{ConnectToken, HandOut};
 pub use cors::{AllowedHeader, AllowedOrigin, Cors};
 pub use describe::{json_schema, reference};
+pub use dns::Dns;
+pub use endpoint::{Endpoint, Place, Weight};
 pub use fallback::Fallback;
 pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
 pub use method::{Headers, Method, MethodLimits, Output, Sanitize, UnknownFields, Validate};
@@ -67,9 +71,7 @@ pub use source::Source;
 pub use tls::{Tls, UpstreamTls};
 pub use tree::MAX_TEXT;
 pub use units::duration as parse_duration;
-pub use upstream::{
-    Balance, CircuitBreaker, Endpoint, HashBy, HealthCheck, Keepalive, Upstream, UpstreamLimits, Weight,
-};
+pub use upstream::{Balance, CircuitBreaker, HashBy, HealthCheck, Keepalive, Upstream, UpstreamLimits};
 pub use vars::Lookup;
 
 use kind::{Kind as _, checked, choice, count, duration, either, list, map, network, socket};
@@ -121,6 +123,8 @@ section! {
         secrets: Secrets = kind::section().or("{}"),
         /// Where schemas come from.
         schema: Schema = kind::section().or("{}"),
+        /// How names of endpoints are looked up.
+        dns: Dns = kind::section().or("{}"),
         /// The services behind the gateway, by name.
         upstreams: BTreeMap<String, Upstream> = map("a name", upstream::check_name, kind::section()).required(),
         /// Who may call; without it everyone may.

@@ -67,7 +67,7 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 fn endpoint(host: &str, port: u16) -> Endpoint {
-    Endpoint { host: host.into(), port, ..Endpoint::default() }
+    Endpoint::at(host, port)
 }
 
 #[test]
@@ -391,7 +391,8 @@ fn every_section_reads_its_defaults() {
     hold::<super::Clients>();
     hold::<super::Keepalive>();
     hold::<super::UpstreamTls>();
-    hold::<super::upstream::EndpointKeys>();
+    hold::<super::endpoint::EndpointKeys>();
+    hold::<super::Dns>();
     hold::<super::HealthCheck>();
     hold::<super::UpstreamLimits>();
     hold::<super::Method>();

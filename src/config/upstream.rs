@@ -1,10 +1,10 @@
 //! `upstreams`: the services behind the gateway.
 
-use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use http::HeaderName;
 
+use super::endpoint::{Endpoint, Endpoints};
 use super::kind::{self, Kind, Shape, checked, count, duration, flag, list, size, text};
 use super::problem::quote;
 use super::read::{Reader, nearest, section};
@@ -21,7 +21,7 @@ section! {
     pub struct Upstream {
         /// Full names of the services it serves, beside those whose .proto says `option (transom.service).upstream`.
         services: Vec<String> = list(checked("a service's full name such as `pkg.Service`", service)).or("[]"),
-        /// Where it runs: `host:port`, or a map with `address`. A host name stands for all its addresses, re-resolved.
+        /// Where it runs: `host:port`, or a map with `address`. A host name stands for all its addresses, `srv://_grpc._tcp.name` for what its SRV records name; both are looked up again when their time (TTL) is over. What was found last stays while a name cannot be looked up.
         endpoints: Vec<Endpoint> = list(Endpoints).not_empty().required(),
         /// Its name in `/health/detailed`; by default the upstream's own.
         health_name: Option<String> = checked("a name", name).optional(),
@@ -47,38 +47,6 @@ section! {
         required: bool = flag().or("false"),
     }
     absent: "outlier_ejection"
-}
-
-/// How often an endpoint's turn comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Weight(pub u8);
-
-impl Default for Weight {
-    fn default() -> Self {
-        Self(1)
-    }
-}
-
-/// `host:port`; a name stands for all its addresses, re-resolved.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Endpoint {
-    /// A host name or an address without brackets.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// How often its turn comes, beside the others'.
-    pub weight: Weight,
-}
-
-section! {
-    /// An endpoint with more to say than its address.
-    pub(super) struct EndpointKeys {
-        /// `host:port`.
-        address: Endpoint = checked("`host:port`", endpoint).required(),
-        /// How often its turn comes, beside the others'; of a name, the turn of each of its addresses.
-        weight: usize = count(1..=100).or("1"),
-    }
-    absent: "labels"
 }
 
 /// How endpoints take turns.
@@ -233,53 +201,6 @@ section! {
         /// Also while no call is open.
         idle: bool = flag().or("false"),
     }
-}
-
-/// An endpoint as `host:port` or as a map.
-struct Endpoints;
-
-impl Kind for Endpoints {
-    type Out = Endpoint;
-
-    fn read(&self, node: &Node, reader: &mut Reader) -> Option<Endpoint> {
-        match &node.value {
-            Value::Map(entries) => {
-                let EndpointKeys { address, weight } = reader.section(node.line, entries);
-                Some(Endpoint { weight: Weight(u8::try_from(weight).unwrap_or(1)), ..address })
-            }
-            _ => checked("`host:port`", endpoint).read(node, reader),
-        }
-    }
-
-    fn shape(&self) -> Shape {
-        let keys = kind::section::<EndpointKeys>().shape();
-        Shape::Either(Box::new(Shape::Text("`host:port`")), Box::new(keys))
-    }
-}
-
-/// `host:port`, `[::1]:50051`; `http://` in front says the same, since upstream calls are HTTP/2.
-fn endpoint(text: &str) -> Result<Endpoint, String> {
-    let wrong = |hint: &str| Err(format!("{} is not an endpoint; {hint}", quote(text)));
-    let address = match text.split_once("://") {
-        None => text,
-        Some(("http" | "grpc", address)) => address.strip_suffix('/').unwrap_or(address),
-        Some(("https" | "grpcs", _)) => {
-            return wrong("write `host:port`, and `tls` for the upstream");
-        }
-        Some(_) => return wrong("write `host:port`"),
-    };
-    let Some((host, port)) = address.rsplit_once(':') else { return wrong("its port is missing; write `host:port`") };
-    let Some(port) = port.parse().ok().filter(|port| *port != 0) else {
-        return wrong("its port is not a number from 1 to 65535");
-    };
-    let bare = match host.strip_prefix('[').map(|host| host.strip_suffix(']')) {
-        Some(Some(inner)) if inner.parse::<Ipv6Addr>().is_ok() => inner,
-        Some(_) => return wrong("write an IPv6 address as `[::1]:50051`"),
-        None if host.contains(':') => return wrong("write an IPv6 address as `[::1]:50051`"),
-        None if is_host(host) => host,
-        None => return wrong("write `host:port` with a host name or an address"),
-    };
-    Ok(Endpoint { host: bare.to_owned(), port, weight: Weight::default() })
 }
 
 pub(super) fn is_host(host: &str) -> bool {

@@ -101,16 +101,17 @@ fn name(
     written: &config::UpstreamTls,
     endpoints: &[config::Endpoint],
 ) -> Result<Option<ServerName<'static>>, Vec<Wrong>> {
-    let hosts = endpoints.iter().map(|endpoint| endpoint.host.as_str());
+    let hosts = endpoints.iter().filter_map(|endpoint| endpoint.place.host());
     let mut named: Vec<_> = hosts.filter(|host| host.parse::<IpAddr>().is_err()).collect();
     named.dedup();
     let name = match (&written.server_name, &*named) {
         (Some(name), _) => name,
-        (None, []) => return Ok(None),
-        (None, [name]) if endpoints.iter().all(|endpoint| endpoint.host == *name) => *name,
+        (None, []) if endpoints.iter().all(|endpoint| endpoint.place.host().is_some()) => return Ok(None),
+        (None, [name]) if endpoints.iter().all(|endpoint| endpoint.place.host() == Some(name)) => *name,
         (None, [name, ..]) if !written.san.is_empty() => *name,
+        (None, []) if !written.san.is_empty() => return Ok(None),
         (None, _) => {
-            let message = "is missing: the endpoints have different hosts; write the name that their certificates are for, or `san`";
+            let message = "is missing: the endpoints have different hosts, or some that are found out later; write the name that their certificates are for, or `san`";
             return Err(vec![("server_name", message.to_owned())]);
         }
     };

@@ -3,6 +3,7 @@
 //! The live list holds the endpoints that take calls and nothing else, so that turns stay exact while some are down: skipping over a
 //! dead endpoint would give its turns to its neighbour.
 
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::attempt::Probe;
 use super::endpoint::Endpoint;
 use super::turns::{self, Member, Turns};
-use crate::config::{Balance, CircuitBreaker, Weight};
+use crate::config::{Balance, CircuitBreaker};
+use crate::discovery::Found;
 use crate::telemetry::Circuit;
 
 /// Swapped whole when an address comes or goes, or an endpoint's health changes.
@@ -25,7 +27,7 @@ pub(super) struct Roster {
     listed: ArcSwap<Listed>,
     cursor: AtomicUsize,
     /// An endpoint went down.
-    trouble: Notify,
+    trouble: watch::Sender<()>,
     /// Something was said of an endpoint.
     verdict: Notify,
     /// How endpoints take turns. One writer at a time; readers never wait.
@@ -54,7 +56,7 @@ impl Roster {
             all: ArcSwap::default(),
             listed: ArcSwap::default(),
             cursor: AtomicUsize::new(0),
-            trouble: Notify::new(),
+            trouble: watch::Sender::new(()),
             verdict: Notify::new(),
             writing: Mutex::default(),
         }
@@ -64,9 +66,9 @@ impl Roster {
         self.all.load_full()
     }
 
-    /// Until an endpoint goes down, or one has gone down since this was last awaited.
-    pub(super) async fn troubled(&self) {
-        self.trouble.notified().await;
+    /// Hears of each endpoint that goes down.
+    pub(super) fn troubles(&self) -> watch::Receiver<()> {
+        self.trouble.subscribe()
     }
 
     /// Until each endpoint was found to answer or not to.
@@ -127,27 +129,21 @@ impl Roster {
         listed.turns.pick(live.len(), turn, key, load, open).map(|at| take(&live[at], None))
     }
 
-    /// The upstream's addresses as they are now. Endpoints that stay keep their state, connections and all.
-    pub(super) fn set_addresses(
-        &self,
-        addresses: &[(SocketAddr, Weight)],
-        connections: usize,
-        make: impl Fn(SocketAddr) -> Endpoint,
-    ) {
+    /// The upstream's endpoints as they are now. Those that stay keep their state, connections and all.
+    pub(super) fn set_found(&self, found: &[Found], connections: usize, make: impl Fn(SocketAddr) -> Endpoint) {
         let balance = self.writing.lock();
         let before = self.all.load();
-        let mut after: Vec<Arc<Endpoint>> = Vec::with_capacity(addresses.len());
-        for &(address, weight) in addresses {
-            if after.iter().any(|known| known.address == address) {
-                continue;
-            }
-            let stays = |known: &&Arc<Endpoint>| known.address == address && known.connections == connections;
-            let known = before.iter().find(stays).cloned();
-            let endpoint = known.unwrap_or_else(|| Arc::new(make(address)));
-            endpoint.set_weight(weight);
+        let mut seen = HashSet::with_capacity(found.len());
+        let known: HashMap<_, _> = before.iter().map(|endpoint| (endpoint.address, endpoint)).collect();
+        let mut after: Vec<Arc<Endpoint>> = Vec::with_capacity(found.len());
+        for found in found.iter().filter(|found| seen.insert(found.address)) {
+            let known = known.get(&found.address).filter(|known| known.connections == connections);
+            let endpoint = known.map_or_else(|| Arc::new(make(found.address)), |known| Arc::clone(known));
+            endpoint.follow(found);
             after.push(endpoint);
         }
-        for gone in before.iter().filter(|known| !after.iter().any(|stays| stays.id == known.id)) {
+        let stay: HashSet<_> = after.iter().map(|endpoint| endpoint.id).collect();
+        for gone in before.iter().filter(|known| !stay.contains(&known.id)) {
             gone.retire();
         }
         self.all.store(Arc::new(after));
@@ -163,7 +159,7 @@ impl Roster {
             }
             self.relist(&balance);
             if down {
-                self.trouble.notify_one();
+                self.trouble.send_replace(());
             }
         }
         self.verdict.notify_waiters();
@@ -214,7 +210,9 @@ impl Roster {
     fn relist(&self, balance: &Balance) {
         let all = self.all.load();
         let takes_calls = all.iter().filter(|endpoint| endpoint.takes_calls()).cloned();
-        let (resting, live): (_, Vec<_>) = takes_calls.partition(|endpoint| endpoint.breaker.rests());
+        let (resting, mut live): (_, Vec<_>) = takes_calls.partition(|endpoint| endpoint.breaker.rests());
+        let first = live.iter().map(|endpoint| endpoint.priority()).min();
+        live.retain(|endpoint| Some(endpoint.priority()) == first);
         let members = live.iter().map(|endpoint| Member { name: &endpoint.label, weight: endpoint.weight() });
         let turns = Turns::new(balance, &members.collect::<Vec<_>>());
         self.listed.store(Arc::new(Listed { live, resting, turns }));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
 use crate::config;
+use crate::discovery::Found;
 use crate::telemetry::{Circuit, EndpointMetrics};
 use crate::tls::Connector;
 
@@ -34,7 +35,9 @@ pub(super) struct Endpoint {
     /// HTTP/2 connections over all workers.
     pub(super) connections: usize,
     /// How often its turn comes.
-    weight: AtomicU8,
+    weight: AtomicU32,
+    /// Those with the lowest number come first.
+    priority: AtomicU16,
     /// Calls under way, over all workers.
     load: AtomicUsize,
     state: AtomicU8,
@@ -56,7 +59,8 @@ impl Endpoint {
             address,
             label: address.to_string().into(),
             connections,
-            weight: AtomicU8::new(1),
+            weight: AtomicU32::new(1),
+            priority: AtomicU16::new(0),
             load: AtomicUsize::new(0),
             state: AtomicU8::new(0),
             retired: CancellationToken::new(),
@@ -84,12 +88,18 @@ impl Endpoint {
 
     /// How often its turn comes.
     pub(super) fn weight(&self) -> u32 {
-        u32::from(self.weight.load(Ordering::Relaxed)).max(1)
+        self.weight.load(Ordering::Relaxed).max(1)
     }
 
-    /// True if that is news.
-    pub(super) fn set_weight(&self, weight: config::Weight) -> bool {
-        self.weight.swap(weight.0, Ordering::Relaxed) != weight.0
+    /// It gets calls if no one with a lower number takes any.
+    pub(super) fn priority(&self) -> u16 {
+        self.priority.load(Ordering::Relaxed)
+    }
+
+    /// What is said of it where it was found.
+    pub(super) fn follow(&self, found: &Found) {
+        self.weight.store(found.weight, Ordering::Relaxed);
+        self.priority.store(found.priority, Ordering::Relaxed);
     }
 
     /// Calls under way.

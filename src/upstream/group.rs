@@ -3,7 +3,6 @@
 //! It outlives the configurations that name it: a reload that changes timeouts or limits touches nothing here, one that
 //! changes endpoints keeps those that stay, connections and all.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -16,6 +15,7 @@ use super::breaker::Breaker;
 use super::endpoint::Endpoint;
 use super::literal;
 use crate::config::{self, CircuitBreaker, HealthCheck};
+use crate::discovery::Found;
 use crate::telemetry::{Metrics, Refusals};
 use crate::tls::Connector;
 
@@ -30,9 +30,9 @@ pub(super) struct Group {
     /// How endpoints are asked for their health; a change is acted on at once.
     pub(super) health: watch::Sender<Option<HealthCheck>>,
     written: Mutex<Written>,
-    /// Other names were written.
-    pub(super) renamed: Notify,
-    /// Some of its names have not been resolved yet.
+    /// Other endpoints were written or found.
+    pub(super) moved: Notify,
+    /// Some of its places have not been looked up yet.
     unresolved: AtomicBool,
     pub(super) resolved: Notify,
     metrics: Arc<Metrics>,
@@ -41,18 +41,20 @@ pub(super) struct Group {
     keepalive: Arc<ArcSwapOption<config::Keepalive>>,
 }
 
-/// What endpoints are made with, and what names stand for.
+/// What endpoints are made with, and what places stand for.
 struct Written {
     connections: usize,
     breaker: Option<CircuitBreaker>,
-    names: Vec<Name>,
+    places: Vec<Place>,
 }
 
 /// An endpoint as it was written, and what it stands for.
-struct Name {
+struct Place {
     endpoint: config::Endpoint,
     literal: bool,
-    addresses: Vec<SocketAddr>,
+    found: Vec<Found>,
+    /// It was looked up, whatever came of it.
+    asked: bool,
 }
 
 impl Group {
@@ -67,9 +69,9 @@ impl Group {
             written: Mutex::new(Written {
                 connections: config.connections,
                 breaker: config.circuit_breaker.clone(),
-                names: Vec::new(),
+                places: Vec::new(),
             }),
-            renamed: Notify::new(),
+            moved: Notify::new(),
             unresolved: AtomicBool::new(false),
             resolved: Notify::new(),
             metrics: Arc::clone(metrics),
@@ -82,19 +84,19 @@ impl Group {
 
     /// Whether an upstream of this configuration is the same service, moved at most: one of its endpoints stays.
     pub(super) fn goes_on_in(&self, config: &config::Upstream) -> bool {
-        self.written.lock().names.iter().any(|name| config.endpoints.iter().any(|endpoint| name.is(endpoint)))
+        self.written.lock().places.iter().any(|place| config.endpoints.iter().any(|endpoint| place.is(&endpoint.place)))
     }
 
-    /// Takes over what is written now. Endpoints that stay with their connection settings keep their connections; names
-    /// that stay keep their addresses until they are resolved again.
+    /// Takes over what is written now. Endpoints that stay with their connection settings keep their connections; places
+    /// that stay keep what they stand for until they are looked up again.
     pub(super) fn follow(&self, config: &config::Upstream) {
         self.keepalive.store(config.keepalive.clone().map(Arc::new));
         let mut written = self.written.lock();
-        let before = std::mem::take(&mut written.names);
-        written.names = config.endpoints.iter().map(|endpoint| Name::of(endpoint, &before)).collect();
+        let before = std::mem::take(&mut written.places);
+        written.places = config.endpoints.iter().map(|endpoint| Place::of(endpoint, &before)).collect();
         written.connections = config.connections;
         written.breaker.clone_from(&config.circuit_breaker);
-        self.unresolved.store(written.names.iter().any(Name::is_unknown), Ordering::Release);
+        self.unresolved.store(written.places.iter().any(|place| !place.asked), Ordering::Release);
         self.list(&written);
         drop(written);
         self.roster.set_balance(&config.balance);
@@ -108,27 +110,33 @@ impl Group {
             // Nobody would ever say that they are well again.
             self.roster.all().iter().for_each(|endpoint| self.roster.set_healthy(endpoint, true));
         }
-        self.renamed.notify_one();
+        self.moved.notify_one();
     }
 
-    /// The names to be resolved.
-    pub(super) fn names(&self) -> Vec<config::Endpoint> {
+    /// The places that are to be looked up.
+    pub(super) fn places(&self) -> Vec<config::Place> {
         let written = self.written.lock();
-        written.names.iter().filter(|name| !name.literal).map(|name| name.endpoint.clone()).collect()
+        written.places.iter().filter(|place| !place.literal).map(|place| place.endpoint.place.clone()).collect()
     }
 
-    /// What a name stands for now.
-    pub(super) fn found(&self, endpoint: &config::Endpoint, addresses: &[SocketAddr]) {
+    /// A place was looked up; `found` is what it stands for now, none that nobody could say.
+    pub(super) fn found(&self, at: &config::Place, found: Option<&[Found]>) {
         let mut written = self.written.lock();
-        for name in written.names.iter_mut().filter(|name| !name.literal && name.is(endpoint)) {
-            name.addresses = addresses.to_vec();
+        let mut news = false;
+        for place in written.places.iter_mut().filter(|place| !place.literal && place.is(at)) {
+            place.asked = true;
+            if let Some(found) = found.filter(|found| **found != *place.found) {
+                place.found = found.to_vec();
+                news = true;
+            }
         }
-        self.list(&written);
-    }
-
-    /// Every name was asked for.
-    pub(super) fn set_resolved(&self) {
-        self.unresolved.store(false, Ordering::Release);
+        if news {
+            self.list(&written);
+        }
+        self.unresolved.store(written.places.iter().any(|place| !place.asked), Ordering::Release);
+        drop(written);
+        self.moved.notify_one();
+        self.resolved.notify_waiters();
     }
 
     pub(super) fn is_resolved(&self) -> bool {
@@ -155,12 +163,8 @@ impl Group {
     }
 
     fn list(&self, written: &Written) {
-        let addresses: Vec<_> = written
-            .names
-            .iter()
-            .flat_map(|name| name.addresses.iter().map(|address| (*address, name.endpoint.weight)))
-            .collect();
-        self.roster.set_addresses(&addresses, written.connections, |address| {
+        let found: Vec<_> = written.places.iter().flat_map(Place::endpoints).collect();
+        self.roster.set_found(&found, written.connections, |address| {
             let metrics = self.metrics.endpoint(&self.name, &address.to_string());
             Endpoint::new(address, written.connections, Breaker::new(written.breaker.clone()), metrics)
                 .with(&self.tls, &self.keepalive)
@@ -168,20 +172,27 @@ impl Group {
     }
 }
 
-impl Name {
+impl Place {
     fn of(endpoint: &config::Endpoint, before: &[Self]) -> Self {
         let literal = literal(endpoint);
-        let known = || before.iter().find(|name| name.is(endpoint)).map(|name| name.addresses.clone());
-        let addresses = literal.map(|address| vec![address]).or_else(known).unwrap_or_default();
-        Self { endpoint: endpoint.clone(), literal: literal.is_some(), addresses }
+        let known = before.iter().find(|place| place.is(&endpoint.place));
+        let found = literal.map(|address| vec![Found::at(address)]);
+        Self {
+            endpoint: endpoint.clone(),
+            literal: literal.is_some(),
+            asked: literal.is_some() || known.is_some_and(|known| known.asked),
+            found: found.or_else(|| Some(known?.found.clone())).unwrap_or_default(),
+        }
     }
 
     /// Whatever its weight is.
-    fn is(&self, endpoint: &config::Endpoint) -> bool {
-        (&self.endpoint.host, self.endpoint.port) == (&endpoint.host, endpoint.port)
+    fn is(&self, place: &config::Place) -> bool {
+        self.endpoint.place == *place
     }
 
-    fn is_unknown(&self) -> bool {
-        self.addresses.is_empty()
+    /// What it stands for, each with the weight that is written too.
+    fn endpoints(&self) -> impl Iterator<Item = Found> {
+        let weight = u32::from(self.endpoint.weight.0);
+        self.found.iter().map(move |found| Found { weight: found.weight.saturating_mul(weight), ..found.clone() })
     }
 }

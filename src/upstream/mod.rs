@@ -232,7 +232,8 @@ pub fn key_of(text: &[u8]) -> NonZeroU32 {
 
 /// An endpoint that is written as an address.
 fn literal(endpoint: &config::Endpoint) -> Option<SocketAddr> {
-    endpoint.host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, endpoint.port))
+    let config::Place::Host { host, port } = &endpoint.place else { return None };
+    host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, *port))
 }
 
 /// A call in flight.

@@ -1,109 +1,83 @@
-//! Watch: what happens to an upstream beside its calls: names are resolved, endpoints looked after.
+//! Watch: what happens to an upstream beside its calls: places are looked up, endpoints looked after.
 
-use std::collections::HashSet;
-use std::future::poll_fn;
-use std::io;
-use std::net::SocketAddr;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::group::Group;
 use super::pool::Pool;
+use crate::config::Place;
+use crate::discovery::{Discovery, Search};
 
-/// From one resolution's end to the next.
-const RESOLVE: Duration = Duration::from_secs(5);
-/// The same after an endpoint has failed or a name was not found.
-const RESOLVE_SOON: Duration = Duration::from_millis(500);
+/// The pause after a place could not be looked up; the next one is twice as long, up to the last.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
+/// An endpoint that went down may have moved: the pause before that is looked up.
+const MOVED: Duration = Duration::from_millis(500);
 
 impl Group {
     /// Runs on the control runtime until `cancel`.
-    pub(super) async fn watch(self: Arc<Self>, cancel: CancellationToken) {
-        let resolve = async |host: Arc<str>, port| Ok(tokio::net::lookup_host((&*host, port)).await?.collect());
-        cancel.run_until_cancelled(self.attend(resolve)).await;
+    pub(super) async fn watch(self: Arc<Self>, discovery: Arc<Discovery>, cancel: CancellationToken) {
+        cancel.run_until_cancelled(self.attend(&discovery)).await;
     }
 
-    /// `resolve` says what addresses a name stands for.
-    pub(super) async fn attend<R>(self: Arc<Self>, resolve: R)
-    where
-        R: AsyncFn(Arc<str>, u16) -> io::Result<Vec<SocketAddr>>,
-    {
+    async fn attend(self: Arc<Self>, discovery: &Arc<Discovery>) {
         let mut tended = Tended::default();
+        // Dropped, a place is followed no more.
+        let mut followed: HashMap<Place, AbortOnDropHandle<()>> = HashMap::new();
         loop {
             tended.follow(&self);
-            tokio::select! {
-                () = self.keep_resolved(&resolve, &mut tended) => {}
-                () = self.renamed.notified() => {}
+            let places: HashSet<Place> = self.places().into_iter().collect();
+            followed.retain(|place, _| places.contains(place));
+            for place in places {
+                followed.entry(place).or_insert_with_key(|place| {
+                    let search = discovery.search(place);
+                    AbortOnDropHandle::new(tokio::spawn(Arc::clone(&self).follow_place(place.clone(), search)))
+                });
             }
+            self.moved.notified().await;
         }
     }
 
-    /// One resolution of all names, and the pause to the next.
-    async fn keep_resolved<R>(self: &Arc<Self>, resolve: &R, tended: &mut Tended)
-    where
-        R: AsyncFn(Arc<str>, u16) -> io::Result<Vec<SocketAddr>>,
-    {
-        let Some(complete) = self.resolve(resolve, tended).await else { return std::future::pending().await };
-        if complete {
+    /// Looks a place up again and again: when its time is over, or when an endpoint went down.
+    async fn follow_place(self: Arc<Self>, place: Place, mut search: Search) {
+        let mut troubles = self.roster.troubles();
+        let mut again = AGAIN.0;
+        let mut well = true;
+        loop {
+            troubles.mark_unchanged();
+            let answer = search.look().await;
+            let failure = match &answer {
+                Ok(answer) => answer.failure.as_ref(),
+                Err(failure) => Some(failure),
+            };
+            match failure {
+                Some(failure) if well => tracing::warn!(upstream = %self.name, %place, %failure, "not looked up"),
+                None if !well => tracing::info!(upstream = %self.name, %place, "looked up again"),
+                _ => {}
+            }
+            well = failure.is_none();
+            self.found(&place, answer.as_ref().ok().map(|answer| &*answer.found));
+            let pause = match &answer {
+                Ok(answer) => {
+                    again = AGAIN.0;
+                    answer.holds
+                }
+                Err(_) => {
+                    let pause = again;
+                    again = (again * 2).min(AGAIN.1);
+                    pause
+                }
+            };
             tokio::select! {
-                () = sleep(RESOLVE) => {}
-                // It may have moved.
-                () = self.roster.troubled() => sleep(RESOLVE_SOON).await,
+                () = sleep(pause) => {}
+                Ok(()) = troubles.changed() => sleep(MOVED).await,
             }
-        } else {
-            sleep(RESOLVE_SOON).await;
         }
-    }
-
-    /// True if every name was found; none if there is no name. One that was not found keeps the addresses that it had; none
-    /// waits for another.
-    async fn resolve<R>(self: &Arc<Self>, resolve: &R, tended: &mut Tended) -> Option<bool>
-    where
-        R: AsyncFn(Arc<str>, u16) -> io::Result<Vec<SocketAddr>>,
-    {
-        let names = self.names();
-        if names.is_empty() {
-            return None;
-        }
-        let mut complete = true;
-        let mut asked: Vec<_> =
-            names.iter().map(|name| (name, Box::pin(resolve(name.host.as_str().into(), name.port)))).collect();
-        while !asked.is_empty() {
-            let (name, answer) = poll_fn(|cx| {
-                for place in 0..asked.len() {
-                    let (name, answer) = &mut asked[place];
-                    if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                        let name = *name;
-                        drop(asked.swap_remove(place));
-                        return Poll::Ready((name, answer));
-                    }
-                }
-                Poll::Pending
-            })
-            .await;
-            match answer {
-                Ok(mut found) if !found.is_empty() => {
-                    // Resolvers rotate their answers; turns are to stay as they are.
-                    found.sort_unstable();
-                    self.found(name, &found);
-                }
-                Ok(_) => complete = false,
-                Err(error) => {
-                    complete = false;
-                    tracing::warn!(upstream = %self.name, host = %name.host, %error, "name not resolved");
-                }
-            }
-            tended.follow(self);
-            if asked.is_empty() {
-                self.set_resolved();
-            }
-            self.resolved.notify_waiters();
-        }
-        Some(complete)
     }
 }
 

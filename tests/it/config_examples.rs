@@ -16,7 +16,7 @@ fn example(name: &str, variables: &[(&str, &str)]) -> Config {
 }
 
 fn endpoints(config: &Config, upstream: &str) -> Vec<String> {
-    let text = |endpoint: &Endpoint| format!("{}:{}", endpoint.host, endpoint.port);
+    let text = |endpoint: &Endpoint| endpoint.place.to_string();
     config.upstreams[upstream].endpoints.iter().map(text).collect()
 }
 
@@ -75,7 +75,7 @@ fn the_booking_system_takes_its_variables() {
     assert_eq!(endpoints(&config, "auth"), ["auth-service:50051"]);
     assert_eq!(endpoints(&config, "ticket"), ["ticket-service-1:50052", "ticket-service-2:50052"]);
     assert_eq!(endpoints(&config, "booking"), ["booking-service:50053"]);
-    assert_eq!(endpoints(&config, "payment"), ["::1:50054"]);
+    assert_eq!(endpoints(&config, "payment"), ["[::1]:50054"]);
     assert_eq!(endpoints(&config, "queue"), ["10.0.0.7:50055"]);
     for (name, upstream) in &config.upstreams {
         assert_eq!((upstream.limits.receive, upstream.limits.send), (1_000_001, 1_000_002), "{name}");

@@ -42,6 +42,7 @@ mod demo_system;
 #[cfg(feature = "demo")]
 mod demo_tickets;
 mod dialects;
+mod discovery_dns;
 mod drain;
 mod drain_process;
 mod errors_compile;

@@ -33,19 +33,13 @@ pub(super) async fn fetch(upstream: &Upstream) -> Result<Bytes, String> {
             Ok(Err(why)) => why,
             Err(_) => format!("no answer within {TALK:?}"),
         };
-        reasons.push(format!("{}:{}: {why}", endpoint.host, endpoint.port));
+        reasons.push(format!("{}: {why}", endpoint.place));
     }
     Err(reasons.join("; "))
 }
 
 async fn ask(endpoint: &config::Endpoint, services: &[String]) -> Result<Bytes, String> {
-    let bracket = endpoint.host.contains(':');
-    let authority = if bracket {
-        format!("[{}]:{}", endpoint.host, endpoint.port)
-    } else {
-        format!("{}:{}", endpoint.host, endpoint.port)
-    };
-    let uri = Endpoint::from_shared(format!("http://{authority}")).map_err(|error| error.to_string())?;
+    let uri = Endpoint::from_shared(format!("http://{}", endpoint.place)).map_err(|error| error.to_string())?;
     let channel = uri.connect_timeout(CONNECT).connect().await.map_err(|error| with_cause(&error))?;
     let mut round = Round::start(channel, services).await?;
     round.follow_imports().await?;

@@ -1,6 +1,5 @@
 //! What is done beside the calls: health checks, reconnection, names.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::support::{Call, Server, answer, call, numbered, settings, status, until, upstream, who};
-use crate::config::{Endpoint, HealthCheck};
+use crate::config::HealthCheck;
 use crate::telemetry::Metrics;
 use crate::upstream::{FailureKind, Pool, Upstream, Watches};
 
@@ -119,79 +118,4 @@ async fn a_failure_that_is_seen_twice_is_backed_off_from_once() {
         until_asked_seven_times(true, |tcp| Box::pin(async { drop(tcp) })),
         until_asked_seven_times(false, |tcp| Box::pin(async { drop(tcp) })),
     );
-}
-
-fn named(names: &[&str]) -> Arc<Upstream> {
-    let mut settings = settings(&[]);
-    settings.endpoints =
-        names.iter().map(|name| Endpoint { host: (*name).into(), port: 1, ..Endpoint::default() }).collect();
-    Upstream::compile("test", &settings, &Metrics::new())
-}
-
-#[tokio::test]
-async fn a_name_stands_for_all_its_addresses_and_follows_them() {
-    let servers = [numbered(0).await, numbered(1).await, numbered(2).await];
-    let addresses = servers.each_ref().map(|server| server.address);
-    let upstream = named(&["books.internal"]);
-    let found = Arc::new(Mutex::new(vec![addresses[0], addresses[1]]));
-    let answers = Arc::clone(&found);
-    let resolve = async move |name: Arc<str>, _| {
-        assert_eq!(&*name, "books.internal");
-        Ok(answers.lock().clone())
-    };
-    // Calls before the first resolution wait for it.
-    let pool = Pool::new(0, 1);
-    let (first, _) = tokio::join!(call(&upstream, &pool), async {
-        tokio::spawn(Arc::clone(&upstream.group).attend(resolve));
-    });
-    first.unwrap();
-    let kept = upstream.describe()[0].connections.max(upstream.describe()[1].connections);
-    assert_eq!(kept, 1);
-    until(|| upstream.usable() == 2).await;
-    // The first is replaced by the third; that it fails is when the name is asked for again.
-    *found.lock() = vec![addresses[1], addresses[2]];
-    let [zero, one, two] = servers;
-    zero.stop().await;
-    until_called(&upstream, &pool, 2).await;
-    let states = upstream.describe();
-    assert_eq!(
-        states.iter().map(|state| state.address.to_string()).collect::<Vec<_>>(),
-        sorted([addresses[1], addresses[2]])
-    );
-    drop((one, two));
-}
-
-fn sorted(mut addresses: [SocketAddr; 2]) -> Vec<String> {
-    addresses.sort_unstable();
-    addresses.iter().map(ToString::to_string).collect()
-}
-
-async fn until_called(upstream: &Upstream, pool: &Pool, number: u8) {
-    let asking = async {
-        while who(upstream, pool).await != number {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), asking).await.expect("it was never its turn");
-}
-
-#[tokio::test]
-async fn a_name_that_is_not_found_is_no_endpoint() {
-    let upstream = named(&["nowhere.internal"]);
-    tokio::spawn(Arc::clone(&upstream.group).attend(async |_, _| Err(std::io::Error::other("no such name"))));
-    let failure = call(&upstream, &Pool::new(0, 1)).await.unwrap_err();
-    assert!(matches!(failure.kind, FailureKind::NoEndpoint), "{failure}");
-}
-
-#[tokio::test]
-async fn a_name_that_takes_long_delays_no_other() {
-    let server = numbered(7).await;
-    let upstream = named(&["slow.internal", "quick.internal"]);
-    let address = server.address;
-    tokio::spawn(Arc::clone(&upstream.group).attend(async move |name: Arc<str>, _| match &*name {
-        "quick.internal" => Ok(vec![address]),
-        _ => std::future::pending().await,
-    }));
-    assert_eq!(who(&upstream, &Pool::new(0, 1)).await, 7);
-    until(|| upstream.usable() == 1).await;
 }

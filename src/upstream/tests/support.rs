@@ -146,10 +146,7 @@ pub(super) fn settings(addresses: &[SocketAddr]) -> config::Upstream {
         tls: None,
         keepalive: None,
         services: vec![],
-        endpoints: addresses
-            .iter()
-            .map(|at| config::Endpoint { host: at.ip().to_string(), port: at.port(), ..config::Endpoint::default() })
-            .collect(),
+        endpoints: addresses.iter().map(|at| config::Endpoint::at(&at.ip().to_string(), at.port())).collect(),
         health_name: None,
         balance: config::Balance::RoundRobin,
         health_check: None,

@@ -2,6 +2,7 @@
 
 mod answer;
 pub(crate) mod client;
+pub(crate) mod dns;
 pub(crate) mod gateway;
 
 pub(crate) mod grpc;

@@ -63,13 +63,18 @@ impl Builder {
 
     /// Starts it on a port of its own.
     pub(crate) async fn start(self) -> Upstream {
+        self.start_at((Ipv4Addr::LOCALHOST, 0).into()).await
+    }
+
+    /// Starts it at an address of this machine.
+    pub(crate) async fn start_at(self, address: SocketAddr) -> Upstream {
         let shared = Arc::new(Shared {
             methods: self.methods,
             log: Arc::default(),
             serving: AtomicBool::new(true),
             connections: AtomicUsize::new(0),
         });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let running = Mutex::new(Some(run(shared.clone(), listener)));
         Upstream { service: self.service, address, shared, running }

@@ -1,0 +1,228 @@
+//! Endpoints by name: what a name server says, how long that holds, and what stays when it says nothing.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use serde_json::json;
+use transom::config::{self, Place};
+use transom::discovery::{Discovery, Found, Search};
+
+use crate::support::dns::{Dns, Says, dns, srv};
+use crate::support::gateway::{Builder, Running, gateway};
+use crate::support::reply::ok;
+use crate::support::until;
+use crate::support::upstream;
+
+const BOOK: &str = "/v1/shelves/1/books/7";
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn book(title: &str) -> upstream::Builder {
+    let book = json!({ "title": title });
+    upstream::grpc("library.v1.Library").unary("GetBook", move |_| ok(book.clone()))
+}
+
+/// A gateway whose library is found by this name server.
+fn found_by(dns: &Dns, endpoints: &str) -> Builder {
+    let address = dns.address;
+    gateway().descriptors("library").config(&format!(
+        "dns: {{ servers: [\"{address}\"] }}\nupstreams: {{ library: {{ services: [library.v1.Library], endpoints: [{endpoints}] }} }}"
+    ))
+}
+
+fn search(dns: &Dns, place: &Place) -> Search {
+    let discovery = Arc::new(Discovery::default());
+    discovery.follow(&config::Dns { servers: vec![dns.address] });
+    discovery.search(place)
+}
+
+fn host(name: &str, port: u16) -> Place {
+    Place::Host { host: name.to_owned(), port }
+}
+
+async fn who(gateway: &Running) -> String {
+    gateway.get(BOOK).await.status(200).value()["title"].as_str().unwrap().to_owned()
+}
+
+/// Calls until this one answers; none may fail.
+async fn until_answers(gateway: &Running, title: &str) {
+    until(title, async || who(gateway).await == title).await;
+}
+
+#[tokio::test]
+async fn a_name_stands_for_all_its_addresses_and_follows_them() {
+    let dns = dns().await;
+    let first = book("first").start().await;
+    let port = first.address().port();
+    let there = |last| IpAddr::from([127, 0, 0, last]);
+    let second = book("second").start_at(SocketAddr::new(there(2), port)).await;
+    let third = book("third").start_at(SocketAddr::new(there(3), port)).await;
+    dns.has("books.test", &[there(2), HERE]);
+    let gateway = found_by(&dns, &format!("\"books.test:{port}\"")).start().await;
+    // The first call waits for the name.
+    let mut seen = HashSet::new();
+    for _ in 0..4 {
+        seen.insert(who(&gateway).await);
+    }
+    assert_eq!(seen, ["first".to_owned(), "second".to_owned()].into());
+    // Nobody is down: it is found out because its time is over.
+    dns.has("books.test", &[there(2), there(3)]);
+    until_answers(&gateway, "third").await;
+    let before = first.saw("GetBook").calls().len();
+    for _ in 0..6 {
+        who(&gateway).await;
+    }
+    assert_eq!(first.saw("GetBook").calls().len(), before, "what is not listed gets no calls");
+    drop((second, third));
+}
+
+#[tokio::test]
+async fn an_answer_holds_as_long_as_its_shortest_record() {
+    let dns = dns().await;
+    for (ttl, holds) in [(0, 1..=1), (60, 55..=60), (86_400, 299..=300)] {
+        dns.says("books.test", Says::Has(vec![RData::from(HERE)], ttl));
+        let answer = search(&dns, &host("books.test", 1)).look().await.unwrap();
+        assert!(holds.contains(&answer.holds.as_secs()), "{ttl}: {:?}", answer.holds);
+    }
+    dns.says("_books._tcp.test", Says::Has(vec![srv(&(0, 0, 1, "books.test"))], 90));
+    let answer = search(&dns, &Place::Srv("_books._tcp.test".to_owned())).look().await.unwrap();
+    assert!((85..=90).contains(&answer.holds.as_secs()), "{:?}", answer.holds);
+}
+
+#[tokio::test]
+async fn hundreds_of_addresses_come_by_tcp() {
+    let dns = dns().await;
+    let all: Vec<IpAddr> = (0..600).map(|at: u16| Ipv4Addr::from_bits(0x0a00_0000 + u32::from(at)).into()).collect();
+    dns.has("many.test", &all);
+    let answer = search(&dns, &host("many.test", 5)).look().await.unwrap();
+    assert_eq!(answer.failure, None);
+    let expected: Vec<_> = all.iter().map(|address| Found::at(SocketAddr::new(*address, 5))).collect();
+    assert_eq!(answer.found, expected);
+    assert_eq!(dns.asked_by_tcp(), 1, "and only what UDP cannot carry");
+
+    let records: Vec<_> =
+        (0..300).map(|at| srv(&(1, 1, 1000 + at, if at % 2 == 0 { "a.test" } else { "b.test" }))).collect();
+    dns.says("_many._tcp.test", Says::Has(records, 30));
+    dns.has("a.test", &all[..1]);
+    dns.has("b.test", &all[1..3]);
+    let found = search(&dns, &Place::Srv("_many._tcp.test".to_owned())).look().await.unwrap().found;
+    assert_eq!(found.len(), 150 + 2 * 150);
+    assert_eq!((dns.asked("a.test", RecordType::A), dns.asked("b.test", RecordType::A)), (1, 1));
+}
+
+#[tokio::test]
+async fn srv_weights_are_kept_to_the_call_and_priorities_to_the_last_endpoint() {
+    let dns = dns().await;
+    let all = [book("heavy").start().await, book("light").start().await, book("spare").start().await];
+    let port = |at: usize| all[at].address().port();
+    dns.has("here.test", &[HERE]);
+    dns.offers(
+        "_grpc._tcp.books.test",
+        &[(10, 60, port(0), "here.test"), (10, 20, port(1), "here.test"), (20, 60, port(2), "here.test")],
+    );
+    let gateway = found_by(&dns, "\"srv://_grpc._tcp.books.test\"").start().await;
+    let calls = || all.each_ref().map(|library| library.saw("GetBook").calls().len());
+    for _ in 0..40 {
+        who(&gateway).await;
+    }
+    assert_eq!(calls(), [30, 10, 0]);
+    all[0].stop().await;
+    for _ in 0..10 {
+        who(&gateway).await;
+    }
+    assert_eq!(calls()[2], 0, "one of the first is left");
+    all[1].stop().await;
+    for _ in 0..10 {
+        assert_eq!(who(&gateway).await, "spare");
+    }
+    all[0].restart().await;
+    until_answers(&gateway, "heavy").await;
+}
+
+#[tokio::test]
+async fn what_was_found_stays_while_nobody_can_say() {
+    let dns = dns().await;
+    let library = book("here").start().await;
+    let port = library.address().port();
+    dns.has("books.test", &[HERE]);
+    let gateway = found_by(&dns, &format!("\"books.test:{port}\"")).start().await;
+    who(&gateway).await;
+    let failing = [
+        Says::Fails(RecordType::A, ResponseCode::ServFail, vec![]),
+        Says::Fails(RecordType::A, ResponseCode::NXDomain, vec![]),
+        Says::Fails(RecordType::A, ResponseCode::Refused, vec![]),
+        // There is such a name, without any address.
+        Says::Has(vec![], 1),
+    ];
+    for says in failing {
+        dns.says("books.test", says);
+        dns.asked_again("books.test", RecordType::A, 2).await;
+        assert_eq!(who(&gateway).await, "here");
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_cannot_be_asked_for_is_what_it_was() {
+    let dns = dns().await;
+    let [four, six]: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+    dns.has("both.test", &[four, six]);
+    let mut search = search(&dns, &host("both.test", 9));
+    let both = search.look().await.unwrap().found;
+    assert_eq!(both.iter().map(|found| found.address.ip()).collect::<Vec<_>>(), [four, six]);
+    let moved: IpAddr = "fd00::2".parse().unwrap();
+    dns.says("both.test", Says::Fails(RecordType::A, ResponseCode::ServFail, vec![RData::from(moved)]));
+    let answer = search.look().await.unwrap();
+    assert_eq!(answer.found.iter().map(|found| found.address.ip()).collect::<Vec<_>>(), [four, moved]);
+    assert!(answer.failure.is_some() && answer.holds <= Duration::from_secs(5), "{answer:?}");
+    // Nothing of it is there any more.
+    dns.has("both.test", &[moved]);
+    let answer = search.look().await.unwrap();
+    assert_eq!((answer.found.len(), answer.failure), (1, None));
+}
+
+#[tokio::test]
+async fn a_name_that_takes_long_delays_no_other_and_one_that_is_none_fails_calls_at_once() {
+    let dns = dns().await;
+    let library = book("quick").start().await;
+    dns.says("slow.test", Says::Nothing);
+    dns.has("quick.test", &[HERE]);
+    let port = library.address().port();
+    let gateway = found_by(&dns, &format!("\"slow.test:{port}\", \"quick.test:{port}\"")).start().await;
+    assert_eq!(who(&gateway).await, "quick");
+    assert!(dns.asked("slow.test", RecordType::A) > 0);
+
+    let nowhere = found_by(&dns, "\"nowhere.test:1\"").start().await;
+    nowhere.get(BOOK).await.status(503);
+    // It comes to be.
+    let text = format!("\"later.test:{port}\"");
+    let later = found_by(&dns, &text).start().await;
+    later.get(BOOK).await.status(503);
+    dns.has("later.test", &[HERE]);
+    until("the name", async || later.get(BOOK).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn names_that_the_system_knows_are_not_asked_for() {
+    let dns = dns().await;
+    let library = book("local").start().await;
+    let gateway = found_by(&dns, &format!("\"localhost:{}\"", library.address().port())).start().await;
+    assert_eq!(who(&gateway).await, "local");
+    assert_eq!(dns.questions(), 0);
+}
+
+#[tokio::test]
+async fn other_name_servers_count_after_a_reload() {
+    let (first, second) = (dns().await, dns().await);
+    let (old, new) = (book("old").start().await, book("new").start().await);
+    for (dns, library) in [(&first, &old), (&second, &new)] {
+        dns.has("here.test", &[HERE]);
+        dns.offers("_books._tcp.test", &[(0, 0, library.address().port(), "here.test")]);
+    }
+    let gateway = found_by(&first, "\"srv://_books._tcp.test\"").start().await;
+    assert_eq!(who(&gateway).await, "old");
+    gateway.reload(&found_by(&second, "\"srv://_books._tcp.test\"")).await.map(drop).unwrap();
+    until_answers(&gateway, "new").await;
+}
