@@ -61,7 +61,7 @@ impl Dialect {
         let essence = essence(content_type);
         // Most requests that have a type have this one.
         if essence == "application/json" {
-            let connect = head.headers.contains_key(&connect::PROTOCOL_VERSION) && head.method == Method::POST;
+            let connect = head.method == Method::POST && head.headers.contains_key(&connect::PROTOCOL_VERSION);
             return if connect { Self::Connect(Codec::Json) } else { Self::Rest };
         }
         let Some(subtype) = essence.get(..12).filter(|kind| kind.eq_ignore_ascii_case("application/")) else {

@@ -58,18 +58,14 @@ pub fn never_to_rest(name: &HeaderName) -> Option<&'static str> {
     frames(name.as_str()).then_some("it frames the answer, or is the gateway's own")
 }
 
-/// Room for a call's usual metadata, ours and the protocol's own, without growing.
-const USUAL: usize = 12;
-/// What is added to a client's metadata, less what never crosses.
-const OURS: usize = 6;
-
 /// The metadata of a REST request: what the list lets through, and what configuration adds to it.
 ///
 /// # Errors
 /// A `-bin` header that is not base64.
 pub fn from_rest(headers: &HeaderMap, known: &Known<'_>, crossing: &Crossing) -> Result<HeaderMap, Error> {
     let named = known.named_by_connection();
-    let mut metadata = HeaderMap::with_capacity(USUAL);
+    // Most requests have none that crosses.
+    let mut metadata = HeaderMap::new();
     for (name, value) in headers {
         let listed = || crossing.request.contains(name);
         if (crosses_from_rest(name) || listed()) && !named.iter().any(|dropped| dropped == name.as_str()) {
@@ -94,7 +90,7 @@ fn is_base64(value: &[u8]) -> bool {
 /// messages are compressed crosses where their frames do, in gRPC alone.
 pub fn from_rpc(headers: &HeaderMap, known: &Known<'_>, frames: bool) -> HeaderMap {
     let named = known.named_by_connection();
-    let mut metadata = HeaderMap::with_capacity(USUAL.max(headers.len() + OURS));
+    let mut metadata = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         if !kept_back(name.as_str()) && !named.iter().any(|dropped| dropped == name.as_str()) {
             metadata.append(name.clone(), sent_on(name, value));

@@ -21,7 +21,7 @@ use crate::envelope::stream::{Last, Writer};
 use crate::envelope::{Codec, Dialect, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
 use crate::policy::cache::{Cache, Entry, Form, Found, Key, Policy, Rendered};
-use crate::upstream::Outgoing;
+use crate::upstream::{Metadata, Outgoing};
 
 /// The replies that are kept, of all methods, and those that are asked for.
 #[derive(Clone)]
@@ -85,9 +85,10 @@ pub(super) async fn answer(
 ) -> Result<Response<Body>, Error> {
     let message = whole(&frame)?;
     // What crosses is one message as it is, and one comes back.
-    outgoing.headers.remove(&metadata::GRPC_ENCODING);
-    outgoing.headers.remove(&metadata::GRPC_ACCEPT_ENCODING);
-    let key = cached.policy.key(message, &outgoing.headers);
+    let headers = outgoing.headers.whole();
+    headers.remove(&metadata::GRPC_ENCODING);
+    headers.remove(&metadata::GRPC_ACCEPT_ENCODING);
+    let key = cached.policy.key(message, headers);
     let entry = match cached.policy.find(&key, Instant::now()) {
         Found::Fresh(entry) => entry,
         Found::Stale(entry) => {
@@ -136,7 +137,7 @@ fn fetch(
     cached: &Cached,
     rpc: &Arc<Rpc>,
     key: Key,
-    (headers, frame): (&HeaderMap, &Bytes),
+    (headers, frame): (&Metadata, &Bytes),
 ) -> (Arrival, bool) {
     cached.flights.join(key, || {
         let (worker, rpc, policy) = (call.worker.clone(), rpc.clone(), cached.policy.clone());

@@ -21,7 +21,7 @@ use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
 use crate::policy::auth::{Admission, Claim, Claims, Gate, Head, Once, Question, Refusal, Verdict};
 use crate::policy::cors::Cors;
-use crate::upstream::{FailureKind, Outgoing};
+use crate::upstream::{FailureKind, Metadata, Outgoing};
 
 /// Who is asked about a caller.
 pub(super) struct Asking<'a> {
@@ -194,7 +194,7 @@ impl Judge {
         let deadline = Instant::now() + self.timeout;
         let outgoing = Outgoing {
             uri: &rpc.uri,
-            headers: HeaderMap::new(),
+            headers: Metadata::default(),
             deadline,
             patient: true,
             priority: Priority::High,

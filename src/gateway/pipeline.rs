@@ -32,7 +32,7 @@ use crate::envelope::stream::opaque;
 use crate::envelope::{Codec, Dialect, content_type, grpc, metadata, origin, rest, whole};
 use crate::error::Error;
 use crate::policy::rate::Stage;
-use crate::upstream::Outgoing;
+use crate::upstream::{About, Metadata, Outgoing};
 
 /// The gateway: from a request to its answer.
 pub struct Gateway {
@@ -118,7 +118,7 @@ impl Gateway {
         call.enter(rpc)?;
         call.gates(rpc, head).await?;
         let mut outgoing = admit(call, peer, rpc, head, &known, host)?;
-        call.speak_for_caller(rpc, head, &mut outgoing.headers)?;
+        call.speak_for_caller(rpc, head, outgoing.headers.given_mut())?;
         if call.dialect == Dialect::Grpc(Codec::Proto) && rpc.opaque && !rpc.replays() {
             let stop = call.stop();
             let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
@@ -339,23 +339,21 @@ fn admit<'r>(
     let (own, asked) = (rpc.settings.timeout.value, known.timeout()?);
     let deadline = call.deadline(own, asked);
     let patient = asked.is_none_or(|asked| own.is_some_and(|own| own <= asked));
-    let mut headers = match call.dialect {
+    let given = match call.dialect {
         Dialect::Rest | Dialect::WebSocket | Dialect::Http => metadata::from_rest(&head.headers, known, &rpc.crossing)?,
         dialect => {
             metadata::from_rpc(&head.headers, known, dialect == Dialect::Grpc(Codec::Proto) && rpc.bound.is_none())
         }
     };
-    let forwarded = origin::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip());
-    if !call.dialect.is_opaque() {
-        headers.insert(&metadata::GRPC_ACCEPT_ENCODING, Coding::Gzip.name());
-    }
-    headers.insert(&metadata::X_REQUEST_ID, metadata::unindexed(call.id.header()));
-    headers.insert(&metadata::X_FORWARDED_FOR, forwarded);
-    headers.insert(&metadata::X_FORWARDED_PROTO, HeaderValue::from_static(if peer.tls { "https" } else { "http" }));
-    headers.insert(&metadata::X_FORWARDED_HOST, host);
-    if let Some(certificate) = &peer.certificate {
-        headers.insert(&metadata::X_FORWARDED_CLIENT_CERT, certificate.clone());
-    }
+    let about = About {
+        request_id: call.id.header().clone(),
+        forwarded_for: origin::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip()),
+        forwarded_host: host,
+        tls: peer.tls,
+        certificate: peer.certificate.clone(),
+        unpacks: !call.dialect.is_opaque(),
+    };
+    let headers = Metadata::new(given, about);
     let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
     Ok(Outgoing { uri: &rpc.uri, headers, deadline, patient, priority, key, retry })
 }

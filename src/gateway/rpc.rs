@@ -53,7 +53,7 @@ where
         true => {
             // Where the token sets fields, messages are read and go on without compression.
             let asked = if rpc.bound.is_some() { Coding::Identity } else { asked };
-            metadata::insert_codings(asked, accepted, &mut outgoing.headers);
+            metadata::insert_codings(asked, accepted, outgoing.headers.given_mut());
             Coding::Identity
         }
         false if rpc.settings.compress.value => accepted,

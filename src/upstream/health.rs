@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri};
+use http::Uri;
 use prost::Message;
 use tokio::time::sleep;
 use transom_transcode::status::Code;
@@ -20,6 +20,7 @@ use super::connection;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
 use super::group::Group;
+use super::metadata::Metadata;
 use super::pick::queued;
 use super::pool::{Acquired, Pool};
 use super::reply;
@@ -87,9 +88,9 @@ impl Group {
             Acquired::Full => return Err(Failure::new(Seen::Local, FailureKind::Overloaded, "checks pile up")),
         };
         let uri = Uri::from_static("http://health/grpc.health.v1.Health/Check");
-        let mut outgoing = Outgoing {
+        let outgoing = Outgoing {
             uri: &uri,
-            headers: HeaderMap::new(),
+            headers: Metadata::default(),
             deadline,
             patient: true,
             priority: Priority::High,

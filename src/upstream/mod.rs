@@ -18,6 +18,7 @@ mod failure;
 mod group;
 mod health;
 mod keepalive;
+mod metadata;
 mod pick;
 mod pool;
 mod pump;
@@ -36,7 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use http::{HeaderMap, Uri};
+use http::Uri;
 
 use crate::config::{self, Priority};
 use crate::policy::overload::share;
@@ -45,6 +46,7 @@ use crate::tls::Connector;
 
 pub use body::ReplyBody;
 pub use failure::{Answer, Failure, FailureKind, Seen};
+pub use metadata::{About, Metadata};
 pub use pool::Pool;
 pub use reply::Unary;
 pub use retry::Retry;
@@ -74,9 +76,8 @@ pub struct Upstream {
 pub struct Outgoing<'r> {
     /// `http://authority/pkg.Service/Method`, constant.
     pub uri: &'r Uri,
-    /// The metadata. What gRPC itself needs (`te`, `content-type`, `grpc-timeout`) is set when it is sent; a `content-type`
-    /// of the caller's own stays.
-    pub headers: HeaderMap,
+    /// The metadata.
+    pub headers: Metadata,
     /// When the caller has no more use for an answer.
     pub deadline: Instant,
     /// The deadline is not of the client's making: that it passes speaks against the endpoint.

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TE};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Method, Request, Version};
 use http_body::Body;
 use tokio::task::AbortHandle;
@@ -26,10 +26,7 @@ use super::retry::{self, Retry};
 use super::wheel::Timer;
 use super::{Outgoing, Upstream};
 
-const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const LONGEST: HeaderValue = HeaderValue::from_static("99999999H");
-const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
 /// A streaming call's reply, from its head on.
 pub struct Streaming {
@@ -279,16 +276,13 @@ impl Outgoing<'_> {
     }
 
     /// Sends the head.
-    pub(super) fn open(&mut self, lease: Lease) -> Result<Exchange, Failure> {
+    pub(super) fn open(&self, lease: Lease) -> Result<Exchange, Failure> {
         let Some(left) = self.deadline.checked_duration_since(Instant::now()) else { return Err(Failure::deadline()) };
-        self.headers.insert(TE, TRAILERS);
-        self.headers.entry(CONTENT_TYPE).or_insert(GRPC);
-        self.headers.insert(TIMEOUT, grpc_timeout(left));
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = self.headers.head(grpc_timeout(left));
         Exchange::open(lease, request).map_err(|unopened| match unopened {
             Unopened::Draining => Failure::new(Seen::NotSeen, FailureKind::Refused, "the connection goes away"),
             Unopened::Malformed(error) => Failure::new(Seen::Local, FailureKind::Malformed, error.to_string()),

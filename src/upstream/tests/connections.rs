@@ -223,7 +223,7 @@ async fn malformed_metadata_harms_nothing() {
     let server = numbered(3).await;
     let (upstream, pool) = (upstream(&[server.address]), Pool::new(0, 1));
     let mut bad = outgoing(Duration::from_secs(5));
-    bad.headers.insert("connection", "keep-alive".parse().unwrap());
+    bad.headers.given_mut().insert("connection", "keep-alive".parse().unwrap());
     let failure = upstream.unary(&pool, bad, Bytes::new()).await.unwrap_err();
     assert!(matches!(failure.kind, FailureKind::Malformed), "{failure}");
     assert_eq!(who(&upstream, &pool).await, 3);

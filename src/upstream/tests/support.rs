@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::config;
 use crate::telemetry::Metrics;
-use crate::upstream::{Failure, Outgoing, Pool, Unary, Upstream};
+use crate::upstream::{Failure, Metadata, Outgoing, Pool, Unary, Upstream};
 
 pub(super) type Call = (Request<RecvStream>, SendResponse<Bytes>);
 
@@ -171,7 +171,7 @@ pub(super) fn uri(text: &'static str) -> &'static Uri {
 pub(super) fn outgoing(within: Duration) -> Outgoing<'static> {
     Outgoing {
         uri: uri("http://test/test.Service/Method"),
-        headers: HeaderMap::new(),
+        headers: Metadata::default(),
         deadline: Instant::now() + within,
         patient: true,
         priority: config::Priority::Normal,

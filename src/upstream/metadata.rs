@@ -1,0 +1,187 @@
+//! Metadata: what goes with a call to its service, made anew for each try.
+//!
+//! Its names are the same for most calls, and so are most values: they come as one clone of a map that has them, and the
+//! call's own values are put in their places. Filled name by name, and cloned so that a second try finds it, the map took
+//! 3,300 of a small GET's 56,000 instructions.
+
+use std::sync::LazyLock;
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
+
+use crate::envelope::coding::Coding;
+use crate::envelope::metadata::{
+    GRPC_ACCEPT_ENCODING, X_FORWARDED_CLIENT_CERT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+};
+
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+/// The call's own value stands here.
+const OWN: HeaderValue = HeaderValue::from_static("");
+
+/// A call's metadata. What gRPC itself needs (`te`, `content-type`, `grpc-timeout`) is added when it is sent.
+#[derive(Debug, Clone, Default)]
+pub struct Metadata {
+    /// What crosses from the client, and what its token says.
+    given: HeaderMap,
+    about: Option<Box<About>>,
+}
+
+/// What the gateway itself says of a call.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// `x-request-id`
+    pub request_id: HeaderValue,
+    /// `x-forwarded-for`
+    pub forwarded_for: HeaderValue,
+    /// `x-forwarded-host`
+    pub forwarded_host: HeaderValue,
+    /// `x-forwarded-proto`: it came over TLS.
+    pub tls: bool,
+    /// `x-forwarded-client-cert`
+    pub certificate: Option<HeaderValue>,
+    /// Its replies are read here and may come compressed.
+    pub unpacks: bool,
+}
+
+/// Of a call of the gateway's own.
+static BARE: LazyLock<HeaderMap> =
+    LazyLock::new(|| HeaderMap::from_iter([(TIMEOUT, OWN), (TE, TRAILERS), (CONTENT_TYPE, GRPC)]));
+
+/// Of a client's call whose messages cross unread. The call's own values come first, in the order of [`About::values`].
+static OPAQUE: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let names = [&TIMEOUT, &X_REQUEST_ID, &X_FORWARDED_FOR, &X_FORWARDED_HOST, &X_FORWARDED_PROTO];
+    let own = names.into_iter().map(|name| (name.clone(), OWN));
+    own.chain([(TE, TRAILERS), (CONTENT_TYPE, GRPC)]).collect()
+});
+
+/// Of one whose messages are translated.
+static TRANSLATED: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let mut map = OPAQUE.clone();
+    map.insert(&GRPC_ACCEPT_ENCODING, Coding::Gzip.name());
+    map
+});
+
+impl Metadata {
+    /// What a client's call has of its own, and what is said of it. A name that both have is the former's.
+    pub fn new(given: HeaderMap, about: About) -> Self {
+        Self { given, about: Some(Box::new(about)) }
+    }
+
+    /// What crosses from the client, and what its token says.
+    pub fn given_mut(&mut self) -> &mut HeaderMap {
+        &mut self.given
+    }
+
+    /// All of it in one map, for who has to look at it.
+    pub fn whole(&mut self) -> &mut HeaderMap {
+        if let Some(about) = self.about.take() {
+            let names = [&X_REQUEST_ID, &X_FORWARDED_FOR, &X_FORWARDED_HOST, &X_FORWARDED_PROTO];
+            for (name, value) in names.into_iter().zip(about.values()) {
+                self.given.entry(name).or_insert(value);
+            }
+            if about.unpacks {
+                self.given.entry(&GRPC_ACCEPT_ENCODING).or_insert(Coding::Gzip.name());
+            }
+            if let Some(certificate) = about.certificate {
+                self.given.entry(&X_FORWARDED_CLIENT_CERT).or_insert(certificate);
+            }
+        }
+        &mut self.given
+    }
+
+    /// The head of one try, which has so much time.
+    pub(super) fn head(&self, timeout: HeaderValue) -> HeaderMap {
+        let mut head = match &self.about {
+            None => filled(&BARE, [timeout]),
+            Some(about) => {
+                let [id, address, host, scheme] = about.values();
+                let map = if about.unpacks { &TRANSLATED } else { &OPAQUE };
+                filled(map, [timeout, id, address, host, scheme])
+            }
+        };
+        if let Some(certificate) = self.about.as_ref().and_then(|about| about.certificate.as_ref()) {
+            head.insert(&X_FORWARDED_CLIENT_CERT, certificate.clone());
+        }
+        let mut last = None;
+        for (name, value) in &self.given {
+            match last.replace(name) == Some(name) {
+                true => drop(head.append(name, value.clone())),
+                false => drop(head.insert(name, value.clone())),
+            }
+        }
+        head
+    }
+}
+
+impl About {
+    /// Request id, address, host, scheme.
+    fn values(&self) -> [HeaderValue; 4] {
+        let scheme = HeaderValue::from_static(if self.tls { "https" } else { "http" });
+        [self.request_id.clone(), self.forwarded_for.clone(), self.forwarded_host.clone(), scheme]
+    }
+}
+
+/// A copy of the map whose first values are these.
+fn filled<const N: usize>(map: &HeaderMap, own: [HeaderValue; N]) -> HeaderMap {
+    let mut map = map.clone();
+    for (place, value) in map.values_mut().zip(own) {
+        *place = value;
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{About, Metadata};
+
+    fn about(unpacks: bool) -> About {
+        let value = HeaderValue::from_static;
+        let (request_id, forwarded_for, forwarded_host) = (value("id"), value("192.0.2.1"), value("api.example.com"));
+        let certificate = Some(value("Hash=1"));
+        About { request_id, forwarded_for, forwarded_host, tls: true, certificate, unpacks }
+    }
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+        pairs.iter().map(pair).collect()
+    }
+
+    const TIME: HeaderValue = HeaderValue::from_static("5S");
+
+    const ABOUT: [(&str, &str); 5] = [
+        ("x-request-id", "id"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-forwarded-host", "api.example.com"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-client-cert", "Hash=1"),
+    ];
+
+    const CALL: [(&str, &str); 3] = [("te", "trailers"), ("content-type", "application/grpc"), ("grpc-timeout", "5S")];
+
+    #[test]
+    fn every_value_stands_under_its_name() {
+        assert_eq!(Metadata::default().head(TIME), map(&CALL));
+        let opaque = Metadata::new(HeaderMap::new(), about(false));
+        assert_eq!(opaque.head(TIME), map(&[&ABOUT[..], &CALL].concat()));
+        let translated = Metadata::new(HeaderMap::new(), about(true));
+        let encoding = [("grpc-accept-encoding", "gzip")];
+        assert_eq!(translated.head(TIME), map(&[&ABOUT[..], &CALL, &encoding].concat()));
+        assert_eq!(*translated.clone().whole(), map(&[&ABOUT[..], &encoding].concat()));
+    }
+
+    #[test]
+    fn what_is_given_crosses_with_all_its_values() {
+        let mut given = map(&[("authorization", "Bearer a"), ("baggage", "a=1"), ("x-forwarded-host", "given")]);
+        given.append("baggage", HeaderValue::from_static("b=2"));
+        let mut metadata = Metadata::new(given, about(false));
+        let head = metadata.head(TIME);
+        assert_eq!(head["authorization"], "Bearer a");
+        assert_eq!(head.get_all("baggage").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+        assert_eq!(head.get_all("x-forwarded-host").iter().collect::<Vec<_>>(), ["given"]);
+        assert_eq!(metadata.whole()["x-forwarded-host"], "given");
+        assert_eq!(metadata.head(TIME), head, "whole or not");
+    }
+}
