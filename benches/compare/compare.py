@@ -95,15 +95,22 @@ class Gateway:
         self.ready = process.wait_for(port)
 
 
-def start_transom(core, upstream):
+def start_transom(core, upstream, under=()):
     port, admin = free_port(), free_port()
     address = f"127.0.0.1:{upstream}"
     services = {f"GRPC_{name}_SERVICE_URL": address for name in ("AUTH", "TICKET", "BOOKING", "PAYMENT", "QUEUE")}
     process = Process(
-        "transom", core, [BINARIES / "transom", "serve", "--config", "examples/booking/bench.yaml"],
+        "transom", core, [*under, BINARIES / "transom", "serve", "--config", "examples/booking/bench.yaml"],
         PORT=str(port), ADMIN_PORT=str(admin), WORKERS="1", **services,
     )
     return Gateway("transom", process, port)
+
+
+def start_upstream(core):
+    port = free_port()
+    process = Process("upstream", core, [BINARIES / "upstream", f"127.0.0.1:{port}", DESCRIPTORS, HERE / "replies"])
+    process.wait_for(port)
+    return port
 
 
 def start_envoy(core, upstream):
@@ -120,9 +127,9 @@ def start_envoy(core, upstream):
     return Gateway("envoy", process, port)
 
 
-def start_floor(core, upstream, canned):
+def start_floor(core, upstream, canned, under=()):
     port = free_port()
-    process = Process("floor", core, [BINARIES / "floor", f"127.0.0.1:{port}", f"127.0.0.1:{upstream}", canned])
+    process = Process("floor", core, [*under, BINARIES / "floor", f"127.0.0.1:{port}", f"127.0.0.1:{upstream}", canned])
     return Gateway("floor", process, port)
 
 
@@ -131,6 +138,16 @@ def fetch(port, method, path, body):
     request.add_header("content-type", "application/json")
     with urllib.request.urlopen(request, timeout=5) as reply:
         return reply.read().decode()
+
+
+def keep_answers(transom):
+    """What it answers, and the folder where the floor finds that."""
+    answers = {name: fetch(transom.port, method, path, body) for name, method, path, body in REST}
+    canned = ROOT / "target" / "compare-canned"
+    canned.mkdir(exist_ok=True)
+    for name, answer in answers.items():
+        (canned / f"{name}.json").write_text(answer)
+    return answers, canned
 
 
 def milliseconds(text):
@@ -178,11 +195,14 @@ def fixed_rate(gateway, core, seconds, case):
 
 
 def grpc(gateway, core, seconds, case):
+    return h2load(gateway, core, ["-t1", "-c8", "-m8", f"-D{seconds}", *grpc_call(gateway)])
+
+
+def grpc_call(gateway):
     data = ROOT / "target" / "compare-request.bin"
     data.write_bytes(b"\0\0\0\0\x10\x0a\x0eevt_rock_night")
     url = f"http://127.0.0.1:{gateway.port}/ticket.TicketService/GetEventById"
-    headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-    return h2load(gateway, core, ["-t1", "-c8", "-m8", f"-D{seconds}", "-d", data, *headers, url])
+    return ["-d", data, "-H", "content-type: application/grpc", "-H", "te: trailers", url]
 
 
 def main():
@@ -196,16 +216,9 @@ def main():
     wanted = arguments.only or ["floor", "transom", "envoy"]
 
     (ROOT / "target").mkdir(exist_ok=True)
-    upstream_port = free_port()
-    upstream = Process("upstream", last, [BINARIES / "upstream", f"127.0.0.1:{upstream_port}", DESCRIPTORS, HERE / "replies"])
-    upstream.wait_for(upstream_port)
-
+    upstream_port = start_upstream(last)
     transom = start_transom(first, upstream_port)
-    answers = {name: fetch(transom.port, method, path, body) for name, method, path, body in REST}
-    canned = ROOT / "target" / "compare-canned"
-    canned.mkdir(exist_ok=True)
-    for name, answer in answers.items():
-        (canned / f"{name}.json").write_text(answer)
+    answers, canned = keep_answers(transom)
     gateways = {"transom": transom}
     if "envoy" in wanted:
         gateways["envoy"] = start_envoy(first, upstream_port)
@@ -250,8 +263,13 @@ def main():
         print(f"{gateway.name}: peak RSS {gateway.process.rss():.1f} MB, ready after {gateway.ready * 1e3:.0f} ms")
 
 
-try:
-    main()
-finally:
+def stop_all():
     for process in reversed(Process.all):
         process.stop()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        stop_all()

@@ -2,7 +2,7 @@
 //!
 //! Its names are the same for most calls, and so are most values: they come as one clone of a map that has them, and the
 //! call's own values are put in their places. Filled name by name, and cloned so that a second try finds it, the map took
-//! 3,300 of a small GET's 56,000 instructions.
+//! 3,300 of a small GET's 63,300 instructions; so it takes 1,000.
 
 use std::sync::LazyLock;
 
