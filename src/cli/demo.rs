@@ -70,7 +70,7 @@ pub(super) fn one(service: Service, port: u16) -> Result<(), Refusal> {
 }
 
 fn options(instances: usize) -> Result<Options, Refusal> {
-    let options = Options::from_env().map_err(|error| Refusal::new(format!("no random numbers: {error}")))?;
+    let options = Options::from_env().map_err(Refusal::new)?;
     Ok(Options { instances, ..options })
 }
 

@@ -75,8 +75,8 @@ impl Options {
     /// Two instances of each, by the machine's clock, with the secrets of [`Secrets::from_env`].
     ///
     /// # Errors
-    /// The machine has no random numbers.
-    pub fn from_env() -> Result<Self, getrandom::Error> {
+    /// A file of a secret cannot be read, or the machine has no random numbers.
+    pub fn from_env() -> Result<Self, String> {
         Ok(Self::new(Secrets::from_env()?))
     }
 

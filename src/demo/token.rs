@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 
 use super::clock::Clock;
 use super::refusal::Refusal;
+use crate::secrets;
 
 /// `iss` of every token that is issued here.
 const ISSUER: &str = "booking-demo";
@@ -36,11 +37,22 @@ impl Secrets {
         Self { access: access.into(), refresh: refresh.into() }
     }
 
-    /// `JWT_SECRET` and `JWT_REFRESH_SECRET`; one that is unset or empty is made up.
-    pub fn from_env() -> Result<Self, getrandom::Error> {
-        let key = |name| match std::env::var(name) {
-            Ok(value) if !value.is_empty() => Ok(value),
-            _ => random::<32>().map(|bytes| hex(&bytes)),
+    /// `JWT_SECRET` and `JWT_REFRESH_SECRET`, or what the file holds that one names (`file:PATH`); one that is unset or empty
+    /// is made up.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the machine has no random numbers.
+    pub fn from_env() -> Result<Self, String> {
+        let key = |name| {
+            let value = std::env::var(name).unwrap_or_default();
+            match value.strip_prefix("file:") {
+                Some(path) => secrets::file(path.as_ref()).ok_or_else(|| format!("{name}: {path} cannot be read")),
+                None if value.is_empty() => {
+                    let bytes = random::<32>().map_err(|error| format!("no random numbers: {error}"))?;
+                    Ok(hex(&bytes))
+                }
+                None => Ok(value),
+            }
         };
         Ok(Self { access: key("JWT_SECRET")?, refresh: key("JWT_REFRESH_SECRET")? })
     }

@@ -84,24 +84,21 @@ impl Source {
         Self {
             name: path.display().to_string(),
             text: Text::File(path.to_owned()),
-            variables: Box::new(move |name| match name.strip_prefix("file:") {
-                Some(path) => secrets::file(&folder.join(path)),
-                None => env::var(name).ok(),
-            }),
+            variables: with_files(folder, |name| env::var(name).ok()),
             schemas: Box::new(move |config| sources::load(config, &base, &said)),
             reflections,
             secrets: Arc::default(),
         }
     }
 
-    /// A text of the program's own; `name` stands for it in problems.
+    /// A text of the program's own; `name` stands for it in problems. Files of secrets start at the working folder.
     pub fn fixed(
         name: &str,
         text: &'static str,
         variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
         schemas: impl Fn(&Config) -> Result<Schema, Vec<schema::Problem>> + Send + Sync + 'static,
     ) -> Self {
-        let (variables, schemas) = (Box::new(variables), Box::new(schemas));
+        let (variables, schemas) = (with_files(PathBuf::new(), variables), Box::new(schemas));
         Self {
             name: name.to_owned(),
             text: Text::Fixed(text),
@@ -192,17 +189,26 @@ impl Source {
 
     /// The configuration's file and all that it names.
     fn paths(&self, config: &Config) -> Vec<PathBuf> {
-        let Text::File(path) = &self.text else { return Vec::new() };
+        let secrets = config.source.elsewhere().filter_map(|name| name.strip_prefix("file:")).map(Path::new);
+        // What a text of the program's own names beside them is in the program.
+        let Text::File(path) = &self.text else { return secrets.map(Path::to_owned).collect() };
         let base = path.parent().unwrap_or(Path::new(""));
         let named = config.schema.descriptor_sets.iter().chain(&config.schema.protos);
         let keys = config.auth.iter().flat_map(config::Auth::files);
         let own = config.tls.iter().flat_map(config::Tls::files);
         let services = config.upstreams.values().filter_map(|upstream| upstream.tls.as_ref());
         let certificates = own.chain(services.flat_map(config::UpstreamTls::files));
-        let secrets = config.source.elsewhere().filter_map(|name| name.strip_prefix("file:")).map(Path::new);
         let named = named.map(PathBuf::as_path).chain(keys).chain(certificates).chain(secrets);
         [path.clone()].into_iter().chain(named.map(|named| base.join(named))).collect()
     }
+}
+
+/// Variables, and what files of secrets hold; relative ones start at `folder`.
+fn with_files(folder: PathBuf, variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Variables {
+    Box::new(move |name| match name.strip_prefix("file:") {
+        Some(path) => secrets::file(&folder.join(path)),
+        None => variables(name),
+    })
 }
 
 /// Waits for something outside; loading blocks anyway.

@@ -41,6 +41,8 @@ mod demo_rest;
 mod demo_system;
 #[cfg(feature = "demo")]
 mod demo_tickets;
+#[cfg(feature = "demo")]
+mod demo_variables;
 mod dialects;
 mod discovery_dns;
 mod drain;
