@@ -9,8 +9,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{self, Secret};
@@ -18,6 +20,9 @@ use vault::Session;
 
 /// Bytes of one secret's file.
 const LARGEST: u64 = 64 << 10;
+
+/// A token that lives for a moment is not renewed more often than this.
+const BRIEF: Duration = Duration::from_millis(500);
 
 /// What a file of one secret holds, without the line break at its end; none if it cannot be read.
 pub fn file(path: &Path) -> Option<String> {
@@ -53,7 +58,8 @@ impl Kept {
         Ok(read)
     }
 
-    /// Reads them again from now on; `changed` is told when one is another. What fails is tried again.
+    /// Reads them again from now on; `changed` is told when one is another. What fails is tried again. Between the readings
+    /// the token is kept alive.
     pub fn follow(self: &Arc<Self>, vault: Option<&config::Vault>, changed: impl Fn() + Send + 'static) {
         let known = self.known.lock().keys().cloned().collect::<BTreeSet<_>>();
         let Some(vault) = vault.filter(|_| !known.is_empty()).cloned() else {
@@ -62,9 +68,16 @@ impl Kept {
         };
         let kept = Arc::clone(self);
         let task = tokio::spawn(async move {
+            let mut due = Instant::now() + vault.refresh;
             loop {
-                tokio::time::sleep(vault.refresh).await;
-                vault::renew(&vault, &kept.session).await;
+                let life = vault::renew(&vault, &kept.session).await;
+                // Half of it is left for a Vault that does not answer at once.
+                let renewed = life.map_or(due, |life| Instant::now() + (life / 2).max(BRIEF));
+                sleep_until(renewed.min(due)).await;
+                if Instant::now() < due {
+                    continue;
+                }
+                due = Instant::now() + vault.refresh;
                 match vault::read(&vault, &kept.session, &known).await {
                     Ok(read) if read != *kept.known.lock() => changed(),
                     Ok(_) => {}

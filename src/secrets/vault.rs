@@ -35,6 +35,11 @@ struct Login {
 #[derive(Deserialize)]
 struct Auth {
     client_token: String,
+    /// Seconds that the token lives from now on.
+    #[serde(default)]
+    lease_duration: u64,
+    #[serde(default)]
+    renewable: bool,
 }
 
 #[derive(Deserialize)]
@@ -77,13 +82,25 @@ pub(super) async fn read(
     if wrong.is_empty() { Ok(found) } else { Err(wrong) }
 }
 
-/// Makes the token live longer, where it can. Whether it could, the next reading says.
-pub(super) async fn renew(vault: &Vault, session: &Session) {
+/// Makes the token live longer, where it can: how long, if it will ever end. What comes of one that ended, the next reading
+/// says.
+pub(super) async fn renew(vault: &Vault, session: &Session) -> Option<Duration> {
     let client = Client { vault, fetch: Fetch::default() };
-    if let Ok(token) = client.token(session).await {
-        let renewed = client.ask(Method::POST, "auth/token/renew-self", Some(&token), Some(json!({}))).await;
-        if let Err(why) = renewed {
+    let token = client.token(session).await.ok()?;
+    let renewed = client.ask(Method::POST, "auth/token/renew-self", Some(&token), Some(json!({}))).await;
+    match renewed {
+        Ok((StatusCode::OK, body)) => {
+            let Login { auth } = serde_json::from_slice(&body).ok()?;
+            Some(Duration::from_secs(auth.lease_duration)).filter(|life| auth.renewable && !life.is_zero())
+        }
+        Ok((status, _)) => {
+            tracing::debug!("the Vault's token is not renewed: {status}");
+            None
+        }
+        Err(why) => {
             tracing::debug!("the Vault's token is not renewed: {why}");
+            // It may be only a moment.
+            Some(PATIENCE)
         }
     }
 }

@@ -5,12 +5,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::routing::post;
+use axum::{Json, Router};
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use transom::fetch::Fetch;
 use transom::reload::{Load, Source};
 
@@ -32,7 +37,7 @@ fn written(folder: &TempDir, admin_token: &str, more: &str) -> PathBuf {
 }
 
 /// Loads in a thread of its own, as a reload does.
-async fn load(source: &std::sync::Arc<Source>) -> Load {
+async fn load(source: &Arc<Source>) -> Load {
     let source = source.clone();
     tokio::task::spawn_blocking(move || source.load()).await.unwrap()
 }
@@ -51,7 +56,7 @@ async fn a_file_holds_a_secret_and_is_watched() {
     fs::create_dir(folder.path().join("run")).unwrap();
     let secret = folder.path().join("run/token");
     fs::write(&secret, "first\n").unwrap();
-    let source = std::sync::Arc::new(Source::file(&written(&folder, "file:run/token", "")));
+    let source = Arc::new(Source::file(&written(&folder, "file:run/token", "")));
 
     let first = load(&source).await;
 
@@ -76,7 +81,7 @@ async fn a_file_holds_a_secret_and_is_watched() {
 async fn a_vault_must_be_named_and_proven() {
     let folder = tempfile::tempdir().unwrap();
     let told = async |more: &str| {
-        let source = std::sync::Arc::new(Source::file(&written(&folder, "vault:secret/gateway#admin", more)));
+        let source = Arc::new(Source::file(&written(&folder, "vault:secret/gateway#admin", more)));
         problems(load(&source).await).join("\n")
     };
     assert!(told("").await.contains("`vault:secret/gateway#admin` needs `secrets.vault`"));
@@ -135,6 +140,19 @@ impl Vault {
         body
     }
 
+    /// The tokens that the cluster's accounts have: by what each is known, and when it was given.
+    async fn logins(&self) -> Vec<(Value, i64)> {
+        let mut found = Vec::new();
+        let known = self.ask(Method::GET, "auth/token/accessors?list=true", Value::Null).await;
+        for accessor in known["data"]["keys"].as_array().unwrap() {
+            let token = self.ask(Method::POST, "auth/token/lookup-accessor", json!({ "accessor": accessor })).await;
+            if token["data"]["path"] == "auth/cluster/login" {
+                found.push((accessor.clone(), token["data"]["creation_time"].as_i64().unwrap()));
+            }
+        }
+        found
+    }
+
     async fn put(&self, path: &str, data: Value) {
         self.ask(Method::POST, &format!("secret/data/{path}"), json!({ "data": data })).await;
     }
@@ -146,7 +164,7 @@ async fn a_vault_keeps_secrets_and_a_change_is_heard() {
     vault.put("deep/gateway", json!({ "admin": "kept", "number": 7 })).await;
     let folder = tempfile::tempdir().unwrap();
     let more = format!("secrets: {{ vault: {{ address: \"{}\", token: {ROOT}, refresh: 1s }} }}", vault.address);
-    let source = std::sync::Arc::new(Source::file(&written(&folder, "vault:secret/deep/gateway#admin", &more)));
+    let source = Arc::new(Source::file(&written(&folder, "vault:secret/deep/gateway#admin", &more)));
 
     let loaded = load(&source).await;
 
@@ -167,7 +185,7 @@ async fn a_vault_keeps_secrets_and_a_change_is_heard() {
         ("vault:secret/nothing#admin", "there is no such secret"),
         ("vault:secret/deep/gateway", "names no secret; write `vault:MOUNT/PATH#KEY`"),
     ] {
-        let source = std::sync::Arc::new(Source::file(&written(&folder, name, &more)));
+        let source = Arc::new(Source::file(&written(&folder, name, &more)));
         let told = problems(load(&source).await).join("\n");
         assert!(told.contains(name) && told.contains(wrong) && !told.contains(ROOT), "{told}");
     }
@@ -190,7 +208,7 @@ async fn an_app_role_logs_in_and_again_when_its_token_is_revoked() {
         "secrets: {{ vault: {{ address: \"{}\", app_role: {{ role_id: {id}, secret_id: {secret} }} }} }}",
         vault.address
     );
-    let source = std::sync::Arc::new(Source::file(&written(&folder, "vault:secret/gateway#admin", &more)));
+    let source = Arc::new(Source::file(&written(&folder, "vault:secret/gateway#admin", &more)));
 
     let loaded = load(&source).await;
     assert_eq!(token(&loaded), Some("kept"));
@@ -201,6 +219,106 @@ async fn an_app_role_logs_in_and_again_when_its_token_is_revoked() {
     assert_eq!(token(&load(&source).await), Some("kept"));
     // What the role may not read stays unread.
     vault.put("other", json!({ "admin": "hidden" })).await;
-    let source = std::sync::Arc::new(Source::file(&written(&folder, "vault:secret/other#admin", &more)));
+    let source = Arc::new(Source::file(&written(&folder, "vault:secret/other#admin", &more)));
     assert!(problems(load(&source).await).join("\n").contains("the Vault does not allow it"));
+}
+
+/// What of Kubernetes a Vault asks: who a service account's token is of. It counts the questions.
+struct TokenReviews {
+    address: String,
+    asked: Arc<AtomicUsize>,
+}
+
+impl TokenReviews {
+    /// Vouches for the token `good` alone, to who asks as `reviewer`.
+    async fn start(good: String) -> Self {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let review = move |headers: HeaderMap, Json(review): Json<Value>| async move {
+            count.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(headers["authorization"], "Bearer reviewer");
+            let known = review["spec"]["token"] == json!(good);
+            let user = json!({ "username": "system:serviceaccount:shop:gateway", "uid": "uid-7",
+                "groups": ["system:serviceaccounts", "system:serviceaccounts:shop"] });
+            let status = match known {
+                true => json!({ "authenticated": true, "user": user, "audiences": review["spec"]["audiences"] }),
+                false => json!({ "error": "no" }),
+            };
+            let review = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status });
+            (StatusCode::CREATED, Json(review))
+        };
+        let router = Router::new().route("/apis/authentication.k8s.io/v1/tokenreviews", post(review));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { address, asked }
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+/// A service account's token as kubelet writes it into a pod, of a cluster of its own.
+fn account_token(name: &str) -> String {
+    let claims = json!({
+        "iss": "https://kubernetes.default.svc.cluster.local", "aud": ["https://kubernetes.default.svc.cluster.local"],
+        "sub": format!("system:serviceaccount:shop:{name}"), "iat": 1_700_000_000, "nbf": 1_700_000_000,
+        "exp": 4_000_000_000_u64,
+        "kubernetes.io": { "namespace": "shop", "serviceaccount": { "name": name, "uid": "uid-7" } },
+    });
+    let key = rcgen::KeyPair::generate().unwrap();
+    let key = jsonwebtoken::EncodingKey::from_ec_pem(key.serialize_pem().as_bytes()).unwrap();
+    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
+    jsonwebtoken::encode(&header, &claims, &key).unwrap()
+}
+
+#[tokio::test]
+async fn a_pods_account_logs_in_and_its_token_is_kept_alive() {
+    let (good, other) = (account_token("gateway"), account_token("gateway"));
+    let reviews = TokenReviews::start(good.clone()).await;
+    let vault = Vault::start().await;
+    vault.put("gateway", json!({ "admin": "kept" })).await;
+    vault.ask(Method::POST, "sys/auth/cluster", json!({ "type": "kubernetes" })).await;
+    let authority = rcgen::generate_simple_self_signed(["kubernetes".to_owned()]).unwrap().cert.pem();
+    let cluster = json!({ "kubernetes_host": reviews.address, "kubernetes_ca_cert": authority,
+        "token_reviewer_jwt": "reviewer", "disable_local_ca_jwt": true });
+    vault.ask(Method::POST, "auth/cluster/config", cluster).await;
+    let policy = "path \"secret/data/gateway\" { capabilities = [\"read\"] }";
+    vault.ask(Method::PUT, "sys/policies/acl/gateway", json!({ "policy": policy })).await;
+    let role = json!({ "bound_service_account_names": ["gateway"], "bound_service_account_namespaces": ["shop"],
+        "token_policies": ["gateway"], "token_ttl": "3s", "token_max_ttl": "1h" });
+    vault.ask(Method::POST, "auth/cluster/role/edge", role).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("account");
+    let more = format!(
+        "secrets: {{ vault: {{ address: \"{}\", refresh: 1h, kubernetes: {{ role: edge, mount: cluster, token_file: {} }} }} }}",
+        vault.address,
+        file.display()
+    );
+    let source = Arc::new(Source::file(&written(&folder, "vault:secret/gateway#admin", &more)));
+
+    let told = problems(load(&source).await).join("\n");
+    assert!(told.contains("account cannot be read"), "{told}");
+    fs::write(&file, &other).unwrap();
+    let told = problems(load(&source).await).join("\n");
+    assert!(told.contains("the Vault refused the login by cluster: 403") && !told.contains(&other), "{told}");
+    fs::write(&file, good + "\n").unwrap();
+    let loaded = load(&source).await;
+    assert_eq!(token(&loaded), Some("kept"));
+    assert_eq!(reviews.asked(), 2);
+
+    // It lives for three seconds, and is read again in an hour: renewed, it is good for as long as it is wanted.
+    source.follow_secrets(&loaded.outcome.unwrap().config, || {});
+    let begun = vault.logins().await;
+    let [(accessor, begun)] = &begun[..] else { panic!("one login: {begun:?}") };
+    until("the token is older than it could become", async || {
+        let asked = vault.try_ask(Method::POST, "auth/token/lookup-accessor", json!({ "accessor": accessor })).await;
+        let (status, lookup) = asked.unwrap();
+        assert_eq!(status, StatusCode::OK, "it was let die: {lookup}");
+        lookup["data"]["last_renewal_time"].as_i64().is_some_and(|renewed| renewed > *begun + 3)
+    })
+    .await;
+    assert_eq!(token(&load(&source).await), Some("kept"));
+    assert_eq!(vault.logins().await.len(), 1, "nobody had to log in again");
 }
