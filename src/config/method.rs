@@ -83,7 +83,7 @@ choice! {
 choice! {
     /// Which rules of `buf.validate` the gateway holds requests to.
     pub enum Validate {
-        /// All. A method that reaches a rule in CEL, which the gateway does not run, is refused at load.
+        /// All. A method that reaches a rule in CEL that the gateway cannot evaluate is refused at load.
         All = "all",
         /// The standard ones; those in CEL are left to the service.
         Standard = "standard",

@@ -85,6 +85,7 @@ impl Snapshot {
             config,
             schema: &schema,
             validation,
+            standard: None,
             metrics,
             upstreams: &upstreams,
             auth: None,
@@ -175,6 +176,8 @@ struct Compiler<'a> {
     schema: &'a Arc<Schema>,
     /// What the schema says that messages must be.
     validation: Arc<validate::Rules>,
+    /// The same without CEL, once a method wants that.
+    standard: Option<Arc<validate::Rules>>,
     metrics: &'a Metrics,
     upstreams: &'a BTreeMap<String, Arc<Upstream>>,
     auth: Option<Arc<Auth>>,

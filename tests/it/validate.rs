@@ -161,16 +161,16 @@ fn what_cannot_be_held_is_a_problem() {
         let problems = builder.compile(&Metrics::new()).err().unwrap_or_default();
         problems.iter().map(ToString::to_string).collect()
     };
-    let cel =
-        "message GetBookRequest {\n  string name = 1 [(buf.validate.field).cel = {id: \"odd\" expression: \"true\"}];";
+    let cel = "message GetBookRequest {\n  string name = 1 [(buf.validate.field).cel = {id: \"odd\" expression: \"this.odd()\"}];";
     let cel = ruled_by(cel);
     let told = problems(&cel, "");
     // GetBook and DeleteBook take it.
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(
         told[0],
-        "library.proto: library.v1.Library.GetBook: library.proto: library.v1.GetBookRequest.name: the rule `odd` is written in \
-         CEL, which the gateway does not run; write `validate: standard` for library.v1.Library/GetBook to leave it to the service"
+        "library.proto: library.v1.Library.GetBook: library.proto: library.v1.GetBookRequest.name: the rule `odd` (`this.odd()`): \
+         there is no method `odd` with 0 arguments; write `validate: standard` for library.v1.Library/GetBook to leave it to the \
+         service"
     );
     let standard = "methods: { \"library.v1.Library/*\": { validate: standard } }";
     assert_eq!(problems(&cel, standard), Vec::<String>::new());

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use transom::sources::compile_folder;
 use transom_transcode::plan::Limits;
-use transom_transcode::schema::{Field, Kind, MessageId, Schema, Shape};
+use transom_transcode::schema::{Field, Kind, Message, MessageId, Schema, Shape};
 use transom_transcode::scratch::Scratch;
 use transom_transcode::validate::{MOST, Rules};
 
@@ -21,8 +21,28 @@ const EACH: usize = 250;
 
 #[test]
 fn violations_are_those_of_protovalidate() {
+    let tally = compare("checked", &[("checked.proto", include_str!("protos/checked.proto"))]);
+    // Every rule is broken by some message.
+    assert!(tally.len() > 100, "{} rules: {tally:?}", tally.len());
+}
+
+#[cfg(feature = "cel")]
+#[test]
+fn violations_of_rules_in_cel_are_those_of_protovalidate() {
+    let files = [
+        ("custom.proto", include_str!("protos/custom.proto")),
+        ("custom_rules.proto", include_str!("protos/custom_rules.proto")),
+    ];
+    let tally = compare("custom", &files);
+    assert!(tally.len() > 65, "{} rules: {tally:?}", tally.len());
+}
+
+/// Holds generated messages of every type of a package to its rules, here and there; how often each was broken.
+fn compare(package: &str, files: &[(&str, &str)]) -> BTreeMap<String, usize> {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("checked.proto"), include_str!("protos/checked.proto")).unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
     let set = compile_folder(folder.path()).unwrap();
     let file = folder.path().join("checked.binpb");
     std::fs::write(&file, &set).unwrap();
@@ -30,12 +50,15 @@ fn violations_are_those_of_protovalidate() {
     builder.add(&set, "checked").unwrap();
     let schema = builder.build().unwrap();
     let rules = Rules::compile(&schema);
+    let prefix = format!("{package}.");
+    let of_interest = |message: &Message| message.name.starts_with(&prefix) && !message.map_entry;
     let types: Vec<_> = schema.messages.iter().zip(0_u32..).filter(|(message, _)| of_interest(message)).collect();
     let mut cases = Vec::new();
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     for (message, id) in &types {
         let id = MessageId(*id);
         assert_eq!(rules.problems(&schema, id), Vec::<&_>::new(), "{}", message.name);
+        assert_eq!(rules.custom(&schema, id), Vec::<&str>::new(), "{}", message.name);
         cases.extend((0..EACH).map(|_| (id, random.message(&schema, id, 0))));
     }
 
@@ -66,14 +89,10 @@ fn violations_are_those_of_protovalidate() {
         }
         *tally.entry(if found.is_empty() { "none".to_owned() } else { "some".to_owned() }).or_default() += 1;
     }
-    // Every rule is broken by some message, and some messages break none.
+    // Some messages break none.
     println!("{tally:?}");
     assert!(tally["none"] > types.len(), "{tally:?}");
-    assert!(tally.len() > 100, "{} rules: {tally:?}", tally.len());
-}
-
-fn of_interest(message: &transom_transcode::schema::Message) -> bool {
-    message.name.starts_with("checked.") && !message.map_entry
+    tally
 }
 
 /// What protovalidate says of each case.

@@ -1,7 +1,10 @@
 //! What `validate`, `sanitize` and the schema's own rules become, and which of them cannot be held.
 
+use std::sync::Arc;
+
 use transom_transcode::sanitize::{Sanitizer, Step};
 use transom_transcode::schema::{self, Method, Service};
+use transom_transcode::validate::Rules;
 
 use super::{Compiler, Problem};
 use crate::config::{self, Sanitize, Validate};
@@ -18,11 +21,17 @@ impl Compiler<'_> {
     ) -> Option<Demands> {
         let sanitizer = self.compile_sanitizer(settings, method);
         let wish = settings.validate.value;
-        if wish != Validate::Off {
-            self.check_rules(wish, &settings.validate.from, service, method);
+        let rules = match wish {
+            Validate::Off => None,
+            Validate::All => Some(self.validation.clone()),
+            Validate::Standard => {
+                Some(self.standard.get_or_insert_with(|| Arc::new(Rules::standard(self.schema))).clone())
+            }
+        };
+        if let Some(rules) = &rules {
+            self.check_rules(rules, (wish, &settings.validate.from), service, method);
         }
-        let rules = Some(&self.validation).filter(|_| wish != Validate::Off);
-        Demands::compile(method.input, sanitizer, rules, self.metrics)
+        Demands::compile(method.input, sanitizer, rules.as_ref(), self.metrics)
     }
 
     fn compile_sanitizer(&mut self, settings: &Settings, method: &Method) -> Option<Sanitizer> {
@@ -53,24 +62,20 @@ impl Compiler<'_> {
     }
 
     /// Tells the rules that cannot be held, each once: that a rule goes by unheld is for the user to decide.
-    fn check_rules(&mut self, wish: Validate, from: &Origin, service: &Service, method: &Method) {
-        let validation = self.validation.clone();
-        for problem in validation.problems(self.schema, method.input) {
+    fn check_rules(&mut self, rules: &Rules, (wish, from): (Validate, &Origin), service: &Service, method: &Method) {
+        for problem in rules.problems(self.schema, method.input) {
             let problem = Problem::Schema(problem.clone());
             if !self.problems.contains(&problem) {
                 self.problems.push(problem);
             }
         }
-        for rule in validation.custom(self.schema, method.input) {
+        for rule in rules.custom(self.schema, method.input) {
             let name = format!("{}/{}", service.name, method.name);
             if wish == Validate::Standard {
-                self.notes.push(format!("{from}: {name} is not held to {rule}: it is written in CEL"));
+                self.notes.push(format!("{from}: {name} is not held to {rule}"));
                 continue;
             }
-            let why = format!(
-                "{rule} is written in CEL, which the gateway does not run; \
-                 write `validate: standard` for {name} to leave it to the service"
-            );
+            let why = format!("{rule}; write `validate: standard` for {name} to leave it to the service");
             let symbol = format!("{}.{}", service.name, method.name);
             self.problems.push(Problem::Schema(schema::Problem::new(&*service.file, symbol, why)));
         }

@@ -245,6 +245,8 @@ impl<'a> Pass<'a> {
                 Ok((extendee, field, said)) => {
                     let fields = &mut self.declared[extendee.0 as usize].fields;
                     if fields.len() < MAX_FIELDS {
+                        let written = rules::predefined(&proto.options).unwrap_or_default();
+                        self.schema.rules.define(extendee, field.number, written);
                         self.schema.rules.field(extendee, fields.len(), said);
                         fields.push(field);
                     } else {

@@ -7,7 +7,11 @@ use super::compile::decode;
 
 /// What each message that says anything says.
 #[derive(Debug, Default)]
-pub(crate) struct Rules(HashMap<MessageId, Written, foldhash::fast::FixedState>);
+pub(crate) struct Rules {
+    of: HashMap<MessageId, Written, foldhash::fast::FixedState>,
+    /// `(buf.validate.predefined)` of the extensions of a message of rules, by their numbers.
+    predefined: HashMap<(MessageId, u32), Vec<u8>, foldhash::fast::FixedState>,
+}
 
 /// What one message says.
 #[derive(Debug, Default)]
@@ -26,6 +30,9 @@ struct Options {
     /// As often as it was said: together they are merged.
     #[prost(bytes = "vec", repeated, tag = "1159")]
     rules: Vec<Vec<u8>>,
+    /// What a rule of one's own stands for.
+    #[prost(bytes = "vec", repeated, tag = "1160")]
+    predefined: Vec<Vec<u8>>,
 }
 
 /// The rules among options; empty for none.
@@ -36,23 +43,43 @@ pub(super) fn of(options: &[Vec<u8>]) -> Result<Vec<u8>, String> {
     }
 }
 
+/// What an extension of rules stands for; empty for nothing.
+pub(super) fn predefined(options: &[Vec<u8>]) -> Result<Vec<u8>, String> {
+    match options.is_empty() {
+        true => Ok(Vec::new()),
+        false => decode::<Options>(options).map(|options| options.predefined.concat()),
+    }
+}
+
 impl Rules {
+    /// What the extension under a number of a message of rules stands for: a `PredefinedRules`.
+    pub(crate) fn predefined(&self, id: MessageId, number: u32) -> Option<&[u8]> {
+        self.predefined.get(&(id, number)).map(Vec::as_slice)
+    }
+
+    /// Keeps what an extension stands for.
+    pub(super) fn define(&mut self, id: MessageId, number: u32, written: Vec<u8>) {
+        if !written.is_empty() {
+            self.predefined.insert((id, number), written);
+        }
+    }
+
     /// The messages that say something, and what.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (MessageId, &Written)> {
-        self.0.iter().map(|(&id, written)| (id, written))
+        self.of.iter().map(|(&id, written)| (id, written))
     }
 
     /// What a message says of itself.
     pub(super) fn message(&mut self, id: MessageId, said: Vec<u8>) {
         if !said.is_empty() {
-            self.0.entry(id).or_default().message = said;
+            self.of.entry(id).or_default().message = said;
         }
     }
 
     /// What its fields and oneofs say.
     pub(super) fn extend(&mut self, id: MessageId, written: Written) {
         if !written.is_empty() {
-            let entry = self.0.entry(id).or_default();
+            let entry = self.of.entry(id).or_default();
             entry.fields = written.fields;
             entry.oneofs = written.oneofs;
         }
@@ -61,7 +88,7 @@ impl Rules {
     /// What one more field of it says.
     pub(super) fn field(&mut self, id: MessageId, slot: usize, said: Vec<u8>) {
         if !said.is_empty() {
-            self.0.entry(id).or_default().field(slot, said);
+            self.of.entry(id).or_default().field(slot, said);
         }
     }
 }

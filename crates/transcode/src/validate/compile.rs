@@ -4,13 +4,14 @@
 
 use super::kinds::{FIRST_OWN, Type, known, member_name, rules};
 use super::number::{Number, Place};
+use super::own::{self, Own, This};
 use super::rule::{Rule, Test};
 use super::said::Said;
 use super::{Custom, Field, Group, Held, Ignore, List, Map, Ruled, Rules, Value};
 use crate::schema::{Field as Declared, Kind, Message, MessageId, Presence, Problem, Schema, Shape, Written};
 
-/// Compiles every message's rules.
-pub(super) fn compile(schema: &Schema) -> Rules {
+/// Compiles every message's rules; without `cel` the standard ones.
+pub(super) fn compile(schema: &Schema, cel: bool) -> Rules {
     let mut tables: Vec<Option<Ruled>> = Vec::new();
     let mut written: Vec<_> = schema.rules.iter().collect();
     if written.is_empty() {
@@ -21,7 +22,7 @@ pub(super) fn compile(schema: &Schema) -> Rules {
     let mut custom = Vec::new();
     let mut problems = Vec::new();
     for (id, written) in written {
-        let mut compiler = Compiler { schema, id, custom: &mut custom, problems: &mut problems };
+        let mut compiler = Compiler { schema, id, cel, custom: &mut custom, problems: &mut problems };
         let ruled = compiler.message(schema.message(id), written);
         tables[id.0 as usize] = Some(ruled).filter(|ruled| !ruled.is_empty());
     }
@@ -78,7 +79,7 @@ fn inner(schema: &Schema, field: &Declared) -> Option<MessageId> {
 
 impl Ruled {
     fn is_empty(&self) -> bool {
-        self.fields.is_empty() && self.oneofs.is_empty() && self.groups.is_empty()
+        self.fields.is_empty() && self.oneofs.is_empty() && self.groups.is_empty() && self.own.is_empty()
     }
 
     /// Sees to it that a field's messages are looked into; false where the field says that they are not.
@@ -108,13 +109,13 @@ impl Ruled {
 
 impl List {
     fn is_empty(&self) -> bool {
-        self.sizes.is_empty() && !self.unique && self.items.is_none()
+        self.sizes.is_empty() && self.own.is_empty() && !self.unique && self.items.is_none()
     }
 }
 
 impl Map {
     fn is_empty(&self) -> bool {
-        self.sizes.is_empty() && self.keys.is_none() && self.values.is_none()
+        self.sizes.is_empty() && self.own.is_empty() && self.keys.is_none() && self.values.is_none()
     }
 }
 
@@ -132,21 +133,30 @@ impl Field {
 
 impl Value {
     fn unruled(schema: &Schema, kind: Kind) -> Self {
-        Self { kind, of: Type::of(schema, kind), rules: Box::default(), ignore: Ignore::Never, enter: None }
+        Self {
+            kind,
+            of: Type::of(schema, kind),
+            rules: Box::default(),
+            own: Vec::new(),
+            ignore: Ignore::Never,
+            enter: None,
+        }
     }
 }
 
 struct Compiler<'a> {
     schema: &'a Schema,
     id: MessageId,
+    /// Rules in CEL are compiled too.
+    cel: bool,
     custom: &'a mut Vec<Custom>,
     problems: &'a mut Vec<(MessageId, Problem)>,
 }
 
 impl Compiler<'_> {
     fn message(&mut self, message: &Message, written: &Written) -> Ruled {
-        let groups = self.groups(message, &written.message).unwrap_or_else(|why| self.problem(None, why));
-        let mut ruled = Ruled { groups, ..Ruled::default() };
+        let (groups, own) = self.whole(message, &written.message).unwrap_or_else(|why| self.problem(None, why));
+        let mut ruled = Ruled { groups, own, ..Ruled::default() };
         for (slot, said) in &written.fields {
             let declared = &message.fields[usize::from(*slot)];
             // In a group what is not there is not held to its rules, unless the field says otherwise.
@@ -171,11 +181,11 @@ impl Compiler<'_> {
         ruled
     }
 
-    /// `MessageRules.oneof`.
-    fn groups(&mut self, message: &Message, said: &[u8]) -> Result<Vec<Group>, String> {
+    /// `MessageRules`: what is said of the message as a whole.
+    fn whole(&mut self, message: &Message, said: &[u8]) -> Result<(Vec<Group>, Vec<Own>), String> {
         let said = Said::read(said)?;
         known(&said, "message", &[3, 4, 5])?;
-        self.own(None, said.each_bytes(3), said.each_bytes(5))?;
+        let own = self.own(None, This::Message(self.id), &said, [3, 5])?;
         let mut groups = Vec::new();
         for group in said.each_bytes(4) {
             let said = Said::read(group)?;
@@ -197,12 +207,12 @@ impl Compiler<'_> {
             }
             groups.push(Group { slots: slots.into(), required: said.flag(2), names: names.join(", ").into() });
         }
-        Ok(groups)
+        Ok((groups, own))
     }
 
     fn field(&mut self, field: &Declared, slot: u16, said: &[u8], grouped: bool) -> Result<Option<Field>, String> {
         let said = Said::read(said)?;
-        self.common(&field.name, &said)?;
+        common(&said)?;
         let ignore = match ignore(&said)? {
             Ignore::Never if grouped && said.last(27).is_none() => Ignore::IfZero,
             ignore => ignore,
@@ -212,18 +222,20 @@ impl Compiler<'_> {
         }
         let held = match field.shape {
             Shape::Repeated | Shape::Packed => {
-                let list = self.list(field, member(&said, Type::Repeated)?)?;
-                list.map_or_else(|| Held::List(Box::default()), |list| Held::List(Box::new(list)))
+                let mut list = self.list(field, member(&said, Type::Repeated)?)?.unwrap_or_default();
+                list.own.extend(self.own(Some(&field.name), This::Field(field), &said, FIELD)?);
+                Held::List(Box::new(list))
             }
             Shape::Map => {
-                let map = self.map(field, member(&said, Type::Map)?)?;
-                map.map_or_else(|| Held::Map(Box::default()), |map| Held::Map(Box::new(map)))
+                let mut map = self.map(field, member(&said, Type::Map)?)?.unwrap_or_default();
+                map.own.extend(self.own(Some(&field.name), This::Field(field), &said, FIELD)?);
+                Held::Map(Box::new(map))
             }
             Shape::Singular | Shape::Item => Held::One(self.value(&field.name, field.kind, &said, Ignore::Never)?),
         };
         let required = said.flag(25);
         let nothing = match &held {
-            Held::One(value) => value.rules.is_empty(),
+            Held::One(value) => !value.is_ruled(),
             Held::List(list) => list.is_empty(),
             Held::Map(map) => map.is_empty(),
             Held::None => false,
@@ -234,22 +246,22 @@ impl Compiler<'_> {
     /// What rules say of one value.
     fn value(&mut self, name: &str, kind: Kind, said: &Said<'_>, ignore: Ignore) -> Result<Value, String> {
         let of = Type::of(self.schema, kind);
+        let mut own = self.own(Some(name), This::Value(kind), said, FIELD)?;
         let rules = match member(said, of)? {
-            Some(own) => {
-                let own = Said::read(&own)?;
-                self.predefined(name, &own);
-                rules(self.schema, of, &own)?
+            Some(standard) => {
+                own.extend(self.predefined(name, of, &standard, This::Value(kind))?);
+                rules(self.schema, of, &Said::read(&standard)?)?
             }
             None => Vec::new(),
         };
-        Ok(Value { kind, of, rules: rules.into(), ignore, enter: None })
+        Ok(Value { kind, of, rules: rules.into(), own, ignore, enter: None })
     }
 
     fn list(&mut self, field: &Declared, said: Option<Vec<u8>>) -> Result<Option<List>, String> {
-        let Some(said) = said else { return Ok(None) };
-        let said = Said::read(&said)?;
+        let Some(bytes) = said else { return Ok(None) };
+        let said = Said::read(&bytes)?;
         known(&said, "repeated", &[1, 2, 3, 4])?;
-        self.predefined(&field.name, &said);
+        let own = self.predefined(&field.name, Type::Repeated, &bytes, This::Field(field))?;
         let unique = said.flag(3);
         if unique && matches!(field.kind, Kind::Message(_) | Kind::Group(_)) {
             return Err("repeated.unique holds for scalars and enums, not for messages".to_owned());
@@ -259,64 +271,90 @@ impl Compiler<'_> {
             Some(items) => Some(self.part(field, field.kind, &items)?),
             None => None,
         };
-        Ok(Some(List { sizes, unique, items }))
+        Ok(Some(List { sizes, own, unique, items }))
     }
 
     fn map(&mut self, field: &Declared, said: Option<Vec<u8>>) -> Result<Option<Map>, String> {
-        let Some(said) = said else { return Ok(None) };
-        let said = Said::read(&said)?;
+        let Some(bytes) = said else { return Ok(None) };
+        let said = Said::read(&bytes)?;
         known(&said, "map", &[1, 2, 4, 5])?;
-        self.predefined(&field.name, &said);
+        let own = self.predefined(&field.name, Type::Map, &bytes, This::Field(field))?;
         let Kind::Message(entry) = field.kind else { return Ok(None) };
         let kinds: Vec<Kind> = self.schema.message(entry).fields.iter().map(|field| field.kind).collect();
         let [key, value] = kinds[..] else { return Ok(None) };
         let mut part = |number, kind| said.message(number).map(|said| self.part(field, kind, &said)).transpose();
         let (keys, values) = (part(4, key)?, part(5, value)?);
-        Ok(Some(Map { sizes: sizes(&said, ["map.min_pairs", "map.max_pairs"], "entries"), keys, values }))
+        Ok(Some(Map { sizes: sizes(&said, ["map.min_pairs", "map.max_pairs"], "entries"), own, keys, values }))
     }
 
     /// The rules of a list's items, a map's keys or its values.
     fn part(&mut self, field: &Declared, kind: Kind, said: &[u8]) -> Result<Value, String> {
         let said = Said::read(said)?;
-        self.common(&field.name, &said)?;
+        common(&said)?;
         let ignore = ignore(&said)?;
         self.value(&field.name, kind, &said, ignore)
     }
 
-    /// What any `FieldRules` may hold.
-    fn common(&mut self, name: &str, said: &Said<'_>) -> Result<(), String> {
-        let beyond = said.beyond(|number| member_name(number).is_some() || matches!(number, 23 | 25 | 27 | 29));
-        if let Some(number) = beyond {
-            return Err(format!(
-                "its rules have a field {number} that this version of Transom does not support: remove it"
-            ));
-        }
-        self.own(Some(name), said.each_bytes(23), said.each_bytes(29))
-    }
-
-    /// Rules of the schema's own, in CEL.
-    fn own<'s>(
+    /// Rules of the schema's own: whole ones under the first number, expressions alone under the second.
+    fn own(
         &mut self,
         field: Option<&str>,
-        rules: impl Iterator<Item = &'s [u8]>,
-        expressions: impl Iterator<Item = &'s [u8]>,
-    ) -> Result<(), String> {
-        for rule in rules {
-            let said = Said::read(rule)?;
-            let name = said.bytes(1).or(said.bytes(3)).unwrap_or_default();
-            self.custom(field, &format!("the rule `{}`", String::from_utf8_lossy(name)));
+        this: This<'_>,
+        said: &Said<'_>,
+        [whole, bare]: [u32; 2],
+    ) -> Result<Vec<Own>, String> {
+        let mut list = Vec::new();
+        for rule in said.each_bytes(whole) {
+            list.extend(self.rule(field, &Said::read(rule)?, this, None));
         }
-        for expression in expressions {
-            self.custom(field, &format!("the rule `{}`", String::from_utf8_lossy(expression)));
+        for expression in said.each_bytes(bare) {
+            let compile = |schema: &Schema| Own::bare(schema, expression, this);
+            list.extend(self.compiled(field, expression, expression, compile));
         }
-        Ok(())
+        Ok(list)
+    }
+
+    /// One `buf.validate.Rule`.
+    fn rule(&mut self, field: Option<&str>, said: &Said<'_>, this: This<'_>, rules: Option<own::Rules>) -> Option<Own> {
+        let expression = said.bytes(3).unwrap_or_default();
+        let name = said.bytes(1).unwrap_or(expression);
+        self.compiled(field, name, expression, |schema| Own::compile(schema, said, this, rules))
+    }
+
+    /// What was compiled, unless it is to be told why not.
+    fn compiled(
+        &mut self,
+        field: Option<&str>,
+        name: &[u8],
+        expression: &[u8],
+        compile: impl FnOnce(&Schema) -> Result<Own, String>,
+    ) -> Option<Own> {
+        let compiled = if self.cel { compile(self.schema) } else { Err("it is written in CEL".to_owned()) };
+        compiled
+            .map_err(|why| {
+                let (name, text) = (String::from_utf8_lossy(name), String::from_utf8_lossy(expression));
+                let text = if name == text { String::new() } else { format!(" (`{text}`)") };
+                self.custom(field, &format!("the rule `{name}`{text}: {why}"));
+            })
+            .ok()
     }
 
     /// Rules that the schema defined for a type, which are extensions of its standard ones.
-    fn predefined(&mut self, field: &str, said: &Said<'_>) {
-        if let Some(number) = said.beyond(|number| number < FIRST_OWN) {
-            self.custom(Some(field), &format!("the predefined rule {number}"));
+    fn predefined(&mut self, field: &str, of: Type, bytes: &[u8], this: This<'_>) -> Result<Vec<Own>, String> {
+        let said = Said::read(bytes)?;
+        let mut list = Vec::new();
+        for number in said.numbers().filter(|&number| number >= FIRST_OWN) {
+            let Some((id, slot, written)) = extension(self.schema, of, number) else {
+                self.custom(Some(field), &format!("the predefined rule {number}: the schema does not define it"));
+                continue;
+            };
+            let written = Said::read(written)?;
+            for rule in written.each_bytes(1) {
+                let rules = own::Rules { bytes: bytes.into(), id, slot };
+                list.extend(self.rule(Some(field), &Said::read(rule)?, this, Some(rules)));
+            }
         }
+        Ok(list)
     }
 
     fn custom(&mut self, field: Option<&str>, what: &str) {
@@ -335,6 +373,27 @@ impl Compiler<'_> {
     fn symbol(&self, field: Option<&str>) -> String {
         let message = &self.schema.message(self.id).name;
         field.map_or_else(|| message.to_string(), |field| format!("{message}.{field}"))
+    }
+}
+
+/// The extension of a number: the rules that it is one of, its place among them, and what it stands for.
+fn extension(schema: &Schema, of: Type, number: u32) -> Option<(MessageId, u16, &[u8])> {
+    let rules = schema.message(schema.message_named("buf.validate.FieldRules")?);
+    let Kind::Message(id) = rules.fields[rules.slot(of.member()?.0)?].kind else { return None };
+    let slot = schema.message(id).slot(number)?;
+    Some((id, u16::try_from(slot).ok()?, schema.rules.predefined(id, number)?))
+}
+
+/// Where a `FieldRules` has rules of the schema's own.
+const FIELD: [u32; 2] = [23, 29];
+
+/// What any `FieldRules` may hold.
+fn common(said: &Said<'_>) -> Result<(), String> {
+    match said.beyond(|number| member_name(number).is_some() || matches!(number, 23 | 25 | 27 | 29)) {
+        None => Ok(()),
+        Some(number) => {
+            Err(format!("its rules have a field {number} that this version of Transom does not support: remove it"))
+        }
     }
 }
 

@@ -51,7 +51,7 @@ impl Format {
             Self::Uri => uri::is_uri(text),
             Self::UriRef => uri::is_reference(text),
             Self::Address => is_hostname(text) || address::is_address(text, Version::Any),
-            Self::HostAndPort => is_host_and_port(text),
+            Self::HostAndPort => is_host_and_port(text, true),
             Self::Uuid => is_uuid(text),
             Self::TrimmedUuid => text.len() == 32 && text.iter().all(u8::is_ascii_hexdigit),
             Self::Ulid => is_ulid(text),
@@ -93,14 +93,18 @@ fn is_label(label: &[u8]) -> bool {
 }
 
 /// `host:port`, the host a name, an IPv4 address, or an IPv6 address in brackets.
-fn is_host_and_port(text: &[u8]) -> bool {
-    let Some(colon) = memchr::memrchr(b':', text) else { return false };
-    let (host, port) = (&text[..colon], &text[colon + 1..]);
-    let host = match host.strip_prefix(b"[") {
+/// A name or an address, in brackets one of IPv6, and a port, which need not be there unless it is wanted.
+pub(super) fn is_host_and_port(text: &[u8], wanted: bool) -> bool {
+    let is_host = |host: &[u8]| match host.strip_prefix(b"[") {
         Some(inner) => inner.strip_suffix(b"]").is_some_and(|inner| address::is_address(inner, Version::V6)),
         None => is_hostname(host) || address::is_address(host, Version::V4),
     };
-    host && address::decimal(port, 65_535).is_some()
+    if !wanted && is_host(text) {
+        return true;
+    }
+    let Some(colon) = memchr::memrchr(b':', text) else { return false };
+    let (host, port) = (&text[..colon], &text[colon + 1..]);
+    is_host(host) && address::decimal(port, 65_535).is_some()
 }
 
 fn is_uuid(text: &[u8]) -> bool {

@@ -1,14 +1,18 @@
 //! `buf.validate`: what a schema's author says that messages must be, held on the wire.
 //!
 //! The standard rules of protovalidate 1.x, compiled to tables at load and checked in one pass over a message's bytes: no
-//! message tree, no expressions. Rules are those of <https://protovalidate.com/reference/rules/standard_rules/>, with their
-//! ids. What a schema says in CEL is not held here: [`Rules::custom`] names it.
+//! message tree. Rules are those of <https://protovalidate.com/reference/rules/standard_rules/>, with their ids. A schema's own
+//! rules are expressions of CEL, evaluated beside them; [`Rules::custom`] names those that cannot be.
 
 mod address;
+#[cfg(feature = "cel")]
+mod cel;
 mod compile;
 mod format;
 mod kinds;
 mod number;
+#[cfg_attr(not(feature = "cel"), path = "own/absent.rs")]
+mod own;
 mod pattern;
 mod rule;
 mod said;
@@ -24,6 +28,7 @@ use crate::plan::Limits;
 use crate::schema::{Kind, MessageId, Problem, Schema};
 use crate::scratch::Scratch;
 use kinds::Type;
+use own::Own;
 use rule::Rule;
 
 /// As many violations are told of one message; more help nobody.
@@ -55,7 +60,12 @@ pub struct Violation {
 impl Rules {
     /// Compiles what a schema says.
     pub fn compile(schema: &Schema) -> Self {
-        compile::compile(schema)
+        compile::compile(schema, true)
+    }
+
+    /// Compiles the standard rules alone: [`Rules::custom`] names all others.
+    pub fn standard(schema: &Schema) -> Self {
+        compile::compile(schema, false)
     }
 
     /// Some rule holds for messages of this type, or for messages in them.
@@ -72,7 +82,7 @@ impl Rules {
         self.problems.iter().filter(|(at, _)| reached[at.0 as usize]).map(|(_, problem)| problem).collect()
     }
 
-    /// The rules in CEL that messages of this type reach, each with its place: they are not in the tables.
+    /// The rules in CEL that messages of this type reach and that are not held, each with its place and the reason.
     pub fn custom(&self, schema: &Schema, id: MessageId) -> Vec<&str> {
         if self.custom.is_empty() {
             return Vec::new();
@@ -110,11 +120,11 @@ impl Rules {
     }
 }
 
-/// A rule that is written in CEL.
+/// A rule that is written in CEL, and not held.
 #[derive(Debug)]
 struct Custom {
     message: MessageId,
-    /// Where it is, and its name.
+    /// Where it is, its name, and why.
     rule: String,
 }
 
@@ -126,6 +136,8 @@ struct Ruled {
     /// The oneofs of which one member must be set.
     oneofs: Vec<u16>,
     groups: Vec<Group>,
+    /// About the message as a whole.
+    own: Vec<Own>,
 }
 
 /// Fields of which at most one may be set.
@@ -170,6 +182,7 @@ struct Value {
     /// How it is read.
     of: Type,
     rules: Box<[Rule]>,
+    own: Vec<Own>,
     ignore: Ignore,
     /// It is a message with rules of its own.
     enter: Option<MessageId>,
@@ -178,6 +191,8 @@ struct Value {
 #[derive(Debug, Default)]
 struct List {
     sizes: Box<[Rule]>,
+    /// About the list as a whole.
+    own: Vec<Own>,
     unique: bool,
     items: Option<Value>,
 }
@@ -185,8 +200,17 @@ struct List {
 #[derive(Debug, Default)]
 struct Map {
     sizes: Box<[Rule]>,
+    /// About the map as a whole.
+    own: Vec<Own>,
     keys: Option<Value>,
     values: Option<Value>,
+}
+
+impl Value {
+    /// Something is asked of the value itself.
+    fn is_ruled(&self) -> bool {
+        !self.rules.is_empty() || !self.own.is_empty()
+    }
 }
 
 /// Which messages a message holds, at any depth, itself among them.

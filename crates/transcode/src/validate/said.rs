@@ -92,6 +92,14 @@ impl<'a> Said<'a> {
         self.0.iter().rev().map(|record| record.0).find(|&number| numbers(number))
     }
 
+    /// The numbers of all fields, each once, ascending.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        let mut numbers: Vec<u32> = self.0.iter().map(|record| record.0).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter()
+    }
+
     /// The first field that is none of these.
     pub(super) fn beyond(&self, known: impl Fn(u32) -> bool) -> Option<u32> {
         self.0.iter().map(|record| record.0).find(|&number| !known(number))

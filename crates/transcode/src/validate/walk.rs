@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::compile::{has_presence, zero};
 use super::kinds::Type;
 use super::number::{nanoseconds, place};
+use super::own::{self, Own};
 use super::rule::{Rule, Subject};
 use super::{Field, Held, Ignore, List, MOST, Map, Ruled, Rules, Value, Violation};
 use crate::invalid::{Invalid, Kind as Refusal};
@@ -40,6 +41,7 @@ pub(super) fn violations(
     let mut walk = Walk {
         rules,
         now,
+        steps: own::steps(message.len()),
         reading: Reading { schema, wire: message, scratch: &mut scratch.json, depth, work: &mut work },
         path: Vec::new(),
         violations: Vec::new(),
@@ -59,6 +61,8 @@ pub(super) fn violations(
 struct Walk<'a, 'b> {
     rules: &'a Rules,
     now: i128,
+    /// What the schema's own rules may still do.
+    steps: usize,
     reading: Reading<'a, 'b>,
     /// Where we are. After an error it says where that is.
     path: Vec<Step<'a>>,
@@ -78,7 +82,7 @@ impl<'a> Walk<'a, '_> {
         let Some(ruled) = self.rules.ruled(id) else { return Ok(()) };
         let message = self.reading.schema.message(id);
         self.reading.enter()?;
-        let first = self.reading.collect(message, parts)?.first;
+        let first = self.reading.collect(message, parts.clone())?.first;
         for field in &ruled.fields {
             let declared = &message.fields[usize::from(field.slot)];
             let records = self.records_of(message, first, field.slot);
@@ -90,6 +94,7 @@ impl<'a> Walk<'a, '_> {
             }
         }
         self.presence(ruled, message, first)?;
+        self.own(&ruled.own, own::Subject::Message(id, parts), false)?;
         self.reading.scratch.records.truncate(first);
         self.reading.leave();
         Ok(())
@@ -182,7 +187,7 @@ impl<'a> Walk<'a, '_> {
 
     /// Judges one value, which lies in `records`; none is its zero.
     fn value(&mut self, value: &'a Value, declared: &Declared, records: Range<usize>) -> Done {
-        if !value.rules.is_empty() {
+        if value.is_ruled() {
             match value.of {
                 Type::Scalar(kind) if kind == value.kind => {
                     let scalar = match records.is_empty() {
@@ -191,7 +196,12 @@ impl<'a> Walk<'a, '_> {
                     };
                     self.scalar(value, kind, declared.utf8, scalar, false)?;
                 }
-                _ => self.special(value, records.clone())?,
+                _ => {
+                    self.special(value, records.clone())?;
+                    if let Kind::Message(id) | Kind::Group(id) = value.kind {
+                        self.own(&value.own, own::Subject::Message(id, records.clone()), false)?;
+                    }
+                }
             }
         }
         match value.enter {
@@ -203,22 +213,29 @@ impl<'a> Walk<'a, '_> {
     /// Holds a scalar to a value's rules.
     fn scalar(&mut self, value: &'a Value, kind: Kind, utf8: bool, scalar: Scalar, for_key: bool) -> Done {
         let wire = self.reading.wire;
+        let judged;
         match kind {
             Kind::String | Kind::Bytes => {
                 let text = wire.get(scalar.start()..scalar.end).unwrap_or_default();
                 if kind == Kind::String && utf8 && simdutf8::basic::from_utf8(text).is_err() {
                     return Err(malformed("the string is not UTF-8"));
                 }
-                if value.ignore != Ignore::IfZero || !text.is_empty() {
+                judged = value.ignore != Ignore::IfZero || !text.is_empty();
+                if judged {
                     self.hold(&value.rules, Subject::Text(text), for_key);
                 }
             }
             kind => {
                 let place = scalar.place(kind);
-                if value.ignore != Ignore::IfZero || place != zero(self.reading.schema, kind) {
+                judged = value.ignore != Ignore::IfZero || place != zero(self.reading.schema, kind);
+                if judged {
                     self.hold(&value.rules, Subject::Number(place), for_key);
                 }
             }
+        }
+        // Of a wrapper the whole is judged.
+        if judged && kind == value.kind {
+            self.own(&value.own, own::Subject::Scalar(kind, utf8, scalar), for_key)?;
         }
         Ok(())
     }
@@ -255,6 +272,7 @@ impl<'a> Walk<'a, '_> {
     }
 
     fn list(&mut self, list: &'a List, declared: &'a Declared, records: Range<usize>) -> Done {
+        self.own(&list.own, own::Subject::Field(declared, records.clone()), false)?;
         let (mut count, mut places, mut texts) = (0, Vec::new(), Vec::new());
         let wire = self.reading.wire;
         if matches!(declared.kind, Kind::Message(_) | Kind::Group(_)) {
@@ -270,7 +288,7 @@ impl<'a> Walk<'a, '_> {
                 }
             }
         } else {
-            let items = list.items.as_ref().filter(|items| items.ignore != Ignore::Always && !items.rules.is_empty());
+            let items = list.items.as_ref().filter(|items| items.ignore != Ignore::Always && items.is_ruled());
             self.each(declared, records, |walk, scalar| {
                 if let Some(items) = items.filter(|_| walk.violations.len() < MOST) {
                     walk.path.push(Step::Element(count));
@@ -303,6 +321,7 @@ impl<'a> Walk<'a, '_> {
         else {
             return Err(malformed("no map"));
         };
+        self.own(&map.own, own::Subject::Field(declared, records.clone()), false)?;
         let entry = self.reading.schema.message(entry);
         let entries = self.reading.entries(declared, records)?;
         let mut count = 0;
@@ -403,6 +422,20 @@ impl<'a> Walk<'a, '_> {
                 self.violate(&rule.id, rule.message.clone(), for_key);
             }
         }
+    }
+
+    /// Judges a value by rules of the schema's own.
+    fn own(&mut self, rules: &'a [Own], subject: own::Subject<'_>, for_key: bool) -> Done {
+        if rules.is_empty() || self.violations.len() >= MOST {
+            return Ok(());
+        }
+        let mut broken = Vec::new();
+        let bounds = (self.now, &mut self.steps);
+        own::judge(rules, subject, &mut self.reading, bounds, |rule, told| broken.push((rule.to_owned(), told)))?;
+        for (rule, told) in broken {
+            self.violate(&rule, told, for_key);
+        }
+        Ok(())
     }
 
     #[cold]

@@ -100,7 +100,7 @@ fn pair(buffer: &mut [u8], at: usize, value: u32) {
 /// Year, month and day of a day since 1970-01-01, in the proleptic Gregorian calendar.
 ///
 /// Counted in years that begin in March, so that the leap day is a year's last; 400 years have 146,097 days.
-fn date(day: i64) -> (u32, u32, u32) {
+pub(crate) fn date(day: i64) -> (u32, u32, u32) {
     let day = (day + 719_468) as u32; // since 0000-03-01; not negative in the range of timestamps
     let era = day / 146_097;
     let of_era = day % 146_097;

@@ -202,20 +202,22 @@ fn rules_in_cel_are_named() {
             string d = 4 [(buf.validate.field).cel_expression = \"this != ''\"]; }
          message Other { int32 a = 1; }",
     );
-    let rules = Rules::compile(&schema);
-    let custom = rules.custom(&schema, schema.message_named("p.M").unwrap());
+    let rules = Rules::standard(&schema);
+    let id = schema.message_named("p.M").unwrap();
+    let custom = rules.custom(&schema, id);
     assert_eq!(
         custom,
         [
-            "a.proto: p.M: the rule `m.sum`",
-            "a.proto: p.M.a: the rule `a.odd`",
-            "a.proto: p.M.c: the predefined rule 1234",
-            "a.proto: p.M.d: the rule `this != ''`",
+            "a.proto: p.M: the rule `m.sum` (`this.a < this.b`): it is written in CEL",
+            "a.proto: p.M.a: the rule `a.odd` (`this % 2 == 1`): it is written in CEL",
+            "a.proto: p.M.c: the rule `true`: it is written in CEL",
+            "a.proto: p.M.d: the rule `this != ''`: it is written in CEL",
         ]
     );
     assert!(rules.custom(&schema, schema.message_named("p.Other").unwrap()).is_empty());
     // The standard rule beside them holds.
-    assert_eq!(check(&schema, r#"{"a": 0}"#), violations(&[("a", "int32.gt")]));
+    let found = rules.violations(&schema, id, b"", &Limits::default(), UNIX_EPOCH, &mut Scratch::default()).unwrap();
+    assert_eq!(found.iter().map(|found| &*found.rule).collect::<Vec<_>>(), ["int32.gt"]);
 }
 
 #[test]
