@@ -44,7 +44,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
     }
 
     /// Sends what waits, as much as the socket takes; the task is woken when it takes more. To be called after each poll of
-    /// what writes here. An error is given to the next read.
+    /// what writes here. An error is given to the read after all that has come: a peer that closes may have said why, and one
+    /// of HTTP/2 which calls it has not looked at.
     pub fn poll_send(&self, cx: &mut Context<'_>) {
         let mut gathered = self.0.lock();
         if let Poll::Ready(Err(error)) = gathered.poll_send(cx) {
@@ -77,9 +78,14 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Gather<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut gathered = self.0.lock();
+        let before = buf.filled().len();
+        let read = Pin::new(&mut gathered.socket).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            return read;
+        }
         match gathered.failed.take() {
             Some(error) => Poll::Ready(Err(error)),
-            None => Pin::new(&mut gathered.socket).poll_read(cx, buf),
+            None => read,
         }
     }
 }
@@ -159,13 +165,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_reads_learns_that_a_turn_could_not_be_sent() {
-        let (here, there) = duplex(10);
+    async fn who_reads_learns_that_a_turn_could_not_be_sent_after_what_came_before() {
+        let (here, mut there) = duplex(10);
         let mut gather = Gather::new(here);
         gather.write_all(b"too late").await.unwrap();
+        there.write_all(b"goodbye").await.unwrap();
         drop(there);
         send(&gather).await;
-        let error = gather.read(&mut [0; 16]).await.unwrap_err();
+        let mut said = [0; 16];
+        let read = gather.read(&mut said).await.unwrap();
+        assert_eq!(&said[..read], b"goodbye");
+        let error = gather.read(&mut said).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
     }
 }
