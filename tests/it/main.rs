@@ -50,6 +50,7 @@ mod drain_process;
 mod errors_compile;
 mod errors_table;
 mod fallbacks;
+mod faults;
 mod grpc_clients;
 mod grpc_json;
 mod grpc_pass_through;
@@ -57,7 +58,10 @@ mod health_endpoints;
 mod http_connection;
 mod http_requests;
 mod http_two;
+mod http_two_frames;
 mod keepalive;
+#[cfg(feature = "demo")]
+mod killed;
 mod kubernetes;
 mod metrics_calls;
 mod overload;

@@ -3,11 +3,14 @@
 mod answer;
 pub(crate) mod client;
 pub(crate) mod dns;
+pub(crate) mod faulty;
+pub(crate) mod frames;
 pub(crate) mod gateway;
 
 pub(crate) mod grpc;
 pub(crate) mod heard;
 pub(crate) mod library;
+pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod protos;
 pub(crate) mod raw;

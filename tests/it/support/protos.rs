@@ -43,7 +43,8 @@ pub(crate) fn encode(message: &MessageDescriptor, json: &Value) -> Vec<u8> {
 
 /// Wire → ProtoJSON, with names as in the .proto.
 pub(crate) fn decode(message: &MessageDescriptor, wire: &[u8]) -> Value {
-    let message = DynamicMessage::decode(message.clone(), wire).expect("the bytes are a message");
+    let message = DynamicMessage::decode(message.clone(), wire);
+    let message = message.unwrap_or_else(|error| panic!("{error}: {wire:?}"));
     let options = SerializeOptions::new().use_proto_field_name(true);
     message.serialize_with_options(serde_json::value::Serializer, &options).unwrap()
 }
