@@ -122,6 +122,13 @@ section! {
     }
 }
 
+impl TokenType {
+    /// The value in access tokens that the gateway signs itself.
+    pub fn own(&self) -> &str {
+        self.accepted.first().map_or("access", String::as_str)
+    }
+}
+
 choice! {
     /// A signature algorithm (RFC 7518, RFC 8037).
     pub enum Algorithm {

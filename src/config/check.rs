@@ -330,6 +330,28 @@ fn sessions(config: &Config, reader: &mut Reader) {
     if let Some((path, message)) = sessions.flaw(&config.environment) {
         tell(path, message);
     }
+    if let (Some(issue), Some(auth)) = (&sessions.issue, &config.auth) {
+        let kind = &auth.token_type;
+        if auth.jwt.iter().all(|jwt| jwt.secret.is_none()) {
+            tell("sessions.issue", "there is no `auth.jwt.secret` to sign tokens with".to_owned());
+        }
+        if issue.claims.contains_key(&kind.claim) {
+            let message = format!("`{}` says of which type a token is; choose another name", kind.claim);
+            tell("sessions.issue.claims", message);
+        }
+        if kind.refused.iter().any(|refused| refused == kind.own()) {
+            let message = format!("`{}`, which the gateway's own access tokens are, is refused", kind.own());
+            tell("auth.token_type.refused", message);
+        }
+        let own = ["sub", "sid", "jti", "iat", "exp"];
+        let jwt = auth.jwt.iter().find(|jwt| jwt.secret.is_some());
+        let says = |claim: &String| own.contains(&&**claim) || *claim == kind.claim || issue.claims.contains_key(claim);
+        let missing = jwt.and_then(|jwt| jwt.required_claims.iter().find(|claim| !says(claim)));
+        if let Some(missing) = missing {
+            let message = format!("`auth.jwt.required_claims` asks for `{missing}`, which own tokens do not say");
+            tell("sessions.issue.claims", message);
+        }
+    }
     let name = &sessions.access_token.cookie;
     let reads = |source: &TokenSource| matches!(source, TokenSource::Cookie(cookie) if cookie == name);
     if !config.auth.as_ref().is_some_and(|auth| auth.sources.iter().any(reads)) {

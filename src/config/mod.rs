@@ -66,7 +66,10 @@ pub use redis::Redis;
 pub use retry::{Percent, Retry, RetryOn};
 pub use schema::{Breaking, Expose, Schema};
 pub use secrets::{AppRole, Kubernetes, Secrets, Vault};
-pub use sessions::{AccessCookie, InBody, RefreshCookie, SameSite, Sessions};
+pub use sessions::{
+    ACCESS as ACCESS_TOKEN, AccessCookie, InBody, Issue, OwnRoute, REFRESH as REFRESH_TOKEN, RefreshCookie, SameSite,
+    Sessions,
+};
 pub use source::Source;
 pub use tls::{Tls, UpstreamTls};
 pub use tree::MAX_TEXT;

@@ -1,12 +1,18 @@
-//! `sessions`: tokens in a service's answers as cookies of a browser.
+//! `sessions`: tokens as cookies of a browser; a service's, or the gateway's own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::auth::{rpc, token};
-use super::kind::{self, Kind as _, checked, choice, duration, flag, list};
+use serde_json::Value as Json;
+
+use super::HOUR;
+use super::auth::{check_claim, rpc, token};
+use super::connect;
+use super::fallback::Jsons;
+use super::kind::{self, Kind as _, checked, choice, duration, flag, list, map};
 use super::problem::quote;
 use super::read::{choice, section};
-use super::upstream::is_identifier;
+use super::upstream::{is_full_name, is_identifier};
 
 /// The longest that browsers keep a cookie (RFC 6265bis §5.5).
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 3600);
@@ -14,13 +20,17 @@ const LONGEST: Duration = Duration::from_secs(400 * 24 * 3600);
 const SECOND: Duration = Duration::from_secs(1);
 
 section! {
-    /// Tokens that a service answers become HttpOnly cookies, for clients that speak REST or Connect; gRPC and gRPC-Web clients carry their tokens
-    /// themselves. The RPC that logs out is `auth.logout`: once it has succeeded, the cookies are cleared.
+    /// Tokens that a service answers become HttpOnly cookies, for clients that speak REST, Connect or gRPC-Web, as pages do; gRPC's own clients keep no
+    /// cookies: they find their tokens in the message and carry them themselves. The RPC that logs out is `auth.logout`: once it has succeeded, the cookies are cleared.
     pub struct Sessions {
         /// RPCs whose answer opens a session, `pkg.Service/Method`.
         login: Vec<String> = list(checked("a method such as `auth.AuthService/Login`", rpc)).or("[]"),
         /// The RPC that trades a refresh token for new tokens. It gets the cookie's where the client sends none; where it refuses it, the cookies are cleared.
         refresh: Option<String> = checked("a method such as `auth.AuthService/RefreshToken`", rpc).optional(),
+        /// The gateway issues the tokens itself, for whom the answer of `login` names. In place of `refresh`.
+        issue: Option<Issue> = kind::section().optional(),
+        /// A call whose access token is missing, or expired in its cookie, is renewed on the way by the refresh token's cookie: it is answered as if nothing had been, and sets new cookies.
+        automatic: bool = flag().or("false"),
         /// The access token, and the cookie that `auth.sources` reads.
         access_token: AccessCookie = kind::section().or("{}"),
         /// The refresh token.
@@ -33,6 +43,35 @@ section! {
         same_site: Option<SameSite> = choice().optional(),
         /// Cookies of an embedded page are kept apart by the page that embeds it (CHIPS).
         partitioned: bool = flag().or("false"),
+    }
+}
+
+section! {
+    /// Tokens that the gateway signs itself, as the first `auth.jwt` with a `secret`: an access token that lasts as long as its cookie, and a refresh token that is good once. Sessions are kept in `redis`, or here without one.
+    pub struct Issue {
+        /// What access tokens say: claim → field of login's answer, such as `user.id`. Their `sub` is needed: an answer without it opens no session.
+        claims: BTreeMap<String, String> =
+            map("a claim such as `sub`", check_own_claim, checked("a field such as `user.id`", answer_field)).required(),
+        /// A session ends when its tokens were not renewed for so long.
+        idle: Duration = duration(SECOND..=LONGEST).or("168h"),
+        /// It ends after so long in any case.
+        absolute: Duration = duration(SECOND..=LONGEST).or("720h"),
+        /// How long after a renewal the token before is answered with the same new tokens: calls that set out together, an answer that was lost. Later it is theft, and the session ends.
+        grace: Duration = duration(Duration::ZERO..=HOUR).or("10s"),
+        /// Where tokens are renewed, by POST: the refresh token comes in its cookie, or as `refresh_token.field` of a JSON object.
+        refresh: Option<OwnRoute> = kind::section().optional(),
+        /// Where sessions end, by POST with an access token.
+        logout: Option<OwnRoute> = kind::section().optional(),
+    }
+}
+
+section! {
+    /// A route of the gateway's own.
+    pub struct OwnRoute {
+        /// Its path, such as `/api/auth/refresh`.
+        path: String = checked("a path such as `/api/auth/refresh`", connect::path).required(),
+        /// The answer's body, as JSON or as YAML; the texts `{access_token}` and `{refresh_token}` in a renewal's are the tokens. By default `{"success": true}`, and the tokens by the names of their fields where `in_body` keeps them.
+        response: Option<Json> = Jsons.optional(),
     }
 }
 
@@ -98,6 +137,13 @@ impl SameSite {
 }
 
 impl Sessions {
+    /// The answer of a renewal has tokens by its own wish.
+    fn shows_tokens(&self) -> bool {
+        let response = self.issue.as_ref().and_then(|issue| issue.refresh.as_ref()?.response.as_ref());
+        let text = response.map(Json::to_string).unwrap_or_default();
+        text.contains(ACCESS) || text.contains(REFRESH)
+    }
+
     /// What is not written, by `environment`.
     pub fn attributes(&self, environment: &str) -> (bool, SameSite) {
         let production = environment == "production";
@@ -112,6 +158,24 @@ impl Sessions {
         let rooted = |name: &str, path: &str| !name.starts_with("__Host-") || path == "/";
         let (access, refresh) = (&self.access_token, &self.refresh_token);
         Some(match () {
+            () if self.issue.is_some() && self.refresh.is_some() => {
+                ("sessions.refresh", "a service renews its own tokens; keep this or `issue`".to_owned())
+            }
+            () if self.issue.as_ref().is_some_and(|issue| !issue.claims.contains_key("sub")) => {
+                ("sessions.issue.claims", "say not whose the tokens are; write `sub: user_id`".to_owned())
+            }
+            () if self.issue.is_some() && self.login.is_empty() => {
+                ("sessions.login", "names no RPC whose answer opens a session".to_owned())
+            }
+            () if self.in_body == InBody::Remove && self.shows_tokens() => {
+                ("sessions.issue.refresh.response", "has tokens, which `in_body: remove` takes out".to_owned())
+            }
+            () if self.automatic && self.issue.is_none() => {
+                ("sessions.automatic", "is of the gateway's own tokens; write `issue`, or leave it out".to_owned())
+            }
+            () if self.automatic && refresh.path != "/" => {
+                ("sessions.refresh_token.path", "browsers send it below this alone; `automatic` needs `/`".to_owned())
+            }
             () if self.login.is_empty() && self.refresh.is_none() => {
                 ("sessions", "names no RPC; write `login` or `refresh`".to_owned())
             }
@@ -135,6 +199,27 @@ impl Sessions {
             }
             () => return None,
         })
+    }
+}
+
+/// What stands for the tokens in an answer.
+pub const ACCESS: &str = "{access_token}";
+pub const REFRESH: &str = "{refresh_token}";
+
+/// Claims that say what a token is are the gateway's to write.
+fn check_own_claim(text: &str) -> Result<(), String> {
+    const OWN: [&str; 7] = ["sid", "iss", "aud", "exp", "nbf", "iat", "jti"];
+    match OWN.contains(&text) {
+        true => Err("is written by the gateway; choose another name".to_owned()),
+        false => check_claim(text),
+    }
+}
+
+fn answer_field(text: &str) -> Result<String, String> {
+    if is_full_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{} is not a field; write `user.id`", quote(text)))
     }
 }
 

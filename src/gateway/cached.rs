@@ -206,7 +206,7 @@ fn render(call: &Call, binding: &Binding, out: &OutPlan, entry: &Entry, coding: 
     let named = (coding != Coding::Identity).then(|| coding.name());
     match call.dialect {
         Dialect::Grpc(codec) => {
-            let (frame, trailers) = framed(grpc::Frames { coding }, &message(codec)?, entry);
+            let (frame, trailers) = framed(grpc::Frames { coding }, &message(codec)?, &entry.trailers);
             let mut response = grpc::reply(entry.headers.clone(), codec, named.clone(), Body::full(frame));
             if let Some(named) = named {
                 response.headers_mut().insert(&metadata::GRPC_ENCODING, named);
@@ -214,7 +214,7 @@ fn render(call: &Call, binding: &Binding, out: &OutPlan, entry: &Entry, coding: 
             Rendered::new(response, Some(trailers))
         }
         Dialect::GrpcWeb { codec, text } => {
-            let (body, _) = framed(grpc_web::Frames { text, coding }, &message(codec)?, entry);
+            let (body, _) = framed(grpc_web::Frames { text, coding }, &message(codec)?, &entry.trailers);
             Rendered::new(grpc_web::reply(&entry.headers, codec, text, named, Body::full(body)), None)
         }
         Dialect::Connect(codec) | Dialect::ConnectGet(codec) => {
@@ -228,12 +228,12 @@ fn render(call: &Call, binding: &Binding, out: &OutPlan, entry: &Entry, coding: 
 }
 
 /// One message in its frame, with the end of the answer; trailers where those are HTTP's.
-fn framed<W: Writer>(mut writer: W, message: &[u8], entry: &Entry) -> (Bytes, HeaderMap) {
+pub(super) fn framed<W: Writer>(mut writer: W, message: &[u8], trailers: &HeaderMap) -> (Bytes, HeaderMap) {
     let mut out = Vec::with_capacity(message.len() + 64);
     writer.open(&mut out);
     out.extend_from_slice(message);
     writer.shut(0, &mut out);
-    let mut trailers = entry.trailers.clone();
+    let mut trailers = trailers.clone();
     trailers.insert(grpc::STATUS, u16::from(Code::Ok.number()).into());
     let trailers = match writer.close(Ok(trailers), &mut out) {
         Last::Trailers(trailers) => trailers,

@@ -279,6 +279,7 @@ impl Call {
 
     /// The answer after which the call goes on, to an end of its own.
     pub(super) fn tunnel(mut self: Box<Self>, mut response: Response<Body>, tunnel: Tunnel) -> Response<Body> {
+        self.set_cookies(&mut response);
         response.headers_mut().insert(&metadata::X_REQUEST_ID, self.id.header().clone());
         if let Some(cookie) = self.sticky.take() {
             response.headers_mut().append(header::SET_COOKIE, cookie);

@@ -13,6 +13,7 @@ use transom_transcode::schema::{MessageId, Schema};
 use transom_transcode::status::Code;
 
 use super::call::Call;
+use super::renewal::Renewal;
 use super::route::Rpc;
 use super::translate::print;
 use super::worker::Worker;
@@ -28,6 +29,8 @@ pub(super) struct Asking<'a> {
     pub(super) gate: &'a Gate,
     /// The RPC that judges tokens, where one does.
     pub(super) judge: Option<&'a Arc<Judge>>,
+    /// How its tokens are renewed on the way, where they are.
+    pub(super) renewal: Option<&'a Renewal>,
     /// Which pages may call.
     pub(super) cors: Option<&'a Cors>,
 }
@@ -38,12 +41,15 @@ pub(super) enum Undecided {
     Token(Box<str>),
     /// Whose token is good, unless it was used.
     Once(Box<Once>),
+    /// Whose tokens are to be renewed by this one.
+    Refresh(Box<str>),
 }
 
 impl Rpc {
     /// Who is asked about its callers.
     pub(super) fn asking(&self) -> Asking<'_> {
-        Asking { gate: &self.gate, judge: self.judge.as_ref(), cors: self.cors.as_deref() }
+        let (judge, renewal) = (self.judge.as_ref(), self.renewal.as_deref());
+        Asking { gate: &self.gate, judge, renewal, cors: self.cors.as_deref() }
     }
 }
 
@@ -59,6 +65,7 @@ impl Call {
                 return Ok(true);
             }
             Ok(Admission::Later(token)) => self.undecided = Some(Undecided::Token(token)),
+            Ok(Admission::Lapsed(refusal)) => return self.lapsed(asking, head, refusal),
             Ok(Admission::Once(once)) => self.undecided = Some(Undecided::Once(once)),
             Err(refusal) => return Err(self.turned_away(asking.gate, refusal)),
         }
@@ -73,6 +80,7 @@ impl Call {
                 let question = asking.judge.map(|judge| judge.question(&self.worker, &token));
                 asking.gate.judge(&token, question).await
             }
+            Some(Undecided::Refresh(token)) => return self.renew(asking, &token).await,
             Some(Undecided::Once(once)) => asking.gate.spend(once, &self.worker.store).await.map(Some),
         };
         self.caller = caller.map_err(|refusal| self.turned_away(asking.gate, refusal))?;

@@ -25,12 +25,13 @@ use self::tls::Certificates;
 use super::cached::Caches;
 use super::caller::Judge;
 use super::reflection::Reflection;
+use super::renewal::Renewal;
 use super::route::{Action, Binding, Route, Rpc};
 use super::rules::Rules;
 use super::settings::Origin;
 use super::snapshot::{Serving, Snapshot};
 use crate::config::{self, Config, Expose, PublicEndpoint};
-use crate::policy::auth::Auth;
+use crate::policy::auth::{Auth, Mint};
 use crate::policy::burst::BurstGuard;
 use crate::policy::cors::Cors;
 use crate::policy::overload::Room;
@@ -90,6 +91,9 @@ impl Snapshot {
             upstreams: &upstreams,
             auth: None,
             judge: None,
+            mint: None,
+            renewing: None,
+            renewal: None,
             room: Room::compile(config, metrics, previous.map(|previous| &previous.room)),
             serving: BTreeMap::new(),
             notes,
@@ -182,6 +186,10 @@ struct Compiler<'a> {
     upstreams: &'a BTreeMap<String, Arc<Upstream>>,
     auth: Option<Arc<Auth>>,
     judge: Option<Arc<Judge>>,
+    /// What signs tokens of the gateway's own, how they are renewed, and whether calls do that on their way.
+    mint: Option<Arc<Mint>>,
+    renewing: Option<Arc<Renewal>>,
+    renewal: Option<Arc<Renewal>>,
     room: Arc<Room>,
     caches: Caches,
     serving: BTreeMap<Box<str>, Serving>,

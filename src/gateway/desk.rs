@@ -1,19 +1,31 @@
-//! Desk: a route of the gateway's own that hands tokens out. Who comes passes the gates that an RPC has.
+//! Desk: a route of the gateway's own that hands tokens out, renews them or takes them back. Who comes passes the gates that
+//! an RPC has.
 
+use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, Response};
+use serde_json::Value;
 
 use super::call::Call;
 use super::caller::{Asking, Judge};
+use super::renewal::Renewal;
 use crate::body::Body;
+use crate::config::{ACCESS_TOKEN, REFRESH_TOKEN};
+use crate::envelope::whole;
 use crate::error::Error;
-use crate::policy::auth::{Connect, Gate};
+use crate::policy::auth::{Connect, Gate, Head, Pair, Refusal};
 use crate::policy::cors::Cors;
 use crate::policy::rate::{Rates, Stage};
+
+/// Bytes of what somebody says at a desk.
+const MOST: usize = 16 * 1024;
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A route of the gateway's own.
 pub struct Desk {
@@ -21,6 +33,8 @@ pub struct Desk {
     pub(super) gate: Gate,
     /// The RPC that judges tokens, where one does.
     pub(super) judge: Option<Arc<Judge>>,
+    /// How a caller's tokens are renewed on the way.
+    pub(super) renewal: Option<Arc<Renewal>>,
     /// How often.
     pub(super) rates: Rates,
     /// Which pages may.
@@ -33,14 +47,23 @@ pub struct Desk {
 pub(super) enum Errand {
     /// A token that opens a WebSocket.
     Connect(Arc<Connect>),
+    /// New tokens for a refresh token, which comes in its cookie or in this member of a JSON object.
+    Renew { renewal: Arc<Renewal>, field: Box<str>, answer: Box<str> },
+    /// The end of a session.
+    LogOut { renewal: Arc<Renewal>, answer: Box<str> },
 }
 
 impl Desk {
     /// One call, from its gates to its answer.
-    pub(super) async fn answer(&self, call: &mut Call, head: &Parts) -> Result<Response<Body>, Error> {
+    pub(super) async fn answer<B>(&self, call: &mut Call, head: &Parts, body: B) -> Result<Response<Body>, Error>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
         let headers = &head.headers;
         call.limited(&self.rates, Stage::Head, headers, &[]).await?;
-        let asking = Asking { gate: &self.gate, judge: self.judge.as_ref(), cors: self.cors.as_deref() };
+        let (judge, renewal) = (self.judge.as_ref(), self.renewal.as_deref());
+        let asking = Asking { gate: &self.gate, judge, renewal, cors: self.cors.as_deref() };
         if !call.ask(&asking, head)? {
             call.wait(&asking).await?;
         }
@@ -50,6 +73,69 @@ impl Desk {
                 let caller = call.caller.clone().ok_or(Error::Internal)?;
                 let body = connect.hand_out(&caller).map_err(|refusal| call.turned_away(&self.gate, refusal))?;
                 Ok(json(body))
+            }
+            Errand::Renew { renewal, field, answer } => {
+                let pair = self.renew(call, head, body, (renewal, field)).await?;
+                let answer = answer.replace(ACCESS_TOKEN, &pair.access).replace(REFRESH_TOKEN, &pair.refresh);
+                Ok(json(answer))
+            }
+            Errand::LogOut { renewal, answer } => {
+                let (caller, worker) = (call.caller.clone().ok_or(Error::Internal)?, call.worker.clone());
+                let closed = renewal.mint.close(&renewal.auth, &worker.store, &caller).await;
+                closed.map_err(|refusal| call.turned_away(&self.gate, refusal))?;
+                call.cookies.set = renewal.cookies.cleared().to_vec();
+                Ok(json(answer.to_string()))
+            }
+        }
+    }
+
+    /// The next pair of a refresh token. One in a cookie is answered in cookies.
+    async fn renew<B>(
+        &self,
+        call: &mut Call,
+        head: &Parts,
+        body: B,
+        (renewal, field): (&Renewal, &str),
+    ) -> Result<Pair, Error>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let (headers, uri, method, cors) = (&head.headers, &head.uri, &head.method, self.cors.as_deref());
+        let taken = renewal.cookies.taken(&Head { headers, uri, method, websocket: false, cors });
+        let taken = taken.map_err(|refusal| call.turned_away(&self.gate, refusal))?;
+        let by_cookie = taken.is_some();
+        let token = match taken {
+            Some(token) => token.into_owned(),
+            None => {
+                let deadline = call.started + PATIENCE;
+                let worker = call.worker.clone();
+                let read = worker.pool.within(deadline, whole::read(Box::pin(body), MOST)).await;
+                let said = read.unwrap_or(Err(Error::Deadline))?;
+                call.read(said.len());
+                let said: Value = serde_json::from_slice(&said).unwrap_or_default();
+                let token = said.get(field).and_then(Value::as_str).filter(|token| !token.is_empty());
+                token.map(str::to_owned).ok_or_else(|| call.turned_away(&self.gate, Refusal::missing()))?
+            }
+        };
+        let worker = call.worker.clone();
+        match renewal.mint.renew(&renewal.auth, &worker.store, &token).await {
+            Ok(pair) => {
+                // Who brings a token by hand has no cookies to keep.
+                if by_cookie {
+                    let cookies = renewal.cookies.of(&pair).map_err(|why| {
+                        call.says(why);
+                        Error::Internal
+                    })?;
+                    call.cookies.set = cookies.into();
+                }
+                Ok(pair)
+            }
+            Err(refusal) => {
+                if by_cookie && refusal.is_of_token() {
+                    call.cookies.set = renewal.cookies.cleared().to_vec();
+                }
+                Err(call.turned_away(&self.gate, refusal))
             }
         }
     }

@@ -16,6 +16,8 @@
 //! stream     calls whose messages stream, in every envelope
 //! rpc        calls in gRPC-Web, Connect and gRPC with JSON
 //! desk       routes of the gateway's own that hand tokens out
+//! session    tokens as cookies, and those of the gateway's own
+//! renewal    tokens that are renewed on the way
 //! flights    questions that several calls wait for
 //! cached     calls of methods whose replies are kept
 //! preflight  what browsers ask before a page's call
@@ -37,6 +39,7 @@ mod inbound;
 mod pipeline;
 mod preflight;
 mod reflection;
+mod renewal;
 mod route;
 mod rpc;
 mod rules;
@@ -58,8 +61,10 @@ pub use compile::Problem;
 pub use desk::Desk;
 pub use pipeline::Gateway;
 pub use reflection::Reflection;
+pub use renewal::Renewal;
 pub use route::{Action, Binding, Route, Rpc};
 pub use service::Service;
+pub use session::Issues;
 pub use settings::{Origin, Setting, Settings};
 pub use snapshot::{Row, Serving, Snapshot, Value};
 pub use state::{Ask, Loaded, Outcome, Reason, Reload, Reloads, State};

@@ -169,7 +169,7 @@ impl Gateway {
         call.answered(reply.endpoint);
 
         // Translate back.
-        let message = call.shape(rpc, reply.message)?;
+        let message = call.shape(rpc, reply.message).await?;
         let content = answer(&call.worker, rpc, &out, &message)?;
         Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
     }
@@ -283,7 +283,7 @@ impl Gateway {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         if let Action::Desk(desk) = &route.action {
-            return desk.answer(call, head).await;
+            return desk.answer(call, head, body).await;
         }
         let request = Request::from_parts(head.clone(), axum::body::Body::new(body));
         // A router's error is Infallible.

@@ -12,6 +12,8 @@ use super::cached::{Cached, Invalidates};
 use super::caller::{Bound, Judge};
 use super::desk::Desk;
 use super::fallback::Fallback;
+use super::renewal::Renewal;
+use super::session::Issues;
 use super::settings::{Origin, Settings};
 use crate::envelope::metadata::Crossing;
 use crate::envelope::rest::Taken;
@@ -153,6 +155,10 @@ pub struct Rpc {
     pub demands: Option<Demands>,
     /// What it does to its clients' sessions, if anything.
     pub session: Option<Session>,
+    /// Tokens of the gateway's own for that.
+    pub issues: Option<Issues>,
+    /// How its callers' tokens are renewed on the way, where they are.
+    pub renewal: Option<Arc<Renewal>>,
     /// Bounds of a message to the upstream.
     pub send: Limits,
     /// Bytes of one message from the upstream.

@@ -12,6 +12,7 @@ use transom_transcode::to_wire::Input;
 use super::cached;
 use super::call::Call;
 use super::route::Binding;
+use super::session;
 use super::stream::{Asking, stream};
 use super::translate::{frame, framed, print};
 use crate::body::Body;
@@ -62,8 +63,12 @@ where
     let mut asking = Asking::stream(call, binding, asked, body);
     // A message that is refused is refused before the call is sent.
     let judged = rpc.demands.is_some() && !rpc.client_streaming;
-    if rpc.rates.need_message() || rpc.replays() || rpc.cache.is_some() || judged {
+    if rpc.rates.need_message() || rpc.replays() || rpc.cache.is_some() || rpc.session.is_some() || judged {
         asking = asking.whole(call, rpc, &head.headers, outgoing.deadline).await?;
+    }
+    if let (Some(_), Asking::Whole(frame)) = (&rpc.session, &asking) {
+        let accepted = if rpc.settings.compress.value { accepted } else { Coding::Identity };
+        return session::answer(call, binding, outgoing, (frame.clone(), accepted)).await;
     }
     if let (Some(cached), Asking::Whole(frame)) = (&rpc.cache, &asking) {
         let accepted = if rpc.settings.compress.value { accepted } else { Coding::Identity };
@@ -107,7 +112,7 @@ where
     let reply = rpc.upstream.unary(&worker.pool, outgoing, message).await;
     let reply = reply.map_err(|failure| call.failed(failure))?;
     call.answered(reply.endpoint);
-    let message = call.shape(rpc, reply.message)?;
+    let message = call.shape(rpc, reply.message).await?;
     let message = match call.dialect.codec() {
         Codec::Json => print(&worker, rpc, &binding.out, &message)?.into(),
         Codec::Proto => message,

@@ -1,16 +1,29 @@
-//! Sessions at work for a call: cookies in, cookies out.
+//! Sessions at work for a call: cookies in, cookies out; tokens of the gateway's own for whom an answer names.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, Response};
+use transom_transcode::frame::{PREFIX, prefix};
+use transom_transcode::plan::{OutOptions, OutPlan};
+use transom_transcode::schema::MessageId;
 
+use super::cached::framed;
 use super::call::Call;
-use super::route::Rpc;
+use super::route::{Binding, Rpc};
+use super::translate::print;
 use crate::body::Body;
-use crate::envelope::Dialect;
+use crate::envelope::coding::Coding;
+use crate::envelope::stream::Once;
+use crate::envelope::{Codec, Dialect, grpc, grpc_web, metadata};
 use crate::error::Error;
-use crate::policy::auth::Head;
+use crate::policy::auth::{Claims, Head, Mint, Refusal};
+use crate::policy::session::Session;
+use crate::upstream::Outgoing;
 
 /// What a call has to do with its client's session.
 #[derive(Default)]
@@ -18,7 +31,39 @@ pub(super) struct Cookies {
     /// The refresh token of its cookie, as a record for its message.
     taken: Option<Vec<u8>>,
     /// What its answer sets, or clears.
-    set: Vec<HeaderValue>,
+    pub(super) set: Vec<HeaderValue>,
+}
+
+/// How an RPC's answer becomes tokens of the gateway's own.
+pub struct Issues {
+    pub(super) mint: Arc<Mint>,
+    /// The answer, as the claims' fields are named.
+    out: OutPlan,
+}
+
+impl Issues {
+    /// Reads an answer of this type.
+    pub(super) fn compile(mint: &Arc<Mint>, answer: MessageId) -> Self {
+        let options = OutOptions { proto_names: true, ..OutOptions::default() };
+        Self { mint: mint.clone(), out: OutPlan::whole(answer, options) }
+    }
+}
+
+/// An answer's message: shaped, or on its way. Few calls wait for that, and none holds room for it.
+pub(super) enum Shaping<'a> {
+    Done(Option<Result<Bytes, Error>>),
+    Asked(Pin<Box<dyn Future<Output = Result<Bytes, Error>> + Send + 'a>>),
+}
+
+impl Future for Shaping<'_> {
+    type Output = Result<Bytes, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Done(shaped) => Poll::Ready(shaped.take().unwrap_or(Err(Error::Internal))),
+            Self::Asked(asked) => asked.as_mut().poll(cx),
+        }
+    }
 }
 
 impl Call {
@@ -39,9 +84,37 @@ impl Call {
     }
 
     /// The reply as its client gets it: tokens are in cookies, where that is configured.
-    pub(super) fn shape(&mut self, rpc: &Rpc, message: Bytes) -> Result<Bytes, Error> {
-        let Some(session) = rpc.session.as_ref().filter(|_| keeps_cookies(self.dialect)) else { return Ok(message) };
-        match session.shape(message) {
+    pub(super) fn shape<'a>(&'a mut self, rpc: &'a Rpc, message: Bytes) -> Shaping<'a> {
+        match (&rpc.session, &rpc.issues) {
+            (None, _) => Shaping::Done(Some(Ok(message))),
+            (Some(session), Some(issues)) if session.issues() => {
+                Shaping::Asked(Box::pin(self.issue(rpc, session, issues, message)))
+            }
+            (Some(session), Some(issues)) if self.caller.is_some() => {
+                Shaping::Asked(Box::pin(self.close(rpc, session, issues, message)))
+            }
+            (Some(session), _) if keeps_cookies(self.dialect) => {
+                let shaped = session.shape(message).map_err(|why| {
+                    self.says(why);
+                    Error::UpstreamProtocol
+                });
+                Shaping::Done(Some(shaped.map(|shaped| {
+                    self.cookies.set = shaped.cookies;
+                    shaped.message
+                })))
+            }
+            (Some(_), _) => Shaping::Done(Some(Ok(message))),
+        }
+    }
+
+    /// The tokens of who has logged in.
+    async fn issue(&mut self, rpc: &Rpc, session: &Session, issues: &Issues, message: Bytes) -> Result<Bytes, Error> {
+        let json = print(&self.worker, rpc, &issues.out, &message)?;
+        let answer = Claims::parse(&json).unwrap_or_default();
+        let worker = self.worker.clone();
+        let pair = issues.mint.open(&worker.store, &answer).await.map_err(|refusal| self.unissued(refusal))?;
+        let Some(pair) = pair else { return Ok(message) };
+        match session.give(message, &pair, keeps_cookies(self.dialect)) {
             Ok(shaped) => {
                 self.cookies.set = shaped.cookies;
                 Ok(shaped.message)
@@ -51,6 +124,24 @@ impl Call {
                 Err(Error::UpstreamProtocol)
             }
         }
+    }
+
+    /// Who has logged out of a session of the gateway's own.
+    async fn close(&mut self, rpc: &Rpc, session: &Session, issues: &Issues, message: Bytes) -> Result<Bytes, Error> {
+        let (worker, caller) = (self.worker.clone(), self.caller.clone());
+        if let Some((auth, caller)) = rpc.gate.auth().zip(caller) {
+            let closed = issues.mint.close(auth, &worker.store, &caller).await;
+            closed.map_err(|refusal| self.unissued(refusal))?;
+        }
+        if keeps_cookies(self.dialect) {
+            self.cookies.set = session.cleared().to_vec();
+        }
+        Ok(message)
+    }
+
+    fn unissued(&mut self, refusal: Refusal) -> Error {
+        self.says(refusal.cause);
+        Error::AuthUnavailable
     }
 
     /// A service that takes a cookie's token no more has ended the session.
@@ -75,7 +166,51 @@ impl Call {
     }
 }
 
+/// A unary call in gRPC's own envelopes that opens, renews or closes a session: its messages are read, both ways.
+pub(super) async fn answer(
+    call: &mut Call,
+    binding: &Binding,
+    mut outgoing: Outgoing<'_>,
+    (frame, coding): (Bytes, Coding),
+) -> Result<Response<Body>, Error> {
+    let (rpc, worker) = (&*binding.rpc, call.worker.clone());
+    let mut message = frame.to_vec();
+    call.put_cookies(rpc, &mut message, PREFIX.min(frame.len()));
+    let length = message.len().saturating_sub(PREFIX);
+    match message.get_mut(..PREFIX) {
+        Some(head) => head.copy_from_slice(&prefix(length)),
+        None => return Err(Error::bad_request("this method takes one message")),
+    }
+    // What crosses is one message as it is, and one comes back.
+    outgoing.headers.remove(&metadata::GRPC_ENCODING);
+    outgoing.headers.remove(&metadata::GRPC_ACCEPT_ENCODING);
+    let reply = rpc.upstream.unary(&worker.pool, outgoing, message.into()).await;
+    let reply = reply.map_err(|failure| call.failed(failure))?;
+    call.answered(reply.endpoint);
+    let message = call.shape(rpc, reply.message).await?;
+    let message = match call.dialect.codec() {
+        Codec::Json => print(&worker, rpc, &binding.out, &message)?.into(),
+        Codec::Proto => message,
+    };
+    let named = (coding != Coding::Identity).then(|| coding.name());
+    match call.dialect {
+        Dialect::GrpcWeb { codec, text } => {
+            let (body, _) = framed(grpc_web::Frames { text, coding }, &message, &reply.trailers);
+            Ok(grpc_web::reply(&reply.headers, codec, text, named, Body::full(body)))
+        }
+        dialect => {
+            let (frame, trailers) = framed(grpc::Frames { coding }, &message, &reply.trailers);
+            let body = Body::streamed(Once::new(frame, trailers));
+            let mut response = grpc::reply(reply.headers, dialect.codec(), named.clone(), body);
+            if let Some(named) = named {
+                response.headers_mut().insert(&metadata::GRPC_ENCODING, named);
+            }
+            Ok(response)
+        }
+    }
+}
+
 /// A dialect in which one message answers one, so that cookies can be set by it; browsers' pages speak it.
-fn keeps_cookies(dialect: Dialect) -> bool {
-    matches!(dialect, Dialect::Rest | Dialect::Connect(_))
+pub(super) fn keeps_cookies(dialect: Dialect) -> bool {
+    matches!(dialect, Dialect::Rest | Dialect::Connect(_) | Dialect::GrpcWeb { .. })
 }

@@ -1,5 +1,5 @@
-//! Session: a service's tokens as a browser's cookies. The service issues, rotates and refuses them; here they only
-//! change their place, so that no script ever holds one.
+//! Session: tokens as a browser's cookies, so that no script ever holds one. A service issues, rotates and refuses its own:
+//! here they only change their place. Those of the gateway's own (`auth::Mint`) take theirs.
 //!
 //! ```text
 //! answer of login or refresh     tokens → Set-Cookie, and out of the message unless they stay
@@ -16,7 +16,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode
 use transom_transcode::schema::{Kind, MessageId, Method, Schema, Shape};
 use transom_transcode::status::Code;
 
-use super::auth::{Head, Refusal, cookie};
+use super::auth::{Head, Pair, Refusal, cookie};
 use crate::config::{self, InBody};
 
 /// Bytes of a cookie that browsers keep (RFC 6265 §6.1), its attributes included.
@@ -35,12 +35,14 @@ pub struct Session {
 enum Role {
     /// Its answer has tokens in these fields.
     Opens { access: u32, refresh: Option<u32>, renews: bool },
+    /// Its answer says who has logged in, and gets the gateway's tokens in these fields.
+    Issues { access: u32, refresh: u32 },
     /// Who it answers has none any more.
     Closes,
 }
 
 /// Both cookies.
-struct Cookies {
+pub struct Cookies {
     access: Cookie,
     refresh: Cookie,
     remove: bool,
@@ -100,6 +102,13 @@ impl Session {
         };
         let (access, renewing) = (&written.access_token.field, &written.refresh_token.field);
         let role = match login || refresh {
+            true if written.issue.is_some() => {
+                let why = |why| format!("{why}: clients that keep no cookies find the gateway's tokens there");
+                let field = |name: &str| {
+                    needed(token(method.output, name)?, method.output, name).map_err(|(place, told)| (place, why(told)))
+                };
+                Role::Issues { access: field(access)?, refresh: field(renewing)? }
+            }
             true => Role::Opens {
                 access: needed(token(method.output, access)?, method.output, access)?,
                 refresh: token(method.output, renewing)?,
@@ -107,8 +116,9 @@ impl Session {
             },
             false => Role::Closes,
         };
-        let taken = if login { None } else { token(method.input, renewing)? };
-        if refresh {
+        let own = written.issue.is_some();
+        let taken = if login || own { None } else { token(method.input, renewing)? };
+        if refresh && !own {
             needed(taken, method.input, renewing)?;
         }
         Ok(Some(Self { cookies: Arc::new(Cookies::compile(written, &config.environment)), role, taken }))
@@ -123,9 +133,7 @@ impl Session {
         let token = cookie(head, &self.cookies.refresh.name)?;
         Ok(token.map(|token| {
             let mut record = Vec::with_capacity(token.len() + 8);
-            encode_key(number, WireType::LengthDelimited, &mut record);
-            encode_varint(token.len() as u64, &mut record);
-            record.extend_from_slice(token.as_bytes());
+            text(number, &token, &mut record);
             record
         }))
     }
@@ -147,8 +155,10 @@ impl Session {
     /// # Errors
     /// Its tokens are no cookies.
     pub fn shape(&self, message: Bytes) -> Result<Shaped, Cow<'static, str>> {
-        let Role::Opens { access, refresh, .. } = self.role else {
-            return Ok(Shaped { message, cookies: self.cleared().to_vec() });
+        let (access, refresh) = match self.role {
+            Role::Opens { access, refresh, .. } => (access, refresh),
+            Role::Issues { .. } => return Ok(Shaped { message, cookies: Vec::new() }),
+            Role::Closes => return Ok(Shaped { message, cookies: self.cleared().to_vec() }),
         };
         let mut kept = Vec::with_capacity(message.len());
         let mut tokens = [None, None];
@@ -174,6 +184,39 @@ impl Session {
         Ok(Shaped { message, cookies })
     }
 
+    /// Its answer gets tokens of the gateway's own.
+    pub fn issues(&self) -> bool {
+        matches!(self.role, Role::Issues { .. })
+    }
+
+    /// What becomes of an answer that opens a session of the gateway's own. Clients without cookies read its tokens.
+    ///
+    /// # Errors
+    /// As [`Session::shape`].
+    pub fn give(&self, message: Bytes, pair: &Pair, cookies: bool) -> Result<Shaped, Cow<'static, str>> {
+        let Role::Issues { access, refresh } = self.role else { return Ok(Shaped { message, cookies: Vec::new() }) };
+        let mut given = Vec::with_capacity(message.len() + pair.access.len() + pair.refresh.len() + 16);
+        let walked = walk(&message, |number, record, _| {
+            if number != access && number != refresh {
+                given.extend_from_slice(record);
+            }
+        });
+        if walked.is_none() {
+            return Err(Cow::Borrowed("the answer that opens a session is no message"));
+        }
+        if !cookies || !self.cookies.remove {
+            text(access, &pair.access, &mut given);
+            text(refresh, &pair.refresh, &mut given);
+        }
+        let cookies = if cookies { self.cookies.of(pair)?.into() } else { Vec::new() };
+        Ok(Shaped { message: given.into(), cookies })
+    }
+
+    /// Its cookies.
+    pub fn cookies(&self) -> &Arc<Cookies> {
+        &self.cookies
+    }
+
     /// The refresh token is good no more: so this code says, of who tried to renew with it.
     pub fn ends(&self, code: Code) -> bool {
         matches!(self.role, Role::Opens { renews: true, .. })
@@ -182,12 +225,39 @@ impl Session {
 
     /// Clears both cookies.
     pub fn cleared(&self) -> [HeaderValue; 2] {
-        [self.cookies.access.clear(), self.cookies.refresh.clear()]
+        self.cookies.cleared()
     }
 }
 
 impl Cookies {
-    fn compile(written: &config::Sessions, environment: &str) -> Self {
+    /// Sets both.
+    ///
+    /// # Errors
+    /// A token is too long for a cookie.
+    pub fn of(&self, pair: &Pair) -> Result<[HeaderValue; 2], Cow<'static, str>> {
+        let set = |cookie: &Cookie, token: &str| {
+            cookie
+                .set(token.as_bytes())
+                .ok_or_else(|| Cow::Owned(format!("the token for `{}` is no cookie", cookie.name)))
+        };
+        Ok([set(&self.access, &pair.access)?, set(&self.refresh, &pair.refresh)?])
+    }
+
+    /// Clears both, with the attributes that they were set with.
+    pub fn cleared(&self) -> [HeaderValue; 2] {
+        [self.access.clear(), self.refresh.clear()]
+    }
+
+    /// The refresh token of a request.
+    ///
+    /// # Errors
+    /// It is none, or a page of another origin has sent it.
+    pub fn taken<'h>(&self, head: &Head<'h>) -> Result<Option<Cow<'h, str>>, Refusal> {
+        cookie(head, &self.refresh.name)
+    }
+
+    /// Those of a configuration.
+    pub fn compile(written: &config::Sessions, environment: &str) -> Self {
         let (secure, same_site) = written.attributes(environment);
         let secure = if secure { "; Secure" } else { "" };
         let partitioned = if written.partitioned { "; Partitioned" } else { "" };
@@ -226,6 +296,13 @@ impl Cookie {
     fn clear(&self) -> HeaderValue {
         HeaderValue::try_from(format!("{}=; Max-Age=0{}", self.name, self.attributes)).expect("ASCII")
     }
+}
+
+/// A text as a record of a message.
+fn text(number: u32, text: &str, out: &mut Vec<u8>) {
+    encode_key(number, WireType::LengthDelimited, out);
+    encode_varint(text.len() as u64, out);
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// Gives every field of a message: its number, its record and, of those with a length, its value.

@@ -7,6 +7,7 @@
 //! memory   buckets here
 //! redis    the connection: one a worker, made again when it breaks, waited for as long as said; buckets there
 //! lease    permits of buckets there, given out here
+//! sessions whose tokens the gateways issue, each good once
 //! events   what one gateway tells all
 //! once     what may be done one time alone
 //! marks    what no gateway takes any more: told, and kept for who comes later
@@ -22,6 +23,7 @@ mod marks;
 mod memory;
 mod once;
 mod redis;
+mod sessions;
 mod table;
 
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use events::Events;
 use lease::Leases;
 use memory::Memory;
 use redis::{Redis, Want};
+use sessions::Records;
 
 pub use events::Event;
 pub use gcra::{Quota, Standing};
@@ -42,6 +45,7 @@ pub use limit::{Ask, Client, Limit, Standings, Whom};
 pub use marks::Mark;
 pub use memory::Pace;
 pub use redis::{Link, Script, Unavailable};
+pub use sessions::{Opening, Session, Spans, Turn};
 
 /// How often what is at rest is forgotten, where no newcomer makes room first.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -52,6 +56,8 @@ pub struct Store {
     /// Buckets of this process: all of them, or those that count while the Redis does not answer.
     memory: Memory,
     leases: Leases,
+    /// Sessions of this process, where there is no Redis.
+    sessions: Records,
     /// None: everything is kept here.
     redis: Option<Redis>,
 }
@@ -60,7 +66,8 @@ impl Store {
     /// A store as configured. Nothing is connected before it is asked.
     pub fn compile(config: &config::Redis) -> Self {
         let (memory, leases) = (Memory::new(), Leases::new());
-        Self { events: Events::new(), memory, leases, redis: Redis::compile(config) }
+        let sessions = Records::default();
+        Self { events: Events::new(), memory, leases, sessions, redis: Redis::compile(config) }
     }
 
     /// The Redis, where there is one.

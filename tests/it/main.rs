@@ -65,6 +65,7 @@ mod killed;
 mod kubernetes;
 mod metrics_calls;
 mod overload;
+mod own_tokens;
 mod pipeline_size;
 mod rate_limits;
 mod rate_redis;

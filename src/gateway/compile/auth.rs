@@ -8,10 +8,11 @@ use transom_transcode::schema::Method;
 use super::Compiler;
 use crate::config;
 use crate::gateway::caller::{Bound, Judge};
+use crate::gateway::renewal::Renewal;
 use crate::gateway::settings::{Origin, Settings};
 use crate::gateway::snapshot::Snapshot;
-use crate::policy::auth::{Auth, Claim};
-use crate::policy::session::Session;
+use crate::policy::auth::{Auth, Claim, Mint};
+use crate::policy::session::{Cookies, Session};
 
 impl Compiler<'_> {
     /// The gate of all methods; what ran before goes on if nothing of it has changed.
@@ -34,6 +35,14 @@ impl Compiler<'_> {
             for (place, name) in named.chain(sessions.refresh.as_ref().map(|name| ("sessions.refresh", name))) {
                 self.find_served(place, name);
             }
+        }
+        if let (Some(auth), Some(sessions)) = (self.auth.clone(), &self.config.sessions)
+            && let Some(mint) = sessions.issue.as_ref().and_then(|issue| Mint::compile(written, sessions, issue))
+        {
+            let cookies = Arc::new(Cookies::compile(sessions, &self.config.environment));
+            let renewal = Arc::new(Renewal { auth, mint: mint.clone(), cookies });
+            self.renewal = sessions.automatic.then(|| renewal.clone());
+            (self.mint, self.renewing) = (Some(mint), Some(renewal));
         }
         if let Some(logout) = &written.logout
             && self.find_served("auth.logout", logout).is_none()

@@ -1,11 +1,12 @@
-//! What `auth.connect_tokens` becomes: routes of the gateway's own.
+//! What `auth.connect_tokens` and `sessions.issue` become: routes of the gateway's own.
 
 use std::sync::Arc;
 
+use serde_json::{Value as Json, json};
 use transom_transcode::template::Template;
 
 use super::Compiler;
-use crate::config::{self, Access};
+use crate::config::{self, Access, InBody};
 use crate::gateway::desk::{Desk, Errand};
 use crate::gateway::route::{Action, Route};
 use crate::policy::auth::Gate;
@@ -17,6 +18,7 @@ impl Compiler<'_> {
     /// The desks; they come before the schema's rules, so that a rule which takes their place is told.
     pub(super) fn desks(&mut self) {
         let Some(auth) = self.auth.clone() else { return };
+        self.session_desks();
         for (kind, written) in &auth.config().connect_tokens {
             let Some(connect) = auth.connect(kind) else { continue };
             for method in &written.methods {
@@ -25,6 +27,32 @@ impl Compiler<'_> {
                 let errand = Errand::Connect(connect.clone());
                 self.desk(&place, (method.as_str(), &written.path), limits, &Access::token(), errand);
             }
+        }
+    }
+
+    /// Where sessions are renewed and end.
+    fn session_desks(&mut self) {
+        let config = self.config;
+        let (Some(sessions), Some(renewal)) = (&config.sessions, self.renewing.clone()) else { return };
+        let Some(issue) = &sessions.issue else { return };
+        let plain = || json!({ "success": true });
+        let said = |place: &config::OwnRoute, usual: Json| place.response.clone().unwrap_or(usual).to_string().into();
+        if let Some(place) = &issue.refresh {
+            let (access, refresh) = (&sessions.access_token.field, &sessions.refresh_token.field);
+            let usual = match sessions.in_body {
+                InBody::Remove => plain(),
+                InBody::Keep => {
+                    let lasts = sessions.access_token.max_age.as_secs();
+                    json!({ access: config::ACCESS_TOKEN, refresh: config::REFRESH_TOKEN, "expires_in": lasts })
+                }
+            };
+            let (field, answer) = (refresh.as_str().into(), said(place, usual));
+            let errand = Errand::Renew { renewal: renewal.clone(), field, answer };
+            self.desk("sessions.issue.refresh", ("POST", &place.path), None, &Access::Public, errand);
+        }
+        if let Some(place) = &issue.logout {
+            let errand = Errand::LogOut { renewal, answer: said(place, plain()) };
+            self.desk("sessions.issue.logout", ("POST", &place.path), None, &Access::token(), errand);
         }
     }
 
@@ -48,6 +76,7 @@ impl Compiler<'_> {
         let desk = Desk {
             gate: Gate::compile(self.auth.as_ref(), "", access),
             judge: self.judge.clone(),
+            renewal: self.renewal.clone(),
             rates,
             cors: Cors::compile(&self.config.cors).map(Arc::new),
             errand,

@@ -11,6 +11,7 @@ use crate::config::{self, Access};
 use crate::envelope::metadata;
 use crate::gateway::fallback::Fallback;
 use crate::gateway::route::Rpc;
+use crate::gateway::session::Issues;
 use crate::gateway::settings::{Origin, Settings};
 use crate::policy::auth::Gate;
 use crate::policy::cors::Cors;
@@ -74,13 +75,16 @@ impl Compiler<'_> {
             opaque: bound.is_none()
                 && demands.is_none()
                 && cache.is_none()
+                && session.is_none()
                 && !rates.need_message()
                 && (settings.messages.value.is_none() || !method.client_streaming),
             gate: Gate::compile(self.auth.as_ref(), &path[1..], &settings.auth.value),
             judge: self.judge.clone(),
             bound,
             demands,
+            issues: session.as_ref().and_then(|_| Some(Issues::compile(self.mint.as_ref()?, method.output))),
             session,
+            renewal: self.renewal.clone(),
             cache,
             invalidates: OnceLock::new(),
             cors: Cors::compile(&settings.cors.merged()).map(Arc::new),

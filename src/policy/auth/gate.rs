@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::claims::Claim;
 use super::connect::{Connect, Once};
 use super::identity::Identity;
-use super::refusal::Refusal;
+use super::refusal::{Reason, Refusal};
 use super::{Auth, now, source};
 use crate::config::{self, Access};
-use crate::error::Error;
+use crate::error::{Error, TokenFault};
 use crate::policy::cors::Cors;
 use crate::store::Store;
 
@@ -61,6 +61,8 @@ pub enum Admission {
     Caller(Arc<Identity>),
     /// That takes a moment: ask [`Gate::judge`].
     Later(Box<str>),
+    /// Nobody may: there is no token, or a cookie's that has expired. Who can renew it may ask again, by [`Gate::admit_token`].
+    Lapsed(Refusal),
     /// This caller may, if nobody has come by the same token: ask [`Gate::spend`].
     Once(Box<Once>),
 }
@@ -103,10 +105,32 @@ impl Gate {
             let once = connect.find(auth, head, now())?;
             return requirements.check(&once.identity).map(|()| Admission::Once(Box::new(once)));
         }
-        let token = auth.find(head)?;
-        match auth.identify(&token, now())? {
+        let (token, by_cookie) = match auth.find(head) {
+            Ok(found) => found,
+            Err(refusal) if refusal.reason == Reason::Token(TokenFault::Missing) => {
+                return Ok(Admission::Lapsed(refusal));
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        match auth.identify(&token, now()) {
+            Ok(Some(identity)) => requirements.check(&identity).map(|()| Admission::Caller(identity)),
+            Ok(None) => Ok(Admission::Later(token.into_owned().into())),
+            Err(refusal) if by_cookie && refusal.reason == Reason::Token(TokenFault::Expired) => {
+                Ok(Admission::Lapsed(refusal))
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// The same by a token that is no request's.
+    ///
+    /// # Errors
+    /// As [`Gate::admit`].
+    pub fn admit_token(&self, token: &str) -> Result<Admission, Refusal> {
+        let (Some(auth), Some(requirements)) = (&self.auth, &self.requirements) else { return Ok(Admission::Open) };
+        match auth.identify(token, now())? {
             Some(identity) => requirements.check(&identity).map(|()| Admission::Caller(identity)),
-            None => Ok(Admission::Later(token.into_owned().into())),
+            None => Ok(Admission::Later(token.into())),
         }
     }
 

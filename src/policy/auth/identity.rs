@@ -182,16 +182,25 @@ impl Caller for Identity {
 
 /// What a token is known by: its id, its session, and what it says as a whole. A signature is no mark: of one message there
 /// may be many.
-fn marks(message: &str, claims: &Claims) -> SmallVec<[Box<str>; 3]> {
+pub(super) fn marks(message: &str, claims: &Claims) -> SmallVec<[Box<str>; 3]> {
     let issuer = claims.named("iss").and_then(Value::as_str).unwrap_or_default();
     let named = |name: &str| {
         let value = claims.named(name)?.as_str().filter(|value| !value.is_empty())?;
-        // An issuer's ids are its own; its length keeps the two apart.
-        Some(format!("{name}:{}:{issuer}:{value}", issuer.len()).into_boxed_str())
+        Some(mark(name, issuer, value))
     };
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, message.as_bytes());
     let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     [named("jti"), named("sid"), Some(digest.into_boxed_str())].into_iter().flatten().collect()
+}
+
+/// What the tokens of an issuer's session are known by.
+pub(super) fn session_mark(issuer: &str, session: &str) -> Box<str> {
+    mark("sid", issuer, session)
+}
+
+/// An issuer's ids are its own; its length keeps the two apart.
+fn mark(name: &str, issuer: &str, value: &str) -> Box<str> {
+    format!("{name}:{}:{issuer}:{value}", issuer.len()).into_boxed_str()
 }
 
 /// A claim as metadata: printable ASCII without spaces around it, which no two servers read differently; under a `-bin`

@@ -15,6 +15,7 @@
 //! claims       what a token says
 //! identity     a caller who was verified, and what crosses of it
 //! connect      tokens that open one WebSocket each
+//! mint         double tokens of the gateway's own
 //! gate         what a method asks of its callers
 //! refusal      why one is turned away
 //! sign         tokens of the gateway's own, and those for developers
@@ -32,6 +33,7 @@ mod identity;
 mod issuer;
 mod jwks;
 mod key;
+mod mint;
 mod refusal;
 mod revoked;
 mod sign;
@@ -58,6 +60,7 @@ pub use claims::{Claim, Claims};
 pub use connect::{Connect, Once};
 pub use gate::{Admission, Gate, Head};
 pub use identity::Identity;
+pub use mint::{Mint, Pair};
 pub use refusal::{Reason, Refusal};
 pub use sign::sign;
 
@@ -127,7 +130,7 @@ impl Auth {
         let connect = &config.connect_tokens;
         let connect: Vec<_> =
             connect.iter().filter_map(|(kind, written)| Connect::compile(config, kind, written)).collect();
-        let own = connect.iter().map(|connect| connect.kind().to_owned());
+        let own = connect.iter().map(|connect| connect.kind().to_owned()).chain([mint::REFRESH.to_owned()]);
         let refused = config.token_type.refused.iter().cloned().chain(own).collect();
         Ok(Arc::new(Self {
             config: config.clone(),
@@ -203,17 +206,18 @@ impl Auth {
         self.refusals[reason.index()].count();
     }
 
-    /// The token of a request.
-    fn find<'h>(&self, head: &Head<'h>) -> Result<Cow<'h, str>, Refusal> {
+    /// The token of a request, and whether it is in a cookie.
+    fn find<'h>(&self, head: &Head<'h>) -> Result<(Cow<'h, str>, bool), Refusal> {
         for source in &self.config.sources {
             match source::find(source, head.headers, head.uri, head.websocket) {
                 Found::Nothing => {}
                 Found::Token(token) if token.len() <= LONGEST => {
                     // A browser sends cookies whoever's page calls.
-                    if matches!(source, config::TokenSource::Cookie(_)) {
+                    let by_cookie = matches!(source, config::TokenSource::Cookie(_));
+                    if by_cookie {
                         site::check(head)?;
                     }
-                    return Ok(token);
+                    return Ok((token, by_cookie));
                 }
                 Found::Token(_) => return Err(Refusal::invalid("the token is longer than 8 KiB")),
                 Found::Flawed(why) => return Err(Refusal::invalid(why)),

@@ -62,7 +62,7 @@ impl Refusal {
     }
 
     /// There is no token.
-    pub(super) fn missing() -> Self {
+    pub fn missing() -> Self {
         Self { reason: Reason::Token(TokenFault::Missing), cause: Cow::Borrowed("the request carries no token") }
     }
 
@@ -95,6 +95,11 @@ impl Refusal {
     pub(super) fn cross_origin() -> Self {
         let cause = "a page of another origin calls with cookies, and cors does not let it with credentials";
         Self { reason: Reason::CrossOrigin, cause: Cow::Borrowed(cause) }
+    }
+
+    /// It is for the token's sake, and not for the gateway's or its store's.
+    pub fn is_of_token(&self) -> bool {
+        matches!(self.reason, Reason::Token(_))
     }
 
     /// The token lacks a claim that a field of the request is set from.

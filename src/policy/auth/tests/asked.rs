@@ -35,6 +35,7 @@ async fn ask(gate: &Gate, token: &str, question: Option<Question>) -> Result<Opt
             let caller = gate.judge(&token, question).await.map_err(|refusal| refusal.reason)?;
             Ok(caller.and_then(user))
         }
+        Admission::Lapsed(refusal) => Err(refusal.reason),
         Admission::Open | Admission::Once(_) => panic!("another gate"),
     }
 }

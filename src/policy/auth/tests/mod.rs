@@ -72,6 +72,7 @@ fn at_once(auth: &Arc<Auth>, token: &str) -> Result<Option<Arc<Identity>>, Refus
     match Gate::compile(Some(auth), "a.B/C", &required()).admit(&head(&bearer(token)))? {
         Admission::Caller(caller) => Ok(Some(caller)),
         Admission::Later(_) => Ok(None),
+        Admission::Lapsed(refusal) => Err(refusal),
         Admission::Open | Admission::Once(_) => panic!("another gate"),
     }
 }

@@ -1,0 +1,134 @@
+//! Sessions in this process.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use super::{Opening, Session, Spans, Turn, millis};
+
+/// Sessions that are kept; beyond them none is opened.
+const MOST: usize = 1 << 18;
+
+/// Sessions in this process.
+#[derive(Default)]
+pub(in crate::store) struct Records(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    records: HashMap<Box<str>, Record>,
+    /// Those that have ended are dropped when there are so many.
+    sweep_at: usize,
+}
+
+struct Record {
+    session: Session,
+    was: String,
+    /// It ends then unless it is turned before.
+    until: u64,
+}
+
+impl Records {
+    /// Keeps a session; `None` where there is no room.
+    pub(super) fn open(&self, opening: &Opening<'_>, now: u64) -> Option<Session> {
+        const FIRST_SWEEP: usize = 1024;
+        let mut kept = self.0.lock();
+        if kept.records.len() >= kept.sweep_at.max(FIRST_SWEEP) {
+            kept.records.retain(|_, record| record.until > now);
+            kept.sweep_at = (kept.records.len() * 2).min(MOST);
+        }
+        if kept.records.len() >= MOST {
+            tracing::error!("a quarter of a million sessions are open: no more are opened without a redis");
+            return None;
+        }
+        let ends = now.saturating_add(millis(opening.absolute));
+        let session = Session {
+            token: opening.token.to_owned(),
+            seen: now,
+            ends,
+            user: opening.user.to_owned(),
+            data: opening.data.to_owned(),
+        };
+        let until = ends.min(now.saturating_add(millis(opening.idle)));
+        let record = Record { session: session.clone(), was: String::new(), until };
+        kept.records.insert(opening.id.into(), record);
+        Some(session)
+    }
+
+    /// Takes a token and names the next one.
+    pub(super) fn turn(&self, id: &str, (token, next): (&str, &str), spans: Spans, now: u64) -> Turn {
+        let mut kept = self.0.lock();
+        let Some(record) = kept.records.get_mut(id).filter(|record| record.until > now) else { return Turn::Gone };
+        let session = &mut record.session;
+        if session.token == token {
+            record.was = std::mem::replace(&mut session.token, next.to_owned());
+            session.seen = now;
+            record.until = session.ends.min(now.saturating_add(millis(spans.idle)));
+        } else if record.was != token || now.saturating_sub(session.seen) > millis(spans.grace) {
+            kept.records.remove(id);
+            return Turn::Reused;
+        }
+        Turn::Good(session.clone())
+    }
+
+    /// Forgets a session.
+    pub(super) fn close(&self, id: &str) {
+        self.0.lock().records.remove(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Opening, Records, Spans, Turn};
+
+    const SPANS: Spans = Spans { idle: Duration::from_secs(100), grace: Duration::from_secs(10) };
+
+    fn opened() -> Records {
+        let records = Records::default();
+        let (idle, absolute) = (SPANS.idle, Duration::from_secs(250));
+        let opening = Opening { id: "s", user: "u", data: "{}", token: "a", idle, absolute };
+        assert_eq!(records.open(&opening, 0).unwrap().ends, 250_000);
+        records
+    }
+
+    /// The good token after a turn.
+    fn turn(records: &Records, token: &str, next: &str, at: u64) -> Result<String, Turn> {
+        match records.turn("s", (token, next), SPANS, at * 1000) {
+            Turn::Good(session) => Ok(session.token),
+            other => Err(other),
+        }
+    }
+
+    #[test]
+    fn a_token_turns_once_and_a_moment_later_tells_what_it_became() {
+        let records = opened();
+        assert_eq!(turn(&records, "a", "b", 50), Ok("b".to_owned()));
+        assert_eq!(turn(&records, "a", "x", 60), Ok("b".to_owned()), "the same for all");
+        assert_eq!(turn(&records, "b", "c", 70), Ok("c".to_owned()));
+        assert_eq!(turn(&records, "a", "x", 70), Err(Turn::Reused), "two turns ago");
+        assert_eq!(turn(&records, "c", "d", 70), Err(Turn::Gone), "who had the good one has it no more");
+    }
+
+    #[test]
+    fn after_the_moment_it_is_theft() {
+        let records = opened();
+        assert_eq!(turn(&records, "a", "b", 50), Ok("b".to_owned()));
+        assert_eq!(turn(&records, "a", "x", 61), Err(Turn::Reused));
+        assert_eq!(turn(&records, "b", "c", 61), Err(Turn::Gone));
+    }
+
+    #[test]
+    fn a_session_ends_when_idle_and_in_any_case() {
+        let records = opened();
+        assert_eq!(turn(&records, "a", "b", 100), Err(Turn::Gone));
+        let records = opened();
+        for (at, token, next) in [(90, "a", "b"), (180, "b", "c"), (240, "c", "d")] {
+            assert!(turn(&records, token, next, at).is_ok());
+        }
+        assert_eq!(turn(&records, "d", "e", 250), Err(Turn::Gone));
+        let records = opened();
+        records.close("s");
+        assert_eq!(turn(&records, "a", "b", 1), Err(Turn::Gone));
+    }
+}
