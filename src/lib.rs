@@ -20,7 +20,7 @@
 //! fetch       a small HTTP client for keys, secrets and verify endpoints
 //! secrets     what the configuration only names: in files, in a Vault
 //! tls         certificates: who the gateway is to clients and services, and who they must be
-//! discovery   where services run: names and their records
+//! discovery   where services run: names and their records, a cluster's endpoint slices
 //! sources     where schemas come from: descriptor sets, folders of .proto files, server reflection
 //! envelope    how a dialect reads requests and writes replies and errors: REST, gRPC, gRPC-Web, Connect, WebSocket
 //! policy      the gates: who may come and how often, what messages must be, replies that are kept

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
+use super::cluster::is_label;
 use super::kind::{self, Kind, Shape, checked, count};
 use super::problem::quote;
 use super::read::{Reader, section};
@@ -37,6 +38,19 @@ pub enum Place {
     },
     /// What the SRV records of a name say (RFC 2782).
     Srv(String),
+    /// What the EndpointSlices of a service say.
+    Slices(Service),
+}
+
+/// A service of Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Service {
+    /// None: where the configuration says, or the pod's own.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// A port of its pods by name or number; none: the only one.
+    pub port: Option<String>,
 }
 
 impl Place {
@@ -44,7 +58,7 @@ impl Place {
     pub fn host(&self) -> Option<&str> {
         match self {
             Self::Host { host, .. } => Some(host),
-            Self::Srv(_) => None,
+            Self::Srv(_) | Self::Slices(_) => None,
         }
     }
 }
@@ -61,6 +75,11 @@ impl fmt::Display for Place {
             Self::Host { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Host { host, port } => write!(f, "{host}:{port}"),
             Self::Srv(name) => write!(f, "srv://{name}"),
+            Self::Slices(Service { namespace, name, port }) => {
+                let (namespace, slash) = namespace.as_deref().map_or(("", ""), |namespace| (namespace, "/"));
+                let (colon, port) = port.as_deref().map_or(("", ""), |port| (":", port));
+                write!(f, "kubernetes://{namespace}{slash}{name}{colon}{port}")
+            }
         }
     }
 }
@@ -78,7 +97,7 @@ impl Default for Weight {
 section! {
     /// An endpoint with more to say than its address.
     pub(super) struct EndpointKeys {
-        /// `host:port` or `srv://_grpc._tcp.name`.
+        /// `host:port`, `srv://_grpc._tcp.name` or `kubernetes://namespace/service:port`.
         address: Endpoint = checked(ADDRESS, endpoint).required(),
         /// How often its turn comes, beside the others'; of a name, the turn of each of its addresses. An SRV record's own weight counts so many times.
         weight: usize = count(1..=100).or("1"),
@@ -110,7 +129,7 @@ impl Kind for Endpoints {
     }
 }
 
-/// `host:port`, `[::1]:50051`, `srv://name`; `http://` in front says the same, since upstream calls are HTTP/2.
+/// `host:port`, `[::1]:50051`, `srv://name`, `kubernetes://namespace/service:port`; `http://` in front says the same, since upstream calls are HTTP/2.
 fn endpoint(text: &str) -> Result<Endpoint, String> {
     let wrong = |hint: &str| Err(format!("{} is not an endpoint; {hint}", quote(text)));
     let address = match text.split_once("://") {
@@ -120,6 +139,12 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
             return Ok(Endpoint { place: Place::Srv(name.to_owned()), ..Endpoint::default() });
         }
         Some(("srv", _)) => return wrong("write `srv://_grpc._tcp.name`: its records say the ports"),
+        Some(("kubernetes", service)) => {
+            return match slices(service) {
+                Some(service) => Ok(Endpoint { place: Place::Slices(service), ..Endpoint::default() }),
+                None => wrong("write `kubernetes://namespace/service:port`; the port is a name, or the pods' number"),
+            };
+        }
         Some(("https" | "grpcs", _)) => {
             return wrong("write `host:port`, and `tls` for the upstream");
         }
@@ -137,4 +162,13 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
         None => return wrong("write `host:port` with a host name or an address"),
     };
     Ok(Endpoint::at(bare, port))
+}
+
+/// `namespace/service:port`, of which the service alone must be there.
+fn slices(text: &str) -> Option<Service> {
+    let (namespace, rest) = text.split_once('/').map_or((None, text), |(namespace, rest)| (Some(namespace), rest));
+    let (name, port) = rest.split_once(':').map_or((rest, None), |(name, port)| (name, Some(port)));
+    let right = namespace.into_iter().chain([name]).chain(port).all(is_label);
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    right.then(|| Service { namespace: owned(namespace), name: name.to_owned(), port: owned(port) })
 }

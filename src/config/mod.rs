@@ -10,6 +10,7 @@ mod burst_guard;
 mod cache;
 mod check;
 mod clients;
+mod cluster;
 mod connect;
 mod cors;
 mod describe;
@@ -50,11 +51,12 @@ pub use auth::{
 pub use burst_guard::BurstGuard;
 pub use cache::{Cache, MethodCache};
 pub use clients::Clients;
+pub use cluster::Cluster;
 pub use connect::{ConnectToken, HandOut};
 pub use cors::{AllowedHeader, AllowedOrigin, Cors};
 pub use describe::{json_schema, reference};
 pub use dns::Dns;
-pub use endpoint::{Endpoint, Place, Weight};
+pub use endpoint::{Endpoint, Place, Service, Weight};
 pub use fallback::Fallback;
 pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
 pub use method::{Headers, Method, MethodLimits, Output, Sanitize, UnknownFields, Validate};
@@ -128,6 +130,8 @@ section! {
         schema: Schema = kind::section().or("{}"),
         /// How names of endpoints are looked up.
         dns: Dns = kind::section().or("{}"),
+        /// Where endpoints such as `kubernetes://namespace/service:port` are read.
+        kubernetes: Cluster = kind::section().or("{}"),
         /// The services behind the gateway, by name.
         upstreams: BTreeMap<String, Upstream> = map("a name", upstream::check_name, kind::section()).required(),
         /// Who may call; without it everyone may.

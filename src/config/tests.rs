@@ -393,6 +393,7 @@ fn every_section_reads_its_defaults() {
     hold::<super::UpstreamTls>();
     hold::<super::endpoint::EndpointKeys>();
     hold::<super::Dns>();
+    hold::<super::Cluster>();
     hold::<super::HealthCheck>();
     hold::<super::UpstreamLimits>();
     hold::<super::Method>();

@@ -21,7 +21,7 @@ section! {
     pub struct Upstream {
         /// Full names of the services it serves, beside those whose .proto says `option (transom.service).upstream`.
         services: Vec<String> = list(checked("a service's full name such as `pkg.Service`", service)).or("[]"),
-        /// Where it runs: `host:port`, or a map with `address`. A host name stands for all its addresses, `srv://_grpc._tcp.name` for what its SRV records name; both are looked up again when their time (TTL) is over. What was found last stays while a name cannot be looked up.
+        /// Where it runs: `host:port`, or a map with `address`. A host name stands for all its addresses, `srv://_grpc._tcp.name` for what its SRV records name; both are looked up again when their time (TTL) is over. `kubernetes://namespace/service:port` stands for the pods that its EndpointSlices name, the port by its name or the pods' number. What was found last stays while a name cannot be looked up.
         endpoints: Vec<Endpoint> = list(Endpoints).not_empty().required(),
         /// Its name in `/health/detailed`; by default the upstream's own.
         health_name: Option<String> = checked("a name", name).optional(),

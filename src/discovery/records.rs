@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
-use super::Found;
 use super::dns::{Family, Resolver};
+use super::{Found, Labels};
 
 /// Names that are asked for at a time.
 const AT_ONCE: usize = 32;
@@ -42,6 +42,7 @@ impl Record {
             address: SocketAddr::new(*address, self.port),
             // RFC 2782: of weight 0 are those that are to be asked hardly ever, or all.
             weight: u32::from(self.weight).max(1),
+            labels: Labels::default(),
         };
         addresses.of(&self.target).map(found)
     }

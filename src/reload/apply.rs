@@ -65,7 +65,7 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
         tracing::warn!("{note}");
     }
     let upstreams: Vec<_> = after.upstreams.values().cloned().collect();
-    state.watches.lock().discovery().follow(&after.config.dns);
+    state.watches.lock().discovery().follow(&after.config);
     state.watches.lock().begin(&upstreams);
     // What runs already is settled already.
     let _ = tokio::time::timeout(WARM, async {

@@ -57,7 +57,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     tokio::spawn(beside.clone().run_until_cancelled_owned(sweep(state.clone())));
     tokio::spawn(state.store.clone().watch(beside.clone()));
     tokio::spawn(expiry::watch(state.clone(), beside));
-    state.watches.lock().discovery().follow(&state.snapshot.load().config.dns);
+    state.watches.lock().discovery().follow(&state.snapshot.load().config);
     state.watches.lock().begin(state.snapshot.load().upstreams.values());
     if let Some(auth) = &state.snapshot.load().auth {
         auth.keep_fresh(&state.store);

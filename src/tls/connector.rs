@@ -96,6 +96,19 @@ impl Connector {
     }
 }
 
+/// A client without a certificate of its own that trusts the authorities of one file alone, and names them by it.
+///
+/// # Errors
+/// The file holds none.
+pub fn trusting(file: &Path) -> Result<ClientConfig, String> {
+    let mut material = Material::new(Path::new(""));
+    let roots = material.authorities("ca", file);
+    material.finish().map_err(|wrong| wrong.into_iter().map(|(_, why)| why).collect::<Vec<_>>().join("; "))?;
+    let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| error.to_string())?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
 /// The name that is asked for: the one that is written, or the one that all endpoints have.
 fn name(
     written: &config::UpstreamTls,

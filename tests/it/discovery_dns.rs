@@ -35,7 +35,11 @@ fn found_by(dns: &Dns, endpoints: &str) -> Builder {
 
 fn search(dns: &Dns, place: &Place) -> Search {
     let discovery = Arc::new(Discovery::default());
-    discovery.follow(&config::Dns { servers: vec![dns.address] });
+    let text = format!(
+        "dns: {{ servers: [\"{}\"] }}\nschema: {{ descriptor_sets: [a] }}\nupstreams: {{ a: {{ endpoints: [a:1] }} }}",
+        dns.address
+    );
+    discovery.follow(&config::parse(&text, &|_| None).unwrap());
     discovery.search(place)
 }
 

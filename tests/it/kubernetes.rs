@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use tempfile::TempDir;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -38,7 +39,11 @@ impl Objects {
     }
 
     fn of(overlay: &str) -> Self {
-        let output = render(Path::new(ROOT), overlay);
+        Self::of_tree(Path::new(ROOT), overlay)
+    }
+
+    fn of_tree(root: &Path, overlay: &str) -> Self {
+        let output = render(root, overlay);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Self(serde_json::from_slice(&output.stdout).expect("JSON"))
     }
@@ -170,14 +175,39 @@ fn every_name_leads_somewhere() {
     }
 }
 
+/// The manifests, to be changed.
+fn copy() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for part in ["k8s", "descriptors"] {
+        let copied = Command::new("cp").arg("-r").arg(Path::new(ROOT).join(part)).arg(folder.path()).status();
+        assert!(copied.expect("cp runs").success());
+    }
+    folder
+}
+
+#[test]
+fn pods_can_be_found_by_their_slices() {
+    let tree = copy();
+    let overlay = tree.path().join("k8s/overlays/slices");
+    std::fs::create_dir(&overlay).expect("a folder");
+    let text = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../development]\ncomponents: [../../components/endpointslices]\n";
+    std::fs::write(overlay.join("kustomization.yaml"), text).expect("written");
+    let objects = Objects::of_tree(tree.path(), "slices");
+    let rule = &objects.named("Role", "gateway-service")["rules"][0];
+    assert_eq!(list(&rule["verbs"]), ["get", "list", "watch"]);
+    let variables = objects.variables("gateway-service");
+    for (name, port) in SERVICES {
+        let url = format!("kubernetes://{name}-service:{port}");
+        assert!(variables.iter().any(|(_, value)| *value == url), "no {url} in {variables:?}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    checks(&objects.mount(folder.path()), variables);
+}
+
 #[test]
 fn a_field_that_does_not_exist_is_seen() {
     let replace = |file: &str, from: &str, to: &str| {
-        let folder = tempfile::tempdir().expect("a folder");
-        for part in ["k8s", "descriptors"] {
-            let copied = Command::new("cp").arg("-r").arg(Path::new(ROOT).join(part)).arg(folder.path()).status();
-            assert!(copied.expect("cp runs").success());
-        }
+        let folder = copy();
         let path = folder.path().join(file);
         let text = std::fs::read_to_string(&path).expect("a file");
         assert!(text.contains(from), "{file} has no {from}");
@@ -199,15 +229,16 @@ fn the_rendered_configuration_has_no_problems() {
         let config = objects.mount(folder.path());
         // Secrets are development's: what they hold is no structure.
         let variables = Objects::development().variables("gateway-service");
-        let check = Command::new(env!("CARGO_BIN_EXE_transom"))
-            .args(["check", "--config"])
-            .arg(&config)
-            .env_clear()
-            .envs(variables)
-            .output()
-            .expect("the command runs");
-        assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+        checks(&config, variables);
     }
+}
+
+/// `transom check` has nothing to say of it.
+fn checks(config: &Path, variables: Vec<(String, String)>) {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_transom"));
+    let check = check.args(["check", "--config"]).arg(config).env_clear().envs(variables).output();
+    let check = check.expect("the command runs");
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
 }
 
 #[cfg(feature = "demo")]

@@ -45,6 +45,8 @@ mod demo_tickets;
 mod demo_variables;
 mod dialects;
 mod discovery_dns;
+mod discovery_load;
+mod discovery_slices;
 mod drain;
 mod drain_process;
 mod errors_compile;

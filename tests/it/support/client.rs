@@ -196,7 +196,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(address: SocketAddr) -> Self {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
         Self::try_open(address).await.expect("a connection")
     }
 

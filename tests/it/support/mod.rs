@@ -2,6 +2,7 @@
 
 mod answer;
 pub(crate) mod client;
+pub(crate) mod cluster;
 pub(crate) mod dns;
 pub(crate) mod faulty;
 pub(crate) mod frames;

@@ -1,0 +1,293 @@
+//! Slices: the EndpointSlices of one Kubernetes service, and what they say as endpoints.
+//!
+//! A list tells all of them and a version; a watch from that version on tells what changes. A watch that ends is taken up
+//! again at the last version heard of, a bookmark's too; one that is too old (410) needs another list. What was found stays
+//! meanwhile.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+
+use super::cluster::{Cluster, Events, Status, Trouble};
+use super::{Found, Labels, MOST};
+use crate::config::Service;
+
+/// A watch is begun anew after this time, by the token as it is then.
+const LASTS: Duration = Duration::from_secs(240);
+/// Slices of a list's page.
+const PAGE: usize = 500;
+/// Pages of a list.
+const PAGES: usize = 100;
+/// Of endpoints that are about to go: they get calls only where there is nobody else.
+const LEAVING: u16 = u16::MAX;
+
+/// Follows one service.
+pub(super) struct Slices {
+    service: Service,
+    clusters: watch::Receiver<Arc<Cluster>>,
+    cluster: Arc<Cluster>,
+    /// The slices as they are, by name.
+    kept: BTreeMap<String, Vec<Found>>,
+    /// What was told last.
+    told: Vec<Found>,
+    /// None: only a list says what there is.
+    version: Option<String>,
+    events: Option<Events>,
+    failure: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct List {
+    metadata: ListMeta,
+    items: Vec<Slice>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListMeta {
+    resource_version: String,
+    #[serde(default, rename = "continue")]
+    more: String,
+}
+
+/// `discovery.k8s.io/v1.EndpointSlice`, as far as it is read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Slice {
+    metadata: Meta,
+    #[serde(default)]
+    address_type: String,
+    endpoints: Option<Vec<Endpoint>>,
+    ports: Option<Vec<Port>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    #[serde(default)]
+    name: String,
+    resource_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Endpoint {
+    addresses: Vec<String>,
+    #[serde(default)]
+    conditions: Conditions,
+    zone: Option<String>,
+    node_name: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Conditions {
+    ready: Option<bool>,
+    serving: Option<bool>,
+    terminating: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Port {
+    name: Option<String>,
+    port: Option<u16>,
+    protocol: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "type")]
+    what: String,
+    object: Box<RawValue>,
+}
+
+impl Slices {
+    pub(super) fn new(service: Service, mut clusters: watch::Receiver<Arc<Cluster>>) -> Self {
+        let cluster = Arc::clone(&clusters.borrow_and_update());
+        let (kept, told) = (BTreeMap::new(), Vec::new());
+        Self { service, clusters, cluster, kept, told, version: None, events: None, failure: None }
+    }
+
+    /// What is there, as soon as it is something else than what was told last.
+    pub(super) async fn next(&mut self) -> Result<(Vec<Found>, Option<String>), String> {
+        loop {
+            if self.clusters.has_changed().unwrap_or(false) {
+                self.cluster = Arc::clone(&self.clusters.borrow_and_update());
+                (self.version, self.events) = (None, None);
+            }
+            let Some(version) = self.version.clone() else {
+                self.list().await?;
+                self.told = self.found();
+                return Ok((self.told.clone(), self.failure.clone()));
+            };
+            let outcome = match &mut self.events {
+                None => self.watch(&version).await,
+                Some(events) => {
+                    let event = tokio::select! {
+                        event = events.next() => event,
+                        _ = self.clusters.changed() => continue,
+                    };
+                    self.hear(event)
+                }
+            };
+            match outcome {
+                Ok(()) => {}
+                Err(Trouble::Gone) => (self.version, self.events) = (None, None),
+                Err(Trouble::Other(why)) => {
+                    self.events = None;
+                    return Err(why);
+                }
+            }
+            let found = self.found();
+            if found != self.told {
+                self.told.clone_from(&found);
+                return Ok((found, self.failure.clone()));
+            }
+        }
+    }
+
+    async fn list(&mut self) -> Result<(), String> {
+        let mut all = BTreeMap::new();
+        let (mut path, mut count) = (self.path()?, 0);
+        let _ = write!(path, "&limit={PAGE}");
+        let mut page = path.clone();
+        for _ in 0..PAGES {
+            let body = self.cluster.list(&page).await.map_err(|trouble| match trouble {
+                Trouble::Gone => "the list has changed while it was read".to_owned(),
+                Trouble::Other(why) => why,
+            })?;
+            let list: List = serde_json::from_slice(&body).map_err(|error| format!("no EndpointSliceList: {error}"))?;
+            for slice in list.items {
+                let name = slice.metadata.name.clone();
+                let found = self.read(slice);
+                count += found.len();
+                all.insert(name, found);
+            }
+            if list.metadata.more.is_empty() || count > MOST {
+                self.kept = all;
+                self.version = Some(list.metadata.resource_version);
+                return Ok(());
+            }
+            page = format!("{path}&continue={}", utf8_percent_encode(&list.metadata.more, NON_ALPHANUMERIC));
+        }
+        Err(format!("the list has more than {PAGES} pages"))
+    }
+
+    async fn watch(&mut self, version: &str) -> Result<(), Trouble> {
+        let version = utf8_percent_encode(version, NON_ALPHANUMERIC);
+        let (path, lasts) = (self.path()?, LASTS.as_secs());
+        let path = format!("{path}&watch=1&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={lasts}");
+        self.events = Some(self.cluster.watch(&path, LASTS).await?);
+        Ok(())
+    }
+
+    fn path(&self) -> Result<String, String> {
+        let namespace = self.service.namespace.clone().map_or_else(|| self.cluster.namespace(), Ok)?;
+        let named = utf8_percent_encode(&self.service.name, NON_ALPHANUMERIC);
+        Ok(format!(
+            "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3D{named}"
+        ))
+    }
+
+    /// Takes one event in.
+    fn hear(&mut self, event: Result<Option<Bytes>, String>) -> Result<(), Trouble> {
+        let Some(line) = event? else {
+            // A server that ends each watch at once is not asked as fast as it can.
+            let fresh = self.events.take().is_some_and(|events| events.is_fresh());
+            return if fresh { Err(Trouble::Other("the watch has ended at once".to_owned())) } else { Ok(()) };
+        };
+        let wrong = |error: serde_json::Error| format!("no event of a watch: {error}");
+        let event: Event = serde_json::from_slice(&line).map_err(wrong)?;
+        if event.what == "ERROR" {
+            let status: Status = serde_json::from_str(event.object.get()).map_err(wrong)?;
+            return Err(status.trouble());
+        }
+        let slice: Slice = serde_json::from_str(event.object.get()).map_err(wrong)?;
+        if let Some(version) = &slice.metadata.resource_version {
+            self.version = Some(version.clone());
+        }
+        match &*event.what {
+            "ADDED" | "MODIFIED" => {
+                let name = slice.metadata.name.clone();
+                let found = self.read(slice);
+                self.kept.insert(name, found);
+            }
+            "DELETED" => drop(self.kept.remove(&slice.metadata.name)),
+            // A bookmark: nothing but the version. What is not known here changes nothing.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A slice as endpoints.
+    fn read(&mut self, slice: Slice) -> Vec<Found> {
+        if !matches!(&*slice.address_type, "IPv4" | "IPv6") {
+            return Vec::new();
+        }
+        let endpoints = slice.endpoints.unwrap_or_default();
+        if endpoints.is_empty() {
+            return Vec::new();
+        }
+        let port = match port(self.service.port.as_deref(), slice.ports.as_deref().unwrap_or_default()) {
+            Ok(port) => port,
+            Err(why) => {
+                self.failure = Some(why);
+                return Vec::new();
+            }
+        };
+        self.failure = None;
+        endpoints.into_iter().filter_map(|endpoint| endpoint.found(port)).collect()
+    }
+
+    /// All of them. A service that has addresses of both families has each of its pods twice: then IPv4 stands for it.
+    fn found(&self) -> Vec<Found> {
+        let all = || self.kept.values().flatten();
+        let four = all().any(|found| found.address.is_ipv4());
+        all().filter(|found| !four || found.address.is_ipv4()).cloned().collect()
+    }
+}
+
+impl Endpoint {
+    /// Its first address stands for it: the others are the same pod's.
+    fn found(self, port: u16) -> Option<Found> {
+        let address: IpAddr = self.addresses.first()?.parse().ok()?;
+        let Conditions { ready, serving, terminating } = self.conditions;
+        let ready = ready.unwrap_or(true);
+        let priority = match (ready, serving.unwrap_or(ready) && terminating.unwrap_or(false)) {
+            (true, _) => 0,
+            (false, true) => LEAVING,
+            (false, false) => return None,
+        };
+        let labels = [("zone", self.zone), ("node", self.node_name)];
+        let labels = labels.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Some(Found { priority, address: SocketAddr::new(address, port), weight: 1, labels: Labels::from_iter(labels) })
+    }
+}
+
+/// The port of that name or number; without either the only one.
+fn port(wanted: Option<&str>, ports: &[Port]) -> Result<u16, String> {
+    let mut open = ports.iter().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
+    let found = match wanted {
+        None => {
+            let only = open.next();
+            if open.next().is_some() {
+                return Err("the service has several ports: name one, as `kubernetes://service:port`".to_owned());
+            }
+            only
+        }
+        Some(wanted) => open.find(|port| {
+            port.name.as_deref() == Some(wanted) || port.port.is_some_and(|number| number.to_string() == wanted)
+        }),
+    };
+    found.and_then(|port| port.port).ok_or_else(|| match wanted {
+        Some(wanted) => format!("the service's pods have no port `{wanted}`"),
+        None => "the service has no port".to_owned(),
+    })
+}
