@@ -76,7 +76,9 @@ pub use source::Source;
 pub use tls::{Tls, UpstreamTls};
 pub use tree::MAX_TEXT;
 pub use units::duration as parse_duration;
-pub use upstream::{Balance, CircuitBreaker, HashBy, HealthCheck, Keepalive, Upstream, UpstreamLimits};
+pub use upstream::{
+    AdaptiveConcurrency, Balance, CircuitBreaker, HashBy, HealthCheck, Keepalive, Upstream, UpstreamLimits,
+};
 pub use vars::Lookup;
 
 use kind::{Kind as _, checked, choice, count, duration, either, list, map, network, socket};

@@ -39,6 +39,8 @@ section! {
         connections: usize = count(1..=1024).or("2"),
         /// Bounds of a call and of all calls.
         limits: UpstreamLimits = kind::section().or("{}"),
+        /// The limit of calls in flight follows the upstream's latency, up to `limits.in_flight`. None: it stands still. `{}` holds the defaults.
+        adaptive_concurrency: Option<AdaptiveConcurrency> = kind::section().optional(),
         /// PINGs that find connections which are open and yet lead nowhere; none: the kernel finds those whose host has vanished.
         keepalive: Option<Keepalive> = kind::section().optional(),
         /// TLS to its endpoints; without it they are called in the clear.
@@ -188,6 +190,16 @@ section! {
         receive: usize = size(1..=LARGEST).or("4MiB"),
         /// Bytes of one message to the upstream.
         send: usize = size(1..=LARGEST).or("4MiB"),
+    }
+}
+
+section! {
+    /// How the limit of calls in flight follows the latency of unary calls: down in proportion as the middle one of a tenth of a second takes longer than it needs, up a little while places are scarce. What calls need is the least that they have taken, measured anew every 30 s. For upstreams whose methods take alike.
+    pub struct AdaptiveConcurrency {
+        /// Calls in flight that it always may have.
+        min: usize = count(1..=1_000_000).or("8"),
+        /// How many times as long as they need calls may take before the limit goes down.
+        tolerance: usize = count(2..=100).or("2"),
     }
 }
 

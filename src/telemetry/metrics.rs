@@ -22,6 +22,7 @@ use super::reloads::Reloads;
 use super::route::{self, RouteMetrics};
 use super::shard::{Gauge, Sharded};
 use super::tls::Tls;
+use super::upstream::{self, UpstreamLimit};
 
 /// The `Content-Type` of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -91,6 +92,11 @@ impl Metrics {
         CacheMetrics(live(&self.series.caches, rpc.into(), cache::Series::new))
     }
 
+    /// The handle of an upstream's limit that follows its latency.
+    pub fn upstream_limit(&self, upstream: &str) -> UpstreamLimit {
+        UpstreamLimit(live(&self.series.limits, upstream.into(), upstream::Series::new))
+    }
+
     /// The handle of an endpoint; the same labels give the same counters.
     pub fn endpoint(&self, upstream: &str, address: &str) -> EndpointMetrics {
         let labels = endpoint::Labels { upstream: upstream.into(), endpoint: address.into() };
@@ -150,6 +156,7 @@ struct AllSeries {
     endpoints: Live<endpoint::Labels, endpoint::Series>,
     refusals: Live<refusals::Labels, refusals::Series>,
     caches: Live<Box<str>, cache::Series>,
+    limits: Live<Box<str>, upstream::Series>,
     in_flight: Gauge,
     connections: [Gauge; Protocol::ALL.len()],
     accepted: Sharded<AtomicU64>,
@@ -166,6 +173,7 @@ impl AllSeries {
             endpoints: Mutex::default(),
             refusals: Mutex::default(),
             caches: Mutex::default(),
+            limits: Mutex::default(),
             in_flight: Gauge::new(),
             connections: Protocol::ALL.map(|_| Gauge::new()),
             accepted: Sharded::new(),
@@ -269,6 +277,16 @@ impl AllSeries {
         Ok(())
     }
 
+    fn encode_limits(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let help = "Calls that an upstream with adaptive concurrency may have in flight now.";
+        let name = "transom_upstream_in_flight_limit";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for series in &all_live(&self.limits) {
+            metric.encode_family(&[("upstream", &*series.upstream)])?.encode_gauge(&series.limit())?;
+        }
+        Ok(())
+    }
+
     fn encode_caches(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let help = "Calls of methods whose replies are kept, by what they found.";
         let mut metric = encoder.encode_descriptor("transom_cache_calls", help, None, MetricType::Counter)?;
@@ -309,6 +327,7 @@ impl Collector for AllSeries {
         self.encode_routes(&mut encoder)?;
         self.encode_endpoints(&mut encoder)?;
         self.encode_gates(&mut encoder)?;
+        self.encode_limits(&mut encoder)?;
         self.encode_caches(&mut encoder)?;
         self.encode_process(&mut encoder)?;
         self.tls.encode(&mut encoder)?;

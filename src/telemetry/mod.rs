@@ -14,6 +14,7 @@ mod request_id;
 mod route;
 mod shard;
 mod tls;
+mod upstream;
 
 pub use access_log::{AccessLog, Entry, Format, Lines, LogBuffer, Logged};
 pub use cache::{CacheMetrics, CacheOutcome};
@@ -26,3 +27,4 @@ pub use request_id::{HEADER as REQUEST_ID, RequestId, RequestIds};
 pub use route::RouteMetrics;
 pub use shard::{Entered, Gauge, Sharded, enter_shard};
 pub use tls::Tls;
+pub use upstream::UpstreamLimit;

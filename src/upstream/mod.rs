@@ -11,6 +11,7 @@ mod attempt;
 mod balance;
 mod body;
 mod breaker;
+mod concurrency;
 mod connection;
 mod endpoint;
 mod exchange;
@@ -19,6 +20,7 @@ mod group;
 mod health;
 mod keepalive;
 mod metadata;
+mod permit;
 mod pick;
 mod pool;
 mod pump;
@@ -34,13 +36,11 @@ mod wheel;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use http::Uri;
 
 use crate::config::{self, Priority};
-use crate::policy::overload::share;
 use crate::telemetry::{Circuit, Metrics};
 use crate::tls::Connector;
 
@@ -54,8 +54,10 @@ pub use send::Streaming;
 pub use watches::Watches;
 
 use balance::Roster;
+use concurrency::Adaptive;
 use endpoint::Endpoint;
 use group::Group;
+use permit::Permit;
 use retry::Budget;
 
 /// One upstream, running under one configuration.
@@ -63,6 +65,8 @@ pub struct Upstream {
     config: config::Upstream,
     /// How many of its calls may be further tries.
     budget: Option<Arc<Budget>>,
+    /// Its limit of calls in flight, where that follows its latency.
+    adaptive: Option<Arc<Adaptive>>,
     /// Its endpoints, which a reload may keep.
     group: Arc<Group>,
     /// The group's.
@@ -126,7 +130,7 @@ impl Upstream {
     ) -> Arc<Self> {
         let group = Group::new(name, config, metrics);
         group.tls.store(tls.clone());
-        Self::of(group, config, tls)
+        Self::of(group, config, tls, (None, metrics))
     }
 
     /// The same upstream under another configuration. It shares what runs if one of its endpoints stays; until
@@ -139,15 +143,24 @@ impl Upstream {
     ) -> Arc<Self> {
         // Connections made by other rules are no longer to be used; new files of the same rules are for new connections.
         if self.group.goes_on_in(config) && self.config.tls == config.tls {
-            Self::of(Arc::clone(&self.group), config, tls)
+            Self::of(Arc::clone(&self.group), config, tls, (self.adaptive.as_ref(), metrics))
         } else {
             Self::compile_with(self.name(), config, tls, metrics)
         }
     }
 
-    fn of(group: Arc<Group>, config: &config::Upstream, tls: Option<Arc<Connector>>) -> Arc<Self> {
+    fn of(
+        group: Arc<Group>,
+        config: &config::Upstream,
+        tls: Option<Arc<Connector>>,
+        (before, metrics): (Option<&Arc<Adaptive>>, &Metrics),
+    ) -> Arc<Self> {
         let budget = config.retry.as_ref().map(|retry| Arc::new(Budget::new(retry.budget)));
-        Arc::new(Self { config: config.clone(), budget, roster: Arc::clone(&group.roster), group, tls })
+        let adaptive = config
+            .adaptive_concurrency
+            .as_ref()
+            .map(|rule| Adaptive::new(rule, config.limits.in_flight, before, || metrics.upstream_limit(&group.name)));
+        Arc::new(Self { config: config.clone(), budget, adaptive, roster: Arc::clone(&group.roster), group, tls })
     }
 
     /// How its endpoints are spoken to, if not in the clear.
@@ -213,17 +226,6 @@ impl Upstream {
         let budget = own.cloned().unwrap_or_else(|| Arc::new(Budget::new(rule.budget)));
         Retry::new(rule, idempotent, budget)
     }
-
-    /// One of the calls that may be in flight.
-    fn permit(&self, priority: Priority) -> Result<Permit, Failure> {
-        let before = self.group.in_flight.fetch_add(1, Ordering::Relaxed);
-        let permit = Permit(Arc::clone(&self.group.in_flight));
-        if before < share(self.config.limits.in_flight, priority) {
-            return Ok(permit);
-        }
-        self.group.refused.count();
-        Err(Failure::new(Seen::Local, FailureKind::Overloaded, "limits.in_flight is reached"))
-    }
 }
 
 /// The key of calls that have this text in common; the same in every gateway.
@@ -235,15 +237,6 @@ pub fn key_of(text: &[u8]) -> NonZeroU32 {
 fn literal(endpoint: &config::Endpoint) -> Option<SocketAddr> {
     let config::Place::Host { host, port } = &endpoint.place else { return None };
     host.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, *port))
-}
-
-/// A call in flight.
-struct Permit(Arc<AtomicUsize>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub struct Streaming {
 impl Upstream {
     /// One message there, one back. `message` has its 5-byte prefix.
     pub async fn unary(&self, pool: &Pool, mut outgoing: Outgoing<'_>, message: Bytes) -> Result<Unary, Failure> {
-        let _permit = self.permit(outgoing.priority)?;
+        let permit = self.permit(&outgoing)?;
         let mut tries = Tries::new(&outgoing);
         outgoing.begin_try(pool);
         let mut timer = pool.timer(outgoing.deadline);
@@ -54,6 +54,9 @@ impl Upstream {
                     match reply::unary(attempt.endpoint(), &mut exchange, nothing, &mut timer, limit).await {
                         Ok(reply) => {
                             attempt.ended(Some(Code::Ok));
+                            if tries.made == 0 {
+                                permit.served();
+                            }
                             return Ok(reply);
                         }
                         Err(failure) => match tries.failed(attempt, failure, true) {
@@ -64,8 +67,11 @@ impl Upstream {
                 }
             };
             match outgoing.retry {
-                None => return Err(failure),
-                Some(rule) => timer = Box::pin(again(rule, pool, &mut outgoing, &mut tries, failure)).await?,
+                None => return Err(permit.failed(failure)),
+                Some(rule) => {
+                    let again = Box::pin(again(rule, pool, &mut outgoing, &mut tries, failure)).await;
+                    timer = again.map_err(|failure| permit.failed(failure))?;
+                }
             }
         }
     }
@@ -75,7 +81,7 @@ impl Upstream {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let _permit = self.permit(outgoing.priority)?;
+        let _permit = self.permit(&outgoing)?;
         let mut timer = pool.timer(outgoing.deadline);
         let mut tries = Tries::new(&outgoing);
         let mut pump = Pump::new(body);
@@ -105,7 +111,7 @@ impl Upstream {
         mut outgoing: Outgoing<'_>,
         message: Bytes,
     ) -> Result<Streaming, Failure> {
-        let permit = self.permit(outgoing.priority)?;
+        let permit = self.permit(&outgoing)?;
         let mut tries = Tries::new(&outgoing);
         outgoing.begin_try(pool);
         let mut timer = pool.timer(outgoing.deadline);
@@ -140,7 +146,7 @@ impl Upstream {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let permit = self.permit(outgoing.priority)?;
+        let permit = self.permit(&outgoing)?;
         let mut timer = pool.timer(outgoing.deadline);
         let mut tries = Tries::new(&outgoing);
         let mut pump = Pump::new(body);

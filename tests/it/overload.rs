@@ -1,8 +1,14 @@
 //! Overload: calls in flight are bounded, and who matters less is refused first.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::Mutex;
 use serde_json::json;
 use transom_transcode::status::Code;
 
+use crate::support::client::Connection;
 use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::library::library;
 use crate::support::reply::ok;
@@ -116,4 +122,52 @@ async fn a_reload_changes_the_limit_and_forgets_no_call() {
     drop(held);
     until("there is room", async || watch(&gateway).await == 200).await;
     drop(more);
+}
+
+#[tokio::test]
+async fn an_upstream_that_slows_is_given_fewer_calls_and_all_again_once_it_is_well() {
+    let pause = Arc::new(AtomicU64::new(20));
+    let takes = pause.clone();
+    let library = upstream::grpc("library.v1.Library")
+        .unary("Echo", move |_| ok(json!({})).after(Duration::from_millis(takes.load(Relaxed))))
+        .start()
+        .await;
+    let keys = "limits: { in_flight: 40 }, adaptive_concurrency: { min: 4, tolerance: 4 }";
+    let gateway = front(&library, keys, "").start().await;
+    let there = || {
+        let labels = format!("upstream=\"library\",endpoint=\"{}\"", library.address());
+        gateway.metric(&format!("transom_upstream_in_flight{{{labels}}}"))
+    };
+    let limit = || gateway.metric("transom_upstream_in_flight_limit{upstream=\"library\"}");
+    assert_eq!(limit(), 5.0);
+    let load: Vec<_> = (0..40)
+        .map(|_| {
+            let (address, statuses) = (gateway.address(), Arc::default());
+            let counted: Arc<Mutex<Vec<u16>>> = Arc::clone(&statuses);
+            let calls = tokio::spawn(async move {
+                let mut connection = Connection::try_open(address).await.unwrap();
+                loop {
+                    let status = connection.send("POST", "/v1/echo").await.unwrap().status.as_u16();
+                    counted.lock().push(status);
+                    if status == 503 {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                }
+            });
+            (calls, statuses)
+        })
+        .collect();
+    until("it is given all that there is", async || limit() == 40.0 && there() >= 30.0).await;
+    pause.store(200, Relaxed);
+    until("it is given few", async || limit() == 4.0 && there() <= 4.0).await;
+    for _ in 0..20 {
+        assert!(there() <= 4.0, "{} are there", there());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    pause.store(20, Relaxed);
+    until("it is given many again", async || there() >= 30.0).await;
+    for (calls, statuses) in load {
+        calls.abort();
+        assert!(statuses.lock().iter().all(|status| matches!(status, 200 | 503)));
+    }
 }

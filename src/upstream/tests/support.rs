@@ -144,6 +144,7 @@ pub(super) async fn numbered(number: u8) -> Server {
 pub(super) fn settings(addresses: &[SocketAddr]) -> config::Upstream {
     config::Upstream {
         tls: None,
+        adaptive_concurrency: None,
         keepalive: None,
         services: vec![],
         endpoints: addresses.iter().map(|at| config::Endpoint::at(&at.ip().to_string(), at.port())).collect(),

@@ -1,0 +1,59 @@
+//! Permit: one of the calls that an upstream may have in flight.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use super::concurrency::Adaptive;
+use super::failure::{Failure, FailureKind, Seen};
+use super::{Outgoing, Upstream};
+use crate::policy::overload::share;
+
+/// A call in flight; dropped, it is none any more.
+pub(super) struct Permit {
+    in_flight: Arc<AtomicUsize>,
+    /// Who wants to know how long it takes, and since when that is.
+    measured: Option<(Arc<Adaptive>, Instant)>,
+    /// Its deadline is not of the client's making.
+    patient: bool,
+}
+
+impl Upstream {
+    /// A place for the call, if its priority leaves it one.
+    pub(super) fn permit(&self, outgoing: &Outgoing<'_>) -> Result<Permit, Failure> {
+        let most = self.adaptive.as_ref().map_or(self.config.limits.in_flight, |adaptive| adaptive.limit());
+        let before = self.group.in_flight.fetch_add(1, Ordering::Relaxed);
+        let in_flight = Arc::clone(&self.group.in_flight);
+        let mut permit = Permit { in_flight, measured: None, patient: outgoing.patient };
+        if before < share(most, outgoing.priority) {
+            permit.measured = self.adaptive.clone().map(|adaptive| (adaptive, Instant::now()));
+            return Ok(permit);
+        }
+        self.group.refused.count();
+        Err(Failure::new(Seen::Local, FailureKind::Overloaded, "limits.in_flight is reached"))
+    }
+}
+
+impl Permit {
+    /// It was served, by one try: that is how long calls take.
+    #[inline]
+    pub(super) fn served(&self) {
+        if let Some((adaptive, since)) = &self.measured {
+            adaptive.took(since.elapsed(), self.in_flight.load(Ordering::Relaxed));
+        }
+    }
+
+    /// It was not. Only of one that was given time enough that says how long calls take: longer.
+    pub(super) fn failed(&self, failure: Failure) -> Failure {
+        if self.patient && matches!(failure.kind, FailureKind::Deadline) {
+            self.served();
+        }
+        failure
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
