@@ -21,8 +21,11 @@ const WINDOW: Duration = Duration::from_millis(100);
 const FEWEST: usize = 10;
 /// Calls of a window that are remembered; its middle one is one of these.
 const REMEMBERED: usize = 64;
-/// How long the least latency is believed.
+/// How long the least latency is believed; the first one, which may have been found under load, not as long.
 const BELIEVED: Duration = Duration::from_secs(30);
+const FIRST_BELIEVED: Duration = Duration::from_secs(1);
+/// How many times fewer calls, beside `tolerance`, a probe lets in: as many as the service can surely do at once.
+const FEWER: f64 = 2.0;
 /// Windows of which the last says how long calls take with fewer at once: before that the others still end.
 const PROBE: u8 = 2;
 /// What of `in_flight` a new upstream begins with. It doubles until something is slow.
@@ -108,7 +111,7 @@ impl Controller {
             limit: float((most / BEGINNING).max(least)),
             young: true,
             needed: None,
-            believed_until: now + BELIEVED,
+            believed_until: now + FIRST_BELIEVED,
             probing: 0,
             window: Window::new(now),
         }
@@ -121,7 +124,7 @@ impl Controller {
         reason = "between `least` and `most`, which are usize"
     )]
     fn limit(&self) -> usize {
-        let limit = if self.probing > 0 { (self.limit / self.tolerance).max(1.0) } else { self.limit };
+        let limit = if self.probing > 0 { (self.limit / (self.tolerance * FEWER)).max(1.0) } else { self.limit };
         limit as usize
     }
 
