@@ -96,6 +96,8 @@ pub enum Error {
     UpstreamProtocol,
     /// The call's deadline passed.
     Deadline,
+    /// The stream is as old as streams may grow.
+    StreamAge,
     /// The client left.
     ClientGone,
     /// The upstream's own status, not OK.
@@ -166,6 +168,7 @@ impl Error {
             | Self::Draining
             | Self::NoEndpoint
             | Self::CircuitOpen { .. }
+            | Self::StreamAge
             | Self::AuthUnavailable => 503,
             Self::ResponseTooLarge { .. } | Self::ConnectFailed | Self::UpstreamReset | Self::UpstreamProtocol => 502,
             Self::Deadline => 504,
@@ -193,6 +196,7 @@ impl Error {
             | Self::CircuitOpen { .. }
             | Self::ConnectFailed
             | Self::UpstreamReset
+            | Self::StreamAge
             | Self::AuthUnavailable => Code::Unavailable,
             Self::UpstreamProtocol | Self::Internal => Code::Internal,
             Self::Deadline => Code::DeadlineExceeded,
@@ -228,6 +232,7 @@ impl Error {
             Self::UpstreamReset => "UPSTREAM_RESET",
             Self::UpstreamProtocol => "UPSTREAM_PROTOCOL",
             Self::Deadline => "DEADLINE",
+            Self::StreamAge => "STREAM_AGE",
             Self::ClientGone => "CLIENT_GONE",
             Self::Internal => "INTERNAL",
             Self::Upstream(_) => return None,
@@ -273,6 +278,7 @@ impl Error {
             Self::UpstreamReset => "the service broke off the call",
             Self::UpstreamProtocol => "the service's answer could not be understood",
             Self::Deadline => "the call's deadline has passed",
+            Self::StreamAge => "the stream is as old as streams may grow here; open it again",
             Self::ClientGone => "the client left",
             Self::Upstream(status) => &status.message,
             Self::Internal => "the gateway failed on this call",

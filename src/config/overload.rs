@@ -1,13 +1,18 @@
 //! `overload`: what all calls together may take, and `priority`: whose are refused first.
 
-use super::kind::{Kind as _, count};
+use std::time::Duration;
+
+use super::kind::{Kind as _, count, duration};
 use super::read::{choice, section};
+use super::{HOUR, MILLISECOND};
 
 section! {
     /// What all calls together may take.
     pub struct Overload {
         /// Calls in flight over all upstreams, streams and WebSockets included; health and the other built-in endpoints do not count. One more gets 503 or UNAVAILABLE, by `priority` before that. See `upstreams.*.limits.in_flight` for the calls of one upstream.
         in_flight: usize = count(1..=1_000_000).or("16384"),
+        /// How old a stream or WebSocket may grow, give or take a tenth: then it ends with UNAVAILABLE and reason `STREAM_AGE`, and is opened again. None: as old as its method's `timeout` lets it.
+        max_stream_age: Option<Duration> = duration(100 * MILLISECOND..=24 * HOUR).optional(),
     }
 }
 

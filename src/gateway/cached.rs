@@ -147,7 +147,8 @@ fn fetch(
         async move {
             let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
             // Asked for all who wait: nobody's own endpoint.
-            let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, patient: true, priority, key: None, retry };
+            let outgoing =
+                Outgoing { uri: &rpc.uri, headers, deadline, until: None, patient: true, priority, key: None, retry };
             ask(&worker, &policy, &rpc, key, outgoing, frame).await
         }
     })

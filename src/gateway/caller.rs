@@ -204,6 +204,7 @@ impl Judge {
             uri: &rpc.uri,
             headers: Metadata::default(),
             deadline,
+            until: None,
             patient: true,
             priority: Priority::High,
             key: None,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use transom_transcode::plan::{BindPlan, Limits, OutPlan};
@@ -135,6 +135,8 @@ pub struct Rpc {
     pub fallback: Option<Fallback>,
     /// The places of calls in flight.
     pub room: Arc<Room>,
+    /// How old its streams may grow; what streams nothing has a deadline.
+    pub max_age: Option<Duration>,
     /// How often who may come.
     pub rates: Rates,
     /// How its replies are kept, if they are.

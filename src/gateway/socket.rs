@@ -81,7 +81,7 @@ impl Tunnel {
         let upgrade = head.extensions.get::<OnUpgrade>().cloned();
         let upgrade = upgrade.ok_or_else(|| Error::bad_request("this connection cannot become a WebSocket"))?;
         let (rpc, worker) = (binding.rpc.clone(), call.worker.clone());
-        let Outgoing { headers, deadline, patient, priority, key, .. } = outgoing;
+        let Outgoing { headers, deadline, until, patient, priority, key, .. } = outgoing;
         let query = head.uri.query().unwrap_or_default();
         let query = &*rpc.gate.without_token(query);
         let mut out = OutPlan { raw: false, ..binding.out.clone() };
@@ -95,7 +95,7 @@ impl Tunnel {
                 let (rpc, worker) = (rpc.clone(), worker.clone());
                 let asking = async move {
                     let retry = rpc.retry.as_ref();
-                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, patient, priority, key, retry };
+                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, until, patient, priority, key, retry };
                     rpc.upstream.server_stream(&worker.pool, outgoing, message).await
                 };
                 (Box::pin(asking), Inbound::nothing())
@@ -114,7 +114,7 @@ impl Tunnel {
                 let (rpc, worker) = (rpc.clone(), worker.clone());
                 let asking = async move {
                     let retry = rpc.retry.as_ref();
-                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, patient, priority, key, retry };
+                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, until, patient, priority, key, retry };
                     rpc.upstream.stream(&worker.pool, outgoing, body).await
                 };
                 (Box::pin(asking), inbound)

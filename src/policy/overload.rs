@@ -3,9 +3,10 @@
 //! A call that is refused here has cost its head and nothing else: this is asked before tokens are verified and bodies
 //! are read. Without that a gateway that is full would spend its time on calls that it cannot serve.
 
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, Priority};
 use crate::error::Error;
@@ -68,11 +69,20 @@ pub fn share(places: usize, priority: Priority) -> usize {
     }
 }
 
+/// A time, give or take a tenth: what began together does not end together.
+pub fn about(time: Duration) -> Duration {
+    // Every hasher state is seeded afresh: randomness enough.
+    let random = foldhash::fast::RandomState::default().hash_one(Instant::now());
+    time * 9 / 10 + time / 5 * u32::try_from(random % 1024).unwrap_or(0) / 1024
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::{Room, share};
+    use std::time::Duration;
+
+    use super::{Room, about, share};
     use crate::config::{self, Priority};
     use crate::error::Error;
     use crate::telemetry::Metrics;
@@ -96,6 +106,17 @@ mod tests {
         // A refusal takes no place.
         room.leave();
         assert!(room.enter(Priority::High).is_ok());
+    }
+
+    #[test]
+    fn ages_are_spread_over_a_fifth() {
+        let ages: Vec<_> = (0..2000).map(|_| about(Duration::from_secs(1000)).as_secs()).collect();
+        assert!(ages.iter().all(|age| (900..=1100).contains(age)));
+        // Each twentieth has its part.
+        for from in (900..1100).step_by(10) {
+            let there = ages.iter().filter(|age| (from..from + 10).contains(*age)).count();
+            assert!((40..=180).contains(&there), "{there} from {from}");
+        }
     }
 
     #[test]

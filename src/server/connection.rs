@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::hash::BuildHasher as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
@@ -32,6 +31,7 @@ use super::preface::{self, Head, Rewound};
 use super::seldom::Seldom;
 use crate::gateway::{Peer, State, Tether};
 use crate::gather::Gather;
+use crate::policy::overload::about;
 use crate::telemetry::Protocol;
 use crate::tls::Socket;
 
@@ -387,11 +387,4 @@ fn next(phase: Phase) -> Phase {
         Phase::Draining => Phase::Closing,
         Phase::Closing | Phase::Gone => Phase::Gone,
     }
-}
-
-/// A time, give or take a tenth: connections that were made together do not end together.
-fn about(time: Duration) -> Duration {
-    // Every hasher state is seeded afresh: randomness enough.
-    let random = foldhash::fast::RandomState::default().hash_one(Instant::now());
-    time * 9 / 10 + time / 5 * u32::try_from(random % 1024).unwrap_or(0) / 1024
 }

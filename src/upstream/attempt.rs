@@ -101,6 +101,7 @@ impl Attempt {
             | FailureKind::Refused
             | FailureKind::Reset
             | FailureKind::Deadline
+            | FailureKind::Aged
             | FailureKind::Overloaded
             | FailureKind::ClientGone
             | FailureKind::Malformed => {}
@@ -150,7 +151,7 @@ pub(super) fn outcome(kind: &FailureKind) -> Outcome {
         FailureKind::Reset => Outcome::Reset,
         FailureKind::Protocol | FailureKind::TooLarge { .. } => Outcome::Protocol,
         FailureKind::Deadline => Outcome::Deadline,
-        FailureKind::ClientGone | FailureKind::Malformed => Outcome::Cancelled,
+        FailureKind::Aged | FailureKind::ClientGone | FailureKind::Malformed => Outcome::Cancelled,
         FailureKind::Status(_) => Outcome::Status,
     }
 }

@@ -107,7 +107,7 @@ impl Body for ReplyBody {
                 Poll::Ready(()) => {
                     // Of a reply whose head has come its client may be the slow one.
                     this.attempt.excuse();
-                    Some(Err(Failure::deadline()))
+                    Some(Err(this.timer.failure()))
                 }
             },
             Poll::Ready(frame) => frame,

@@ -56,6 +56,8 @@ pub enum FailureKind {
     Protocol,
     /// The call's deadline passed.
     Deadline,
+    /// The stream is as old as it may grow.
+    Aged,
     /// The upstream's calls in flight, or the streams of its connections and the queue behind them, are all taken.
     Overloaded,
     /// The reply is larger than the limit.
@@ -137,6 +139,7 @@ impl Failure {
             FailureKind::Reset => "reset",
             FailureKind::Protocol => "protocol",
             FailureKind::Deadline => "deadline",
+            FailureKind::Aged => "aged",
             FailureKind::Overloaded => "overloaded",
             FailureKind::TooLarge { .. } => "too_large",
             FailureKind::ClientGone => "client_gone",
@@ -167,6 +170,7 @@ impl From<Failure> for Error {
             FailureKind::Reset => Self::UpstreamReset,
             FailureKind::Protocol => Self::UpstreamProtocol,
             FailureKind::Deadline => Self::Deadline,
+            FailureKind::Aged => Self::StreamAge,
             FailureKind::Overloaded => Self::Overloaded { retry_after: Duration::from_secs(1) },
             FailureKind::TooLarge { limit } => Self::ResponseTooLarge { limit },
             FailureKind::ClientGone => Self::ClientGone,

@@ -92,6 +92,7 @@ impl Group {
             uri: &uri,
             headers: Metadata::default(),
             deadline,
+            until: None,
             patient: true,
             priority: Priority::High,
             key: None,

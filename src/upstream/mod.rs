@@ -84,6 +84,8 @@ pub struct Outgoing<'r> {
     pub headers: Metadata,
     /// When the caller has no more use for an answer.
     pub deadline: Instant,
+    /// When its stream has the age that streams may have.
+    pub until: Option<Instant>,
     /// The deadline is not of the client's making: that it passes speaks against the endpoint.
     pub patient: bool,
     /// Whose calls are refused first where the upstream's limit comes near.

@@ -157,13 +157,13 @@ pub(super) async fn queued(
     timer: &mut Timer,
 ) -> Result<Lease, Failure> {
     let given_up = || Failure::new(Seen::NotSeen, FailureKind::ConnectFailed, "the connection was given up");
-    let late = || match wait {
-        Wait::Connection => Failure::deadline(),
+    let late = |timer: &Timer| match wait {
+        Wait::Connection => timer.failure(),
         Wait::Stream => Failure::new(Seen::Local, FailureKind::Overloaded, "the deadline passed in the queue"),
     };
     poll_fn(|cx| match Pin::new(&mut place).poll(cx) {
         Poll::Ready(grant) => Poll::Ready(grant.unwrap_or_else(|_| Err(given_up()))),
-        Poll::Pending => timer.poll(cx).map(|()| Err(late())),
+        Poll::Pending => timer.poll(cx).map(|()| Err(late(timer))),
     })
     .await
 }

@@ -48,7 +48,7 @@ pub(super) async fn unary(
             return Poll::Ready(Err(failure));
         }
         match poll_unary(cx, exchange, &mut headers, &mut message) {
-            Poll::Pending => timer.poll(cx).map(|()| Err(Failure::deadline())),
+            Poll::Pending => timer.poll(cx).map(|()| Err(timer.failure())),
             ready => ready,
         }
     })

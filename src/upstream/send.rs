@@ -82,7 +82,7 @@ impl Upstream {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let _permit = self.permit(&outgoing)?;
-        let mut timer = pool.timer(outgoing.deadline);
+        let mut timer = outgoing.timer(pool);
         let mut tries = Tries::new(&outgoing);
         let mut pump = Pump::new(body);
         loop {
@@ -114,7 +114,7 @@ impl Upstream {
         let permit = self.permit(&outgoing)?;
         let mut tries = Tries::new(&outgoing);
         outgoing.begin_try(pool);
-        let mut timer = pool.timer(outgoing.deadline);
+        let mut timer = outgoing.timer(pool);
         loop {
             let failure = match self.begin(pool, &mut outgoing, &mut tries, &mut timer).await {
                 Err(failure) => failure,
@@ -123,8 +123,12 @@ impl Upstream {
                     match head(&mut exchange, nothing, &mut timer).await {
                         Ok(head) => {
                             // Once it answers, the time of a try is the call's.
-                            let timer =
-                                if tries.deadline == outgoing.deadline { timer } else { pool.timer(tries.deadline) };
+                            let timer = if tries.deadline == outgoing.deadline {
+                                timer
+                            } else {
+                                outgoing.deadline = tries.deadline;
+                                outgoing.timer(pool)
+                            };
                             return Ok(streaming(head, ReplyBody::new(exchange, timer, attempt, permit)));
                         }
                         Err(failure) => match tries.failed(attempt, failure, true) {
@@ -147,7 +151,7 @@ impl Upstream {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let permit = self.permit(&outgoing)?;
-        let mut timer = pool.timer(outgoing.deadline);
+        let mut timer = outgoing.timer(pool);
         let mut tries = Tries::new(&outgoing);
         let mut pump = Pump::new(body);
         loop {
@@ -212,7 +216,7 @@ async fn again(
     tries.start_over();
     outgoing.deadline = tries.deadline;
     outgoing.shorten(rule);
-    Ok(pool.timer(outgoing.deadline))
+    Ok(outgoing.timer(pool))
 }
 
 /// All of the request is sent already.
@@ -232,7 +236,7 @@ async fn head(
         }
         match exchange.poll_head(cx) {
             Poll::Ready(head) => Poll::Ready(head.and_then(Head::read)),
-            Poll::Pending => timer.poll(cx).map(|()| Err(Failure::deadline())),
+            Poll::Pending => timer.poll(cx).map(|()| Err(timer.failure())),
         }
     })
     .await
@@ -269,6 +273,14 @@ impl Outgoing<'_> {
         if let Some(rule) = self.retry {
             rule.deposit(pool.worker());
             self.shorten(rule);
+        }
+    }
+
+    /// Its deadline, or the age that it may have as a stream.
+    fn timer(&self, pool: &Pool) -> Timer {
+        match self.until {
+            Some(until) if until < self.deadline => pool.timer(until).of_age(),
+            _ => pool.timer(self.deadline),
         }
     }
 

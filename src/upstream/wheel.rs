@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::Notify;
 
+use super::failure::{Failure, FailureKind, Seen};
+
 /// The wheel's resolution in milliseconds.
 const TICK: u64 = 4;
 /// Slots of the wheel; a deadline further away than `SLOTS` ticks stays in its slot for more than one turn.
@@ -37,7 +39,7 @@ impl Wheel {
 
     /// A timer for one deadline. It costs nothing until it is first polled.
     pub(super) fn timer(&self, deadline: Instant) -> Timer {
-        Timer { wheel: self.clone(), deadline, key: NONE }
+        Timer { wheel: self.clone(), deadline, key: NONE, of: Ending::Deadline }
     }
 
     /// Sleeps from one occupied slot to the next, and ends when no deadline is left.
@@ -59,9 +61,32 @@ pub(super) struct Timer {
     wheel: Wheel,
     deadline: Instant,
     key: usize,
+    of: Ending,
+}
+
+/// What has come when a timer fires.
+#[derive(Debug, Clone, Copy)]
+enum Ending {
+    /// The call's deadline.
+    Deadline,
+    /// The age that streams may have.
+    Age,
 }
 
 impl Timer {
+    /// The same, for the age that a stream may have.
+    pub(super) fn of_age(self) -> Self {
+        Self { of: Ending::Age, ..self }
+    }
+
+    /// What becomes of a call when it has fired.
+    pub(super) fn failure(&self) -> Failure {
+        match self.of {
+            Ending::Deadline => Failure::deadline(),
+            Ending::Age => Failure::new(Seen::Local, FailureKind::Aged, "the stream is as old as it may grow"),
+        }
+    }
+
     /// Ready once the deadline has passed. To be asked only after the work itself was found to be pending.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.wheel.0.inner.lock();

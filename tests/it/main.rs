@@ -86,6 +86,7 @@ mod secrets;
 mod retries;
 mod sessions;
 mod store_redis;
+mod stream_age;
 mod stream_rest;
 mod support_self;
 mod tls_clients;

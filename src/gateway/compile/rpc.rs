@@ -93,6 +93,7 @@ impl Compiler<'_> {
             send: Limits { depth: settings.depth.value, output: written.limits.send },
             settings,
             room: self.room.clone(),
+            max_age: self.config.overload.max_stream_age.filter(|_| method.client_streaming || method.server_streaming),
             rates,
             receive: written.limits.receive,
             print: Limits { depth, output: written.limits.receive.saturating_mul(JSON_GROWTH) },
