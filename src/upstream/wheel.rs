@@ -75,8 +75,9 @@ enum Ending {
 
 impl Timer {
     /// The same, for the age that a stream may have.
-    pub(super) fn of_age(self) -> Self {
-        Self { of: Ending::Age, ..self }
+    pub(super) fn of_age(mut self) -> Self {
+        self.of = Ending::Age;
+        self
     }
 
     /// What becomes of a call when it has fired.
