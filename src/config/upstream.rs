@@ -37,6 +37,8 @@ section! {
         retry: Option<Retry> = kind::section().optional(),
         /// HTTP/2 connections per endpoint in total; at least one per worker.
         connections: usize = count(1..=1024).or("2"),
+        /// To how many they grow while the streams of those are taken; at least one per worker. Those beyond `connections` close once they have been idle for half a minute.
+        max_connections: usize = count(1..=1024).or("8"),
         /// Bounds of a call and of all calls.
         limits: UpstreamLimits = kind::section().or("{}"),
         /// The limit of calls in flight follows the upstream's latency, up to `limits.in_flight`. None: it stands still. `{}` holds the defaults.

@@ -26,6 +26,8 @@ pub(super) struct Roster {
     all: ArcSwap<Vec<Arc<Endpoint>>>,
     listed: ArcSwap<Listed>,
     cursor: AtomicUsize,
+    /// To how many an endpoint's connections grow, over all workers.
+    most_connections: AtomicUsize,
     /// An endpoint went down.
     trouble: watch::Sender<()>,
     /// Something was said of an endpoint.
@@ -56,6 +58,7 @@ impl Roster {
             all: ArcSwap::default(),
             listed: ArcSwap::default(),
             cursor: AtomicUsize::new(0),
+            most_connections: AtomicUsize::new(1),
             trouble: watch::Sender::new(()),
             verdict: Notify::new(),
             writing: Mutex::default(),
@@ -64,6 +67,16 @@ impl Roster {
 
     pub(super) fn all(&self) -> Arc<Vec<Arc<Endpoint>>> {
         self.all.load_full()
+    }
+
+    /// To how many an endpoint's connections may grow.
+    pub(super) fn most_connections(&self) -> usize {
+        self.most_connections.load(Ordering::Relaxed)
+    }
+
+    /// From now on they may grow to so many.
+    pub(super) fn set_most_connections(&self, most: usize) {
+        self.most_connections.store(most, Ordering::Relaxed);
     }
 
     /// Hears of each endpoint that goes down.

@@ -128,6 +128,17 @@ impl Connection {
         room
     }
 
+    /// Few streams are left of it; under the slot's lock.
+    #[inline]
+    pub(super) fn is_crowded(&self) -> bool {
+        self.open.load(Ordering::Relaxed) * 4 >= self.limit() * 3
+    }
+
+    /// Streams that it has carried.
+    pub(super) fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
+    }
+
     /// It carries no stream; under the slot's lock.
     pub(super) fn is_idle(&self) -> bool {
         self.open.load(Ordering::Relaxed) == 0

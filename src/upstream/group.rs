@@ -91,6 +91,7 @@ impl Group {
     /// that stay keep what they stand for until they are looked up again.
     pub(super) fn follow(&self, config: &config::Upstream) {
         self.keepalive.store(config.keepalive.clone().map(Arc::new));
+        self.roster.set_most_connections(config.max_connections);
         let mut written = self.written.lock();
         let before = std::mem::take(&mut written.places);
         written.places = config.endpoints.iter().map(|endpoint| Place::of(endpoint, &before)).collect();

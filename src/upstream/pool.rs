@@ -20,12 +20,15 @@ use super::connection::{self, Connection};
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
 use super::wheel::{Timer, Wheel};
+use crate::policy::overload::about;
 use crate::telemetry::Circuit;
 
 /// Calls that may wait for a stream of one endpoint on one worker.
 const QUEUE: usize = 1024;
-/// Pause after a failed attempt at a further connection.
-const RECONNECT: Duration = Duration::from_secs(1);
+/// Pause after a failed attempt at a further connection, give or take; each in a row doubles it, so often at most.
+const RECONNECT: (Duration, u32) = (Duration::from_secs(1), 5);
+/// How long a connection that is one more than are kept stays without a stream.
+const LINGER: Duration = Duration::from_secs(30);
 
 /// A worker's connections; made and used inside the worker's runtime.
 pub struct Pool {
@@ -34,6 +37,8 @@ pub struct Pool {
     workers: usize,
     wheel: Wheel,
     slots: Arc<Slots>,
+    /// How long connections that are more than are kept stay without a stream.
+    pub(super) linger: Duration,
 }
 
 /// By the endpoint's id.
@@ -42,7 +47,7 @@ type Slots = Mutex<HashMap<usize, Arc<Slot>, foldhash::fast::RandomState>>;
 impl Pool {
     /// The pool of worker `worker` (from 0) of `workers`.
     pub fn new(worker: usize, workers: usize) -> Self {
-        Self { worker, workers: workers.max(1), wheel: Wheel::new(), slots: Arc::default() }
+        Self { worker, workers: workers.max(1), wheel: Wheel::new(), slots: Arc::default(), linger: LINGER }
     }
 
     /// Which worker's it is.
@@ -85,7 +90,9 @@ impl Pool {
             endpoint: Arc::clone(endpoint),
             roster: Arc::clone(roster),
             home: Arc::downgrade(&self.slots),
-            share: share(endpoint.connections, self.worker, self.workers),
+            kept: share(endpoint.connections, self.worker, self.workers),
+            of: (self.worker, self.workers),
+            linger: self.linger,
             state: Mutex::default(),
         });
         slots.entry(endpoint.id).or_insert(slot).acquire()
@@ -113,7 +120,11 @@ pub(super) struct Slot {
     roster: Arc<Roster>,
     /// The pool that finds it.
     home: Weak<Slots>,
-    share: usize,
+    /// Connections that stay once they are made.
+    kept: usize,
+    /// Whose it is of how many: its share of what connections may grow to.
+    of: (usize, usize),
+    pub(super) linger: Duration,
     state: Mutex<State>,
 }
 
@@ -126,6 +137,8 @@ struct State {
     waiting: VecDeque<oneshot::Sender<Grant>>,
     /// A further connection could not be made: none is tried before this.
     not_before: Option<Instant>,
+    /// How often in a row.
+    failed: u32,
 }
 
 pub(super) type Grant = Result<Lease, Failure>;
@@ -152,6 +165,10 @@ impl Slot {
         let mut state = self.state.lock();
         // Filling one connection before the next keeps frames of many calls in one write.
         if let Some(lease) = state.lease() {
+            // The next one is there before anybody waits for it.
+            if lease.connection.is_crowded() && state.is_last(&lease.connection) && self.may_grow(&state) {
+                self.connect(state);
+            }
             return Acquired::Lease(lease);
         }
         if state.waiting.len() >= QUEUE {
@@ -160,8 +177,7 @@ impl Slot {
                 return Acquired::Full;
             }
         }
-        let may_connect = state.members.len() + state.connecting < self.share
-            && state.not_before.is_none_or(|not_before| state.members.is_empty() || Instant::now() >= not_before);
+        let may_connect = state.members.is_empty() && state.connecting < self.kept || self.may_grow(&state);
         let (sender, receiver) = oneshot::channel();
         state.waiting.push_back(sender);
         let wait = if state.members.is_empty() { Wait::Connection } else { Wait::Stream };
@@ -169,6 +185,18 @@ impl Slot {
             self.connect(state);
         }
         Acquired::Queued(wait, receiver)
+    }
+
+    /// A further connection may be made. Beyond those that are kept it is one at a time: it may be enough.
+    fn may_grow(&self, state: &State) -> bool {
+        let there = state.members.len() + state.connecting;
+        let room = there < self.kept || state.connecting == 0 && there < self.most();
+        room && state.not_before.is_none_or(|not_before| Instant::now() >= not_before)
+    }
+
+    /// How many connections there may be.
+    fn most(&self) -> usize {
+        share(self.roster.most_connections(), self.of.0, self.of.1).max(self.kept)
     }
 
     /// Lets go of the lock first: a runtime that shuts down drops a new task at once, and then the task takes it.
@@ -179,10 +207,15 @@ impl Slot {
     }
 
     /// Gives free streams to those that wait.
-    pub(super) fn serve_waiting(&self) {
+    pub(super) fn serve_waiting(self: &Arc<Self>) {
         let mut state = self.state.lock();
         while !state.waiting.is_empty() {
-            let Some(mut lease) = state.lease() else { return };
+            let Some(mut lease) = state.lease() else {
+                if self.may_grow(&state) {
+                    self.connect(state);
+                }
+                return;
+            };
             loop {
                 let Some(next) = state.waiting.pop_front() else {
                     // All have left. The lease takes the lock when it is dropped.
@@ -199,7 +232,7 @@ impl Slot {
         }
     }
 
-    fn release(&self, connection: &Connection) {
+    fn release(self: &Arc<Self>, connection: &Connection) {
         let state = self.state.lock();
         connection.close_one();
         if !state.waiting.is_empty() {
@@ -230,12 +263,28 @@ impl Slot {
         }
     }
 
+    /// Closes a connection that nobody uses, if it is one more than are kept.
+    pub(super) fn trim(&self, connection: &Connection) {
+        let mut state = self.state.lock();
+        if state.members.len() <= self.kept || !connection.is_idle() || !state.waiting.is_empty() {
+            return;
+        }
+        let before = state.members.len();
+        // From here on nobody finds it.
+        state.members.retain(|member| !std::ptr::eq(&**member, connection));
+        if state.members.len() < before {
+            drop(state);
+            self.endpoint.metrics.connections().dec();
+            connection.close();
+        }
+    }
+
     /// A connection was made.
-    fn enter(&self, connection: Arc<Connection>) {
+    fn enter(self: &Arc<Self>, connection: Arc<Connection>) {
         self.endpoint.metrics.connections().inc();
         let mut state = self.state.lock();
         state.connecting -= 1;
-        state.not_before = None;
+        (state.not_before, state.failed) = (None, 0);
         state.members.push(connection);
         drop(state);
         self.roster.set_down(&self.endpoint, false);
@@ -253,7 +302,8 @@ impl Slot {
         state.connecting -= 1;
         if !state.members.is_empty() {
             // Those that wait still can be served.
-            state.not_before = Some(Instant::now() + RECONNECT);
+            state.not_before = Some(Instant::now() + about(RECONNECT.0 * 2_u32.pow(state.failed)));
+            state.failed = (state.failed + 1).min(RECONNECT.1);
             return;
         }
         let waiting = std::mem::take(&mut state.waiting);
@@ -295,6 +345,10 @@ impl Slot {
 }
 
 impl State {
+    fn is_last(&self, connection: &Arc<Connection>) -> bool {
+        self.members.last().is_some_and(|last| Arc::ptr_eq(last, connection))
+    }
+
     fn lease(&self) -> Option<Lease> {
         let connection = self.members.iter().find(|member| member.open_one())?;
         Some(Lease { connection: Arc::clone(connection) })

@@ -5,6 +5,7 @@
 //! round trip. What is held still counts as open, so a connection's limit on streams bounds it.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -119,12 +120,22 @@ pub(super) async fn run(connection: Arc<Connection>, mut ping: Option<PingPong>,
     let reaper = &connection.reaper;
     let mut keepalive = Keepalive::new(&connection.slot.endpoint.keepalive);
     let mut retired = false;
+    let linger = connection.slot.linger;
+    let mut idle = pin!(tokio::time::sleep(linger));
+    let mut carried = 0;
     while !reaper.state.lock().ended {
         tokio::select! {
             () = reaper.arrived.notified() => {}
             () = connection.slot.endpoint.retired(), if !retired => {
                 connection.slot.close_idle(&connection);
                 retired = true;
+            }
+            () = idle.as_mut() => {
+                let before = std::mem::replace(&mut carried, connection.opened());
+                if carried == before {
+                    connection.slot.trim(&connection);
+                }
+                idle.as_mut().reset(tokio::time::Instant::now() + linger);
             }
             () = keepalive.due() => {
                 if !keepalive.holds(connection.is_idle(), ping.as_mut()).await {

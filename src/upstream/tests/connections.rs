@@ -206,6 +206,69 @@ async fn full_connections_get_company_then_a_queue_then_refusals() {
 }
 
 #[tokio::test]
+async fn connections_grow_with_their_streams_and_go_when_they_are_idle() {
+    let release = Arc::new(tokio::sync::Semaphore::new(0));
+    let server = narrow(&release).await;
+    let mut settings = settings(&[server.address]);
+    settings.max_connections = 3;
+    let upstream = Upstream::compile("test", &settings, &Metrics::new());
+    let mut pool = Pool::new(0, 1);
+    pool.linger = Duration::from_millis(200);
+    let there = || server.connections.load(Ordering::Relaxed);
+    let open = || upstream.describe()[0].connections;
+    // Eight calls for six streams; nobody decides how they come in.
+    let calls = join((0..8).map(|_| call(&upstream, &pool)));
+    let releases = async {
+        until(|| server.calls() == 6).await;
+        assert_eq!((there(), open()), (3, 3));
+        release.add_permits(8);
+    };
+    let (outcomes, ()) = tokio::join!(calls, releases);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(there(), 3);
+    until(|| open() == 1).await;
+    // The one that is kept serves, and others come back when they are needed.
+    release.add_permits(1);
+    call(&upstream, &pool).await.unwrap();
+    assert_eq!((there(), open()), (3, 1));
+    let again = join((0..4).map(|_| call(&upstream, &pool)));
+    let releases = async {
+        until(|| open() >= 2).await;
+        release.add_permits(4);
+    };
+    let (outcomes, ()) = tokio::join!(again, releases);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn the_next_connection_is_there_before_it_is_needed() {
+    let mut builder = server::Builder::new();
+    builder.max_concurrent_streams(4);
+    let held = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let calls = Arc::clone(&held);
+    let server = Server::with(builder, move |call: Call| calls.lock().push(call)).await;
+    let mut settings = settings(&[server.address]);
+    settings.max_connections = 2;
+    let upstream = Upstream::compile("test", &settings, &Metrics::new());
+    let pool = Pool::new(0, 1);
+    let connections = || upstream.describe()[0].connections;
+    let two = join((0..2).map(|_| call(&upstream, &pool)));
+    let third = async {
+        until(|| held.lock().len() == 2).await;
+        assert_eq!(connections(), 1);
+        let third = call(&upstream, &pool);
+        let answers = async {
+            until(|| connections() == 2).await;
+            assert_eq!(held.lock().len(), 3);
+            held.lock().drain(..).for_each(|call| answer(call, b""));
+        };
+        tokio::join!(third, answers).0
+    };
+    let (two, third) = tokio::join!(two, third);
+    assert!(third.is_ok() && two.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_at_once() {
     let release = Arc::new(tokio::sync::Semaphore::new(0));
     let server = narrow(&release).await;

@@ -155,6 +155,7 @@ pub(super) fn settings(addresses: &[SocketAddr]) -> config::Upstream {
         retry: None,
         timeout: Duration::from_secs(5),
         connections: 1,
+        max_connections: 1,
         limits: config::UpstreamLimits { in_flight: 10_000, receive: 4 << 20, send: 4 << 20 },
         required: true,
     }
