@@ -148,7 +148,7 @@ fn fetch(
             let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
             // Asked for all who wait: nobody's own endpoint.
             let outgoing =
-                Outgoing { uri: &rpc.uri, headers, deadline, until: None, patient: true, priority, key: None, retry };
+                Outgoing { uri: &rpc.uri, headers, deadline, max_age: None, patient: true, priority, key: None, retry };
             ask(&worker, &policy, &rpc, key, outgoing, frame).await
         }
     })

@@ -204,7 +204,7 @@ impl Judge {
             uri: &rpc.uri,
             headers: Metadata::default(),
             deadline,
-            until: None,
+            max_age: None,
             patient: true,
             priority: Priority::High,
             key: None,

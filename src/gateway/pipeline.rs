@@ -31,7 +31,6 @@ use crate::envelope::head::Known;
 use crate::envelope::stream::opaque;
 use crate::envelope::{Codec, Dialect, content_type, grpc, metadata, origin, rest, whole};
 use crate::error::Error;
-use crate::policy::overload::about;
 use crate::policy::rate::Stage;
 use crate::upstream::{About, Metadata, Outgoing};
 
@@ -356,6 +355,6 @@ fn admit<'r>(
     };
     let headers = Metadata::new(given, about);
     let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
-    let until = rpc.max_age.map(|age| call.started + about(age));
-    Ok(Outgoing { uri: &rpc.uri, headers, deadline, until, patient, priority, key, retry })
+    let max_age = rpc.max_age.as_ref();
+    Ok(Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, key, retry })
 }

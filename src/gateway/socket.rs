@@ -81,44 +81,45 @@ impl Tunnel {
         let upgrade = head.extensions.get::<OnUpgrade>().cloned();
         let upgrade = upgrade.ok_or_else(|| Error::bad_request("this connection cannot become a WebSocket"))?;
         let (rpc, worker) = (binding.rpc.clone(), call.worker.clone());
-        let Outgoing { headers, deadline, until, patient, priority, key, .. } = outgoing;
+        let Outgoing { headers, deadline, patient, priority, key, .. } = outgoing;
         let query = head.uri.query().unwrap_or_default();
         let query = &*rpc.gate.without_token(query);
         let mut out = OutPlan { raw: false, ..binding.out.clone() };
         out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
-        let (asking, inbound): (Pin<Box<dyn Future<Output = _> + Send>>, _) =
-            if !rpc.client_streaming && binding.bind.body == BodyPlan::None {
-                // The request is in the path and the query, as it is without a WebSocket.
-                let input = Input { captures: captured, query, ..Input::default() };
-                let message = frame(call, binding, &input)?;
-                call.limit(&rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
-                let (rpc, worker) = (rpc.clone(), worker.clone());
-                let asking = async move {
-                    let retry = rpc.retry.as_ref();
-                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, until, patient, priority, key, retry };
-                    rpc.upstream.server_stream(&worker.pool, outgoing, message).await
-                };
-                (Box::pin(asking), Inbound::nothing())
-            } else if rpc.rates.need_message() {
-                let why = "this method's limits look into its message: ask it without a WebSocket";
-                return Err(Error::bad_request(why));
-            } else {
-                let plan = plan(&binding.bind);
-                let beside = Beside {
-                    captures: captured.iter().map(|&capture| capture.into()).collect(),
-                    query: query.into(),
-                    raw: None,
-                };
-                let codec = ToWire::planned(call, binding, plan, beside);
-                let (inbound, body) = Inbound::new(codec, &rpc);
-                let (rpc, worker) = (rpc.clone(), worker.clone());
-                let asking = async move {
-                    let retry = rpc.retry.as_ref();
-                    let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, until, patient, priority, key, retry };
-                    rpc.upstream.stream(&worker.pool, outgoing, body).await
-                };
-                (Box::pin(asking), inbound)
+        let (asking, inbound): (Pin<Box<dyn Future<Output = _> + Send>>, _) = if !rpc.client_streaming
+            && binding.bind.body == BodyPlan::None
+        {
+            // The request is in the path and the query, as it is without a WebSocket.
+            let input = Input { captures: captured, query, ..Input::default() };
+            let message = frame(call, binding, &input)?;
+            call.limit(&rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
+            let (rpc, worker) = (rpc.clone(), worker.clone());
+            let asking = async move {
+                let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());
+                let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, key, retry };
+                rpc.upstream.server_stream(&worker.pool, outgoing, message).await
             };
+            (Box::pin(asking), Inbound::nothing())
+        } else if rpc.rates.need_message() {
+            let why = "this method's limits look into its message: ask it without a WebSocket";
+            return Err(Error::bad_request(why));
+        } else {
+            let plan = plan(&binding.bind);
+            let beside = Beside {
+                captures: captured.iter().map(|&capture| capture.into()).collect(),
+                query: query.into(),
+                raw: None,
+            };
+            let codec = ToWire::planned(call, binding, plan, beside);
+            let (inbound, body) = Inbound::new(codec, &rpc);
+            let (rpc, worker) = (rpc.clone(), worker.clone());
+            let asking = async move {
+                let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());
+                let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, key, retry };
+                rpc.upstream.stream(&worker.pool, outgoing, body).await
+            };
+            (Box::pin(asking), inbound)
+        };
         let tether = head.extensions.get::<Tether>().cloned();
         let tunnel = Self { upgrade, tether, asking, inbound, rpc, out, codec: handshake.codec };
         Ok((handshake.answer(), tunnel))

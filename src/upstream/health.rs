@@ -92,7 +92,7 @@ impl Group {
             uri: &uri,
             headers: Metadata::default(),
             deadline,
-            until: None,
+            max_age: None,
             patient: true,
             priority: Priority::High,
             key: None,

@@ -36,7 +36,7 @@ mod wheel;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 
@@ -84,8 +84,8 @@ pub struct Outgoing<'r> {
     pub headers: Metadata,
     /// When the caller has no more use for an answer.
     pub deadline: Instant,
-    /// When its stream has the age that streams may have.
-    pub until: Option<Instant>,
+    /// How old its stream may grow, give or take a tenth; what streams nothing has a deadline.
+    pub max_age: Option<&'r Duration>,
     /// The deadline is not of the client's making: that it passes speaks against the endpoint.
     pub patient: bool,
     /// Whose calls are refused first where the upstream's limit comes near.

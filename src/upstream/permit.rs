@@ -12,8 +12,13 @@ use crate::policy::overload::share;
 /// A call in flight; dropped, it is none any more.
 pub(super) struct Permit {
     in_flight: Arc<AtomicUsize>,
-    /// Who wants to know how long it takes, and since when that is.
-    measured: Option<(Arc<Adaptive>, Instant)>,
+    /// Who wants to know how long it takes.
+    measured: Option<Box<Measured>>,
+}
+
+struct Measured {
+    adaptive: Arc<Adaptive>,
+    since: Instant,
     /// Its deadline is not of the client's making.
     patient: bool,
 }
@@ -24,9 +29,12 @@ impl Upstream {
         let most = self.adaptive.as_ref().map_or(self.config.limits.in_flight, |adaptive| adaptive.limit());
         let before = self.group.in_flight.fetch_add(1, Ordering::Relaxed);
         let in_flight = Arc::clone(&self.group.in_flight);
-        let mut permit = Permit { in_flight, measured: None, patient: outgoing.patient };
+        let mut permit = Permit { in_flight, measured: None };
         if before < share(most, outgoing.priority) {
-            permit.measured = self.adaptive.clone().map(|adaptive| (adaptive, Instant::now()));
+            permit.measured = self
+                .adaptive
+                .clone()
+                .map(|adaptive| Box::new(Measured { adaptive, since: Instant::now(), patient: outgoing.patient }));
             return Ok(permit);
         }
         self.group.refused.count();
@@ -38,14 +46,16 @@ impl Permit {
     /// It was served, by one try: that is how long calls take.
     #[inline]
     pub(super) fn served(&self) {
-        if let Some((adaptive, since)) = &self.measured {
-            adaptive.took(since.elapsed(), self.in_flight.load(Ordering::Relaxed));
+        if let Some(measured) = &self.measured {
+            measured.adaptive.took(measured.since.elapsed(), self.in_flight.load(Ordering::Relaxed));
         }
     }
 
     /// It was not. Only of one that was given time enough that says how long calls take: longer.
     pub(super) fn failed(&self, failure: Failure) -> Failure {
-        if self.patient && matches!(failure.kind, FailureKind::Deadline) {
+        if matches!(failure.kind, FailureKind::Deadline)
+            && self.measured.as_ref().is_some_and(|measured| measured.patient)
+        {
             self.served();
         }
         failure

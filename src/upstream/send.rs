@@ -25,6 +25,7 @@ use super::reply::{self, Head, Unary};
 use super::retry::{self, Retry};
 use super::wheel::Timer;
 use super::{Outgoing, Upstream};
+use crate::policy::overload::about;
 
 const LONGEST: HeaderValue = HeaderValue::from_static("99999999H");
 
@@ -278,9 +279,10 @@ impl Outgoing<'_> {
 
     /// Its deadline, or the age that it may have as a stream.
     fn timer(&self, pool: &Pool) -> Timer {
-        match self.until {
-            Some(until) if until < self.deadline => pool.timer(until).of_age(),
-            _ => pool.timer(self.deadline),
+        let until = self.max_age.map(|age| Instant::now() + about(*age));
+        match until.filter(|until| *until < self.deadline) {
+            Some(until) => pool.timer(until).of_age(),
+            None => pool.timer(self.deadline),
         }
     }
 

@@ -21,6 +21,8 @@ const TICK: u64 = 4;
 const SLOTS: usize = 2048;
 /// No entry.
 const NONE: usize = usize::MAX;
+/// A timer that has no entry yet.
+const UNSET: u32 = u32::MAX;
 
 /// A worker's deadlines.
 #[derive(Clone)]
@@ -39,7 +41,7 @@ impl Wheel {
 
     /// A timer for one deadline. It costs nothing until it is first polled.
     pub(super) fn timer(&self, deadline: Instant) -> Timer {
-        Timer { wheel: self.clone(), deadline, key: NONE, of: Ending::Deadline }
+        Timer { wheel: self.clone(), deadline, key: UNSET, of: Ending::Deadline }
     }
 
     /// Sleeps from one occupied slot to the next, and ends when no deadline is left.
@@ -60,7 +62,8 @@ impl Wheel {
 pub(super) struct Timer {
     wheel: Wheel,
     deadline: Instant,
-    key: usize,
+    /// Its entry; small, as every call's future holds one of these.
+    key: u32,
     of: Ending,
 }
 
@@ -91,12 +94,14 @@ impl Timer {
     /// Ready once the deadline has passed. To be asked only after the work itself was found to be pending.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.wheel.0.inner.lock();
-        if self.key != NONE {
-            return inner.check(self.key, cx.waker());
+        if self.key != UNSET {
+            return inner.check(self.key as usize, cx.waker());
         }
-        self.key = inner.insert(self.deadline, cx.waker().clone());
+        let key = inner.insert(self.deadline, cx.waker().clone());
+        // There is no memory for so many timers.
+        self.key = u32::try_from(key).unwrap_or(UNSET);
         let idle = !std::mem::replace(&mut inner.turning, true);
-        let earlier = inner.entries[self.key].tick < inner.until;
+        let earlier = inner.entries[key].tick < inner.until;
         drop(inner);
         if idle {
             tokio::spawn(self.wheel.clone().turn());
@@ -109,8 +114,8 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        if self.key != NONE {
-            self.wheel.0.inner.lock().remove(self.key);
+        if self.key != UNSET {
+            self.wheel.0.inner.lock().remove(self.key as usize);
         }
     }
 }

@@ -126,21 +126,21 @@ async fn a_reload_changes_the_limit_and_forgets_no_call() {
 
 #[tokio::test]
 async fn an_upstream_that_slows_is_given_fewer_calls_and_all_again_once_it_is_well() {
-    let pause = Arc::new(AtomicU64::new(20));
+    let pause = Arc::new(AtomicU64::new(50));
     let takes = pause.clone();
     let library = upstream::grpc("library.v1.Library")
         .unary("Echo", move |_| ok(json!({})).after(Duration::from_millis(takes.load(Relaxed))))
         .start()
         .await;
-    let keys = "limits: { in_flight: 40 }, adaptive_concurrency: { min: 4, tolerance: 4 }";
+    let keys = "limits: { in_flight: 12 }, adaptive_concurrency: { min: 2, tolerance: 4 }";
     let gateway = front(&library, keys, "").start().await;
     let there = || {
         let labels = format!("upstream=\"library\",endpoint=\"{}\"", library.address());
         gateway.metric(&format!("transom_upstream_in_flight{{{labels}}}"))
     };
     let limit = || gateway.metric("transom_upstream_in_flight_limit{upstream=\"library\"}");
-    assert_eq!(limit(), 5.0);
-    let load: Vec<_> = (0..40)
+    assert_eq!(limit(), 2.0);
+    let load: Vec<_> = (0..12)
         .map(|_| {
             let (address, statuses) = (gateway.address(), Arc::default());
             let counted: Arc<Mutex<Vec<u16>>> = Arc::clone(&statuses);
@@ -150,22 +150,22 @@ async fn an_upstream_that_slows_is_given_fewer_calls_and_all_again_once_it_is_we
                     let status = connection.send("POST", "/v1/echo").await.unwrap().status.as_u16();
                     counted.lock().push(status);
                     if status == 503 {
-                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 }
             });
             (calls, statuses)
         })
         .collect();
-    until("it is given all that there is", async || limit() == 40.0 && there() >= 30.0).await;
-    pause.store(200, Relaxed);
-    until("it is given few", async || limit() == 4.0 && there() <= 4.0).await;
+    until("it is given all that there is", async || limit() == 12.0 && there() >= 9.0).await;
+    pause.store(500, Relaxed);
+    until("it is given few", async || limit() == 2.0 && there() <= 2.0).await;
     for _ in 0..20 {
-        assert!(there() <= 4.0, "{} are there", there());
+        assert!(there() <= 2.0, "{} are there", there());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    pause.store(20, Relaxed);
-    until("it is given many again", async || there() >= 30.0).await;
+    pause.store(50, Relaxed);
+    until("it is given many again", async || there() >= 9.0).await;
     for (calls, statuses) in load {
         calls.abort();
         assert!(statuses.lock().iter().all(|status| matches!(status, 200 | 503)));

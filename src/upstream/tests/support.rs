@@ -175,7 +175,7 @@ pub(super) fn outgoing(within: Duration) -> Outgoing<'static> {
         uri: uri("http://test/test.Service/Method"),
         headers: Metadata::default(),
         deadline: Instant::now() + within,
-        until: None,
+        max_age: None,
         patient: true,
         priority: config::Priority::Normal,
         key: None,
