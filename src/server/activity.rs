@@ -23,6 +23,8 @@ pub(super) struct Activity {
     received: AtomicBool,
     /// Bytes have gone since the last look: of an answer that a slow client still reads, though its call is over.
     sent: AtomicBool,
+    /// Bytes wait for a client that does not read: hyper holds them.
+    stuck: AtomicBool,
     /// It is old: its next answer is to be its last.
     old: AtomicBool,
 }
@@ -34,6 +36,11 @@ impl Activity {
 
     pub(super) fn sent(&self) {
         self.sent.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what was to be written has not been.
+    pub(super) fn stuck(&self, stuck: bool) {
+        self.stuck.store(stuck, Ordering::Relaxed);
     }
 
     pub(super) fn grow_old(&self) {
@@ -118,6 +125,8 @@ pub(super) struct Watch {
 pub(super) enum Finding {
     /// It may stay.
     Busy,
+    /// It may stay; nothing has happened, and nothing has begun.
+    Quiet,
     /// Nothing has happened for too long.
     Idle,
     /// A head has begun, and does not end.
@@ -128,6 +137,16 @@ impl Watch {
     /// `head` and `idle` are held to within the shorter of the two.
     pub(super) fn new(head: Duration, idle: Duration) -> Self {
         Self { every: head.min(idle), head, idle, quiet: Duration::ZERO, calls: 0 }
+    }
+
+    /// How long nothing may happen from now on.
+    pub(super) fn patience(&self) -> Duration {
+        self.idle.saturating_sub(self.quiet)
+    }
+
+    /// Something has happened.
+    pub(super) fn disturbed(&mut self) {
+        self.quiet = Duration::ZERO;
     }
 
     /// Looks, `every` after the last time.
@@ -145,7 +164,8 @@ impl Watch {
         match self.quiet {
             quiet if quiet >= self.idle => Finding::Idle,
             quiet if begun && quiet >= self.head => Finding::SlowHead,
-            _ => Finding::Busy,
+            _ if begun || activity.stuck.load(Ordering::Relaxed) => Finding::Busy,
+            _ => Finding::Quiet,
         }
     }
 }
@@ -171,7 +191,7 @@ mod tests {
         let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(HEAD, IDLE));
         drop(activity.begin());
         let found: Vec<_> = (0..4).map(|_| watch.look(&activity)).collect();
-        assert_eq!(found, [Finding::Busy, Finding::Busy, Finding::Busy, Finding::Idle]);
+        assert_eq!(found, [Finding::Busy, Finding::Quiet, Finding::Quiet, Finding::Idle]);
     }
 
     #[test]
@@ -191,6 +211,17 @@ mod tests {
             activity.sent();
             assert_eq!(watch.look(&activity), Finding::Busy);
         }
+    }
+
+    #[test]
+    fn an_answer_that_nobody_reads_is_no_rest() {
+        let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(HEAD, IDLE));
+        drop(activity.begin());
+        activity.stuck(true);
+        let found: Vec<_> = (0..3).map(|_| watch.look(&activity)).collect();
+        assert_eq!(found, [Finding::Busy; 3]);
+        activity.stuck(false);
+        assert_eq!(watch.look(&activity), Finding::Idle);
     }
 
     #[test]

@@ -14,13 +14,14 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
+use hyper::rt::Write as _;
 use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -134,22 +135,37 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
             Ok::<_, Infallible>(response.map(|body| Tracked::new(body, call)))
         }
     });
-    let age = terms.limits.max_age.map(about);
+    let old = terms.limits.max_age.map(|age| Instant::now() + about(age));
     match protocol {
         Protocol::Http1 => {
-            let connection = pin!(terms.http1.serve_connection(io, service).with_upgrades());
-            let watch = Watch::new(terms.limits.head, terms.limits.idle_http1);
-            drive(connection, (watch, age), &activity, &tunnels, phases.clone()).await;
+            let mut watch = Watch::new(terms.limits.head, terms.limits.idle_http1);
+            let (mut io, mut service) = (io, service);
+            loop {
+                let mut connection = Box::new(terms.http1.serve_connection(io, service).with_upgrades());
+                let driven = drive(Pin::new(&mut *connection), (&mut watch, old), &activity, &tunnels, phases.clone());
+                // What hyper has read and nobody has answered is part of a head, whose time is over.
+                let resting = match driven.await {
+                    Driven::Resting => connection.into_parts().filter(|parts| parts.read_buf.is_empty()),
+                    Driven::Well | Driven::Broken => None,
+                };
+                let Some(resting) = resting.map(|parts| (parts.io, parts.service)) else { break };
+                (io, service) = resting;
+                if !rest(&mut io, &mut watch, phases.clone()).await {
+                    let _ = timeout(LAST_WORD, poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx))).await;
+                    break;
+                }
+            }
             // A connection that has become a tunnel is no longer hyper's.
             tunnels.ended(phases).await;
         }
         Protocol::Http2 => {
             let socket = Gather::new(TokioIo::new(io));
-            let connection = pin!(terms.http2.serve_connection(TokioIo::new(socket.clone()), service));
-            let connection = pin!(Gathered { connection, socket: socket.clone() });
+            // Not in here: the memory of one that is at rest is that of the other.
+            let mut connection = Box::pin(terms.http2.serve_connection(TokioIo::new(socket.clone()), service));
+            let connection = pin!(Gathered { connection: connection.as_mut(), socket: socket.clone() });
             // A gRPC channel may connect long before its first call.
-            let idle = terms.limits.idle_http2;
-            if drive(connection, (Watch::new(idle, idle), age), &activity, &tunnels, phases.clone()).await {
+            let mut watch = Watch::new(terms.limits.idle_http2, terms.limits.idle_http2);
+            if drive(connection, (&mut watch, old), &activity, &tunnels, phases.clone()).await == Driven::Well {
                 linger(socket, phases).await;
             }
         }
@@ -211,8 +227,22 @@ impl Tunnels {
     }
 }
 
+/// A connection without a call, and without the memory that calls need, until bytes come; false: it is to end.
+async fn rest(io: &mut Rewound, watch: &mut Watch, mut phases: Phases) -> bool {
+    let come = tokio::select! {
+        come = io.wait() => come.unwrap_or(false),
+        () = sleep(watch.patience()) => false,
+        () = reached(&mut phases, Phase::Closing) => false,
+    };
+    watch.disturbed();
+    come
+}
+
 /// A connection that can be told to end after what it has begun.
 trait Graceful: Future {
+    /// It can be taken down to its socket, and be put up again.
+    const RESTS: bool;
+
     /// Told that the server drains, or that it is old: HTTP/2 says GOAWAY; HTTP/1.1 says it with its next answer.
     fn announce(self: Pin<&mut Self>);
 
@@ -227,6 +257,8 @@ where
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::ResBody: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
+    const RESTS: bool = true;
+
     fn announce(self: Pin<&mut Self>) {}
 
     fn close(self: Pin<&mut Self>) {
@@ -260,6 +292,8 @@ where
     S::ResBody: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
     TokioExecutor: Http2ServerConnExec<S::Future, S::ResBody>,
 {
+    const RESTS: bool = false;
+
     fn announce(mut self: Pin<&mut Self>) {
         self.connection.as_mut().graceful_shutdown();
     }
@@ -269,18 +303,29 @@ where
     }
 }
 
-/// Drives a connection, and ends it when it is idle or the server drains. True if all that it had to say was written.
+/// How a connection was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Driven {
+    /// It has ended, and all that it had to say was written.
+    Well,
+    /// It has ended.
+    Broken,
+    /// Nothing has happened for a while.
+    Resting,
+}
+
+/// Drives a connection, and ends it when it is idle or the server drains.
 async fn drive<C: Graceful<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
-    (mut watch, age): (Watch, Option<Duration>),
+    (watch, old): (&mut Watch, Option<Instant>),
     activity: &Activity,
     tunnels: &Tunnels,
     mut phases: Phases,
-) -> bool {
+) -> Driven {
     let mut look = pin!(sleep(watch.every));
     let mut old = pin!(async {
-        match age {
-            Some(age) => sleep(age).await,
+        match old {
+            Some(old) => sleep_until(old).await,
             None => std::future::pending().await,
         }
     });
@@ -288,7 +333,7 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
     // finds the goodbye beside them, would come again and again and never be served.
     let mut late = *phases.borrow() == Phase::Draining;
     let mut phase = if late { Phase::Draining } else { Phase::Serving };
-    let (mut closing, mut well) = (false, false);
+    let (mut closing, mut ended) = (false, Driven::Broken);
     let mut seldom = Seldom::new();
     loop {
         let happened = {
@@ -302,7 +347,7 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
             });
             poll_fn(|cx| match connection.as_mut().poll(cx) {
                 Poll::Ready(outcome) => {
-                    well = outcome.is_ok();
+                    ended = if outcome.is_ok() { Driven::Well } else { Driven::Broken };
                     Poll::Ready(None)
                 }
                 Poll::Pending if late && activity.calls() > 0 => Poll::Ready(Some(Beside::FirstCall)),
@@ -311,7 +356,7 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
             .await
         };
         match happened {
-            None => return well,
+            None => return ended,
             Some(Beside::FirstCall) => {
                 late = false;
                 connection.as_mut().announce();
@@ -332,7 +377,7 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
                             _ = connection.as_mut() => {}
                             () = tunnels.end() => {}
                         }
-                        return false;
+                        return Driven::Broken;
                     }
                 }
             }
@@ -342,15 +387,16 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
             }
             Some(Beside::Look) => {
                 match watch.look(activity) {
-                    Finding::SlowHead => return false,
+                    Finding::SlowHead => return Driven::Broken,
                     // It was told to end, and nothing has moved since: its client does not read.
-                    Finding::Idle if closing => return false,
+                    Finding::Idle if closing => return Driven::Broken,
                     Finding::Idle => {
                         connection.as_mut().close();
                         closing = true;
                     }
-                    Finding::Busy if closing => connection.as_mut().close(),
-                    Finding::Busy => {}
+                    Finding::Busy | Finding::Quiet if closing => connection.as_mut().close(),
+                    Finding::Quiet if C::RESTS => return Driven::Resting,
+                    Finding::Busy | Finding::Quiet => {}
                 }
                 look.as_mut().reset(Instant::now() + watch.every);
             }

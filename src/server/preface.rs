@@ -50,6 +50,22 @@ impl Rewound {
     pub(super) fn new(head: Head, socket: Socket, activity: Arc<Activity>) -> Self {
         Self { head, socket: TokioIo::new(socket), activity }
     }
+
+    /// Notes what became of a write.
+    fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.activity.stuck(written.is_pending());
+        if written.is_ready() {
+            self.activity.sent();
+        }
+        written
+    }
+
+    /// Waits for bytes, which are kept for who reads next; false: no more will come.
+    pub(super) async fn wait(&mut self) -> io::Result<bool> {
+        let read = self.socket.inner_mut().read(&mut self.head.bytes).await?;
+        (self.head.from, self.head.to) = (0, read);
+        Ok(read > 0)
+    }
 }
 
 impl Read for Rewound {
@@ -69,13 +85,14 @@ impl Read for Rewound {
 
 impl Write for Rewound {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.socket).poll_write(cx, buf));
-        self.activity.sent();
-        Poll::Ready(written)
+        let written = Pin::new(&mut self.socket).poll_write(cx, buf);
+        self.noted(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.activity.stuck(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -91,8 +108,7 @@ impl Write for Rewound {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, bufs));
-        self.activity.sent();
-        Poll::Ready(written)
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        self.noted(written)
     }
 }

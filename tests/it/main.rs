@@ -24,6 +24,7 @@ mod cli_routes;
 mod cli_serve;
 mod client_limits;
 mod compression;
+mod connections_at_rest;
 mod config_examples;
 mod conformance;
 mod cors;
