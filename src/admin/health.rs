@@ -56,14 +56,18 @@ pub(super) async fn detailed(extract::State(state): extract::State<Arc<State>>) 
     let mut services = Map::new();
     let mut connections = Map::new();
     let mut circuits = Map::new();
+    let mut ejected = Map::new();
     let mut up = 0;
     for upstream in snapshot.upstreams.values() {
         let name = upstream.config().health_name.clone().unwrap_or_else(|| upstream.name().to_string());
         let healthy = is_up(upstream);
-        let connected = upstream.describe().iter().any(|endpoint| endpoint.reached);
+        let endpoints = upstream.describe();
+        let connected = endpoints.iter().any(|endpoint| endpoint.reached);
         up += usize::from(healthy);
         services.insert(name.clone(), Value::from(if healthy { "healthy" } else { "unhealthy" }));
         circuits.insert(name.clone(), Value::from(upstream.circuit().name()));
+        let out = endpoints.iter().filter(|endpoint| endpoint.ejected).count();
+        ejected.insert(name.clone(), Value::from(out));
         connections.insert(name, Value::from(if connected { "connected" } else { "disconnected" }));
     }
     let (status, word) = match (up, snapshot.upstreams.len()) {
@@ -77,6 +81,7 @@ pub(super) async fn detailed(extract::State(state): extract::State<Arc<State>>) 
         "services": services,
         "grpc_connections": connections,
         "circuit_breakers": circuits,
+        "ejected_endpoints": ejected,
         "dependencies": dependencies(&state),
     });
     (status, Json(body)).into_response()

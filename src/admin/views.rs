@@ -49,6 +49,8 @@ fn describe(snapshot: &Snapshot, upstream: &Upstream) -> Value {
                 "down": endpoint.down,
                 "healthy": endpoint.healthy,
                 "circuit": endpoint.circuit.name(),
+                "ejected": endpoint.ejected,
+                "warming": endpoint.warming,
                 "connections": endpoint.connections,
                 "in_flight": endpoint.in_flight,
             })

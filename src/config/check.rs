@@ -13,6 +13,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     sources(config, reader);
     reflection(config, reader);
     services(config, reader);
+    slow_starts(config, reader);
     rate_limits(config, reader);
     connect_tokens(config, reader);
     cors(config, reader);
@@ -69,6 +70,17 @@ fn tls(config: &Config, reader: &mut Reader) {
                 let path = format!("upstreams.{name}.tls.{}", given.0);
                 wrong(&[&path], format!("is of no use alone; write its `{}` too", missing.0));
             }
+        }
+    }
+}
+
+fn slow_starts(config: &Config, reader: &mut Reader) {
+    for (name, upstream) in &config.upstreams {
+        if upstream.slow_start.is_some() && matches!(upstream.balance, Balance::Hash(_)) {
+            let path = format!("upstreams.{name}.slow_start");
+            let message = "is of no use with `balance: hash`, where calls have their places; remove it".to_owned();
+            let line = reader.line(&[&path]);
+            reader.problems.push(line, path, message);
         }
     }
 }

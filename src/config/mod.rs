@@ -77,7 +77,8 @@ pub use tls::{Tls, UpstreamTls};
 pub use tree::MAX_TEXT;
 pub use units::duration as parse_duration;
 pub use upstream::{
-    AdaptiveConcurrency, Balance, CircuitBreaker, HashBy, HealthCheck, Keepalive, Upstream, UpstreamLimits,
+    AdaptiveConcurrency, Balance, CircuitBreaker, HashBy, HealthCheck, Keepalive, OutlierEjection, SlowStart, Upstream,
+    UpstreamLimits,
 };
 pub use vars::Lookup;
 

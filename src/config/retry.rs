@@ -15,12 +15,14 @@ section! {
         on: Vec<RetryOn> = list(choice()).not_empty().or("unavailable"),
         /// So many of the calls may be further tries (of each worker's in the last 10 s), beside one a second.
         budget: Percent = percent().or("20%"),
-        /// The first pause; each one after it is twice as long. Each is shortened by up to a half, by chance.
+        /// The first pause; each one after it is twice as long. Of each, chance takes any part (full jitter); after a service's `RetryInfo` or `Retry-After` it is added to that.
         backoff: Duration = duration(MILLISECOND..=HOUR).or("25ms"),
         /// The longest pause.
         max_backoff: Duration = duration(MILLISECOND..=HOUR).or("1s"),
         /// Time of one try; by default a try may take all of the call's.
         per_try_timeout: Option<Duration> = duration(MILLISECOND..=24 * HOUR).optional(),
+        /// A call that has no answer after this time is sent to another endpoint as well; the first answer wins, the other try is cancelled. It is one of the `attempts` and taken from the `budget`. For methods without side effects: bound to GET, NO_SIDE_EFFECTS in the .proto, or `idempotent: true` here. None: no call is sent twice at a time.
+        hedge: Option<Duration> = duration(MILLISECOND..=HOUR).optional(),
     }
 }
 

@@ -205,7 +205,7 @@ upstreams:
     timeout: 0s
     timeot: 1s
     limits: { recieve: 4MiB, send: 4MBytes }
-    outlier_ejection: {}
+    # Nothing is wrong here.
     required: yes
   other:
     services: [a.A, a.A]
@@ -247,7 +247,6 @@ methods:
             "16: upstreams.booking.limits.send: `4MBytes` is not a size; write bytes, or a number and a unit: `4194304`, \
              `4MiB`, `64KiB`",
             "16: upstreams.booking.limits.recieve: unknown key; did you mean `receive`?",
-            "17: upstreams.booking.outlier_ejection: `outlier_ejection` is not supported by this version of Transom; remove it",
             "18: upstreams.booking.required: `yes` is neither `true` nor `false`",
             "20: upstreams.other.services[1]: `a.A` is written twice; keep one",
             "21: upstreams.other.endpoints: the environment variable `OTHER` is not set; set it, or write `${OTHER:-default}`",
@@ -449,6 +448,14 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_slow_start_is_for_turns_and_not_for_places() {
+    let with = |balance: &str| format!("{MINIMAL}    slow_start: {{}}\n    balance: {balance}\n");
+    assert!(read(&with("least_request")).is_ok());
+    let told = problems(&with("{ hash: { client: true } }"));
+    assert!(told.len() == 1 && told[0].contains("upstreams.books.slow_start: is of no use"), "{told:#?}");
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::endpoint::{Endpoint, Endpoints};
-use super::kind::{self, Kind, Shape, checked, count, duration, flag, list, size, text};
+use super::kind::{self, Kind, Shape, checked, count, duration, flag, list, percent, size, text};
 use super::problem::quote;
 use super::read::{Reader, nearest, section};
-use super::retry::Retry;
+use super::retry::{Percent, Retry};
 use super::tls::UpstreamTls;
 use super::tree::{Node, Value};
 use super::{HOUR, MILLISECOND};
@@ -31,6 +31,10 @@ section! {
         health_check: Option<HealthCheck> = kind::section().optional(),
         /// Leaves an endpoint alone that fails call after call; the upstream is open when all of its endpoints are: 503 at once. None: calls always go there. `{}` holds the defaults.
         circuit_breaker: Option<CircuitBreaker> = kind::section().optional(),
+        /// Leaves an endpoint alone for a while that fails or is slow where its peers are not. None: it is not compared. `{}` holds the defaults.
+        outlier_ejection: Option<OutlierEjection> = kind::section().optional(),
+        /// An endpoint that comes, or comes back, gets its share of calls little by little. None: all of it at once. `{}` holds the defaults. Not with `balance: hash`, where calls have their places.
+        slow_start: Option<SlowStart> = kind::section().optional(),
         /// A call's deadline, passed on as `grpc-timeout`.
         timeout: Duration = duration(MILLISECOND..=24 * HOUR).or("5s"),
         /// Failed calls are tried again where that is safe; a method's own `retry` is in its place. None: a call moves to another endpoint only if none has seen it. `{}` holds the defaults.
@@ -50,7 +54,6 @@ section! {
         /// Readiness waits for a usable endpoint of it.
         required: bool = flag().or("false"),
     }
-    absent: "outlier_ejection"
 }
 
 /// How endpoints take turns.
@@ -174,12 +177,42 @@ section! {
 section! {
     /// When an endpoint is left alone, and for how long.
     pub struct CircuitBreaker {
-        /// Failures in a row after which it is: UNAVAILABLE, INTERNAL, DEADLINE_EXCEEDED (not by a deadline of the client's own), broken streams, answers that are no gRPC. A connection that breaks is one, however many calls it carried.
+        /// Failures in a row after which it is: UNAVAILABLE, INTERNAL, DEADLINE_EXCEEDED (not by a deadline of the client's own), broken streams, answers that are no gRPC, connections that cannot be made. A connection that breaks is one, however many calls it carried.
         failures: usize = count(1..=10_000).or("5"),
         /// How long it gets no calls. One that was down or unhealthy meanwhile and is so no more is probed at once.
         open_for: Duration = duration(MILLISECOND..=HOUR).or("30s"),
         /// Calls that it then gets to prove itself: all must be served, one that fails opens it again.
         probes: usize = count(1..=100).or("1"),
+    }
+}
+
+section! {
+    /// When an endpoint stands out from its peers, and for how long it then gets no calls.
+    pub struct OutlierEjection {
+        /// The share of failed calls (failures as of `circuit_breaker`) at which it is ejected, if a quarter of all endpoints fail less than half as often.
+        error_rate: Percent = percent().or("50%"),
+        /// It is ejected when its unary calls take more than so many times what those of the median endpoint take, on average. None: its time is not looked at.
+        latency_factor: Option<usize> = count(2..=100).optional(),
+        /// The time that is looked back at.
+        window: Duration = duration(100 * MILLISECOND..=HOUR).or("30s"),
+        /// Calls in that time below which nothing is said of an endpoint.
+        request_volume: usize = count(1..=1_000_000).or("20"),
+        /// The most that may be ejected of all endpoints; those that get no calls for another reason count as well.
+        max_ejected: Percent = percent().or("50%"),
+        /// How long it is ejected for the first time; the second time twice as long, and so on. Each such time without an ejection makes up for one.
+        base_ejection_time: Duration = duration(MILLISECOND..=HOUR).or("30s"),
+        /// The longest ejection.
+        max_ejection_time: Duration = duration(MILLISECOND..=24 * HOUR).or("5m"),
+    }
+}
+
+section! {
+    /// How endpoints that come, or come back, are led up to their whole share of calls.
+    pub struct SlowStart {
+        /// How long that takes.
+        window: Duration = duration(100 * MILLISECOND..=HOUR).or("30s"),
+        /// The part of its weight that an endpoint begins with.
+        min_weight: Percent = percent().or("10%"),
     }
 }
 

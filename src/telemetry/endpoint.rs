@@ -1,7 +1,7 @@
 //! What an upstream's endpoint counts: calls by outcome, calls in flight, connections.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use super::shard::{Gauge, Sharded};
 
@@ -78,6 +78,29 @@ impl Circuit {
     }
 }
 
+/// Why an endpoint stands out from its peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ejection {
+    /// It fails more often.
+    Errors,
+    /// It takes longer.
+    Latency,
+}
+
+impl Ejection {
+    /// Every reason, by index.
+    pub const ALL: [Self; 2] = [Self::Errors, Self::Latency];
+
+    /// Its name in labels and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Errors => "errors",
+            Self::Latency => "latency",
+        }
+    }
+}
+
 /// The handle that an endpoint holds. Cheap to clone; the series ends when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct EndpointMetrics(pub(super) Arc<Series>);
@@ -107,6 +130,14 @@ impl EndpointMetrics {
         }
     }
 
+    /// It gets no calls for a while, or none: its time is over.
+    pub fn ejected(&self, why: Option<Ejection>) {
+        self.0.ejected.store(why.is_some(), Ordering::Relaxed);
+        if let Some(why) = why {
+            self.0.ejections[why as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Calls in flight.
     pub fn in_flight(&self) -> &Gauge {
         &self.0.in_flight
@@ -129,6 +160,8 @@ pub(super) struct Series {
     pub(super) in_flight: Gauge,
     circuit: AtomicU8,
     opened: AtomicU64,
+    ejected: AtomicBool,
+    ejections: [AtomicU64; Ejection::ALL.len()],
 }
 
 impl Series {
@@ -140,6 +173,8 @@ impl Series {
             in_flight: Gauge::new(),
             circuit: AtomicU8::new(Circuit::Closed as u8),
             opened: AtomicU64::new(0),
+            ejected: AtomicBool::new(false),
+            ejections: Default::default(),
         }
     }
 
@@ -151,6 +186,16 @@ impl Series {
     /// How often the breaker has opened.
     pub(super) fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
+    }
+
+    /// It stands out from its peers.
+    pub(super) fn is_ejected(&self) -> bool {
+        self.ejected.load(Ordering::Relaxed)
+    }
+
+    /// How often it was ejected for this reason.
+    pub(super) fn ejections(&self, why: Ejection) -> u64 {
+        self.ejections[why as usize].load(Ordering::Relaxed)
     }
 
     pub(super) fn calls(&self, outcome: Outcome) -> u64 {

@@ -16,7 +16,7 @@ use transom_transcode::status::Code;
 
 use super::cache::{self, CacheMetrics, CacheOutcome};
 use super::dialect::DialectName;
-use super::endpoint::{self, EndpointMetrics, Outcome};
+use super::endpoint::{self, Ejection, EndpointMetrics, Outcome};
 use super::refusals::{self, Refusals};
 use super::reloads::Reloads;
 use super::route::{self, RouteMetrics};
@@ -263,6 +263,22 @@ impl AllSeries {
         let mut metric = encoder.encode_descriptor(name, "Times the breaker opened.", None, MetricType::Counter)?;
         for endpoint in &endpoints {
             counter(&mut metric.encode_family(&labels(endpoint))?, endpoint.opened())?;
+        }
+        let name = "transom_upstream_ejected";
+        let help = "1: the endpoint stands out from its peers and gets no calls for a while.";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for endpoint in &endpoints {
+            metric.encode_family(&labels(endpoint))?.encode_gauge(&i64::from(endpoint.is_ejected()))?;
+        }
+        let name = "transom_upstream_ejections";
+        let mut metric = encoder.encode_descriptor(name, "Times it was ejected.", None, MetricType::Counter)?;
+        for endpoint in &endpoints {
+            for why in Ejection::ALL {
+                match endpoint.ejections(why) {
+                    0 => {}
+                    times => counter(&mut metric.encode_family(&(labels(endpoint), [("reason", why.name())]))?, times)?,
+                }
+            }
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ mod upstream;
 pub use access_log::{AccessLog, Entry, Format, Lines, LogBuffer, Logged};
 pub use cache::{CacheMetrics, CacheOutcome};
 pub use dialect::DialectName;
-pub use endpoint::{Circuit, EndpointMetrics, Outcome};
+pub use endpoint::{Circuit, Ejection, EndpointMetrics, Outcome};
 pub use metrics::{CONTENT_TYPE, Metrics, Protocol};
 pub use refusals::Refusals;
 pub use reloads::Reloads;

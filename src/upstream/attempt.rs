@@ -18,6 +18,7 @@ pub(super) struct Attempt {
     /// That its deadline passes is the endpoint's fault: the deadline is not of the client's making.
     patient: bool,
     probe: Option<Probe>,
+    began: Instant,
     /// The endpoint was judged by it.
     judged: bool,
 }
@@ -45,9 +46,9 @@ impl Drop for Probe {
 }
 
 impl Attempt {
-    pub(super) fn begin(connection: &Arc<Connection>, probe: Option<Probe>, patient: bool) -> Self {
+    pub(super) fn begin(connection: &Arc<Connection>, probe: Option<Probe>, patient: bool, began: Instant) -> Self {
         connection.slot.endpoint.enter();
-        Self { connection: Arc::clone(connection), outcome: Outcome::Cancelled, patient, probe, judged: false }
+        Self { connection: Arc::clone(connection), outcome: Outcome::Cancelled, patient, probe, began, judged: false }
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -72,6 +73,13 @@ impl Attempt {
         }
     }
 
+    /// A unary call was answered.
+    #[inline]
+    pub(super) fn answered(&mut self) {
+        self.ended(Some(Code::Ok));
+        self.connection.slot.endpoint.counts.served(self.began);
+    }
+
     /// It ended with this status; none is an answer that breaks the protocol.
     pub(super) fn ended(&mut self, code: Option<Code>) {
         self.outcome = match code {
@@ -91,15 +99,15 @@ impl Attempt {
         match &failure.kind {
             FailureKind::Status(answer) if self.is_well(answer.status.code) => self.served(),
             FailureKind::Status(_) | FailureKind::Protocol => self.judge(false),
-            // However many calls a connection carried: it breaks once.
+            // However many calls a connection carried: it breaks once, though each of them has failed.
             FailureKind::Reset if !self.connection.drains() || self.connection.breaks() => self.judge(false),
             FailureKind::Deadline if self.patient => self.judge(false),
+            FailureKind::Reset => self.connection.slot.endpoint.counts.failed(),
             FailureKind::TooLarge { .. } => self.served(),
             FailureKind::NoEndpoint
             | FailureKind::CircuitOpen { .. }
             | FailureKind::ConnectFailed
             | FailureKind::Refused
-            | FailureKind::Reset
             | FailureKind::Deadline
             | FailureKind::Aged
             | FailureKind::Overloaded
@@ -124,7 +132,10 @@ impl Attempt {
         let slot = &self.connection.slot;
         let news = match served {
             true => slot.endpoint.breaker.served(probe),
-            false => slot.endpoint.breaker.failed(probe, Instant::now()),
+            false => {
+                slot.endpoint.counts.failed();
+                slot.endpoint.breaker.failed(probe, Instant::now())
+            }
         };
         if let Some(circuit) = news {
             slot.turned(circuit);

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -17,9 +17,10 @@ use tokio::sync::{Notify, watch};
 use super::attempt::Probe;
 use super::endpoint::Endpoint;
 use super::turns::{self, Member, Turns};
-use crate::config::{Balance, CircuitBreaker};
+use super::warmth;
+use crate::config::{Balance, CircuitBreaker, SlowStart};
 use crate::discovery::Found;
-use crate::telemetry::Circuit;
+use crate::telemetry::{Circuit, Ejection};
 
 /// Swapped whole when an address comes or goes, or an endpoint's health changes.
 pub(super) struct Roster {
@@ -32,8 +33,19 @@ pub(super) struct Roster {
     trouble: watch::Sender<()>,
     /// Something was said of an endpoint.
     verdict: Notify,
-    /// How endpoints take turns. One writer at a time; readers never wait.
-    writing: Mutex<Balance>,
+    /// All that was written first is here: who comes now is new among others.
+    complete: AtomicBool,
+    /// An endpoint came that is to warm up.
+    came: Notify,
+    /// One writer at a time; readers never wait.
+    writing: Mutex<Ways>,
+}
+
+/// How endpoints take turns.
+#[derive(Default)]
+struct Ways {
+    balance: Balance,
+    slow_start: Option<SlowStart>,
 }
 
 /// Who gets calls.
@@ -61,6 +73,8 @@ impl Roster {
             most_connections: AtomicUsize::new(1),
             trouble: watch::Sender::new(()),
             verdict: Notify::new(),
+            complete: AtomicBool::new(false),
+            came: Notify::new(),
             writing: Mutex::default(),
         }
     }
@@ -102,6 +116,17 @@ impl Roster {
         self.all.load().iter().any(|listed| listed.id == endpoint.id)
     }
 
+    /// It takes turns, or proves itself.
+    pub(super) fn turns_to(&self, endpoint: &Endpoint) -> bool {
+        let listed = self.listed.load();
+        listed.live.iter().chain(&listed.resting).any(|listed| listed.id == endpoint.id)
+    }
+
+    /// Some endpoint takes calls that is none of these.
+    pub(super) fn has_another(&self, than: &[usize]) -> bool {
+        self.listed.load().live.iter().any(|endpoint| !than.contains(&endpoint.id))
+    }
+
     /// Some endpoint takes calls.
     pub(super) fn is_live(&self) -> bool {
         !self.listed.load().live.is_empty()
@@ -113,11 +138,13 @@ impl Roster {
         listed.live.iter().chain(&listed.resting).filter(|endpoint| endpoint.usable()).count()
     }
 
-    /// The breakers as one: closed unless no endpoint takes calls because of its own; and the time to the first probe.
+    /// The breakers as one: closed unless no endpoint takes calls because of its own; and the time to the first probe. Those
+    /// that are down count where there is no other.
     pub(super) fn circuit(&self, now: Instant) -> (Circuit, Duration) {
-        let listed = self.listed.load();
-        let first = listed.resting.iter().map(|endpoint| endpoint.breaker.circuit(now)).min();
-        first.filter(|_| listed.live.is_empty()).unwrap_or((Circuit::Closed, Duration::ZERO))
+        let (listed, all) = (self.listed.load(), self.all.load());
+        let of = |endpoints: &[Arc<Endpoint>]| endpoints.iter().map(|endpoint| endpoint.breaker.circuit(now)).min();
+        let first = of(&listed.resting).or_else(|| of(&all)).filter(|_| listed.live.is_empty());
+        first.unwrap_or((Circuit::Closed, Duration::ZERO))
     }
 
     /// Gives `take` the endpoint whose turn it is, or where the key leads; none is left when all live ones were tried. One
@@ -144,14 +171,14 @@ impl Roster {
 
     /// The upstream's endpoints as they are now. Those that stay keep their state, connections and all.
     pub(super) fn set_found(&self, found: &[Found], connections: usize, make: impl Fn(SocketAddr) -> Endpoint) {
-        let balance = self.writing.lock();
+        let ways = self.writing.lock();
         let before = self.all.load();
         let mut seen = HashSet::with_capacity(found.len());
         let known: HashMap<_, _> = before.iter().map(|endpoint| (endpoint.address, endpoint)).collect();
         let mut after: Vec<Arc<Endpoint>> = Vec::with_capacity(found.len());
         for found in found.iter().filter(|found| seen.insert(found.address)) {
             let known = known.get(&found.address).filter(|known| known.connections == connections);
-            let endpoint = known.map_or_else(|| Arc::new(make(found.address)), |known| Arc::clone(known));
+            let endpoint = known.map_or_else(|| self.newcomer(make(found.address), &ways), |known| Arc::clone(known));
             endpoint.follow(found);
             after.push(endpoint);
         }
@@ -160,17 +187,18 @@ impl Roster {
             gone.retire();
         }
         self.all.store(Arc::new(after));
-        self.relist(&balance);
+        self.relist(&ways);
     }
 
     /// Says whether an endpoint can be reached.
     pub(super) fn set_down(&self, endpoint: &Endpoint, down: bool) {
-        let balance = self.writing.lock();
+        let ways = self.writing.lock();
         if endpoint.set_down(down) {
             if !down {
                 endpoint.breaker.recovered(Instant::now());
+                self.warms(&ways, endpoint);
             }
-            self.relist(&balance);
+            self.relist(&ways);
             if down {
                 self.trouble.send_replace(());
             }
@@ -180,54 +208,125 @@ impl Roster {
 
     /// Says what an endpoint's health check said.
     pub(super) fn set_healthy(&self, endpoint: &Endpoint, healthy: bool) {
-        let balance = self.writing.lock();
+        let ways = self.writing.lock();
         if endpoint.set_healthy(healthy) {
             if healthy {
                 endpoint.breaker.recovered(Instant::now());
+                self.warms(&ways, endpoint);
             }
-            self.relist(&balance);
+            self.relist(&ways);
         }
         self.verdict.notify_waiters();
     }
 
+    /// An endpoint stands out from its peers, or has had its time.
+    pub(super) fn set_ejected(&self, endpoint: &Endpoint, why: Option<Ejection>) {
+        let ways = self.writing.lock();
+        if endpoint.set_ejected(why) {
+            if why.is_none() {
+                self.warms(&ways, endpoint);
+            }
+            self.relist(&ways);
+        }
+    }
+
     /// An endpoint's breaker has turned.
     pub(super) fn turned(&self, endpoint: &Endpoint, circuit: Circuit) {
-        let balance = self.writing.lock();
+        let ways = self.writing.lock();
         match circuit {
             Circuit::Closed => tracing::info!(endpoint = %endpoint.label, "breaker closed"),
             Circuit::HalfOpen | Circuit::Open => tracing::warn!(endpoint = %endpoint.label, "breaker open"),
         }
         endpoint.metrics.turned(circuit);
-        self.relist(&balance);
+        if circuit == Circuit::Closed {
+            self.warms(&ways, endpoint);
+        }
+        self.relist(&ways);
+    }
+
+    /// Every endpoint is down, and for that a call was refused.
+    pub(super) fn refused(&self) {
+        self.all.load().iter().filter(|endpoint| endpoint.down()).for_each(|endpoint| self.failed(endpoint));
+    }
+
+    /// It was not to be reached.
+    pub(super) fn failed(&self, endpoint: &Endpoint) {
+        if let Some(circuit) = endpoint.breaker.failed(false, Instant::now()) {
+            self.turned(endpoint, circuit);
+        }
     }
 
     /// What every breaker goes by from now on.
     pub(super) fn set_breaker(&self, rule: Option<&CircuitBreaker>) {
-        let balance = self.writing.lock();
+        let ways = self.writing.lock();
         let all = self.all.load();
         // Each of them, and not the first that has news.
         if all.iter().filter(|endpoint| endpoint.breaker.follow(rule)).count() > 0 {
-            self.relist(&balance);
+            self.relist(&ways);
         }
     }
 
     /// How endpoints take turns from now on.
-    pub(super) fn set_balance(&self, balance: &Balance) {
-        let mut writing = self.writing.lock();
-        if *writing != *balance {
-            writing.clone_from(balance);
-            self.relist(&writing);
+    pub(super) fn set_ways(&self, balance: &Balance, slow_start: Option<&SlowStart>) {
+        let mut ways = self.writing.lock();
+        if ways.balance != *balance || ways.slow_start.as_ref() != slow_start {
+            *ways = Ways { balance: balance.clone(), slow_start: slow_start.cloned() };
+            self.relist(&ways);
         }
     }
 
-    fn relist(&self, balance: &Balance) {
+    /// All that was written first is here.
+    pub(super) fn set_complete(&self) {
+        self.complete.store(true, Ordering::Relaxed);
+    }
+
+    /// Until an endpoint came that is to warm up, or one has come since this was last awaited.
+    pub(super) async fn came(&self) {
+        self.came.notified().await;
+    }
+
+    /// Gives those that warm up what they have earned by now. When to do so again, if there are any.
+    pub(super) fn warm_up(&self, now: Instant) -> Option<Instant> {
+        let ways = self.writing.lock();
+        let step = warmth::step(ways.slow_start.as_ref()?);
+        if !self.listed.load().live.iter().any(|endpoint| endpoint.warmth.is_growing()) {
+            return None;
+        }
+        self.relist(&ways);
+        Some(now + step)
+    }
+
+    fn newcomer(&self, endpoint: Endpoint, ways: &Ways) -> Arc<Endpoint> {
+        if self.complete.load(Ordering::Relaxed) {
+            self.warms(ways, &endpoint);
+        }
+        Arc::new(endpoint)
+    }
+
+    fn warms(&self, ways: &Ways, endpoint: &Endpoint) {
+        if ways.slow_start.is_some() {
+            endpoint.warmth.begin(Instant::now());
+            self.came.notify_one();
+        }
+    }
+
+    fn relist(&self, ways: &Ways) {
         let all = self.all.load();
         let takes_calls = all.iter().filter(|endpoint| endpoint.takes_calls()).cloned();
-        let (resting, mut live): (_, Vec<_>) = takes_calls.partition(|endpoint| endpoint.breaker.rests());
+        let (ejected, fit): (Vec<_>, Vec<_>) = takes_calls.partition(|endpoint| endpoint.ejected());
+        let (mut resting, mut live): (Vec<_>, Vec<_>) = fit.into_iter().partition(|endpoint| endpoint.breaker.rests());
+        if live.is_empty() {
+            // Better one that stands out than nobody.
+            let (rest, others): (Vec<_>, Vec<_>) = ejected.into_iter().partition(|endpoint| endpoint.breaker.rests());
+            resting.extend(rest);
+            live = others;
+        }
         let first = live.iter().map(|endpoint| endpoint.priority()).min();
         live.retain(|endpoint| Some(endpoint.priority()) == first);
-        let members = live.iter().map(|endpoint| Member { name: &endpoint.label, weight: endpoint.weight() });
-        let turns = Turns::new(balance, &members.collect::<Vec<_>>());
+        let now = Instant::now();
+        let weight = |endpoint: &Endpoint| endpoint.weight() * endpoint.warmth.share(ways.slow_start.as_ref(), now);
+        let members = live.iter().map(|endpoint| Member { name: &endpoint.label, weight: weight(endpoint) });
+        let turns = Turns::new(&ways.balance, &members.collect::<Vec<_>>());
         self.listed.store(Arc::new(Listed { live, resting, turns }));
     }
 }

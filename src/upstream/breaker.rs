@@ -3,8 +3,9 @@
 //! Admitting until so many calls in a row have failed; then Refusing for a while; then Probing: a few calls are let
 //! through, and it admits again when all of them were served. Outside these are called closed, open and half-open.
 //!
-//! That an endpoint cannot be connected to is not its matter: such an endpoint is down, gets no calls, and is asked
-//! beside the calls until it answers.
+//! An endpoint that cannot be connected to is down besides: it gets no calls, and is asked beside them until it answers. Each
+//! attempt at a connection for calls that fails counts here too, and so does each call that is refused because all are
+//! down: so an upstream that is gone shows as open.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

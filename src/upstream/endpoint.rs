@@ -11,9 +11,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
+use super::tally::Counts;
+use super::warmth::Warmth;
 use crate::config;
 use crate::discovery::Found;
-use crate::telemetry::{Circuit, EndpointMetrics};
+use crate::telemetry::{Circuit, Ejection, EndpointMetrics};
 use crate::tls::Connector;
 
 /// It could not be connected to, and has not answered since.
@@ -24,6 +26,8 @@ const UNHEALTHY: u8 = 2;
 const RETIRED: u8 = 4;
 /// It was reached at least once.
 const REACHED: u8 = 8;
+/// It stands out from its peers.
+const EJECTED: u8 = 16;
 
 /// Shared by all workers; each keeps its own connections to it.
 pub(super) struct Endpoint {
@@ -44,6 +48,10 @@ pub(super) struct Endpoint {
     retired: CancellationToken,
     fell: Notify,
     pub(super) breaker: Breaker,
+    /// Of its turns.
+    pub(super) warmth: Warmth,
+    /// What its calls came to.
+    pub(super) counts: Counts,
     pub(super) metrics: EndpointMetrics,
     /// Its group's: how new connections are secured.
     pub(super) tls: Arc<ArcSwapOption<Connector>>,
@@ -66,6 +74,8 @@ impl Endpoint {
             retired: CancellationToken::new(),
             fell: Notify::new(),
             breaker,
+            warmth: Warmth::default(),
+            counts: Counts::default(),
             metrics,
             tls: Arc::default(),
             keepalive: Arc::default(),
@@ -129,7 +139,8 @@ impl Endpoint {
 
     /// Calls may go there, and it is known that they can; one that is half-open may.
     pub(super) fn usable(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == REACHED && self.breaker.circuit(Instant::now()).0 != Circuit::Open
+        self.state.load(Ordering::Relaxed) & !EJECTED == REACHED
+            && self.breaker.circuit(Instant::now()).0 != Circuit::Open
     }
 
     /// It was connected to, and could not be said to be down since.
@@ -171,6 +182,20 @@ impl Endpoint {
     /// True if that is news.
     pub(super) fn set_healthy(&self, healthy: bool) -> bool {
         self.set(UNHEALTHY, !healthy)
+    }
+
+    /// It gets no calls while its peers do.
+    pub(super) fn ejected(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & EJECTED != 0
+    }
+
+    /// True if that is news.
+    pub(super) fn set_ejected(&self, why: Option<Ejection>) -> bool {
+        let news = self.set(EJECTED, why.is_some());
+        if news {
+            self.metrics.ejected(why);
+        }
+        news
     }
 
     /// Nothing leads to it any more: its connections close once they are idle.

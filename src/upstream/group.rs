@@ -14,7 +14,7 @@ use super::balance::Roster;
 use super::breaker::Breaker;
 use super::endpoint::Endpoint;
 use super::literal;
-use crate::config::{self, CircuitBreaker, HealthCheck};
+use crate::config::{self, CircuitBreaker, HealthCheck, OutlierEjection};
 use crate::discovery::Found;
 use crate::telemetry::{Metrics, Refusals};
 use crate::tls::Connector;
@@ -29,6 +29,8 @@ pub(super) struct Group {
     pub(super) refused: Refusals,
     /// How endpoints are asked for their health; a change is acted on at once.
     pub(super) health: watch::Sender<Option<HealthCheck>>,
+    /// Who of them stands out, and for how long; a change is acted on at once.
+    pub(super) outliers: watch::Sender<Option<OutlierEjection>>,
     written: Mutex<Written>,
     /// Other endpoints were written or found.
     pub(super) moved: Notify,
@@ -66,6 +68,7 @@ impl Group {
             in_flight: Arc::default(),
             refused: metrics.refusals("upstream_in_flight", name),
             health: watch::Sender::new(None),
+            outliers: watch::Sender::new(None),
             written: Mutex::new(Written {
                 connections: config.connections,
                 breaker: config.circuit_breaker.clone(),
@@ -79,6 +82,9 @@ impl Group {
             keepalive: Arc::default(),
         };
         group.follow(config);
+        if group.is_resolved() {
+            group.roster.set_complete();
+        }
         Arc::new(group)
     }
 
@@ -100,13 +106,10 @@ impl Group {
         self.unresolved.store(written.places.iter().any(|place| !place.asked), Ordering::Release);
         self.list(&written);
         drop(written);
-        self.roster.set_balance(&config.balance);
+        self.roster.set_ways(&config.balance, config.slow_start.as_ref());
         self.roster.set_breaker(config.circuit_breaker.as_ref());
-        let news = self.health.send_if_modified(|health| {
-            let news = *health != config.health_check;
-            health.clone_from(&config.health_check);
-            news
-        });
+        let news = tell(&self.health, &config.health_check);
+        tell(&self.outliers, &config.outlier_ejection);
         if news && config.health_check.is_none() {
             // Nobody would ever say that they are well again.
             self.roster.all().iter().for_each(|endpoint| self.roster.set_healthy(endpoint, true));
@@ -134,8 +137,12 @@ impl Group {
         if news {
             self.list(&written);
         }
-        self.unresolved.store(written.places.iter().any(|place| !place.asked), Ordering::Release);
+        let unresolved = written.places.iter().any(|place| !place.asked);
+        self.unresolved.store(unresolved, Ordering::Release);
         drop(written);
+        if !unresolved {
+            self.roster.set_complete();
+        }
         self.moved.notify_one();
         self.resolved.notify_waiters();
     }
@@ -171,6 +178,15 @@ impl Group {
                 .with(&self.tls, &self.keepalive)
         });
     }
+}
+
+/// True if that is news.
+fn tell<T: Clone + PartialEq>(to: &watch::Sender<T>, now: &T) -> bool {
+    to.send_if_modified(|before| {
+        let news = before != now;
+        before.clone_from(now);
+        news
+    })
 }
 
 impl Place {

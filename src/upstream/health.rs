@@ -98,7 +98,7 @@ impl Group {
             key: None,
             retry: None,
         };
-        let mut exchange = outgoing.open(lease)?;
+        let mut exchange = outgoing.open(lease, Instant::now())?;
         exchange.send_whole(framed(&HealthCheckRequest { service: check.service.clone() }));
         let reply =
             reply::unary(&endpoint.label, &mut exchange, |_, _| std::task::Poll::Pending, &mut timer, REPLY).await?;
@@ -140,7 +140,7 @@ struct Backoff {
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(5);
+    const LONGEST: Duration = Duration::from_secs(1);
 
     fn new() -> Self {
         Self { next: Self::FIRST, last: None }

@@ -18,17 +18,22 @@ mod exchange;
 mod failure;
 mod group;
 mod health;
+mod hedge;
 mod keepalive;
 mod metadata;
+mod outliers;
 mod permit;
 mod pick;
 mod pool;
 mod pump;
 mod reaper;
+mod replay;
 mod reply;
 mod retry;
 mod send;
+mod tally;
 mod turns;
+mod warmth;
 mod watch;
 mod watches;
 mod wheel;
@@ -39,6 +44,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Uri;
+use transom_transcode::schema::Idempotency;
 
 use crate::config::{self, Priority};
 use crate::telemetry::{Circuit, Metrics};
@@ -111,6 +117,10 @@ pub struct EndpointState {
     pub healthy: bool,
     /// What its breaker says; closed without one.
     pub circuit: Circuit,
+    /// It stands out from its peers for failing or being slow, and gets no calls for a while.
+    pub ejected: bool,
+    /// It came, or came back, and does not get all of its turns yet.
+    pub warming: bool,
     /// Open connections over all workers.
     pub connections: i64,
     /// Calls there now.
@@ -206,11 +216,13 @@ impl Upstream {
         let now = Instant::now();
         let state = |endpoint: &Arc<Endpoint>| EndpointState {
             address: Arc::clone(&endpoint.label),
-            usable: endpoint.usable(),
+            usable: endpoint.usable() && self.roster.turns_to(endpoint),
             reached: endpoint.reached(),
             down: endpoint.down(),
             healthy: endpoint.healthy(),
             circuit: endpoint.breaker.circuit(now).0,
+            ejected: endpoint.ejected(),
+            warming: endpoint.warmth.is_growing(),
             connections: endpoint.metrics.connections().value(),
             in_flight: endpoint.metrics.in_flight().value(),
         };
@@ -223,10 +235,10 @@ impl Upstream {
     }
 
     /// A rule for calls to it: its own, or one of theirs with a budget of its own.
-    pub fn retry(&self, rule: &config::Retry, idempotent: bool) -> Option<Retry> {
+    pub fn retry(&self, rule: &config::Retry, repeats: Idempotency) -> Option<Retry> {
         let own = self.budget.as_ref().filter(|_| self.config.retry.as_ref() == Some(rule));
         let budget = own.cloned().unwrap_or_else(|| Arc::new(Budget::new(rule.budget)));
-        Retry::new(rule, idempotent, budget)
+        Retry::new(rule, repeats, budget)
     }
 }
 

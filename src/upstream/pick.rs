@@ -33,6 +33,8 @@ pub(super) struct Tries {
     key: Option<NonZeroU32>,
     /// The call's deadline; a try's may be shorter.
     pub(super) deadline: Instant,
+    /// That one is not of the client's making.
+    pub(super) patient: bool,
     /// Tries that a rule has counted.
     pub(super) made: u16,
     /// Where it has failed it may go again, if there is nowhere else.
@@ -48,6 +50,7 @@ impl Tries {
             last: None,
             key: outgoing.key,
             deadline: outgoing.deadline,
+            patient: outgoing.patient,
             made: 0,
             again: false,
         }
@@ -74,6 +77,27 @@ impl Tries {
         }
         self.last = Some(Box::new(failure));
         Ok(())
+    }
+
+    /// Those of a try beside this one, which goes elsewhere.
+    pub(super) fn beside(&self, attempt: &Attempt) -> Self {
+        let mut endpoints = self.endpoints.clone();
+        endpoints.push(attempt.connection().slot.endpoint.id);
+        let nowhere = Failure::new(Seen::NotSeen, FailureKind::NoEndpoint, "there is no other endpoint");
+        let (key, deadline, patient) = (self.key, self.deadline, self.patient);
+        Self { endpoints, drained: 0, last: Some(Box::new(nowhere)), key, deadline, patient, made: 0, again: false }
+    }
+
+    /// Where the try beside has been this one need not go.
+    pub(super) fn learn(&mut self, beside: &Self) {
+        let news: SmallVec<[usize; 4]> =
+            beside.endpoints.iter().copied().filter(|endpoint| !self.endpoints.contains(endpoint)).collect();
+        self.endpoints.extend(news);
+    }
+
+    /// Where it has been.
+    pub(super) fn endpoints(&self) -> &[usize] {
+        &self.endpoints
     }
 
     fn unreachable(&mut self, endpoint: &Endpoint, failure: Failure) {
@@ -135,7 +159,10 @@ impl Upstream {
         if self.group.is_resolved() {
             return match self.roster.circuit(Instant::now()) {
                 _ if self.roster.is_live() => Ok(()),
-                (Circuit::Closed, _) => Err(none()),
+                (Circuit::Closed, _) => {
+                    self.roster.refused();
+                    Err(none())
+                }
                 (Circuit::HalfOpen | Circuit::Open, retry_after) => {
                     let kind = FailureKind::CircuitOpen { retry_after: retry_after.max(PROBE) };
                     Err(Failure::new(Seen::NotSeen, kind, "every endpoint's breaker is open"))

@@ -309,6 +309,7 @@ impl Slot {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         self.roster.set_down(&self.endpoint, true);
+        self.roster.failed(&self.endpoint);
         self.refuse(waiting, failure);
     }
 

@@ -67,6 +67,24 @@ pub(super) async fn unary(
     }
 }
 
+/// Awaits the reply's head, and lets `send` send what there is of the request meanwhile.
+pub(super) async fn head(
+    exchange: &mut Exchange,
+    mut send: impl FnMut(&mut Context<'_>, &mut Exchange) -> Poll<Result<(), Failure>>,
+    timer: &mut Timer,
+) -> Result<Head, Failure> {
+    poll_fn(|cx| {
+        if let Poll::Ready(Err(failure)) = send(cx, exchange) {
+            return Poll::Ready(Err(failure));
+        }
+        match exchange.poll_head(cx) {
+            Poll::Ready(head) => Poll::Ready(head.and_then(Head::read)),
+            Poll::Pending => timer.poll(cx).map(|()| Err(timer.failure())),
+        }
+    })
+    .await
+}
+
 /// Ready with the trailers.
 fn poll_unary(
     cx: &mut Context<'_>,

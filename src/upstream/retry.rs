@@ -13,6 +13,7 @@ use http::HeaderMap;
 use http::header::RETRY_AFTER;
 use prost::Message;
 use tower::retry::budget::{Budget as _, TpsBudget};
+use transom_transcode::schema::Idempotency;
 use transom_transcode::status::{Code, Detail};
 
 use super::failure::{Answer, Failure, FailureKind, Seen};
@@ -22,20 +23,38 @@ use crate::config;
 #[derive(Debug, Clone)]
 pub struct Retry {
     rule: config::Retry,
-    /// The calls may be made twice.
-    idempotent: bool,
+    repeats: Idempotency,
     budget: Arc<Budget>,
 }
 
 impl Retry {
     /// None where a call is tried once.
-    pub(super) fn new(rule: &config::Retry, idempotent: bool, budget: Arc<Budget>) -> Option<Self> {
-        (rule.attempts > 1).then(|| Self { rule: rule.clone(), idempotent, budget })
+    pub(super) fn new(rule: &config::Retry, repeats: Idempotency, budget: Arc<Budget>) -> Option<Self> {
+        (rule.attempts > 1).then(|| Self { rule: rule.clone(), repeats, budget })
     }
 
     /// Calls that may be made twice are kept until they have succeeded.
     pub fn replays(&self) -> bool {
-        self.idempotent
+        self.repeats != Idempotency::Unknown
+    }
+
+    /// When a second try begins beside the first one; both may be executed.
+    pub(super) fn hedge(&self) -> Option<Duration> {
+        self.rule.hedge.filter(|_| self.repeats == Idempotency::NoSideEffects)
+    }
+
+    /// So many tries may be made.
+    pub(super) fn allows(&self, tries: u16) -> bool {
+        usize::from(tries) <= self.rule.attempts
+    }
+
+    /// A service's answer that no further try would change.
+    pub(super) fn is_final(&self, failure: &Failure) -> bool {
+        failure.code().is_some_and(|code| !self.names(code))
+    }
+
+    fn names(&self, code: Code) -> bool {
+        self.rule.on.iter().any(|on| on.code() == code)
     }
 
     /// A call begins.
@@ -66,8 +85,8 @@ impl Retry {
             (FailureKind::Deadline, Seen::Seen) => None,
             _ => return None,
         };
-        let named = code.is_none_or(|code| self.rule.on.iter().any(|on| on.code() == code));
-        if !named || failure.seen != Seen::NotSeen && !self.idempotent {
+        let named = code.is_none_or(|code| self.names(code));
+        if !named || failure.seen != Seen::NotSeen && !self.replays() {
             return None;
         }
         let pause = self.backoff(made, random);
@@ -77,11 +96,11 @@ impl Retry {
         }
     }
 
-    /// Twice as long each time, less up to a half by chance.
+    /// Twice as long each time, of which chance takes any part: calls that failed together do not come back together.
     fn backoff(&self, made: usize, random: u32) -> Duration {
         let doublings = u32::try_from(made.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
         let whole = self.rule.backoff.saturating_mul(1 << doublings).min(self.rule.max_backoff);
-        whole - whole / 2 * (random % 1024) / 1024
+        whole - whole * (random % 1024) / 1024
     }
 }
 
@@ -105,7 +124,7 @@ enum Wish {
     Never,
     /// Then, whatever the rule says.
     After(Duration),
-    /// Not before.
+    /// Not before; and not all at once.
     NotBefore(Duration),
 }
 
@@ -115,7 +134,7 @@ impl Wish {
             Self::Nothing => Some(backoff),
             Self::Never => None,
             Self::After(pause) => Some(pause),
-            Self::NotBefore(pause) => Some(pause.max(backoff)),
+            Self::NotBefore(pause) => Some(pause.saturating_add(backoff)),
         }
     }
 }

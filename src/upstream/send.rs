@@ -1,8 +1,8 @@
-//! Send: the loop around a call's attempts.
+//! Send: the four forms of a call, and its request's head.
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,8 +21,8 @@ use super::failure::{Failure, FailureKind, Seen};
 use super::pick::Tries;
 use super::pool::{Lease, Pool};
 use super::pump::Pump;
+use super::replay::Answered;
 use super::reply::{self, Head, Unary};
-use super::retry::{self, Retry};
 use super::wheel::Timer;
 use super::{Outgoing, Upstream};
 use crate::policy::overload::about;
@@ -43,38 +43,15 @@ impl Upstream {
     /// One message there, one back. `message` has its 5-byte prefix.
     pub async fn unary(&self, pool: &Pool, mut outgoing: Outgoing<'_>, message: Bytes) -> Result<Unary, Failure> {
         let permit = self.permit(&outgoing)?;
-        let mut tries = Tries::new(&outgoing);
-        outgoing.begin_try(pool);
-        let mut timer = pool.timer(outgoing.deadline);
-        loop {
-            let failure = match self.begin(pool, &mut outgoing, &mut tries, &mut timer).await {
-                Err(failure) => failure,
-                Ok((mut attempt, mut exchange)) => {
-                    exchange.send_whole(message.clone());
-                    let limit = self.config.limits.receive;
-                    match reply::unary(attempt.endpoint(), &mut exchange, nothing, &mut timer, limit).await {
-                        Ok(reply) => {
-                            attempt.ended(Some(Code::Ok));
-                            if tries.made == 0 {
-                                permit.served();
-                            }
-                            return Ok(reply);
-                        }
-                        Err(failure) => match tries.failed(attempt, failure, true) {
-                            Ok(()) => continue,
-                            Err(failure) => failure,
-                        },
-                    }
-                }
-            };
-            match outgoing.retry {
-                None => return Err(permit.failed(failure)),
-                Some(rule) => {
-                    let again = Box::pin(again(rule, pool, &mut outgoing, &mut tries, failure)).await;
-                    timer = again.map_err(|failure| permit.failed(failure))?;
-                }
-            }
+        let (mut answered, _) = match self.replay::<Unary>(pool, &mut outgoing, &message).await {
+            Ok(answered) => answered,
+            Err(failure) => return Err(permit.failed(failure)),
+        };
+        answered.attempt.answered();
+        if answered.alone {
+            permit.served();
         }
+        Ok(answered.reply)
     }
 
     /// A stream there, made of gRPC frames, and one message back.
@@ -113,37 +90,17 @@ impl Upstream {
         message: Bytes,
     ) -> Result<Streaming, Failure> {
         let permit = self.permit(&outgoing)?;
-        let mut tries = Tries::new(&outgoing);
-        outgoing.begin_try(pool);
-        let mut timer = outgoing.timer(pool);
-        loop {
-            let failure = match self.begin(pool, &mut outgoing, &mut tries, &mut timer).await {
-                Err(failure) => failure,
-                Ok((attempt, mut exchange)) => {
-                    exchange.send_whole(message.clone());
-                    match head(&mut exchange, nothing, &mut timer).await {
-                        Ok(head) => {
-                            // Once it answers, the time of a try is the call's.
-                            let timer = if tries.deadline == outgoing.deadline {
-                                timer
-                            } else {
-                                outgoing.deadline = tries.deadline;
-                                outgoing.timer(pool)
-                            };
-                            return Ok(streaming(head, ReplyBody::new(exchange, timer, attempt, permit)));
-                        }
-                        Err(failure) => match tries.failed(attempt, failure, true) {
-                            Ok(()) => continue,
-                            Err(failure) => failure,
-                        },
-                    }
-                }
-            };
-            match outgoing.retry {
-                None => return Err(failure),
-                Some(rule) => timer = Box::pin(again(rule, pool, &mut outgoing, &mut tries, failure)).await?,
-            }
-        }
+        let deadline = outgoing.deadline;
+        let (answered, timer) = self.replay::<Head>(pool, &mut outgoing, &message).await?;
+        // Once it answers, the time of a try is the call's.
+        let timer = if outgoing.deadline == deadline {
+            timer
+        } else {
+            outgoing.deadline = deadline;
+            outgoing.timer(pool)
+        };
+        let Answered { reply, attempt, exchange, .. } = answered;
+        Ok(streaming(reply, ReplyBody::new(exchange, timer, attempt, permit)))
     }
 
     /// Streams both ways; `body` is made of gRPC frames. The reply's head is awaited, while the request is being sent.
@@ -157,7 +114,7 @@ impl Upstream {
         let mut pump = Pump::new(body);
         loop {
             let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
-            match head(&mut exchange, |cx, exchange| pump.poll(cx, exchange), &mut timer).await {
+            match reply::head(&mut exchange, |cx, exchange| pump.poll(cx, exchange), &mut timer).await {
                 Ok(head) => {
                     let sending = matches!(head, Head::Open(_)).then(|| rest(&mut exchange, pump)).flatten();
                     let body = ReplyBody::new(exchange, timer, attempt, permit).sending(sending);
@@ -175,7 +132,7 @@ impl Upstream {
     }
 
     /// A stream to the next endpoint that takes one, with the request's head sent.
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         pool: &Pool,
         outgoing: &mut Outgoing<'_>,
@@ -184,63 +141,14 @@ impl Upstream {
     ) -> Result<(Attempt, Exchange), Failure> {
         loop {
             let (lease, probe) = self.acquire(pool, tries, timer).await?;
-            let attempt = Attempt::begin(lease.connection(), probe, outgoing.patient);
-            match outgoing.open(lease) {
+            let now = Instant::now();
+            let attempt = Attempt::begin(lease.connection(), probe, outgoing.patient, now);
+            match outgoing.open(lease, now) {
                 Ok(exchange) => return Ok((attempt, exchange)),
                 Err(failure) => tries.failed(attempt, failure, true)?,
             }
         }
     }
-}
-
-/// Waits until the call may be tried again, and begins that try; or the failure is final.
-async fn again(
-    rule: &Retry,
-    pool: &Pool,
-    outgoing: &mut Outgoing<'_>,
-    tries: &mut Tries,
-    mut failure: Failure,
-) -> Result<Timer, Failure> {
-    let now = Instant::now();
-    if matches!(failure.kind, FailureKind::Deadline) && now < tries.deadline {
-        // It was the time of one try that has passed.
-        failure.seen = Seen::Seen;
-    }
-    tries.made += 1;
-    let Some(pause) = rule.pause(&failure, tries.made.into(), retry::random()) else { return Err(failure) };
-    if tries.deadline.saturating_duration_since(now) <= pause || !rule.withdraw(pool.worker()) {
-        return Err(failure);
-    }
-    tracing::debug!(%failure, made = tries.made, ?pause, "upstream retry");
-    let mut timer = pool.timer(now + pause);
-    poll_fn(|cx| timer.poll(cx)).await;
-    tries.start_over();
-    outgoing.deadline = tries.deadline;
-    outgoing.shorten(rule);
-    Ok(outgoing.timer(pool))
-}
-
-/// All of the request is sent already.
-fn nothing(_: &mut Context<'_>, _: &mut Exchange) -> Poll<Result<(), Failure>> {
-    Poll::Pending
-}
-
-/// Awaits the reply's head, and lets `send` send what there is of the request meanwhile.
-async fn head(
-    exchange: &mut Exchange,
-    mut send: impl FnMut(&mut Context<'_>, &mut Exchange) -> Poll<Result<(), Failure>>,
-    timer: &mut Timer,
-) -> Result<Head, Failure> {
-    poll_fn(|cx| {
-        if let Poll::Ready(Err(failure)) = send(cx, exchange) {
-            return Poll::Ready(Err(failure));
-        }
-        match exchange.poll_head(cx) {
-            Poll::Ready(head) => Poll::Ready(head.and_then(Head::read)),
-            Poll::Pending => timer.poll(cx).map(|()| Err(timer.failure())),
-        }
-    })
-    .await
 }
 
 /// A reply that is not being read must not stop the request, so what is left of it gets a task of its own. A request that
@@ -269,16 +177,8 @@ fn streaming(head: Head, body: ReplyBody) -> Streaming {
 }
 
 impl Outgoing<'_> {
-    /// Counts the call for its rule's budget.
-    fn begin_try(&mut self, pool: &Pool) {
-        if let Some(rule) = self.retry {
-            rule.deposit(pool.worker());
-            self.shorten(rule);
-        }
-    }
-
-    /// Its deadline, or the age that it may have as a stream.
-    fn timer(&self, pool: &Pool) -> Timer {
+    /// A timer of its deadline, or of the age that it may have as a stream.
+    pub(super) fn timer(&self, pool: &Pool) -> Timer {
         let until = self.max_age.map(|age| Instant::now() + about(*age));
         match until.filter(|until| *until < self.deadline) {
             Some(until) => pool.timer(until).of_age(),
@@ -286,18 +186,9 @@ impl Outgoing<'_> {
         }
     }
 
-    /// A try may have a deadline of its own.
-    fn shorten(&mut self, rule: &Retry) {
-        let try_ends = rule.per_try().map(|time| Instant::now() + time);
-        if let Some(try_ends) = try_ends.filter(|try_ends| *try_ends < self.deadline) {
-            self.deadline = try_ends;
-            self.patient = true;
-        }
-    }
-
     /// Sends the head.
-    pub(super) fn open(&self, lease: Lease) -> Result<Exchange, Failure> {
-        let Some(left) = self.deadline.checked_duration_since(Instant::now()) else { return Err(Failure::deadline()) };
+    pub(super) fn open(&self, lease: Lease, now: Instant) -> Result<Exchange, Failure> {
+        let Some(left) = self.deadline.checked_duration_since(now) else { return Err(Failure::deadline()) };
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;

@@ -22,7 +22,8 @@ const MOVED: Duration = Duration::from_millis(500);
 impl Group {
     /// Runs on the control runtime until `cancel`.
     pub(super) async fn watch(self: Arc<Self>, discovery: Arc<Discovery>, cancel: CancellationToken) {
-        cancel.run_until_cancelled(self.attend(&discovery)).await;
+        let (compared, warmed) = (Arc::clone(&self).compare(), Arc::clone(&self).warm_up());
+        cancel.run_until_cancelled(async { tokio::join!(self.attend(&discovery), compared, warmed) }).await;
     }
 
     async fn attend(self: Arc<Self>, discovery: &Arc<Discovery>) {

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use crate::support::gateway::{Running, gateway};
 use crate::support::reply::ok;
+use crate::support::until;
 use crate::support::upstream::{self, Upstream};
 
 const BOOK: &str = "/v1/shelves/1/books/7";
@@ -122,4 +123,39 @@ async fn calls_of_one_header_go_to_one_endpoint_and_on_when_it_is_gone() {
     // Without the header they take turns.
     let turns = [who(gateway.get(BOOK)).await, who(gateway.get(BOOK)).await];
     assert_ne!(turns[0], turns[1]);
+}
+
+#[tokio::test]
+async fn who_comes_back_gets_its_turns_little_by_little_and_then_to_the_call() {
+    let all = libraries::<2>().await;
+    let [steady, returning] = &all;
+    let keys = "slow_start: { window: 2s, min_weight: 10% }";
+    let gateway = start(&[steady, returning], keys).await;
+    let calls = async |count: usize| {
+        let before = all.each_ref().map(|library| library.saw("GetBook").calls().len());
+        for _ in 0..count {
+            gateway.get(BOOK).await.status(200);
+        }
+        [0, 1].map(|at| all[at].saw("GetBook").calls().len() - before[at])
+    };
+    let warming = async || {
+        let state = gateway.admin("/upstreams").await.value()["upstreams"][0].clone();
+        (state["usable"].as_u64().unwrap(), state["endpoints"][1]["warming"].as_bool().unwrap())
+    };
+    assert!(!warming().await.1, "at the start nobody is new");
+    until("both", async || warming().await.0 == 2).await;
+    assert_eq!(calls(20).await, [10, 10]);
+
+    returning.stop().await;
+    until("its fall", async || {
+        gateway.get(BOOK).await.status(200);
+        warming().await.0 == 1
+    })
+    .await;
+    returning.restart().await;
+    until("its return", async || warming().await == (2, true)).await;
+    let [most, few] = calls(44).await;
+    assert!((1..=12).contains(&few), "{most} and {few}");
+    until("its warmth", async || warming().await == (2, false)).await;
+    assert_eq!(calls(20).await, [10, 10]);
 }

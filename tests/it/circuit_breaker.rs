@@ -9,6 +9,7 @@ use transom_transcode::status::Code;
 
 use crate::support::gateway::{Running, gateway};
 use crate::support::reply::{Reply, fail, hang, ok, raw, stream};
+use crate::support::until;
 use crate::support::upstream::{self, Upstream};
 
 const BOOK: &str = "/v1/shelves/1/books/7";
@@ -150,6 +151,34 @@ async fn the_others_go_on_and_take_turns_exactly() {
     let upstreams = gateway.admin("/upstreams").await.value();
     let open = upstreams["upstreams"][0]["endpoints"].as_array().unwrap().iter();
     assert_eq!(open.filter(|endpoint| endpoint["circuit"] == "open").count(), 1);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_gone_is_open_and_answers_at_once_until_it_is_back() {
+    let ((one, _), (other, _)) = (library(unavailable).await, library(unavailable).await);
+    let gateway = start(&[&one, &other], "circuit_breaker: { failures: 5, open_for: 1h }").await;
+    gateway.get(BOOK).await.status(200);
+    tokio::join!(one.stop(), other.stop());
+    for _ in 0..8 {
+        assert!(gateway.get(BOOK).await.status.is_server_error());
+    }
+    assert_eq!(state(&gateway).await, "open");
+
+    let mut connection = gateway.connect().await;
+    let mut took = Vec::new();
+    for _ in 0..21 {
+        let asked = Instant::now();
+        connection.send("GET", BOOK).await.unwrap().status(503).reason("CIRCUIT_OPEN");
+        took.push(asked.elapsed());
+    }
+    took.sort_unstable();
+    assert!(took[10] < Duration::from_millis(5), "{took:?}");
+
+    one.restart().await;
+    let back = Instant::now();
+    until("its return", async || gateway.get(BOOK).await.status == 200).await;
+    assert!(back.elapsed() < Duration::from_millis(1500), "{:?}", back.elapsed());
+    assert_eq!(state(&gateway).await, "closed", "a probe was served");
 }
 
 #[tokio::test]

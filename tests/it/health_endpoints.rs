@@ -156,6 +156,17 @@ async fn detailed_health_has_these_fields_alone() {
     let gateway = two_services(&library).await;
     let body = gateway.get("/health/detailed").await.value();
     let keys: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(keys, ["circuit_breakers", "dependencies", "grpc_connections", "services", "status", "timestamp"]);
+    assert_eq!(
+        keys,
+        [
+            "circuit_breakers",
+            "dependencies",
+            "ejected_endpoints",
+            "grpc_connections",
+            "services",
+            "status",
+            "timestamp"
+        ]
+    );
     assert!(matches!(&body["services"], Value::Object(services) if services.len() == 2));
 }

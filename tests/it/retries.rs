@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use transom_transcode::status::Code;
 
@@ -88,11 +90,14 @@ async fn tries_end_with_their_number_and_the_last_answer_is_the_clients() {
 #[tokio::test]
 async fn another_endpoint_comes_first() {
     let (bad, good) = (library(usize::MAX, unavailable).await, library(0, unavailable).await);
-    let gateway = start(&[&bad, &good], "retry: { attempts: 2, backoff: 1ms, budget: 100% }").await;
-    for _ in 0..10 {
-        gateway.get(BOOK).await.status(200);
+    // Its turn alone would lead each call back to where it was.
+    let keys = "balance: { hash: { header: x-tenant } }, retry: { attempts: 2, backoff: 1ms, budget: 100% }";
+    let gateway = start(&[&bad, &good], keys).await;
+    for tenant in 0..10 {
+        gateway.get(BOOK).header("x-tenant", &format!("t{tenant}")).await.status(200);
     }
     good.saw("GetBook").times(10);
+    assert!(!bad.saw("GetBook").calls().is_empty());
 }
 
 #[tokio::test]
@@ -102,6 +107,20 @@ async fn a_service_may_ask_for_a_pause_or_for_none() {
     let asked = Instant::now();
     gateway.get(BOOK).await.status(200);
     assert!(asked.elapsed() >= Duration::from_millis(120), "{:?}", asked.elapsed());
+
+    // google.rpc.RetryInfo { retry_delay: 120 ms }
+    let detail: &[u8] =
+        &[&[10, 40][..], b"type.googleapis.com/google.rpc.RetryInfo", &[18, 7, 10, 5, 16, 128, 156, 156, 57]].concat();
+    let details = STANDARD.encode([&[8, 14, 26, u8::try_from(detail.len()).unwrap()], detail].concat());
+    for (name, value, least) in [("grpc-status-details-bin", details.as_str(), 120), ("retry-after", "1", 1000)] {
+        let value = value.to_owned();
+        let after = library(1, move || unavailable().trailer(name, &value)).await;
+        let gateway = start(&[&after], "retry: { backoff: 1ms }").await;
+        let asked = Instant::now();
+        gateway.get(BOOK).await.status(200);
+        assert!(asked.elapsed() >= Duration::from_millis(least), "{name}: {:?}", asked.elapsed());
+        after.saw("GetBook").times(2);
+    }
 
     let never = library(1, || unavailable().trailer("grpc-retry-pushback-ms", "-1")).await;
     let gateway = start(&[&never], "retry: { backoff: 1ms }").await;

@@ -33,8 +33,13 @@ impl Compiler<'_> {
         let mut settings = Settings::compile(self.config, upstream.name(), written, service, method);
         self.check_options(&settings)?;
         settings.idempotent.value |= by_get && settings.idempotent.from == Origin::Default;
-        let retry = settings.retry.value.as_ref();
-        let retry = retry.and_then(|retry| upstream.retry(retry, settings.idempotent.value));
+        let declared = settings.idempotent.from != Origin::Default;
+        let repeats = match settings.idempotent.value {
+            false => Idempotency::Unknown,
+            true if by_get || declared => Idempotency::NoSideEffects,
+            true => method.idempotency,
+        };
+        let retry = settings.retry.value.as_ref().and_then(|retry| upstream.retry(retry, repeats));
         let fallback = match &settings.fallback.value {
             Some(_) if method.client_streaming || method.server_streaming => {
                 let own = config::place(&["methods", &path[1..]]);

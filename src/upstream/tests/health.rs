@@ -93,9 +93,9 @@ async fn an_endpoint_that_says_it_does_not_serve_gets_no_calls() {
     assert_eq!(who(&upstream, &pool).await, 9);
 }
 
-/// A failing endpoint is asked for the seventh time after 50 ms, 100, 200, 400, 800 and 1600, each less up to a quarter. Were
+/// A failing endpoint is asked for the sixth time after 50 ms, 100, 200, 400 and 800, each less up to a quarter. Were
 /// its first failure counted twice, it would be after 100 ms, 200 and so on.
-async fn until_asked_seven_times(check: bool, serve: impl Fn(TcpStream) -> Broken + Send + 'static) {
+async fn until_asked_six_times(check: bool, serve: impl Fn(TcpStream) -> Broken + Send + 'static) {
     let server = Server::raw("127.0.0.1:0".parse().unwrap(), Arc::default(), serve).await;
     let mut settings = settings(&[server.address]);
     let (interval, timeout) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -103,9 +103,9 @@ async fn until_asked_seven_times(check: bool, serve: impl Fn(TcpStream) -> Broke
     let upstream = Upstream::compile("test", &settings, &Metrics::new());
     let begun = Instant::now();
     let _watched = watch(&upstream);
-    until(|| server.connections.load(Ordering::Relaxed) >= 7).await;
+    until(|| server.connections.load(Ordering::Relaxed) >= 6).await;
     let taken = begun.elapsed();
-    assert!((Duration::from_millis(2350)..Duration::from_millis(4600)).contains(&taken), "{taken:?}");
+    assert!((Duration::from_millis(1150)..Duration::from_millis(1870)).contains(&taken), "{taken:?}");
     assert_eq!(upstream.usable(), 0);
 }
 
@@ -115,7 +115,7 @@ type Broken = Pin<Box<dyn Future<Output = ()> + Send>>;
 async fn a_failure_that_is_seen_twice_is_backed_off_from_once() {
     // Closed before it has said a word, with health checks, where the pool notes the fall too, and without.
     tokio::join!(
-        until_asked_seven_times(true, |tcp| Box::pin(async { drop(tcp) })),
-        until_asked_seven_times(false, |tcp| Box::pin(async { drop(tcp) })),
+        until_asked_six_times(true, |tcp| Box::pin(async { drop(tcp) })),
+        until_asked_six_times(false, |tcp| Box::pin(async { drop(tcp) })),
     );
 }

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod connections;
+mod cost;
 mod generations;
 mod health;
 mod replies;

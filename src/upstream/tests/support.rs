@@ -146,6 +146,8 @@ pub(super) fn settings(addresses: &[SocketAddr]) -> config::Upstream {
         tls: None,
         adaptive_concurrency: None,
         keepalive: None,
+        outlier_ejection: None,
+        slow_start: None,
         services: vec![],
         endpoints: addresses.iter().map(|at| config::Endpoint::at(&at.ip().to_string(), at.port())).collect(),
         health_name: None,

@@ -1,0 +1,118 @@
+//! Hedge: a second try beside a first one that takes its time. The first answer wins, the other try is cancelled at once.
+//!
+//! It is for calls without side effects alone, since both may be executed; and each second try is taken from the
+//! retries' budget, so that a service that is slow for its load does not get twice of it.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::failure::Failure;
+use super::pick::Tries;
+use super::pool::Pool;
+use super::replay::{Answered, Awaited};
+use super::retry::Retry;
+use super::wheel::Timer;
+use super::{Outgoing, Upstream};
+
+/// How a call and the one beside it end.
+enum Race<A, B> {
+    First(A),
+    Second(B),
+    /// The first has failed, and nothing better is to come.
+    Lost(Failure),
+    /// What the second was answered is final.
+    Final(Failure),
+}
+
+impl Upstream {
+    /// As [`Upstream::once`], and from `delay` on with a second try at another endpoint.
+    pub(super) async fn hedged<R: Awaited>(
+        &self,
+        pool: &Pool,
+        outgoing: &mut Outgoing<'_>,
+        tries: &mut Tries,
+        timer: &mut Timer,
+        message: &Bytes,
+        (rule, delay): (&Retry, Duration),
+    ) -> Result<Answered<R>, Failure> {
+        let mut patience = pool.timer(Instant::now() + delay);
+        loop {
+            let (attempt, mut exchange) = self.begin(pool, outgoing, tries, timer).await?;
+            exchange.send_whole(message.clone());
+            let (endpoint, limit) = (Arc::clone(attempt.endpoint()), self.config.limits.receive);
+            let mut beside = tries.beside(&attempt);
+            let mut second_timer = outgoing.timer(pool);
+            let race = {
+                let mut first = pin!(R::read(&endpoint, &mut exchange, timer, limit));
+                let waited = poll_fn(|cx| match first.as_mut().poll(cx) {
+                    Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                    Poll::Pending => patience.poll(cx).map(|()| None),
+                });
+                match waited.await {
+                    Some(outcome) => outcome.map_or_else(Race::Lost, Race::First),
+                    None if self.may_hedge(rule, tries, &beside, pool) => {
+                        tries.made += 1;
+                        tracing::debug!(first = %endpoint, ?delay, "upstream hedge");
+                        let second = self.once::<R>(pool, outgoing, &mut beside, &mut second_timer, message);
+                        race(rule, first, pin!(second)).await
+                    }
+                    None => first.await.map_or_else(Race::Lost, Race::First),
+                }
+            };
+            match race {
+                Race::First(reply) => return Ok(Answered { reply, attempt, exchange, alone: tries.made == 0 }),
+                Race::Second(answered) => {
+                    *timer = second_timer;
+                    return Ok(Answered { alone: false, ..answered });
+                }
+                Race::Final(failure) => return Err(failure),
+                Race::Lost(failure) => {
+                    tries.learn(&beside);
+                    tries.failed(attempt, failure, true)?;
+                }
+            }
+        }
+    }
+
+    /// There is somewhere to go, and it would not be a try too many.
+    fn may_hedge(&self, rule: &Retry, tries: &Tries, beside: &Tries, pool: &Pool) -> bool {
+        rule.allows(tries.made + 2) && self.roster.has_another(beside.endpoints()) && rule.withdraw(pool.worker())
+    }
+}
+
+/// The first that is answered, be it by a status that no other try would change; or both have failed.
+async fn race<A, B>(
+    rule: &Retry,
+    mut first: impl Future<Output = Result<A, Failure>> + Unpin,
+    mut second: impl Future<Output = Result<B, Failure>> + Unpin,
+) -> Race<A, B> {
+    let (mut lost, mut alone) = (None, false);
+    poll_fn(|cx| {
+        if lost.is_none()
+            && let Poll::Ready(outcome) = Pin::new(&mut first).poll(cx)
+        {
+            match outcome {
+                Ok(reply) => return Poll::Ready(Race::First(reply)),
+                Err(failure) if rule.is_final(&failure) => return Poll::Ready(Race::Lost(failure)),
+                Err(failure) => lost = Some(failure),
+            }
+        }
+        if !alone && let Poll::Ready(outcome) = Pin::new(&mut second).poll(cx) {
+            match outcome {
+                Ok(answered) => return Poll::Ready(Race::Second(answered)),
+                Err(failure) if rule.is_final(&failure) => return Poll::Ready(Race::Final(failure)),
+                Err(_) => alone = true,
+            }
+        }
+        match lost.take_if(|_| alone) {
+            Some(failure) => Poll::Ready(Race::Lost(failure)),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}

@@ -1,0 +1,156 @@
+//! Replay: the loop around the tries of a request that is all at hand, so that it can be sent again.
+//!
+//! A try that nobody can have seen moves on to the next endpoint at once. What failed otherwise is the rule's to decide:
+//! without one, the first failure is the call's.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::attempt::Attempt;
+use super::exchange::Exchange;
+use super::failure::{Failure, FailureKind, Seen};
+use super::pick::Tries;
+use super::pool::Pool;
+use super::reply::{self, Head, Unary};
+use super::retry::{self, Retry};
+use super::wheel::Timer;
+use super::{Outgoing, Upstream};
+
+/// As much of a reply as is awaited: once it is there, the call is not sent again.
+pub(super) trait Awaited: Sized {
+    /// Reads that much of the reply of `endpoint`.
+    fn read(
+        endpoint: &Arc<str>,
+        exchange: &mut Exchange,
+        timer: &mut Timer,
+        limit: usize,
+    ) -> impl Future<Output = Result<Self, Failure>> + Send;
+}
+
+impl Awaited for Unary {
+    fn read(
+        endpoint: &Arc<str>,
+        exchange: &mut Exchange,
+        timer: &mut Timer,
+        limit: usize,
+    ) -> impl Future<Output = Result<Self, Failure>> + Send {
+        reply::unary(endpoint, exchange, nothing, timer, limit)
+    }
+}
+
+impl Awaited for Head {
+    fn read(
+        _: &Arc<str>,
+        exchange: &mut Exchange,
+        timer: &mut Timer,
+        _: usize,
+    ) -> impl Future<Output = Result<Self, Failure>> + Send {
+        reply::head(exchange, nothing, timer)
+    }
+}
+
+/// All of the request is sent already.
+fn nothing(_: &mut Context<'_>, _: &mut Exchange) -> Poll<Result<(), Failure>> {
+    Poll::Pending
+}
+
+/// A try that was answered.
+pub(super) struct Answered<R> {
+    pub(super) reply: R,
+    pub(super) attempt: Attempt,
+    pub(super) exchange: Exchange,
+    /// No other try was made before it or beside it: it took as long as calls take.
+    pub(super) alone: bool,
+}
+
+impl Upstream {
+    /// Sends `message`, in its frame, until that is answered or a failure is final; with the deadline of the try that was
+    /// answered, which may be before the call's.
+    pub(super) async fn replay<R: Awaited>(
+        &self,
+        pool: &Pool,
+        outgoing: &mut Outgoing<'_>,
+        message: &Bytes,
+    ) -> Result<(Answered<R>, Timer), Failure> {
+        let mut tries = Tries::new(outgoing);
+        if let Some(rule) = outgoing.retry {
+            rule.deposit(pool.worker());
+            shorten(outgoing, rule);
+        }
+        let mut timer = outgoing.timer(pool);
+        loop {
+            let hedge = outgoing.retry.and_then(|rule| Some((rule, rule.hedge()?)));
+            // Matched where it comes: in a variable it would lie in the future of every call that waits.
+            let failure = match match hedge {
+                None => self.once(pool, outgoing, &mut tries, &mut timer, message).await,
+                Some(hedge) => Box::pin(self.hedged(pool, outgoing, &mut tries, &mut timer, message, hedge)).await,
+            } {
+                Ok(answered) => return Ok((answered, timer)),
+                Err(failure) => failure,
+            };
+            match outgoing.retry {
+                None => return Err(failure),
+                Some(rule) => timer = Box::pin(again(rule, pool, outgoing, &mut tries, failure)).await?,
+            }
+        }
+    }
+
+    /// One try: at the next endpoint, and on to others while nobody can have seen it.
+    pub(super) async fn once<R: Awaited>(
+        &self,
+        pool: &Pool,
+        outgoing: &mut Outgoing<'_>,
+        tries: &mut Tries,
+        timer: &mut Timer,
+        message: &Bytes,
+    ) -> Result<Answered<R>, Failure> {
+        loop {
+            let (attempt, mut exchange) = self.begin(pool, outgoing, tries, timer).await?;
+            exchange.send_whole(message.clone());
+            match R::read(attempt.endpoint(), &mut exchange, timer, self.config.limits.receive).await {
+                Ok(reply) => return Ok(Answered { reply, attempt, exchange, alone: tries.made == 0 }),
+                Err(failure) => tries.failed(attempt, failure, true)?,
+            }
+        }
+    }
+}
+
+/// Waits until the call may be tried again, and begins that try; or the failure is final.
+async fn again(
+    rule: &Retry,
+    pool: &Pool,
+    outgoing: &mut Outgoing<'_>,
+    tries: &mut Tries,
+    mut failure: Failure,
+) -> Result<Timer, Failure> {
+    let now = Instant::now();
+    if matches!(failure.kind, FailureKind::Deadline) && now < tries.deadline {
+        // It was the time of one try that has passed.
+        failure.seen = Seen::Seen;
+    }
+    tries.made += 1;
+    let Some(pause) = rule.pause(&failure, tries.made.into(), retry::random()) else { return Err(failure) };
+    if tries.deadline.saturating_duration_since(now) <= pause || !rule.withdraw(pool.worker()) {
+        return Err(failure);
+    }
+    tracing::debug!(%failure, made = tries.made, ?pause, "upstream retry");
+    let mut timer = pool.timer(now + pause);
+    poll_fn(|cx| timer.poll(cx)).await;
+    tries.start_over();
+    (outgoing.deadline, outgoing.patient) = (tries.deadline, tries.patient);
+    shorten(outgoing, rule);
+    Ok(outgoing.timer(pool))
+}
+
+/// A try may have a deadline of its own.
+fn shorten(outgoing: &mut Outgoing<'_>, rule: &Retry) {
+    let try_ends = rule.per_try().map(|time| Instant::now() + time);
+    if let Some(try_ends) = try_ends.filter(|try_ends| *try_ends < outgoing.deadline) {
+        outgoing.deadline = try_ends;
+        outgoing.patient = true;
+    }
+}
