@@ -32,6 +32,7 @@ DESCRIPTORS = ROOT / "descriptors" / "booking.binpb"
 TICK = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = 32
 FIXED_RATE = 4000
+CACHED_LIST = "cached list, saturated"
 
 # name, method, path, body
 REST = [
@@ -95,15 +96,23 @@ class Gateway:
         self.ready = process.wait_for(port)
 
 
-def start_transom(core, upstream, under=()):
+def start_transom(core, upstream, name="transom", config=ROOT / "examples" / "booking" / "bench.yaml", under=()):
     port, admin = free_port(), free_port()
     address = f"127.0.0.1:{upstream}"
     services = {f"GRPC_{name}_SERVICE_URL": address for name in ("AUTH", "TICKET", "BOOKING", "PAYMENT", "QUEUE")}
     process = Process(
-        "transom", core, [*under, BINARIES / "transom", "serve", "--config", "examples/booking/bench.yaml"],
+        name, core, [*under, BINARIES / "transom", "serve", "--config", config],
         PORT=str(port), ADMIN_PORT=str(admin), WORKERS="1", **services,
     )
-    return Gateway("transom", process, port)
+    return Gateway(name, process, port)
+
+
+def start_cached(core, upstream):
+    """Transom that keeps the list of events."""
+    text = (ROOT / "examples" / "booking" / "bench.yaml").read_text().replace("../../descriptors/booking.binpb", str(DESCRIPTORS))
+    file = ROOT / "target" / "compare-cached.yaml"
+    file.write_text(text + "\nmethods:\n  ticket.TicketService/GetEvents: { cache: { ttl: 1h, public: true, vary: [] } }\n")
+    return start_transom(core, upstream, "cached", file)
 
 
 def start_upstream(core):
@@ -205,15 +214,21 @@ def grpc_call(gateway):
     return ["-d", data, "-H", "content-type: application/grpc", "-H", "te: trailers", url]
 
 
+def takers(gateways, label):
+    """Who takes part in a case: a list that is kept is held against the floor, which asks for it each time."""
+    names = ("floor", "cached") if label == CACHED_LIST else ("floor", "transom", "envoy")
+    return [gateways[name] for name in gateways if name in names]
+
+
 def main():
     arguments = argparse.ArgumentParser(description="Transom beside Envoy and the floor")
     arguments.add_argument("--repetitions", type=int, default=5)
     arguments.add_argument("--seconds", type=int, default=3)
-    arguments.add_argument("--only", choices=["transom", "envoy", "floor"], action="append")
+    arguments.add_argument("--only", choices=["transom", "envoy", "floor", "cached"], action="append")
     arguments = arguments.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     first, last = cores[0], cores[-1]
-    wanted = arguments.only or ["floor", "transom", "envoy"]
+    wanted = arguments.only or ["floor", "transom", "envoy", "cached"]
 
     (ROOT / "target").mkdir(exist_ok=True)
     upstream_port = start_upstream(last)
@@ -229,14 +244,20 @@ def main():
         print("answers of Envoy and Transom are equal")
     if "floor" in wanted:
         gateways["floor"] = start_floor(first, upstream_port, canned)
+    if "cached" in wanted:
+        gateways["cached"] = start_cached(first, upstream_port)
+        if fetch(gateways["cached"].port, *REST[1][1:]) != answers["list"]:
+            sys.exit("a kept answer is another one")
     gateways = {name: gateways[name] for name in wanted}
 
     cases = [(f"{case[0]}, saturated", saturate, case) for case in REST]
     cases += [(f"get, {FIXED_RATE}/s", fixed_rate, REST[0]), ("gRPC get, saturated", grpc, REST[0])]
+    if "cached" in gateways:
+        cases.append((CACHED_LIST, saturate, REST[1]))
     figures = {}
     for repetition in range(arguments.repetitions + 1):
         for label, drive, case in cases:
-            for gateway in gateways.values():
+            for gateway in takers(gateways, label):
                 seconds = arguments.seconds if repetition else 2  # the first is a warm-up
                 before = gateway.process.cpu()
                 requests, took, p50, p99 = drive(gateway, last, seconds, case)
@@ -250,14 +271,15 @@ def main():
     print(f"{'case':<22}{'gateway':<10}{'CPU µs/req':>11}{'req/s':>9}{'p50 ms':>8}{'p99 ms':>8}   CPU: min–max")
     for label, _, _ in cases:
         medians = {}
-        for name in gateways:
+        for name in (gateway.name for gateway in takers(gateways, label)):
             rows = figures[label, name]
             median = [statistics.median(column) for column in zip(*rows)]
             medians[name] = median[0]
             low, high = min(row[0] for row in rows), max(row[0] for row in rows)
             p99 = "–" if median[3] != median[3] else f"{median[3]:.2f}"
             print(f"{label:<22}{name:<10}{median[0]:>11.1f}{median[1]:>9.0f}{median[2]:>8.2f}{p99:>8}   {low:.1f}–{high:.1f}")
-        ratios = [f"transom / {other} {medians['transom'] / medians[other]:.2f}" for other in medians if other != "transom" and "transom" in medians]
+        own = "cached" if label == CACHED_LIST else "transom"
+        ratios = [f"{own} / {other} {medians[own] / medians[other]:.2f}" for other in medians if other != own and own in medians]
         print(f"{'':<22}{', '.join(ratios)}")
     for gateway in gateways.values():
         print(f"{gateway.name}: peak RSS {gateway.process.rss():.1f} MB, ready after {gateway.ready * 1e3:.0f} ms")

@@ -68,7 +68,7 @@ def main():
             old.unlink()
         return ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out(name)}"]
 
-    transom = compare.start_transom(0, upstream, under("transom"))
+    transom = compare.start_transom(0, upstream, under=under("transom"))
     until_ready(transom)
     _, canned = compare.keep_answers(transom)
     floor = compare.start_floor(0, upstream, canned, under("floor"))

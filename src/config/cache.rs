@@ -1,5 +1,6 @@
 //! `cache`: replies that are kept for a while.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use http::HeaderName;
 use http::header::ACCEPT_LANGUAGE;
 
 use super::HOUR;
-use super::kind::{self, Kind, Shape, Single, checked, duration, flag, list, size};
+use super::auth::check_field;
+use super::kind::{self, Kind, Shape, Single, checked, duration, flag, list, map, size};
 use super::method;
 use super::problem::quote;
 use super::read::{Reader, section};
@@ -29,12 +31,27 @@ section! {
         ttl: Duration = ttl().required(),
         /// How long after that it may still be given, while another one is fetched.
         stale_while_revalidate: Duration = ttl().or("0s"),
+        /// How long after its time it may still be given when its service cannot be asked: the last reply instead of an error, and before `fallback` (`stale-if-error` of RFC 5861).
+        stale_if_error: Duration = ttl().or("0s"),
         /// All callers get the same reply. Otherwise a reply is for those alone whose calls look the same to the service: message, token, injected claims, and all other metadata.
         public: bool = flag().or("false"),
         /// Request headers on which a public reply depends.
         vary: Vec<HeaderName> = list(checked("a header's name", header)).or("accept-language"),
-        /// RPCs after which the kept replies are forgotten, since they may have changed what these say: `pkg.Service/Method`.
-        invalidated_by: Vec<String> = list(checked("`pkg.Service/Method`", rpc)).or("[]"),
+        /// Calls after which the kept replies are forgotten, since they may have changed what these say: `pkg.Service/Method`,
+        /// or a map that ties calls to replies by fields.
+        invalidated_by: Vec<Invalidation> = list(Invalidations).or("[]"),
+        /// Where there is a Redis, replies are kept there too, for all gateways. Who may read the Redis may read them.
+        shared: bool = flag().or("true"),
+    }
+}
+
+section! {
+    /// Calls after which kept replies are forgotten.
+    pub struct Invalidation {
+        /// `pkg.Service/Method`
+        rpc: String = rpc().required(),
+        /// A field of this method's request → a field of that call's. Only replies to requests that say the same in all of them are forgotten; without any, all are.
+        fields: BTreeMap<String, String> = map("a field such as `event_id`", check_field, field()).or("{}"),
     }
 }
 
@@ -47,9 +64,11 @@ impl MethodCache {
         Self {
             ttl,
             stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
             public: false,
             vary: vec![ACCEPT_LANGUAGE],
             invalidated_by: Vec::new(),
+            shared: true,
         }
     }
 }
@@ -82,6 +101,24 @@ impl Kind for Caching {
     }
 }
 
+/// A method's name, or a map.
+struct Invalidations;
+
+impl Kind for Invalidations {
+    type Out = Invalidation;
+
+    fn read(&self, node: &Node, reader: &mut Reader) -> Option<Invalidation> {
+        match &node.value {
+            Value::Map(entries) => Some(reader.section(node.line, entries)),
+            _ => rpc().read(node, reader).map(|rpc| Invalidation { rpc, fields: BTreeMap::new() }),
+        }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Either(Box::new(rpc().shape()), Box::new(kind::section::<Invalidation>().shape()))
+    }
+}
+
 fn ttl() -> Single<Duration> {
     duration(Duration::ZERO..=24 * HOUR)
 }
@@ -90,7 +127,18 @@ fn header(text: &str) -> Result<HeaderName, String> {
     text.parse().map_err(|_| format!("{} is not a header's name", quote(text)))
 }
 
-fn rpc(text: &str) -> Result<String, String> {
+fn field() -> Single<String> {
+    checked("a field such as `event_id`", |text| match check_field(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(message) => Err(format!("{} {message}", quote(text))),
+    })
+}
+
+fn rpc() -> Single<String> {
+    checked("`pkg.Service/Method`", check_rpc)
+}
+
+fn check_rpc(text: &str) -> Result<String, String> {
     match method::check_name(text) {
         Ok(()) if text.ends_with("/*") => Err(format!("{} names no method; write each by its name", quote(text))),
         Ok(()) => Ok(text.to_owned()),

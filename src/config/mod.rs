@@ -49,7 +49,7 @@ pub use auth::{
     VerifyMethod, is_pem,
 };
 pub use burst_guard::BurstGuard;
-pub use cache::{Cache, MethodCache};
+pub use cache::{Cache, Invalidation, MethodCache};
 pub use clients::Clients;
 pub use cluster::Cluster;
 pub use connect::{ConnectToken, HandOut};

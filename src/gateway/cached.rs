@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response};
+use smallvec::SmallVec;
 use transom_transcode::frame::{PREFIX, prefix};
 use transom_transcode::plan::OutPlan;
 use transom_transcode::status::Code;
@@ -20,7 +21,7 @@ use crate::envelope::coding::{self, Coding};
 use crate::envelope::stream::{Last, Writer};
 use crate::envelope::{Codec, Dialect, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
-use crate::policy::cache::{Cache, Entry, Form, Found, Key, Policy, Rendered};
+use crate::policy::cache::{Cache, Cell, Entry, Forgets, Form, Found, Generations, Key, Policy, Rendered, Shared};
 use crate::upstream::{Metadata, Outgoing};
 
 /// The replies that are kept, of all methods, and those that are asked for.
@@ -33,20 +34,30 @@ pub struct Caches {
 
 impl Caches {
     /// Room for so many bytes.
-    pub(super) fn new(size: usize) -> Self {
-        Self { cache: Cache::new(size), flights: Arc::default() }
+    pub(super) fn new(size: usize, generations: Arc<Generations>) -> Self {
+        Self { cache: Cache::new(size, generations), flights: Arc::default() }
     }
 }
 
 /// Whose replies a call makes forgotten.
-pub(super) struct Invalidates {
-    pub(super) cache: Arc<Cache>,
-    pub(super) rpcs: Box<[Box<str>]>,
-}
+pub(super) struct Invalidates(pub(super) Box<[Forgets]>);
+
+/// Which replies of each method a call makes forgotten; those of which nothing is known all are.
+pub(super) type Touched = SmallVec<[Option<Cell>; 2]>;
 
 impl Invalidates {
+    /// What a call's request says decides which.
+    pub(super) fn reads(&self) -> bool {
+        self.0.iter().any(Forgets::reads)
+    }
+
+    /// Those of a request.
+    pub(super) fn touched(&self, message: &[u8]) -> Touched {
+        self.0.iter().map(|forgets| forgets.cell(message)).collect()
+    }
+
     /// A call has ended so.
-    pub(super) fn called(&self, code: Code) {
+    pub(super) fn called(&self, code: Code, touched: &Touched) {
         // By these a service says that it has changed nothing.
         let nothing = matches!(
             code,
@@ -61,7 +72,8 @@ impl Invalidates {
                 | Code::Unimplemented
         );
         if !nothing {
-            self.rpcs.iter().for_each(|rpc| self.cache.forget(rpc));
+            let of = |at: usize| touched.get(at).copied().flatten();
+            self.0.iter().enumerate().for_each(|(at, forgets)| forgets.forget(of(at)));
         }
     }
 }
@@ -95,13 +107,13 @@ pub(super) async fn answer(
             fetch(call, cached, &binding.rpc, key, (&outgoing.headers, &frame));
             entry
         }
-        Found::Missing => {
+        Found::Missing(last) => {
             let (arrival, first) = fetch(call, cached, &binding.rpc, key, (&outgoing.headers, &frame));
-            let entry = landed(call, arrival, outgoing.deadline).await?;
-            match entry.kept || first {
-                true => entry,
+            match landed(call, arrival, outgoing.deadline).await {
+                Ok(entry) if entry.kept || first => entry,
                 // It was for another caller alone.
-                false => alone(call, cached, &binding.rpc, key, outgoing, frame).await?,
+                Ok(_) => alone(call, cached, &binding.rpc, key, outgoing, frame).await?,
+                Err(error) => cached.policy.instead(last, error)?,
             }
         }
     };
@@ -155,8 +167,17 @@ fn fetch(
 }
 
 async fn ask(worker: &Worker, policy: &Policy, rpc: &Rpc, key: Key, outgoing: Outgoing<'_>, frame: Bytes) -> Landed {
+    let names = match policy.shared(&worker.store, key, &frame[PREFIX..]).await {
+        Shared::Reply(entry) => return Ok((entry, None)),
+        Shared::Missing(names) => Some(names),
+        Shared::Unknown => None,
+    };
     let reply = rpc.upstream.unary(&worker.pool, outgoing, frame).await?;
-    Ok((policy.keep(key, reply.headers, reply.message, reply.trailers), Some(reply.endpoint)))
+    let entry = policy.keep(key, reply.headers, reply.message, reply.trailers);
+    if let Some(names) = names {
+        policy.share(&worker.store, key, &names, &entry);
+    }
+    Ok((entry, Some(reply.endpoint)))
 }
 
 /// Waits for what was asked.

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
+use transom_transcode::frame::PREFIX;
 use transom_transcode::overlay::Values;
 use transom_transcode::status::Code;
 
+use super::cached::Touched;
 use super::caller::Undecided;
 use super::route::{Action, Route, Rpc};
 use super::session::Cookies;
@@ -46,6 +48,8 @@ pub struct Call {
     pub(super) undecided: Option<Undecided>,
     /// What the token sets of the request's fields.
     pub(super) values: Option<Arc<Values>>,
+    /// The kept replies that it makes forgotten.
+    touched: Touched,
     /// What it has to do with its client's session.
     pub(super) cookies: Cookies,
     /// Where it goes, once that is known.
@@ -103,6 +107,7 @@ impl Call {
             caller: None,
             undecided: None,
             values: None,
+            touched: Touched::new(),
             cookies: Cookies::default(),
             route: None,
             accepts: None,
@@ -200,6 +205,13 @@ impl Call {
         let caller = self.caller.as_deref().map(|caller| caller as &dyn rate::Caller);
         let known = rate::Known { client: self.client, headers, caller, message };
         rates.take(stage, known, &self.worker.store, &mut self.rated)
+    }
+
+    /// Its message is known, in its frame: which kept replies it makes forgotten may depend on what it says.
+    pub(super) fn note(&mut self, rpc: &Rpc, frame: &[u8]) {
+        if let Some(invalidates) = rpc.invalidates.get() {
+            self.touched = invalidates.touched(frame.get(PREFIX..).unwrap_or_default());
+        }
     }
 
     /// A call to the upstream failed: what is for the log stays here, the error is for the client.
@@ -373,7 +385,7 @@ impl Drop for Call {
         // Nobody has tried to call where there is no endpoint.
         if let Some(invalidates) = self.rpc().and_then(|rpc| rpc.invalidates.get()).filter(|_| self.endpoint.is_some())
         {
-            invalidates.called(outcome.code);
+            invalidates.called(outcome.code, &self.touched);
         }
         let elapsed = self.started.elapsed();
         let (logged, metrics) = match &self.route {

@@ -11,7 +11,7 @@ mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use tonic_reflection::pb::{v1, v1alpha};
@@ -98,6 +98,7 @@ impl Snapshot {
             serving: BTreeMap::new(),
             notes,
             caches: Caches::of(config, previous),
+            version: OnceLock::new(),
             rest: RouterBuilder::new(),
             rpcs: hashbrown::HashMap::default(),
             routes: Vec::new(),
@@ -192,6 +193,8 @@ struct Compiler<'a> {
     renewal: Option<Arc<Renewal>>,
     room: Arc<Room>,
     caches: Caches,
+    /// Stands for the schema, where replies are kept.
+    version: OnceLock<[u8; 32]>,
     serving: BTreeMap<Box<str>, Serving>,
     notes: Vec<String>,
     rest: RouterBuilder<Arc<Route>>,

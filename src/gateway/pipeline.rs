@@ -119,7 +119,7 @@ impl Gateway {
         call.gates(rpc, head).await?;
         let mut outgoing = admit(call, peer, rpc, head, &known, host)?;
         call.speak_for_caller(rpc, head, outgoing.headers.given_mut())?;
-        if call.dialect == Dialect::Grpc(Codec::Proto) && rpc.opaque && !rpc.replays() {
+        if call.dialect == Dialect::Grpc(Codec::Proto) && rpc.opaque && !rpc.replays() && !rpc.is_noted() {
             let stop = call.stop();
             let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
             let reply = rpc.upstream.stream(&call.worker.pool, outgoing, body).await;
@@ -319,6 +319,7 @@ where
     let query = asked.head.uri.query().unwrap_or_default();
     let input = Input { body: &body, media: asked.media, captures: asked.captured, query, later: false };
     let message = frame(call, binding, &input)?;
+    call.note(&binding.rpc, &message);
     if binding.rpc.rates.need_message() {
         call.limit(&binding.rpc, Stage::Message, &asked.head.headers, &message[PREFIX..]).await?;
     }

@@ -175,6 +175,11 @@ impl Rpc {
         !self.client_streaming && self.retry.as_ref().is_some_and(Retry::replays)
     }
 
+    /// What its one message says decides which kept replies are forgotten.
+    pub(super) fn is_noted(&self) -> bool {
+        !self.client_streaming && self.invalidates.get().is_some_and(Invalidates::reads)
+    }
+
     /// How often the client of a new stream may speak.
     pub(super) fn pace(&self) -> Option<Pace> {
         let rate = self.settings.messages.value.filter(|_| self.client_streaming)?;

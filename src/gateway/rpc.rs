@@ -63,7 +63,8 @@ where
     let mut asking = Asking::stream(call, binding, asked, body);
     // A message that is refused is refused before the call is sent.
     let judged = rpc.demands.is_some() && !rpc.client_streaming;
-    if rpc.rates.need_message() || rpc.replays() || rpc.cache.is_some() || rpc.session.is_some() || judged {
+    let looked_into = rpc.cache.is_some() || rpc.session.is_some() || rpc.is_noted();
+    if rpc.rates.need_message() || rpc.replays() || looked_into || judged {
         asking = asking.whole(call, rpc, &head.headers, outgoing.deadline).await?;
     }
     if let (Some(_), Asking::Whole(frame)) = (&rpc.session, &asking) {
@@ -104,6 +105,7 @@ where
         Codec::Json => frame(call, binding, &Input { body: &read, ..Input::default() })?,
         Codec::Proto => framed(call, rpc, &read)?,
     };
+    call.note(rpc, &message);
     call.limit(rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
     if let Some(cached) = &rpc.cache {
         let asked = (message, Coding::Identity);

@@ -182,8 +182,9 @@ pub(super) async fn answer(
         None => return Err(Error::bad_request("this method takes one message")),
     }
     // What crosses is one message as it is, and one comes back.
-    outgoing.headers.remove(&metadata::GRPC_ENCODING);
-    outgoing.headers.remove(&metadata::GRPC_ACCEPT_ENCODING);
+    let headers = outgoing.headers.whole();
+    headers.remove(&metadata::GRPC_ENCODING);
+    headers.remove(&metadata::GRPC_ACCEPT_ENCODING);
     let reply = rpc.upstream.unary(&worker.pool, outgoing, message.into()).await;
     let reply = reply.map_err(|failure| call.failed(failure))?;
     call.answered(reply.endpoint);

@@ -60,7 +60,7 @@ impl Asking {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let limit = binding.rpc.send.output;
-        if call.dialect.is_opaque() && binding.rpc.opaque {
+        if call.dialect.is_opaque() && binding.rpc.opaque && !binding.rpc.is_noted() {
             return Self::Stream(Box::pin(Watched::new(body, limit, stop.clone())), stop);
         }
         let codec = ToWire::new(call, binding, call.dialect.codec());
@@ -124,6 +124,7 @@ impl Asking {
             None => return Err(Error::Deadline),
         };
         call.limit(rpc, Stage::Message, headers, frame.get(PREFIX..).unwrap_or_default()).await?;
+        call.note(rpc, &frame);
         Ok(Self::Whole(frame))
     }
 }

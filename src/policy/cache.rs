@@ -1,66 +1,62 @@
 //! Cache: replies that are kept for a while, with the answers that were made of them.
 //!
 //! ```text
-//! key     whose reply: all that the service would see of the call
-//! entry   one reply, and its finished answers in each form
-//! told    what answers say of it: ETag, Cache-Control, Age, Vary
+//! key         whose reply: all that the service would see of the call
+//! entry       one reply, and its finished answers in each form
+//! generation  how often replies were forgotten
+//! tie         which replies a call makes forgotten, by fields of the requests
+//! told        what answers say of it: ETag, Cache-Control, Age, Vary
+//! shared      replies that gateways share in a Redis
+//! hearsay     what one gateway forgets, all do
 //! ```
 //!
 //! A reply is never given to another user unless it is declared public: what tells two calls apart for the service tells
-//! them apart here. Forgetting is counting: each method has a generation, which is part of its keys.
+//! them apart here. Forgetting is counting: generations are part of the keys.
 
 mod entry;
+mod generation;
+mod hearsay;
 mod key;
+mod shared;
+mod tie;
 mod told;
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest::{Context, SHA256};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use moka::Expiry;
-use parking_lot::Mutex;
+use smallvec::SmallVec;
+use transom_transcode::schema::{MessageId, Schema};
 
 use crate::config;
+use crate::error::Error;
 use crate::telemetry::{CacheMetrics, CacheOutcome, Metrics};
+use generation::Generation;
 
 pub use entry::{Entry, Form, Rendered};
+pub use generation::{Cell, Generations};
 pub use key::Key;
+pub use shared::{Names, Shared};
+pub use tie::Tie;
 
 /// The replies that a gateway keeps, of all methods.
 pub struct Cache {
     entries: moka::sync::Cache<Key, Arc<Entry>>,
-    generations: Mutex<HashMap<Box<str>, Arc<AtomicU64>>>,
+    /// How often they were forgotten.
+    pub generations: Arc<Generations>,
 }
 
 impl Cache {
     /// Room for so many bytes.
-    pub fn new(size: usize) -> Arc<Self> {
+    pub fn new(size: usize, generations: Arc<Generations>) -> Arc<Self> {
         let entries = moka::sync::Cache::builder()
             .max_capacity(size as u64)
             .weigher(|_, entry: &Arc<Entry>| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
             .expire_after(Until)
             .build();
-        Arc::new(Self { entries, generations: Mutex::default() })
-    }
-
-    /// Forgets the replies of a method.
-    pub fn forget(&self, rpc: &str) {
-        if let Some(generation) = self.generations.lock().get(rpc) {
-            generation.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-
-    /// Forgets everything.
-    pub fn forget_all(&self) {
-        for generation in self.generations.lock().values() {
-            generation.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-
-    fn generation(&self, rpc: &str) -> Arc<AtomicU64> {
-        self.generations.lock().entry(rpc.into()).or_default().clone()
+        Arc::new(Self { entries, generations })
     }
 }
 
@@ -69,12 +65,68 @@ struct Until;
 
 impl Expiry<Key, Arc<Entry>> for Until {
     fn expire_after_create(&self, _: &Key, entry: &Arc<Entry>, now: Instant) -> Option<Duration> {
-        Some(entry.stale_until.saturating_duration_since(now))
+        Some(entry.until.saturating_duration_since(now))
     }
 
     fn expire_after_update(&self, _: &Key, entry: &Arc<Entry>, now: Instant, _: Option<Duration>) -> Option<Duration> {
-        Some(entry.stale_until.saturating_duration_since(now))
+        Some(entry.until.saturating_duration_since(now))
     }
+}
+
+/// What the messages of a method are.
+pub struct Types {
+    /// Where they are declared.
+    pub schema: Arc<Schema>,
+    /// What it takes.
+    pub request: MessageId,
+    /// What it answers.
+    pub reply: MessageId,
+    /// Bytes of a reply.
+    pub largest: usize,
+    /// Another one whenever anything is declared otherwise.
+    pub version: [u8; 32],
+}
+
+/// Calls after which a method's replies are forgotten.
+pub struct After {
+    /// `pkg.Service/Method`
+    pub rpc: Box<str>,
+    /// Which of them: by what the call's request says; none: all.
+    pub tie: Option<Tie>,
+}
+
+/// Makes replies of a method forgotten.
+pub struct Forgets {
+    generations: Arc<Generations>,
+    generation: Arc<Generation>,
+    tie: Option<Tie>,
+}
+
+impl Forgets {
+    /// Which replies it is depends on what the call's request says.
+    pub fn reads(&self) -> bool {
+        self.tie.is_some()
+    }
+
+    /// Which replies a call of this request makes forgotten; none: all.
+    pub fn cell(&self, message: &[u8]) -> Option<Cell> {
+        self.tie.as_ref().map(|tie| tie.cell(message))
+    }
+
+    /// Forgets them.
+    pub fn forget(&self, cell: Option<Cell>) {
+        self.generations.forget(&self.generation, cell);
+    }
+}
+
+/// Stands for a method, its types and its policy. Whatever may make a kept reply a wrong one is in it.
+fn seed(rpc: &str, written: &config::MethodCache, types: &Types) -> [u8; 32] {
+    let mut digest = Context::new(&SHA256);
+    digest.update(&types.version);
+    digest.update(format!("{rpc} {written:?}").as_bytes());
+    let mut seed = [0; 32];
+    seed.copy_from_slice(digest.finish().as_ref());
+    seed
 }
 
 /// How the replies of one method are kept.
@@ -83,7 +135,14 @@ pub struct Policy {
     pub rpc: Box<str>,
     written: config::MethodCache,
     cache: Arc<Cache>,
-    generation: Arc<AtomicU64>,
+    generation: Arc<Generation>,
+    /// By what calls are tied to its replies: each names a cell of a request.
+    ties: Box<[Tie]>,
+    /// What its replies are forgotten after.
+    after: Box<[After]>,
+    types: Types,
+    /// Stands for the method, its types and this policy in keys.
+    seed: [u8; 32],
     /// `Cache-Control`, and on which headers answers depend.
     control: HeaderValue,
     vary: Option<HeaderValue>,
@@ -96,20 +155,33 @@ pub enum Found {
     Fresh(Arc<Entry>),
     /// One that may be given while another is fetched.
     Stale(Arc<Entry>),
-    /// None.
-    Missing,
+    /// None; but perhaps one that is better than an error.
+    Missing(Option<Arc<Entry>>),
 }
 
 impl Policy {
-    /// The policy of a method; `None`: nothing is kept.
+    /// The policy of a method; `None`: nothing is kept. `request` tells what the calls of another method take.
+    ///
+    /// # Errors
+    /// Fields that cannot tie a call to a reply.
     pub fn compile(
         rpc: &str,
         written: &config::MethodCache,
-        cache: &Arc<Cache>,
+        (cache, types): (&Arc<Cache>, Types),
         metrics: &Metrics,
-    ) -> Option<Arc<Self>> {
+        request: impl Fn(&str) -> Option<MessageId>,
+    ) -> Result<Option<Arc<Self>>, String> {
         if written.ttl.is_zero() {
-            return None;
+            return Ok(None);
+        }
+        let (mut ties, mut after) = (Vec::new(), Vec::new());
+        for invalidation in &written.invalidated_by {
+            let other = request(&invalidation.rpc).map(|other| (types.request, other));
+            let tied = other.map(|both| Tie::compile(&types.schema, invalidation, both)).transpose();
+            let tied = tied.map_err(|why| format!("`fields` of `{}`: {why}", invalidation.rpc))?.flatten();
+            let (own, theirs) = tied.unzip();
+            ties.extend(own.filter(|own| !ties.contains(own)));
+            after.push(After { rpc: invalidation.rpc.as_str().into(), tie: theirs });
         }
         let whose = if written.public { "public" } else { "private" };
         let (ttl, stale) = (written.ttl.as_secs(), written.stale_while_revalidate.as_secs());
@@ -118,27 +190,42 @@ impl Policy {
             true => written.vary.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", "),
             false => "authorization, accept-language".to_owned(),
         };
-        Some(Arc::new(Self {
+        // Words and digits.
+        let control = HeaderValue::try_from(format!("{whose}, max-age={ttl}{stale}")).map_err(|why| why.to_string())?;
+        Ok(Some(Arc::new(Self {
             rpc: rpc.into(),
             cache: cache.clone(),
-            generation: cache.generation(rpc),
-            // Words and digits.
-            control: HeaderValue::try_from(format!("{whose}, max-age={ttl}{stale}")).ok()?,
+            generation: cache.generations.of(rpc),
+            ties: ties.into(),
+            after: after.into(),
+            seed: seed(rpc, written, &types),
+            types,
+            control,
             vary: HeaderValue::try_from(vary).ok().filter(|vary| !vary.is_empty()),
             counts: metrics.cache(rpc),
             written: written.clone(),
-        }))
+        })))
     }
 
-    /// RPCs after which this one's replies are forgotten.
-    pub fn invalidated_by(&self) -> &[String] {
-        &self.written.invalidated_by
+    /// What its replies are forgotten after.
+    pub fn after(&self) -> &[After] {
+        &self.after
+    }
+
+    /// Makes its replies forgotten: after a call that is tied to them so, or all.
+    pub fn forgets(&self, tie: Option<Tie>) -> Forgets {
+        Forgets { generations: self.cache.generations.clone(), generation: self.generation.clone(), tie }
     }
 
     /// Whose reply it would be: `metadata` is all that the service would be sent beside the message.
     pub fn key(&self, message: &[u8], metadata: &HeaderMap) -> Key {
         let vary = self.written.public.then_some(&*self.written.vary);
-        Key::of(&self.rpc, self.generation.load(Ordering::Acquire), message, metadata, vary)
+        Key::of(&self.seed, self.generation.number(&self.cells(message)), message, metadata, vary)
+    }
+
+    /// Where the replies to such a request are counted, one for each tie.
+    fn cells(&self, message: &[u8]) -> SmallVec<[Cell; 2]> {
+        self.ties.iter().map(|tie| tie.cell(message)).collect()
     }
 
     /// What is kept.
@@ -152,24 +239,27 @@ impl Policy {
                 self.counts.count(CacheOutcome::Stale);
                 Found::Stale(entry)
             }
-            _ => {
+            last => {
                 self.counts.count(CacheOutcome::Miss);
-                Found::Missing
+                Found::Missing(last.filter(|last| now < last.until))
             }
         }
     }
 
+    /// The last reply, in place of a service that cannot be asked.
+    ///
+    /// # Errors
+    /// Another error, or there is none that may be given.
+    pub fn instead(&self, last: Option<Arc<Entry>>, error: Error) -> Result<Arc<Entry>, Error> {
+        let last = last.filter(|_| error.is_of_absent_service()).ok_or(error)?;
+        self.counts.count(CacheOutcome::Last);
+        Ok(last)
+    }
+
     /// A reply that has just come, and is kept if it may be.
     pub fn keep(&self, key: Key, headers: HeaderMap, message: bytes::Bytes, trailers: HeaderMap) -> Arc<Entry> {
-        let fresh = self.written.ttl;
         let kept = self.may_keep(&headers) && self.may_keep(&trailers);
-        let entry = Entry::new(
-            [headers, trailers],
-            message,
-            Instant::now(),
-            (fresh, self.written.stale_while_revalidate),
-            kept,
-        );
+        let entry = Entry::new([headers, trailers], message, Instant::now(), &self.written, kept);
         if kept {
             self.cache.entries.insert(key, entry.clone());
         }

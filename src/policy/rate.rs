@@ -27,8 +27,7 @@ use crate::config::{self, By};
 use crate::error::Error;
 use crate::store::{Ask, Client, Limit, Standing, Standings, Store, Whom};
 use crate::telemetry::{Metrics, Refusals};
-use field::FieldPath;
-
+pub(super) use field::FieldPath;
 pub use told::Told;
 
 /// How long a call may wait for the store, in all.

@@ -56,6 +56,8 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     let _stop_beside = beside.clone().drop_guard();
     tokio::spawn(beside.clone().run_until_cancelled_owned(sweep(state.clone())));
     tokio::spawn(state.store.clone().watch(beside.clone()));
+    let generations = state.snapshot.load().caches.cache.generations.clone();
+    tokio::spawn(beside.clone().run_until_cancelled_owned(generations.follow(state.store.clone())));
     tokio::spawn(expiry::watch(state.clone(), beside));
     state.watches.lock().discovery().follow(&state.snapshot.load().config);
     state.watches.lock().begin(state.snapshot.load().upstreams.values());

@@ -36,7 +36,7 @@ use crate::config::{self, Mode, OnStoreFailure};
 use events::Events;
 use lease::Leases;
 use memory::Memory;
-use redis::{Redis, Want};
+use redis::Want;
 use sessions::Records;
 
 pub use events::Event;
@@ -44,7 +44,7 @@ pub use gcra::{Quota, Standing};
 pub use limit::{Ask, Client, Limit, Standings, Whom};
 pub use marks::Mark;
 pub use memory::Pace;
-pub use redis::{Link, Script, Unavailable};
+pub use redis::{Link, Redis, Script, Unavailable};
 pub use sessions::{Opening, Session, Spans, Turn};
 
 /// How often what is at rest is forgotten, where no newcomer makes room first.

@@ -15,11 +15,15 @@ pub enum CacheOutcome {
     Stale,
     /// Nothing.
     Miss,
+    /// Nothing here, and a good reply that another gateway had kept: a miss that asked no service.
+    Shared,
+    /// Nothing that is good, and its service could not be asked: a miss that got the last reply instead of an error.
+    Last,
 }
 
 impl CacheOutcome {
     /// Every outcome, by index.
-    pub const ALL: [Self; 3] = [Self::Hit, Self::Stale, Self::Miss];
+    pub const ALL: [Self; 5] = [Self::Hit, Self::Stale, Self::Miss, Self::Shared, Self::Last];
 
     /// Its name in labels.
     pub fn name(self) -> &'static str {
@@ -27,6 +31,8 @@ impl CacheOutcome {
             Self::Hit => "hit",
             Self::Stale => "stale",
             Self::Miss => "miss",
+            Self::Shared => "shared",
+            Self::Last => "last",
         }
     }
 }

@@ -16,10 +16,10 @@ use crate::support::speak::Speech;
 use crate::support::until;
 use crate::support::upstream::{self, Upstream};
 
-const BOOK: &str = "/v1/shelves/1/books/7";
+pub(crate) const BOOK: &str = "/v1/shelves/1/books/7";
 
 /// A library whose books say how often it was asked.
-async fn counting() -> Upstream {
+pub(crate) async fn counting() -> Upstream {
     let asked = AtomicUsize::new(0);
     answering(move |request| {
         let time = asked.fetch_add(1, Ordering::SeqCst) + 1;
@@ -35,17 +35,19 @@ async fn answering(answer: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> 
             Some("wrong") => fail(Code::InvalidArgument, "no"),
             _ => ok(book.clone()),
         })
+        .unary("UpdateBook", |request| ok(request["book"].clone()))
+        .unary("DeleteBook", |_| ok(json!({})))
         .bidi("Discuss", |remark| vec![remark.clone()])
         .start()
         .await
 }
 
-fn cached(library: &Upstream, cache: &str) -> Builder {
+pub(crate) fn cached(library: &Upstream, cache: &str) -> Builder {
     let config = format!("methods: {{ library.v1.Library/GetBook: {{ cache: {cache} }} }}");
     gateway().descriptors("library").expose_all().upstream("library", library).config(&config)
 }
 
-async fn pages(gateway: &Running, header: (&str, &str)) -> String {
+pub(crate) async fn pages(gateway: &Running, header: (&str, &str)) -> String {
     let answer = gateway.get(BOOK).header(header.0, header.1).await;
     answer.status(200).value()["pages"].as_str().unwrap().to_owned()
 }
@@ -253,6 +255,80 @@ async fn an_rpc_that_changes_something_makes_it_forget() {
     assert_eq!(ask().await, "4");
 }
 
+#[tokio::test]
+async fn the_last_reply_stands_in_for_a_service_that_cannot_be_asked() {
+    let asked = AtomicUsize::new(0);
+    let library = answering(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => ok(json!({ "pages": "1" })),
+        1 => fail(Code::Unavailable, "not now"),
+        _ => fail(Code::NotFound, "sold"),
+    })
+    .await;
+    let config = "methods: { library.v1.Library/GetBook: {
+        cache: { ttl: 1ms, stale_if_error: 1h, public: true, invalidated_by: [library.v1.Library/Echo] },
+        fallback: { status: 200, json: { pages: 5 } } } }";
+    let start = async || {
+        let gateway = gateway().descriptors("library").expose_all().upstream("library", &library).config(config);
+        gateway.start().await
+    };
+    let (gateway, empty) = (start().await, start().await);
+    let ask = async || pages(&gateway, ("a", "b")).await;
+    assert_eq!(ask().await, "1");
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(ask().await, "1", "in place of UNAVAILABLE");
+    library.saw("GetBook").times(2);
+    gateway.get(BOOK).await.status(404);
+    library.stop().await;
+    let message = json!({ "name": "shelves/1/books/7" });
+    for speech in Speech::UNARY {
+        speech.call(2, "GetBook").send(&gateway, std::slice::from_ref(&message)).await.ok(&[json!({ "pages": "1" })]);
+    }
+    let lasts = "transom_cache_calls_total{rpc=\"library.v1.Library/GetBook\",outcome=\"last\"}";
+    assert_eq!(gateway.metric(lasts), 12.0);
+    // Who has none goes by the fallback; what was forgotten is none.
+    assert_eq!(pages(&empty, ("a", "b")).await, "5");
+    library.restart().await;
+    gateway.post("/v1/echo", &json!({})).await.status(200);
+    library.stop().await;
+    assert_eq!(ask().await, "5");
+}
+
+#[tokio::test]
+async fn a_call_makes_those_replies_forgotten_that_it_is_tied_to() {
+    let library = counting().await;
+    let cache = "{ ttl: 1h, public: true, invalidated_by: [
+        { rpc: library.v1.Library/DeleteBook, fields: { name: name } },
+        { rpc: library.v1.Library/UpdateBook, fields: { name: book.name } },
+        { rpc: library.v1.Library/Echo } ] }";
+    let gateway = cached(&library, cache).start().await;
+    let ask = async |book: usize| gateway.get(&format!("/v1/shelves/1/books/{book}")).await.value()["pages"].clone();
+    let (mut seven, eight) = (ask(7).await, ask(8).await);
+    let mut others = async |what: &str| {
+        let after = ask(7).await;
+        assert_ne!(after, seven, "{what} forgets");
+        assert_eq!(ask(8).await, eight, "{what} forgets no other");
+        seven = after;
+    };
+    for speech in
+        Speech::UNARY.into_iter().filter(|speech| !matches!(speech, Speech::ConnectGet | Speech::ConnectGetJson))
+    {
+        let message = [json!({ "name": "shelves/1/books/7" })];
+        speech.call(2, "DeleteBook").send(&gateway, &message).await.ok(&[json!({})]);
+        others(&format!("{speech:?}")).await;
+        if speech.is_rpc() {
+            let book = json!({ "name": "shelves/1/books/7", "title": "x" });
+            speech.call(2, "UpdateBook").send(&gateway, &[json!({ "book": book })]).await.ok(&[book]);
+            others(&format!("{speech:?}, a field of a field,")).await;
+        }
+    }
+    gateway.request("PATCH", "/v1/shelves/1/books/7").json(&json!({ "title": "x" })).await.status(200);
+    others("a part of the path").await;
+    gateway.request("DELETE", "/v1/shelves/1/books/9").await.status(200);
+    assert_eq!((ask(7).await, ask(8).await), (seven.clone(), eight.clone()));
+    gateway.post("/v1/echo", &json!({})).await.status(200);
+    assert!(ask(7).await != seven && ask(8).await != eight, "without fields all are forgotten");
+}
+
 #[test]
 fn what_cannot_be_kept_is_refused() {
     let told = |config: &str| {
@@ -273,6 +349,21 @@ fn what_cannot_be_kept_is_refused() {
         (
             "methods: { library.v1.Library/GetBook: { cache: { ttl: 1s, invalidated_by: [library.v1.Library/Ech] } } }",
             "did you mean `library.v1.Library/Echo`?",
+        ),
+        (
+            "methods: { library.v1.Library/GetBook: { cache: { ttl: 1s, invalidated_by: [
+                { rpc: library.v1.Library/UpdateBook, fields: { nam: book.name } }] } } }",
+            "has no field `nam`; did you mean `name`?",
+        ),
+        (
+            "methods: { library.v1.Library/GetBook: { cache: { ttl: 1s, invalidated_by: [
+                { rpc: library.v1.Library/UpdateBook, fields: { name: book.pages } }] } } }",
+            "`name` and `book.pages` are of different types",
+        ),
+        (
+            "methods: { library.v1.Library/GetBook: { cache: { ttl: 1s, invalidated_by: [
+                { rpc: library.v1.Library/UpdateBook, fields: { name: book.authors } }] } } }",
+            "`book.authors` holds several values",
         ),
     ] {
         let problems = told(config);

@@ -28,6 +28,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// Asks until it is as wanted.
+#[expect(clippy::disallowed_methods, reason = "another process is waited for")]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {

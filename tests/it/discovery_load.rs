@@ -105,7 +105,7 @@ async fn pods_are_replaced_again_and_again() {
         }
         until_moved(&all, new).await;
         if round % 3 == 0 {
-            old.map(|at| api.delete(&format!("books-{at}")));
+            old.into_iter().for_each(|at| api.delete(&format!("books-{at}")));
         }
         if round % 7 == 6 {
             api.cut();

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use transom::config;
 use transom::discovery::{Discovery, Search};
 
-use crate::support::cluster::{ApiServer, api_server};
+use crate::support::cluster::{ApiServer, Asked, api_server};
 use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::reply::ok;
 use crate::support::tls::Authority;
@@ -219,7 +219,7 @@ async fn one_that_is_leaving_finishes_its_calls_and_gets_no_others() {
     api.set("books-2", pod(&new, &leaving()));
     soon("the change", async {
         while api.requests().len() < 2 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await;
@@ -264,7 +264,7 @@ async fn a_watch_goes_on_where_it_was_with_the_token_as_it_is_then() {
     let gateway = found_by(&api, "kubernetes://books:grpc").start().await;
     who(&gateway).await;
     api.watched(1).await;
-    let watches = || api.requests().into_iter().filter(|asked| asked.is_watch()).collect::<Vec<_>>();
+    let watches = || api.requests().into_iter().filter(Asked::is_watch).collect::<Vec<_>>();
     assert_eq!((&*watches()[0].query["resourceVersion"], &*watches()[0].query["allowWatchBookmarks"]), ("8", "true"));
     api.set("books-2", slice(&grpc(1), &[]));
     api.bookmark();

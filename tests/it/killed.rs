@@ -142,9 +142,9 @@ async fn rolling_restarts_fail_no_call() {
     for restart in 0..20 {
         let instance = &mut instances[restart % 4];
         if restart % 3 == 0 {
-            instance.kill().await
+            instance.kill().await;
         } else {
-            instance.end().await
+            instance.end().await;
         }
         load.goes_on(20).await;
         instance.begin().await;

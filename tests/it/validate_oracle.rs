@@ -90,7 +90,6 @@ fn compare(package: &str, files: &[(&str, &str)]) -> BTreeMap<String, usize> {
         *tally.entry(if found.is_empty() { "none".to_owned() } else { "some".to_owned() }).or_default() += 1;
     }
     // Some messages break none.
-    println!("{tally:?}");
     assert!(tally["none"] > types.len(), "{tally:?}");
     tally
 }

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use transom_transcode::schema::{Idempotency, Method};
+use aws_lc_rs::digest::{Context, SHA256};
+use transom_transcode::schema::{self, Idempotency, Method, Schema};
 
-use super::Compiler;
+use super::{Compiler, Problem};
 use crate::config;
 use crate::gateway::cached::{Cached, Caches, Invalidates};
 use crate::gateway::route::{Action, Rpc};
 use crate::gateway::settings::{Origin, Settings};
 use crate::gateway::snapshot::Snapshot;
-use crate::policy::cache::Policy;
+use crate::policy::cache::{After, Forgets, Policy, Types};
 
 impl Caches {
     /// Those of `previous`, where nothing has changed that replies may depend on.
@@ -25,7 +26,10 @@ impl Caches {
         };
         match previous.filter(same) {
             Some(before) => before.caches.clone(),
-            None => Self::new(config.cache.size),
+            None => {
+                let before = previous.map(|previous| previous.caches.cache.generations.clone());
+                Self::new(config.cache.size, before.unwrap_or_default())
+            }
         }
     }
 }
@@ -36,7 +40,7 @@ impl Compiler<'_> {
         &mut self,
         settings: &Settings,
         (rpc, method): (&str, &Method),
-        by_get: bool,
+        (by_get, largest): (bool, usize),
     ) -> Result<Option<Cached>, String> {
         let Some(written) = &settings.cache.value else { return Ok(None) };
         let why = if method.client_streaming || method.server_streaming {
@@ -52,9 +56,20 @@ impl Compiler<'_> {
                 Ok(None)
             }
             (Some(why), _) => Err(format!("option cache: it {why}; remove that")),
-            (None, _) => {
-                let policy = Policy::compile(rpc, written, &self.caches.cache, self.metrics);
-                Ok(policy.map(|policy| Cached { policy, flights: self.caches.flights.clone() }))
+            (None, from) => {
+                let schema = self.schema.clone();
+                let version = *self.version.get_or_init(|| version(&schema));
+                let types = Types { schema, request: method.input, reply: method.output, largest, version };
+                let request = |rpc: &str| Some(self.method(rpc)?.input);
+                let policy = Policy::compile(rpc, written, (&self.caches.cache, types), self.metrics, request);
+                match (policy, from) {
+                    (Ok(policy), _) => Ok(policy.map(|policy| Cached { policy, flights: self.caches.flights.clone() })),
+                    (Err(why), Origin::Written(place)) => {
+                        self.config_problem(place.to_string(), why);
+                        Ok(None)
+                    }
+                    (Err(why), _) => Err(format!("option cache: {why}")),
+                }
             }
         }
     }
@@ -66,32 +81,63 @@ impl Compiler<'_> {
             Action::Builtin | Action::Desk(_) => None,
         });
         let rpcs: Vec<Arc<Rpc>> = rpcs.collect();
-        let mut links: BTreeMap<&str, Vec<Box<str>>> = BTreeMap::new();
+        let mut links: BTreeMap<&str, Vec<Forgets>> = BTreeMap::new();
         let mut problems = Vec::new();
         for rpc in &rpcs {
             let Some(cached) = &rpc.cache else { continue };
-            for name in cached.policy.invalidated_by() {
-                if let Some(by) = rpcs.iter().find(|by| *by.name == **name) {
-                    links.entry(&by.name).or_default().push(rpc.name.clone());
+            for After { rpc: name, tie } in cached.policy.after() {
+                if let Some(by) = rpcs.iter().find(|by| by.name == *name) {
+                    links.entry(&by.name).or_default().push(cached.policy.forgets(tie.clone()));
                     continue;
                 }
                 let hint = match config::nearest(name, rpcs.iter().map(|rpc| &*rpc.name)) {
                     Some(name) => format!("did you mean `{name}`?"),
                     None => "write one that clients reach".to_owned(),
                 };
-                problems
-                    .push((rpc.settings.cache.from.clone(), format!("no call of `{name}` comes through here; {hint}")));
+                problems.push((rpc.clone(), format!("no call of `{name}` comes through here; {hint}")));
             }
         }
         for rpc in &rpcs {
-            if let Some(forgotten) = links.get(&*rpc.name) {
-                let invalidates = Invalidates { cache: self.caches.cache.clone(), rpcs: forgotten.clone().into() };
+            if let Some(forgets) = links.remove(&*rpc.name) {
                 // Once a snapshot.
-                let _ = rpc.invalidates.set(invalidates);
+                let _ = rpc.invalidates.set(Invalidates(forgets.into()));
             }
         }
-        for (from, message) in problems {
-            self.config_problem(from.to_string(), message);
+        for (rpc, message) in problems {
+            self.cache_problem(&rpc, message);
         }
     }
+
+    /// A method of the schema, by `pkg.Service/Method`.
+    fn method(&self, rpc: &str) -> Option<&Method> {
+        let (service, method) = rpc.split_once('/')?;
+        let service = self.schema.services.iter().find(|known| *known.name == *service)?;
+        service.methods.iter().find(|known| *known.name == *method)
+    }
+
+    /// A problem of a method's `cache`, where that is written.
+    fn cache_problem(&mut self, rpc: &Rpc, message: String) {
+        let from = &rpc.settings.cache.from;
+        let (service, method) = rpc.name.split_once('/').unwrap_or_default();
+        match (from, self.schema.services.iter().find(|known| *known.name == *service)) {
+            (Origin::Option(_), Some(service)) => {
+                let symbol = format!("{}.{method}", service.name);
+                let problem = schema::Problem::new(&*service.file, symbol, format!("option cache: {message}"));
+                self.problems.push(Problem::Schema(problem));
+            }
+            _ => self.config_problem(from.to_string(), message),
+        }
+    }
+}
+
+/// Another one whenever anything is declared otherwise, in whatever file.
+fn version(schema: &Schema) -> [u8; 32] {
+    let mut digest = Context::new(&SHA256);
+    for file in &schema.files {
+        digest.update(&(file.bytes().len() as u64).to_le_bytes());
+        digest.update(file.bytes());
+    }
+    let mut version = [0; 32];
+    version.copy_from_slice(digest.finish().as_ref());
+    version
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use transom_transcode::plan::Unknown;
 use transom_transcode::schema::{
-    Access, Idempotency, MessageId, Method, MethodPolicy, Priority, Service, ServicePolicy, UnknownFields,
+    Access, CachePolicy, Idempotency, MessageId, Method, MethodPolicy, Priority, RetryPolicy, Service, ServicePolicy,
+    UnknownFields,
 };
+use transom_transcode::status::Code;
 
 use super::{Origin, Settings};
 use crate::config;
@@ -101,7 +103,7 @@ fn a_service_registers_who_may_call_it_and_how_often() {
     let own = MethodPolicy {
         auth: Some(Access::Token { scopes: vec!["books".to_owned()], roles: Vec::new() }),
         rate_limits: Some(vec!["login".to_owned()]),
-        attempts: Some(4),
+        retry: Some(RetryPolicy { attempts: Some(4), ..RetryPolicy::default() }),
         compress: Some(false),
         request_headers: Some(vec!["x-tenant".to_owned()]),
         ..MethodPolicy::default()
@@ -178,4 +180,78 @@ fn a_reflected_priority_may_only_be_lower() {
     };
     assert_eq!(reflected(Priority::Low), config::Priority::Low);
     assert_eq!(reflected(Priority::High), config::Priority::Normal);
+}
+
+/// What `GetBook` is allowed when its upstream reflects this option, and when a folder has it.
+fn reflected_and_loaded(upstream: &str, policy: &MethodPolicy) -> [Settings; 2] {
+    let config = BARE.replace("timeout: 3s", &format!("timeout: 3s, {upstream}"));
+    [true, false].map(|reflected| settings(&config, &Service { reflected, ..service() }, &method(policy.clone())))
+}
+
+#[test]
+fn no_cache_is_tighter_than_none() {
+    let cache = |ttl| {
+        let ttl = Duration::from_secs(ttl);
+        let none = Duration::ZERO;
+        let cache = CachePolicy {
+            ttl,
+            stale_while_revalidate: none,
+            stale_if_error: none,
+            public: false,
+            vary: None,
+            invalidated_by: vec![],
+            shared: None,
+        };
+        MethodPolicy { cache: Some(cache), ..MethodPolicy::default() }
+    };
+    let place = Origin::Option("library.proto: library.v1.Library.GetBook: (transom.method).cache".into());
+    let [reflected, loaded] = reflected_and_loaded("required: false", &cache(1));
+    assert_eq!((reflected.cache.value, reflected.cache.from), (None, Origin::Default));
+    assert_eq!(
+        (loaded.cache.value, &loaded.cache.from),
+        (Some(config::MethodCache::lasting(Duration::from_secs(1))), &place)
+    );
+    let [reflected, _] = reflected_and_loaded("required: false", &cache(0));
+    assert_eq!(reflected.cache.from, place);
+}
+
+#[test]
+fn reflected_tries_are_no_more_for_nothing_else_and_no_sooner() {
+    let upstream =
+        "retry: { attempts: 3, on: [unavailable, aborted], backoff: 1s, max_backoff: 2s, per_try_timeout: 1s }";
+    let own = RetryPolicy {
+        attempts: Some(3),
+        on: vec![Code::Aborted, Code::Unavailable],
+        backoff: Some(Duration::from_secs(1)),
+        max_backoff: Some(Duration::from_secs(2)),
+        ..RetryPolicy::default()
+    };
+    let policy = |retry: &RetryPolicy| MethodPolicy { retry: Some(retry.clone()), ..MethodPolicy::default() };
+    let second = Duration::from_secs(1);
+    for tight in [
+        own.clone(),
+        RetryPolicy { attempts: Some(2), on: vec![Code::Aborted], budget: Some(1), ..own.clone() },
+        RetryPolicy { backoff: Some(2 * second), per_try_timeout: Some(2 * second), ..own.clone() },
+        // One try is tighter than any, whatever else is said.
+        RetryPolicy { attempts: Some(1), on: vec![Code::Internal], ..RetryPolicy::default() },
+    ] {
+        let [reflected, loaded] = reflected_and_loaded(upstream, &policy(&tight));
+        assert_eq!(reflected.retry, loaded.retry, "{tight:?}");
+        assert!(matches!(loaded.retry.from, Origin::Option(_)), "{tight:?}");
+    }
+    for loose in [
+        RetryPolicy { attempts: Some(4), ..own.clone() },
+        RetryPolicy { on: vec![Code::Internal], ..own.clone() },
+        RetryPolicy { budget: Some(21), ..own.clone() },
+        RetryPolicy { backoff: Some(second / 2), ..own.clone() },
+        RetryPolicy { max_backoff: Some(second), ..own.clone() },
+        RetryPolicy { per_try_timeout: Some(second / 2), ..own.clone() },
+    ] {
+        let [reflected, loaded] = reflected_and_loaded(upstream, &policy(&loose));
+        assert_eq!(reflected.retry.from, written("upstreams.library.retry"), "{loose:?}");
+        assert!(matches!(loaded.retry.from, Origin::Option(_)), "{loose:?}");
+    }
+    // Where nothing is tried again, nothing is.
+    let [reflected, _] = reflected_and_loaded("required: false", &policy(&own));
+    assert_eq!((reflected.retry.value, reflected.retry.from), (None, Origin::Default));
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine as _;
@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::body::Body;
+use crate::config;
 use crate::envelope::Dialect;
 use crate::envelope::coding::Coding;
 use crate::envelope::stream::Once;
@@ -35,6 +36,8 @@ pub struct Entry {
     pub(super) born: Instant,
     pub(super) fresh_until: Instant,
     pub(super) stale_until: Instant,
+    /// From then on it is of no use at all.
+    pub(super) until: Instant,
     /// Others may have it too.
     pub kept: bool,
     answers: Mutex<Answers>,
@@ -72,20 +75,22 @@ impl Entry {
         [headers, trailers]: [HeaderMap; 2],
         message: Bytes,
         born: Instant,
-        (fresh, stale): (Duration, Duration),
+        written: &config::MethodCache,
         kept: bool,
     ) -> Arc<Self> {
         let of = |metadata: &HeaderMap| {
             metadata.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum::<usize>()
         };
+        let fresh_until = born + written.ttl;
         let weight = OVERHEAD + message.len() + of(&headers) + of(&trailers);
         Arc::new(Self {
             headers,
             message,
             trailers,
             born,
-            fresh_until: born + fresh,
-            stale_until: born + fresh + stale,
+            fresh_until,
+            stale_until: fresh_until + written.stale_while_revalidate,
+            until: fresh_until + written.stale_while_revalidate.max(written.stale_if_error),
             kept,
             answers: Mutex::default(),
             weight: AtomicUsize::new(weight),

@@ -4,15 +4,18 @@ use aws_lc_rs::digest::{Context, SHA256};
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
-/// SHA-256 of what tells calls apart.
+/// What tells calls apart, by its SHA-256, and how often such replies were forgotten here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key([u8; 32]);
+pub struct Key {
+    name: [u8; 32],
+    generation: u64,
+}
 
 impl Key {
-    /// The key of a call. `vary`: the headers on which a public reply depends; without it all of them count that are not
+    /// The key of a call of the method and the policy that `seed` stands for. `vary`: the headers on which a public reply depends; without it all of them count that are not
     /// known to say nothing of the caller.
     pub(super) fn of(
-        rpc: &str,
+        seed: &[u8; 32],
         generation: u64,
         message: &[u8],
         metadata: &HeaderMap,
@@ -24,8 +27,7 @@ impl Key {
             digest.update(&(bytes.len() as u64).to_le_bytes());
             digest.update(bytes);
         };
-        part(rpc.as_bytes());
-        part(&generation.to_le_bytes());
+        part(seed);
         part(message);
         let counts = |name: &HeaderName| match vary {
             // A service that makes links of them would else let one client choose everyone's.
@@ -41,14 +43,14 @@ impl Key {
             part(name.as_bytes());
             part(value);
         }
-        let mut key = [0; 32];
-        key.copy_from_slice(digest.finish().as_ref());
-        Self(key)
+        let mut name = [0; 32];
+        name.copy_from_slice(digest.finish().as_ref());
+        Self { name, generation }
     }
 
-    /// Its bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+    /// What it is called everywhere.
+    pub(super) fn name(&self) -> &[u8; 32] {
+        &self.name
     }
 }
 
@@ -96,7 +98,7 @@ mod tests {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
         let metadata: HeaderMap = headers.iter().map(pair).collect();
-        Key::of("a.B/C", 1, message, &metadata, public.then_some(&[ACCEPT_LANGUAGE]))
+        Key::of(&[7; 32], 1, message, &metadata, public.then_some(&[ACCEPT_LANGUAGE]))
     }
 
     #[test]

@@ -7,12 +7,15 @@ use transom_transcode::schema::{Kind, MessageId, Schema, Shape};
 
 /// A path to a single value, as field numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FieldPath(Box<[u32]>);
+pub(in crate::policy) struct FieldPath {
+    numbers: Box<[u32]>,
+    kind: Kind,
+}
 
 impl FieldPath {
     /// The path to `written`, such as `order.customer_id`, in a message.
-    pub(super) fn compile(schema: &Schema, mut message: MessageId, written: &str) -> Result<Self, String> {
-        let mut numbers = Vec::new();
+    pub(in crate::policy) fn compile(schema: &Schema, mut message: MessageId, written: &str) -> Result<Self, String> {
+        let (mut numbers, mut kind) = (Vec::new(), Kind::Bool);
         let mut names = written.split('.').peekable();
         while let Some(name) = names.next() {
             let fields = &schema.message(message).fields;
@@ -34,13 +37,19 @@ impl FieldPath {
                 (_, None) => return Err(format!("`{written}` holds several values; name a single one")),
             }
             numbers.push(field.number);
+            kind = field.kind;
         }
-        Ok(Self(numbers.into()))
+        Ok(Self { numbers: numbers.into(), kind })
+    }
+
+    /// What its value is.
+    pub(in crate::policy) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Its value in a message, in a form that says equal things equally; `None` if it has none, or is broken.
-    pub(super) fn value<'m>(&self, message: &'m [u8]) -> Option<Cow<'m, [u8]>> {
-        find(message, &self.0)
+    pub(in crate::policy) fn value<'m>(&self, message: &'m [u8]) -> Option<Cow<'m, [u8]>> {
+        find(message, &self.numbers)
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::time::Instant;
 
-use super::support::settings;
-use crate::config::{CircuitBreaker, OutlierEjection, Percent, Priority};
+use super::support::{outgoing, settings};
+use crate::config::{CircuitBreaker, OutlierEjection, Percent};
 use crate::telemetry::{Metrics, Outcome};
 use crate::upstream::Upstream;
 
@@ -27,9 +27,10 @@ fn of_balancer_breaker_and_limits() {
     });
     let upstream = Upstream::compile("test", &settings, &Metrics::new());
     let calls: u32 = std::env::var("CALLS").ok().and_then(|calls| calls.parse().ok()).unwrap_or(1_000_000);
+    let call = outgoing(SECOND);
     let begin = Instant::now();
     for _ in 0..calls {
-        let permit = upstream.permit(Priority::Normal).unwrap();
+        let permit = upstream.permit(&call).unwrap();
         let taken = upstream.roster.next(&[], None, |endpoint, probe| {
             assert!(probe.is_none());
             endpoint.enter();

@@ -250,6 +250,7 @@ fn rest_path(method: &str, message: &Value) -> (&'static str, String, bool) {
         "ImportBooks" => ("POST", "/v1/books:import".to_owned(), false),
         "Discuss" => ("POST", "/v1/discuss".to_owned(), false),
         "WatchBooks" => ("GET", format!("/v1/{}/books:watch", text("parent")), true),
+        "DeleteBook" => ("DELETE", format!("/v1/{}", text("name")), true),
         "Echo" => ("POST", "/v1/echo".to_owned(), false),
         other => panic!("REST has no {other}"),
     }

@@ -290,6 +290,43 @@ pub(super) struct MethodPolicy {
     pub(super) headers: Option<Headers>,
     #[prost(int32, tag = "16")]
     pub(super) priority: i32,
+    #[prost(message, optional, tag = "10")]
+    pub(super) cache: Option<Cache>,
+}
+
+/// `transom.Cache`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Cache {
+    #[prost(message, optional, tag = "1")]
+    pub(super) ttl: Option<Duration>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) stale_while_revalidate: Option<Duration>,
+    #[prost(bool, tag = "3")]
+    pub(super) public: bool,
+    #[prost(message, optional, tag = "4")]
+    pub(super) vary: Option<Vary>,
+    #[prost(message, repeated, tag = "5")]
+    pub(super) invalidated_by: Vec<Invalidation>,
+    #[prost(bool, optional, tag = "6")]
+    pub(super) shared: Option<bool>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) stale_if_error: Option<Duration>,
+}
+
+/// `transom.Vary`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Vary {
+    #[prost(string, repeated, tag = "1")]
+    pub(super) headers: Vec<String>,
+}
+
+/// `transom.Invalidation`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Invalidation {
+    #[prost(string, tag = "1")]
+    pub(super) rpc: String,
+    #[prost(btree_map = "string, string", tag = "2")]
+    pub(super) fields: std::collections::BTreeMap<String, String>,
 }
 
 /// `transom.Auth`.
@@ -306,8 +343,18 @@ pub(super) struct Auth {
 /// `transom.Retry`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Retry {
-    #[prost(uint32, tag = "1")]
-    pub(super) attempts: u32,
+    #[prost(uint32, optional, tag = "1")]
+    pub(super) attempts: Option<u32>,
+    #[prost(int32, repeated, tag = "2")]
+    pub(super) on: Vec<i32>,
+    #[prost(uint32, optional, tag = "3")]
+    pub(super) budget: Option<u32>,
+    #[prost(message, optional, tag = "4")]
+    pub(super) backoff: Option<Duration>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) max_backoff: Option<Duration>,
+    #[prost(message, optional, tag = "6")]
+    pub(super) per_try_timeout: Option<Duration>,
 }
 
 /// `transom.Headers`.

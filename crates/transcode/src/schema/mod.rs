@@ -24,7 +24,9 @@ use hashbrown::HashMap;
 pub use builder::Builder;
 pub use changes::Changes;
 pub use file::{DescriptorFile, Outline, descriptor_set};
-pub use policy::{Access, MethodPolicy, Priority, ServicePolicy, UnknownFields};
+pub use policy::{
+    Access, CachePolicy, Invalidation, MethodPolicy, Priority, RetryPolicy, ServicePolicy, UnknownFields,
+};
 pub use problem::Problem;
 pub(crate) use rules::Written;
 

@@ -2,12 +2,19 @@
 //!
 //! An option that this version does not know is a problem: none is accepted and ignored.
 
+mod cache;
+mod retry;
+
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use prost::encoding::{DecodeContext, decode_key, decode_varint, skip_field};
 
 use super::compile::decode;
 use super::descriptor::{self, MethodOptions, ServiceOptions};
+
+pub use cache::{CachePolicy, Invalidation};
+pub use retry::RetryPolicy;
 
 /// `(transom.service)`: what a service says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,8 +46,10 @@ pub struct MethodPolicy {
     pub auth: Option<Access>,
     /// The limits that its calls are under, by name.
     pub rate_limits: Option<Vec<String>>,
-    /// How often a call is tried, the first time included.
-    pub attempts: Option<usize>,
+    /// How failed calls are tried again.
+    pub retry: Option<RetryPolicy>,
+    /// How replies are kept.
+    pub cache: Option<CachePolicy>,
     /// Answers are compressed for clients that accept it.
     pub compress: Option<bool>,
     /// Whose calls are refused first.
@@ -85,9 +94,9 @@ pub enum UnknownFields {
     Ignore,
 }
 
+const MILLISECOND: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 const LARGEST: u64 = 1 << 31;
-const MOST_ATTEMPTS: u32 = 10;
 
 /// The numbers of a message, and of the messages in it.
 struct Known(&'static [(u32, Option<&'static Known>)]);
@@ -96,7 +105,19 @@ const DURATION: Known = Known(&[(1, None), (2, None)]);
 const OUTPUT: Known = Known(&[(1, None), (2, None), (3, None), (4, None)]);
 const LIMITS: Known = Known(&[(1, None)]);
 const AUTH: Known = Known(&[(1, None), (2, None), (3, None)]);
-const RETRY: Known = Known(&[(1, None)]);
+const RETRY: Known =
+    Known(&[(1, None), (2, None), (3, None), (4, Some(&DURATION)), (5, Some(&DURATION)), (6, Some(&DURATION))]);
+const VARY: Known = Known(&[(1, None)]);
+const INVALIDATION: Known = Known(&[(1, None), (2, None)]);
+const CACHE: Known = Known(&[
+    (1, Some(&DURATION)),
+    (2, Some(&DURATION)),
+    (3, None),
+    (4, Some(&VARY)),
+    (5, Some(&INVALIDATION)),
+    (6, None),
+    (7, Some(&DURATION)),
+]);
 const HEADERS: Known = Known(&[(1, None), (2, None)]);
 const METHOD: Known = Known(&[
     (1, Some(&DURATION)),
@@ -108,6 +129,7 @@ const METHOD: Known = Known(&[
     (7, Some(&RETRY)),
     (8, None),
     (9, Some(&HEADERS)),
+    (10, Some(&CACHE)),
     (16, None),
 ]);
 const SERVICE: Known = Known(&[(1, None), (2, Some(&METHOD))]);
@@ -132,12 +154,7 @@ pub(super) fn of_method(options: &[Vec<u8>], read: &MethodOptions) -> Result<Met
 }
 
 fn method(read: &descriptor::MethodPolicy) -> Result<MethodPolicy, String> {
-    let timeout = read.timeout.as_ref().map(|timeout| {
-        let parts = u64::try_from(timeout.seconds).ok().zip(u32::try_from(timeout.nanos).ok());
-        let timeout = parts.filter(|parts| parts.1 < 1_000_000_000).map(|parts| Duration::new(parts.0, parts.1));
-        let timeout = timeout.filter(|timeout| (Duration::from_millis(1)..=LONGEST).contains(timeout));
-        timeout.ok_or_else(|| "timeout is not from 1 ms to 24 h".to_owned())
-    });
+    let timeout = duration(read.timeout.as_ref(), MILLISECOND..=LONGEST, "timeout is not from 1 ms to 24 h");
     let unknown_fields = match read.unknown_fields {
         0 => None,
         1 => Some(UnknownFields::Refuse),
@@ -161,10 +178,6 @@ fn method(read: &descriptor::MethodPolicy) -> Result<MethodPolicy, String> {
         (true, false) => Err("auth is public and asks for scopes or roles: it can be one of the two".to_owned()),
         (false, _) => Ok(Access::Token { scopes: auth.scopes.clone(), roles: auth.roles.clone() }),
     });
-    let attempts = read.retry.as_ref().map(|retry| match retry.attempts {
-        attempts @ 1..=MOST_ATTEMPTS => Ok(attempts as usize),
-        _ => Err(format!("retry.attempts is not from 1 to {MOST_ATTEMPTS}")),
-    });
     let headers = |key: &str, names: fn(&descriptor::Headers) -> &Vec<String>| {
         let names = read.headers.as_ref().map(names).filter(|names| !names.is_empty());
         let wrong = names.into_iter().flatten().find(|name| !is_header(name));
@@ -176,12 +189,13 @@ fn method(read: &descriptor::MethodPolicy) -> Result<MethodPolicy, String> {
     Ok(MethodPolicy {
         auth: auth.transpose()?,
         rate_limits: Some(read.rate_limits.clone()).filter(|names| !names.is_empty()),
-        attempts: attempts.transpose()?,
+        retry: read.retry.as_ref().map(RetryPolicy::read).transpose()?,
+        cache: read.cache.as_ref().map(CachePolicy::read).transpose()?,
         compress: read.compress,
         priority,
         request_headers: headers("request", |headers| &headers.request)?,
         response_headers: headers("response", |headers| &headers.response)?,
-        timeout: timeout.transpose()?,
+        timeout: timeout?,
         unknown_fields,
         emit_defaults: output.and_then(|output| output.emit_defaults),
         enums_as_numbers: output.and_then(|output| output.enums_as_numbers),
@@ -189,6 +203,18 @@ fn method(read: &descriptor::MethodPolicy) -> Result<MethodPolicy, String> {
         int64_as_numbers: output.and_then(|output| output.int64_as_numbers),
         body: body.transpose()?,
     })
+}
+
+/// A duration within bounds; `wrong` is what to say of another.
+fn duration(
+    read: Option<&descriptor::Duration>,
+    bounds: RangeInclusive<Duration>,
+    wrong: &str,
+) -> Result<Option<Duration>, String> {
+    let Some(read) = read else { return Ok(None) };
+    let parts = u64::try_from(read.seconds).ok().zip(u32::try_from(read.nanos).ok());
+    let whole = parts.filter(|parts| parts.1 < 1_000_000_000).map(|parts| Duration::new(parts.0, parts.1));
+    whole.filter(|whole| bounds.contains(whole)).map(Some).ok_or_else(|| wrong.to_owned())
 }
 
 fn is_header(name: &str) -> bool {

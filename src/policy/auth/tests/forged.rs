@@ -275,7 +275,7 @@ fn ten_thousand_random_requests_get_nobody_in() {
         let admitted = gate.admit(&head(&HeaderMap::from_iter([(name, header)])));
         match admitted {
             Err(refusal) | Ok(Admission::Lapsed(refusal)) => {
-                prop_assert!(!refusal.cause.contains(message) && !refusal.cause.contains(signature))
+                prop_assert!(!refusal.cause.contains(message) && !refusal.cause.contains(signature));
             }
             // One byte of a good token changed to itself.
             Ok(_) => prop_assert!(String::from_utf8_lossy(&text).contains(signature)),

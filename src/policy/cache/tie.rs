@@ -1,0 +1,62 @@
+//! Ties: which replies of a method a call of another one makes forgotten: those to requests that say in some fields what
+//! that call's request says in some of its own.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use transom_transcode::schema::{MessageId, Schema};
+
+use super::generation::{CELLS, Cell};
+use crate::config;
+use crate::policy::rate::FieldPath;
+
+/// Some fields of a request whose values name a cell. Two ties name the same one for the same values if they have the same
+/// name, whatever messages they look into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tie {
+    /// The fields of the cached method's request that it is about.
+    name: Box<str>,
+    paths: Box<[FieldPath]>,
+}
+
+impl Tie {
+    /// Both sides of what configuration says, each looking into its own request: the method's that is kept, and that of the
+    /// call that makes it forgotten. None: all replies are forgotten.
+    ///
+    /// # Errors
+    /// A field that is not there, holds several values, or another kind of them than its counterpart.
+    pub fn compile(
+        schema: &Schema,
+        written: &config::Invalidation,
+        (own, other): (MessageId, MessageId),
+    ) -> Result<Option<(Self, Self)>, String> {
+        if written.fields.is_empty() {
+            return Ok(None);
+        }
+        let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+        for (field, counterpart) in &written.fields {
+            let (one, two) = (FieldPath::compile(schema, own, field)?, FieldPath::compile(schema, other, counterpart)?);
+            if one.kind() != two.kind() {
+                return Err(format!("`{field}` and `{counterpart}` are of different types: they never say the same"));
+            }
+            mine.push(one);
+            theirs.push(two);
+        }
+        let name: Box<str> = written.fields.keys().map(String::as_str).collect::<Vec<_>>().join(",").into();
+        Ok(Some((Self { name: name.clone(), paths: mine.into() }, Self { name, paths: theirs.into() })))
+    }
+
+    /// The cell of a request.
+    pub fn cell(&self, message: &[u8]) -> Cell {
+        let mut digest = Context::new(&SHA256);
+        digest.update(self.name.as_bytes());
+        for path in &self.paths {
+            let value = path.value(message);
+            let value = value.as_deref().unwrap_or_default();
+            // A default that is written and one that is not are the same value.
+            let length = value.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            digest.update(&(length as u64).to_le_bytes());
+            digest.update(&value[..length]);
+        }
+        let digest = digest.finish();
+        u16::from_le_bytes([digest.as_ref()[0], digest.as_ref()[1]]) % CELLS
+    }
+}
