@@ -39,7 +39,7 @@ section! {
         /// Whose calls are refused first where a limit of calls in flight comes near: the gateway's or the upstream's. By default `normal`, and `high` for what `auth` and `sessions` name: to log in, to refresh, to log out, to verify.
         priority: Option<Priority> = choice().optional(),
         /// Content types that a REST body may have, `image/png` or `image/*`; others get 415. By default all that the method can read:
-        /// JSON and forms, of a stream NDJSON too, of an HttpBody anything. (The other dialects have types of their own.)
+        /// JSON and forms, of a stream NDJSON too, of an HttpBody anything. The other dialects have types of their own.
         content_types: Option<Vec<String>> = list(checked("a type such as `image/png` or `image/*`", media_type)).optional(),
         /// Headers of REST that cross beside the usual; by default the top level's.
         headers: Headers = kind::section().or("{}"),

@@ -151,7 +151,7 @@ impl Gateway {
 
         // Translate in.
         let asked = Asked { head, media, coding, captured: &captured, limit, deadline: outgoing.deadline };
-        let message = message(call, binding, &asked, body).await?;
+        let message = message(call, binding, asked, body).await?;
 
         // Look up.
         if let Some(cached) = &rpc.cache {
@@ -305,7 +305,7 @@ struct Asked<'a> {
 
 /// The request's message in its frame: read, translated, and let in by the limits that look into it. One wait for the
 /// line: what is needed for it alone is gone when the call is sent.
-async fn message<B>(call: &mut Call, binding: &Binding, asked: &Asked<'_>, body: B) -> Result<Bytes, Error>
+async fn message<B>(call: &mut Call, binding: &Binding, asked: Asked<'_>, body: B) -> Result<Bytes, Error>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,

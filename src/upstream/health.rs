@@ -140,6 +140,7 @@ struct Backoff {
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(50);
+    /// So soon after an endpoint is back it is known. What asking costs until then is a connection that is refused.
     const LONGEST: Duration = Duration::from_secs(1);
 
     fn new() -> Self {
@@ -178,6 +179,7 @@ mod tests {
         let pauses: Vec<_> = (0..10).map(|_| backoff.next(start)).collect();
         assert!(pauses[0] <= Backoff::FIRST && pauses[0] >= Backoff::FIRST * 3 / 4);
         assert!(pauses[9] <= Backoff::LONGEST && pauses[9] >= Backoff::LONGEST * 3 / 4);
+        assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(1)), "it is back within a second: {pauses:?}");
         assert!(backoff.next(start + Duration::from_secs(60)) <= Backoff::FIRST);
     }
 

@@ -217,12 +217,6 @@ async fn one_that_is_leaving_finishes_its_calls_and_gets_no_others() {
     assert_eq!(call.await.unwrap().status(200).value()["title"], "old");
     // Where nobody else is, those that are leaving serve.
     api.set("books-2", pod(&new, &leaving()));
-    soon("the change", async {
-        while api.requests().len() < 2 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
     for _ in 0..5 {
         assert_eq!(who(&gateway).await, "new");
     }
@@ -292,7 +286,7 @@ async fn a_watch_goes_on_where_it_was_with_the_token_as_it_is_then() {
 async fn who_is_no_api_server_is_told_no_token() {
     let api = api_server().await;
     let mut search = search(&api, "kubernetes://books:grpc");
-    let section = api.section().replace("ca.crt", "missing.crt");
+    let section = api.section();
     let other = Authority::new();
     let path = other.file();
     let discovery = Arc::new(Discovery::default());

@@ -61,7 +61,7 @@ fn a_rule_that_is_wrong_is_told_with_its_place() {
     assert!(of("Body").contains("boddy"), "{}", of("Body"));
     assert!(of("Reply").contains("none"), "{}", of("Reply"));
     assert!(of("Two").contains("wrong.v1.Wrong/One"), "{}", of("Two"));
-    assert!(of("Health").contains("built-in"), "{}", of("Health"));
+    assert!(of("Health").contains("gateway's own"), "{}", of("Health"));
     assert_eq!(problems.len(), 6, "{problems:#?}");
 }
 

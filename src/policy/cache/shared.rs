@@ -91,7 +91,7 @@ impl Policy {
             return Shared::Unknown;
         }
         let cells = self.cells(message);
-        let (Some(fresh), lives) = (name(), self.lives()) else { return Shared::Unknown };
+        let Some(fresh) = name() else { return Shared::Unknown };
         let mut call = LOOK_UP.call(cells.len() + 2);
         call.arg(whole(&self.rpc)).arg(of_cells(&self.rpc, &cells)).arg(place(&self.rpc, key));
         call.arg(&fresh).arg(NAMES_MS).arg(2 * LARGEST);
@@ -102,11 +102,10 @@ impl Policy {
         }
         let names = Names(names.clone());
         let [_, Value::BulkString(stored), Value::Int(left)] = &told[..] else { return Shared::Missing(names) };
-        let age = u64::try_from(*left).ok().map(Duration::from_millis).and_then(|left| lives.checked_sub(left));
+        // One that has no end, or a later one than any of ours, is not ours.
+        let left = u64::try_from(*left).ok().map(Duration::from_millis);
+        let age = left.and_then(|left| self.written.ttl.checked_sub(left));
         let Some((age, reply)) = age.zip(self.read(stored, key, &names)) else { return Shared::Missing(names) };
-        if age >= self.written.ttl {
-            return Shared::Missing(names);
-        }
         self.counts.count(CacheOutcome::Shared);
         let born = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
         let (headers, message, trailers) = reply;
@@ -128,7 +127,7 @@ impl Policy {
         let mut value = before(key, names, &stored);
         value.extend(stored);
         let mut command = redis::cmd("SET");
-        let lives = u64::try_from(self.lives().as_millis()).unwrap_or(u64::MAX).max(1);
+        let lives = u64::try_from(self.written.ttl.as_millis()).unwrap_or(u64::MAX).max(1);
         command.arg(place(&self.rpc, key)).arg(&*value).arg("PX").arg(lives);
         let store = store.clone();
         tokio::spawn(async move {
@@ -159,11 +158,6 @@ impl Policy {
         let mut out = Vec::new();
         canonical(&self.types.schema, self.types.reply, &message, &limits, &mut Scratch::default(), &mut out).ok()?;
         Some((headers, message, trailers))
-    }
-
-    /// How long a reply may lie there.
-    fn lives(&self) -> Duration {
-        self.written.ttl + self.written.stale_while_revalidate
     }
 }
 
