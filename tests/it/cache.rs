@@ -292,7 +292,7 @@ async fn the_last_reply_stands_in_for_a_service_that_cannot_be_asked() {
     // Who has none goes by the fallback; what was forgotten is none.
     assert_eq!(pages(&empty, ("a", "b")).await, "5");
     library.restart().await;
-    gateway.post("/v1/echo", &json!({})).await.status(200);
+    until("it is back", async || gateway.post("/v1/echo", &json!({})).await.status == 200).await;
     library.stop().await;
     assert_eq!(ask().await, "5");
 }
