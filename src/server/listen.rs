@@ -32,15 +32,18 @@ impl Listeners {
         let named =
             |address: SocketAddr| move |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
         // Sockets that share a port share it with every process of this user. One that does not share tells whether
-        // somebody is there.
-        let alone = bind(config.listen, false).map_err(named(config.listen))?;
-        let address = alone.local_addr()?;
-        drop(alone);
-        let public = (0..workers.max(1)).map(|_| bind(address, true)).collect::<io::Result<_>>();
+        // somebody is there; a port that the system chooses is nobody's.
+        if config.listen.port() != 0 {
+            drop(bind(config.listen, false).map_err(named(config.listen))?);
+        }
+        let first = bind(config.listen, true).map_err(named(config.listen))?;
+        let address = first.local_addr()?;
+        let others = (1..workers.max(1)).map(|_| bind(address, true).map_err(named(address)));
+        let public = std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?;
         let admin = bind(config.admin.listen, false).map_err(named(config.admin.listen))?;
         let redirect = config.tls.as_ref().and_then(|tls| tls.redirect_from);
         let redirect = redirect.map(|from| bind(from, false).map_err(named(from))).transpose()?;
-        Ok(Self { redirect, public: public.map_err(named(config.listen))?, admin })
+        Ok(Self { redirect, public, admin })
     }
 
     /// Where clients connect.
