@@ -29,7 +29,7 @@ section! {
         refresh: Option<String> = checked("a method such as `auth.AuthService/RefreshToken`", rpc).optional(),
         /// The gateway issues the tokens itself, for whom the answer of `login` names. In place of `refresh`.
         issue: Option<Issue> = kind::section().optional(),
-        /// A call whose access token is missing, or expired in its cookie, is renewed on the way by the refresh token's cookie: it is answered as if nothing had been, and sets new cookies.
+        /// A call whose access token is missing, or expired in its cookie, is renewed on the way by the refresh token's cookie, by `issue` or by asking `refresh`: it is answered as if nothing had been, and sets new cookies. Calls that come with one refresh token at once, at whichever gateway, get the same tokens.
         automatic: bool = flag().or("false"),
         /// The access token, and the cookie that `auth.sources` reads.
         access_token: AccessCookie = kind::section().or("{}"),
@@ -170,8 +170,8 @@ impl Sessions {
             () if self.in_body == InBody::Remove && self.shows_tokens() => {
                 ("sessions.issue.refresh.response", "has tokens, which `in_body: remove` takes out".to_owned())
             }
-            () if self.automatic && self.issue.is_none() => {
-                ("sessions.automatic", "is of the gateway's own tokens; write `issue`, or leave it out".to_owned())
+            () if self.automatic && self.issue.is_none() && self.refresh.is_none() => {
+                ("sessions.automatic", "says not who renews tokens; write `issue` or `refresh`".to_owned())
             }
             () if self.automatic && refresh.path != "/" => {
                 ("sessions.refresh_token.path", "browsers send it below this alone; `automatic` needs `/`".to_owned())

@@ -97,6 +97,9 @@ enum Kind {
     Access,
     Refresh,
     Service,
+    /// Of a gateway's making: it has opened one WebSocket.
+    #[serde(rename = "ws-connect")]
+    Connect,
 }
 
 /// Issues and judges tokens.
@@ -173,8 +176,17 @@ impl Tokens {
     ///
     /// `x-user-id` is believed only beside a token, and only if it names the token's subject: then it says nothing new.
     pub(super) fn caller(&self, metadata: &MetadataMap) -> Result<Caller, Refusal> {
+        self.caller_by(&[Kind::Access], metadata)
+    }
+
+    /// The person who watches, who may have come by a WebSocket.
+    pub(super) fn watcher(&self, metadata: &MetadataMap) -> Result<Caller, Refusal> {
+        self.caller_by(&[Kind::Access, Kind::Connect], metadata)
+    }
+
+    fn caller_by(&self, kinds: &[Kind], metadata: &MetadataMap) -> Result<Caller, Refusal> {
         let bearer = bearer(metadata)?;
-        let claims = self.judge(Kind::Access, bearer)?;
+        let claims = self.judge_any(kinds, &self.access.1, bearer)?;
         if metadata.get_all("x-user-id").iter().any(|id| id.as_bytes() != claims.sub.as_bytes()) {
             return Err(Refusal::new(
                 Code::PermissionDenied,
@@ -216,11 +228,15 @@ impl Tokens {
 
     fn judge(&self, kind: Kind, token: &str) -> Result<Claims, Refusal> {
         let key = if kind == Kind::Refresh { &self.refresh.1 } else { &self.access.1 };
+        self.judge_any(&[kind], key, token)
+    }
+
+    fn judge_any(&self, kinds: &[Kind], key: &DecodingKey, token: &str) -> Result<Claims, Refusal> {
         let claims = (token.len() <= MAX_LENGTH)
             .then(|| jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok())
             .flatten()
             .map(|token| token.claims)
-            .filter(|claims| claims.kind == kind && !claims.sub.is_empty())
+            .filter(|claims| kinds.contains(&claims.kind) && !claims.sub.is_empty())
             .ok_or_else(|| Refusal::new(Code::Unauthenticated, "TOKEN_INVALID", "the token is not valid"))?;
         if unix(self.clock.now()) >= claims.exp {
             return Err(Refusal::new(Code::Unauthenticated, "TOKEN_EXPIRED", "the token has expired"));

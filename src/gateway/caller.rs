@@ -185,7 +185,7 @@ impl Judge {
     }
 
     /// A question about a token; it runs on the worker that asks.
-    fn question(self: &Arc<Self>, worker: &Arc<Worker>, token: &str) -> Question {
+    pub(super) fn question(self: &Arc<Self>, worker: &Arc<Worker>, token: &str) -> Question {
         let (judge, worker, token) = (self.clone(), worker.clone(), token.to_owned());
         Box::pin(async move { judge.ask(&worker, &token).await })
     }

@@ -81,7 +81,7 @@ impl Desk {
             }
             Errand::LogOut { renewal, answer } => {
                 let (caller, worker) = (call.caller.clone().ok_or(Error::Internal)?, call.worker.clone());
-                let closed = renewal.mint.close(&renewal.auth, &worker.store, &caller).await;
+                let closed = renewal.close(&worker.store, &caller).await;
                 closed.map_err(|refusal| call.turned_away(&self.gate, refusal))?;
                 call.cookies.set = renewal.cookies.cleared().to_vec();
                 Ok(json(answer.to_string()))
@@ -119,7 +119,7 @@ impl Desk {
             }
         };
         let worker = call.worker.clone();
-        match renewal.mint.renew(&renewal.auth, &worker.store, &token).await {
+        match renewal.renew(&worker, &token).await {
             Ok(pair) => {
                 // Who brings a token by hand has no cookies to keep.
                 if by_cookie {
@@ -127,7 +127,7 @@ impl Desk {
                         call.says(why);
                         Error::Internal
                     })?;
-                    call.cookies.set = cookies.into();
+                    call.cookies.set = cookies;
                 }
                 Ok(pair)
             }

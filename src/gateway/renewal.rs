@@ -1,25 +1,57 @@
 //! Renewal: a call that comes without an access token, or with a cookie's that has expired, and with a refresh token's cookie
 //! is a call like any other: it gets new tokens on the way.
 
+mod service;
+
 use std::sync::Arc;
 
 use http::request::Parts;
 
 use super::call::Call;
-use super::caller::Asking;
+use super::caller::{Asking, Undecided};
+use super::worker::Worker;
 use crate::envelope::Dialect;
 use crate::error::Error;
-use crate::policy::auth::{Admission, Auth, Head, Mint, Refusal};
+use crate::policy::auth::{Admission, Auth, Head, Identity, Mint, Pair, Refusal};
 use crate::policy::session::Cookies;
+use crate::store::Store;
+pub(super) use service::Service;
 
 /// How sessions are renewed by the calls themselves.
 pub struct Renewal {
     pub(super) auth: Arc<Auth>,
-    pub(super) mint: Arc<Mint>,
     pub(super) cookies: Arc<Cookies>,
+    pub(super) way: Way,
+}
+
+/// Who renews them.
+pub(super) enum Way {
+    /// The gateway, whose own they are.
+    Own(Arc<Mint>),
+    /// The service that has issued them.
+    Service(Service),
 }
 
 impl Renewal {
+    /// The next pair of a refresh token.
+    pub(super) async fn renew(&self, worker: &Arc<Worker>, token: &str) -> Result<Pair, Refusal> {
+        match &self.way {
+            Way::Own(mint) => mint.renew(&self.auth, &worker.store, token).await,
+            Way::Service(service) => service.renew(worker, token).await,
+        }
+    }
+
+    /// Ends a caller's session.
+    pub(super) async fn close(&self, store: &Store, caller: &Identity) -> Result<(), Refusal> {
+        match &self.way {
+            Way::Own(mint) => mint.close(&self.auth, store, caller).await,
+            Way::Service(_) => {
+                self.auth.revoke(caller);
+                Ok(())
+            }
+        }
+    }
+
     /// The refresh token of a call's cookie, where its dialect is one that browsers' pages speak.
     pub(super) fn taken(&self, dialect: Dialect, head: &Head<'_>) -> Option<Box<str>> {
         if matches!(dialect, Dialect::Grpc(_)) {
@@ -39,7 +71,7 @@ impl Call {
         let head = Head { headers, uri, method, websocket, cors: asking.cors };
         match asking.renewal.and_then(|renewal| renewal.taken(self.dialect, &head)) {
             Some(token) => {
-                self.undecided = Some(super::caller::Undecided::Refresh(token));
+                self.undecided = Some(Undecided::Refresh(token));
                 Ok(false)
             }
             None => Err(self.turned_away(asking.gate, refusal)),
@@ -50,7 +82,7 @@ impl Call {
     pub(super) async fn renew(&mut self, asking: &Asking<'_>, token: &str) -> Result<(), Error> {
         let Some(renewal) = asking.renewal else { return Err(Error::Internal) };
         let worker = self.worker.clone();
-        let pair = match renewal.mint.renew(&renewal.auth, &worker.store, token).await {
+        let pair = match renewal.renew(&worker, token).await {
             Ok(pair) => pair,
             Err(refusal) => {
                 if refusal.is_of_token() {
@@ -63,10 +95,13 @@ impl Call {
             self.says(why);
             Error::Internal
         })?;
-        self.cookies.set = cookies.into();
+        self.cookies.set = cookies;
         let caller = match asking.gate.admit_token(&pair.access) {
             Ok(Admission::Caller(caller)) => Ok(Some(caller)),
-            Ok(_) => asking.gate.judge(&pair.access, None).await,
+            Ok(_) => {
+                let question = asking.judge.map(|judge| judge.question(&worker, &pair.access));
+                asking.gate.judge(&pair.access, question).await
+            }
             Err(refusal) => Err(refusal),
         };
         self.caller = caller.map_err(|refusal| self.turned_away(asking.gate, refusal))?;

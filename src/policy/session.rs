@@ -184,6 +184,33 @@ impl Session {
         Ok(Shaped { message, cookies })
     }
 
+    /// It trades a refresh token for new tokens.
+    pub fn renews(&self) -> bool {
+        matches!(self.role, Role::Opens { renews: true, .. })
+    }
+
+    /// Its request: a refresh token to be traded.
+    pub fn ask(&self, token: &str, message: &mut Vec<u8>) {
+        if let Some(number) = self.taken {
+            text(number, token, message);
+        }
+    }
+
+    /// The tokens of its answer; the refresh token is empty where the one before goes on. `None`: there are none.
+    pub fn pair(&self, message: &[u8]) -> Option<Pair> {
+        let Role::Opens { access, refresh, .. } = self.role else { return None };
+        let mut pair = Pair { access: String::new(), refresh: String::new() };
+        walk(message, |number, _, value| {
+            let text = || value.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default().to_owned();
+            if number == access {
+                pair.access = text();
+            } else if Some(number) == refresh {
+                pair.refresh = text();
+            }
+        })?;
+        (!pair.access.is_empty()).then_some(pair)
+    }
+
     /// Its answer gets tokens of the gateway's own.
     pub fn issues(&self) -> bool {
         matches!(self.role, Role::Issues { .. })
@@ -208,7 +235,7 @@ impl Session {
             text(access, &pair.access, &mut given);
             text(refresh, &pair.refresh, &mut given);
         }
-        let cookies = if cookies { self.cookies.of(pair)?.into() } else { Vec::new() };
+        let cookies = if cookies { self.cookies.of(pair)? } else { Vec::new() };
         Ok(Shaped { message: given.into(), cookies })
     }
 
@@ -230,17 +257,18 @@ impl Session {
 }
 
 impl Cookies {
-    /// Sets both.
+    /// Sets both, or the one that is new.
     ///
     /// # Errors
     /// A token is too long for a cookie.
-    pub fn of(&self, pair: &Pair) -> Result<[HeaderValue; 2], Cow<'static, str>> {
+    pub fn of(&self, pair: &Pair) -> Result<Vec<HeaderValue>, Cow<'static, str>> {
         let set = |cookie: &Cookie, token: &str| {
             cookie
                 .set(token.as_bytes())
                 .ok_or_else(|| Cow::Owned(format!("the token for `{}` is no cookie", cookie.name)))
         };
-        Ok([set(&self.access, &pair.access)?, set(&self.refresh, &pair.refresh)?])
+        let both = [(&self.access, &pair.access), (&self.refresh, &pair.refresh)];
+        both.into_iter().filter(|(_, token)| !token.is_empty()).map(|(cookie, token)| set(cookie, token)).collect()
     }
 
     /// Clears both, with the attributes that they were set with.

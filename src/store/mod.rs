@@ -9,12 +9,14 @@
 //! lease    permits of buckets there, given out here
 //! sessions whose tokens the gateways issue, each good once
 //! events   what one gateway tells all
+//! errand   what one of all gateways does for all
 //! once     what may be done one time alone
 //! marks    what no gateway takes any more: told, and kept for who comes later
 //! ```
 //!
 //! Nobody may wait for a store that is gone: whoever asks says how long, and what holds without an answer.
 
+mod errand;
 mod events;
 mod gcra;
 mod lease;
@@ -33,12 +35,14 @@ use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Mode, OnStoreFailure};
+use errand::Errands;
 use events::Events;
 use lease::Leases;
 use memory::Memory;
 use redis::Want;
 use sessions::Records;
 
+pub use errand::Errand;
 pub use events::Event;
 pub use gcra::{Quota, Standing};
 pub use limit::{Ask, Client, Limit, Standings, Whom};
@@ -58,6 +62,7 @@ pub struct Store {
     leases: Leases,
     /// Sessions of this process, where there is no Redis.
     sessions: Records,
+    errands: Errands,
     /// None: everything is kept here.
     redis: Option<Redis>,
 }
@@ -66,8 +71,8 @@ impl Store {
     /// A store as configured. Nothing is connected before it is asked.
     pub fn compile(config: &config::Redis) -> Self {
         let (memory, leases) = (Memory::new(), Leases::new());
-        let sessions = Records::default();
-        Self { events: Events::new(), memory, leases, sessions, redis: Redis::compile(config) }
+        let (sessions, errands) = (Records::default(), Errands::default());
+        Self { events: Events::new(), memory, leases, sessions, errands, redis: Redis::compile(config) }
     }
 
     /// The Redis, where there is one.

@@ -71,6 +71,7 @@ mod kubernetes;
 mod metrics_calls;
 mod overload;
 mod own_tokens;
+mod own_tokens_hostile;
 mod outlier_ejection;
 mod options;
 mod pipeline_size;

@@ -368,7 +368,7 @@ fn own_tokens_that_cannot_work_are_told() {
         (&jwt, "login: a.B/C, issue: { claims: { sub: n, type: m } }", "of which type"),
         (&jwt, "issue: { claims: { sub: id } }", "names no RPC"),
         (&jwt, &format!("{issue}, refresh: a.B/D"), "keep this or `issue`"),
-        (&jwt, "login: a.B/C, automatic: true", "of the gateway's own tokens"),
+        (&jwt, "login: a.B/C, automatic: true", "says not who renews"),
         (&jwt, &format!("{issue}, automatic: true, refresh_token: {{ path: /x }}"), "`automatic` needs `/`"),
         (
             &jwt,

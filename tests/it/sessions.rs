@@ -8,6 +8,7 @@ use transom_transcode::status::Code;
 
 use crate::support::client::Reply;
 use crate::support::gateway::{Running, gateway};
+use crate::support::redis::redis;
 use crate::support::reply::{fail, ok};
 use crate::support::tokens::{SECRET, token};
 use crate::support::upstream::{self, Upstream};
@@ -130,6 +131,44 @@ async fn cookies_are_cleared_with_the_attributes_that_they_have() {
     assert_eq!(cookies(&left), cleared);
     left.status(200);
     gateway.get(BOOK).header("cookie", access).await.status(401);
+}
+
+#[tokio::test]
+async fn a_service_renews_once_for_all_who_come_at_once() {
+    let (library, redis) = (library().await, redis().await);
+    let expired = token(&json!({ "exp": 1 }));
+    for shared in [format!("redis: {{ url: \"{}\" }}\n", redis.url()), String::new()] {
+        let sessions = format!("{shared}sessions:{SESSIONS}\n  automatic: true").replace(", path: /v1", "");
+        let (one, other) = (start(&library, &sessions).await, start(&library, &sessions).await);
+        let both = if shared.is_empty() { [&one, &one] } else { [&one, &other] };
+        let before = library.saw("Echo").calls().len();
+        let refresh = format!("r{}", if shared.is_empty() { "alone" } else { "shared" });
+        let calls = (0..16).map(|at: usize| {
+            let cookie =
+                if at.is_multiple_of(3) { format!("rt={refresh}") } else { format!("at={expired}; rt={refresh}") };
+            both[at % 2].get(BOOK).header("cookie", &cookie).into_future()
+        });
+        let answers = futures_util::future::join_all(calls).await;
+        let set: Vec<_> = answers.iter().map(|answer| cookies(answer.status(200))).collect();
+        assert!(set[0].len() == 2 && set.iter().all(|cookies| *cookies == set[0]), "{set:?}");
+        assert_eq!(library.saw("Echo").calls().len() - before, 1, "asked once");
+        library.saw("Echo").message(&json!({ "name": refresh }));
+        // One that the service takes no more leaves the browser; that it cannot be asked is another matter.
+        let refused = one.get(BOOK).header("cookie", "rt=stolen").await;
+        assert_eq!(refused.status(401).reason("TOKEN_INVALID").headers.get_all("set-cookie").iter().count(), 2);
+        let late = one.get(BOOK).header("cookie", "rt=late").await;
+        assert!(late.status(503).headers.get("set-cookie").is_none());
+        if shared.is_empty() {
+            continue;
+        }
+        // What is kept of it meanwhile says nothing to who has not the token.
+        let redis::Value::Array(keys) = redis.ask(&["KEYS", "transom:errand:*"]).await else { panic!("no list") };
+        for key in keys {
+            let redis::Value::BulkString(key) = key else { panic!("no key") };
+            let kept = format!("{:?}", redis.ask(&["GET", str::from_utf8(&key).unwrap()]).await);
+            assert!(!kept.contains(set[0][0].0.split('=').nth(1).unwrap()), "{kept}");
+        }
+    }
 }
 
 #[test]

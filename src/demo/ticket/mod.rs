@@ -214,7 +214,7 @@ impl TicketService for Ticket {
         self: Arc<Self>,
         request: Request<WatchEventRequest>,
     ) -> Result<Response<Self::WatchEventStream>, Status> {
-        self.tokens.caller(request.metadata())?;
+        self.tokens.watcher(request.metadata())?;
         let request = request.into_inner();
         let until = self.clock.now() + max_duration(request.max_duration)?;
         self.inventory.lock().event(&request.event_id, self.clock.now())?;

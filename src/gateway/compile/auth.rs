@@ -8,7 +8,7 @@ use transom_transcode::schema::Method;
 use super::Compiler;
 use crate::config;
 use crate::gateway::caller::{Bound, Judge};
-use crate::gateway::renewal::Renewal;
+use crate::gateway::renewal::{Renewal, Service, Way};
 use crate::gateway::settings::{Origin, Settings};
 use crate::gateway::snapshot::Snapshot;
 use crate::policy::auth::{Auth, Claim, Mint};
@@ -40,7 +40,7 @@ impl Compiler<'_> {
             && let Some(mint) = sessions.issue.as_ref().and_then(|issue| Mint::compile(written, sessions, issue))
         {
             let cookies = Arc::new(Cookies::compile(sessions, &self.config.environment));
-            let renewal = Arc::new(Renewal { auth, mint: mint.clone(), cookies });
+            let renewal = Arc::new(Renewal { auth, cookies, way: Way::Own(mint.clone()) });
             self.renewal = sessions.automatic.then(|| renewal.clone());
             (self.mint, self.renewing) = (Some(mint), Some(renewal));
         }
@@ -49,10 +49,27 @@ impl Compiler<'_> {
         {
             self.auth = None;
         }
+        if self.renewal.is_none() {
+            self.renewal = self.compile_service_renewal();
+        }
         let rpc = written.verify.as_ref().and_then(|verify| Some((verify, verify.rpc.as_ref()?)));
         if let Some((verify, name)) = rpc {
             self.judge = self.compile_judge(verify, name);
         }
+    }
+
+    /// How a service's own tokens are renewed on the way of calls.
+    fn compile_service_renewal(&mut self) -> Option<Arc<Renewal>> {
+        let (auth, sessions) =
+            (self.auth.clone()?, self.config.sessions.as_ref().filter(|sessions| sessions.automatic)?);
+        let name = sessions.refresh.as_ref()?;
+        let (at, method) = self.find_served("sessions.refresh", name)?;
+        let service = &self.schema.services[at];
+        let upstream = self.upstreams.get(&*self.serving.get(&service.name)?.upstream)?;
+        let rpc = self.rpc(upstream, service, &service.methods[method], (&format!("/{name}"), false));
+        let rpc = rpc.map_err(|why| self.config_problem("sessions.refresh".to_owned(), why)).ok()?;
+        let cookies = Arc::new(Cookies::compile(sessions, &self.config.environment));
+        Some(Arc::new(Renewal { auth, cookies, way: Way::Service(Service::new(rpc)?) }))
     }
 
     fn compile_judge(&mut self, verify: &config::Verify, name: &str) -> Option<Arc<Judge>> {

@@ -67,7 +67,7 @@ impl Refusal {
     }
 
     /// The token is not good.
-    pub(super) fn invalid(cause: impl Into<Cow<'static, str>>) -> Self {
+    pub fn invalid(cause: impl Into<Cow<'static, str>>) -> Self {
         Self { reason: Reason::Token(TokenFault::Invalid), cause: cause.into() }
     }
 
@@ -87,7 +87,7 @@ impl Refusal {
     }
 
     /// Nobody can say.
-    pub(super) fn unavailable(cause: impl Into<Cow<'static, str>>) -> Self {
+    pub fn unavailable(cause: impl Into<Cow<'static, str>>) -> Self {
         Self { reason: Reason::Unavailable, cause: cause.into() }
     }
 

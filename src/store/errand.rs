@@ -1,0 +1,145 @@
+//! Errand: what one of all gateways does for all, and the answer that it brings them.
+//!
+//! ```text
+//! nobody ──▶ mine: do it ──▶ bring the answer, which stays a moment
+//!                        └─▶ give up: the next who asks does it
+//! somebody's, under way: ask again in a moment
+//! ```
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use redis::Value;
+
+use super::Store;
+use super::redis::Unavailable;
+
+/// What the keys of errands begin with.
+const PREFIX: &str = "transom:errand:";
+/// What stands for an answer that is not there yet.
+const UNDER_WAY: &[u8] = b"-";
+/// How long the Redis may take.
+const WAIT: Duration = Duration::from_millis(500);
+/// Errands that are kept here; beyond them each is one's own.
+const MOST: usize = 100_000;
+
+/// How an errand stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Errand {
+    /// It is the caller's from here on.
+    Mine,
+    /// Somebody does it.
+    UnderWay,
+    /// It is done; this is its answer.
+    Done(Vec<u8>),
+}
+
+/// Errands of this process.
+#[derive(Default)]
+pub(super) struct Errands(Mutex<HashMap<Box<str>, Kept>>);
+
+/// An errand's answer, once it is there, and until when that holds.
+type Kept = (Option<Vec<u8>>, Instant);
+
+impl Store {
+    /// How an errand stands; nobody's becomes the caller's, for so long at most.
+    ///
+    /// # Errors
+    /// The Redis does not answer.
+    pub async fn errand(&self, name: &str, longest: Duration) -> Result<Errand, Unavailable> {
+        let Some(redis) = &self.redis else { return Ok(self.errands.ask(name, longest, Instant::now())) };
+        let key = format!("{PREFIX}{name}");
+        // SET … NX GET is one step for both questions, from Redis 7 on; this is two for any.
+        let mut set = redis::cmd("SET");
+        set.arg(&key).arg(UNDER_WAY).arg("NX").arg("PX").arg(millis(longest));
+        if redis.ask(&set, WAIT).await? == Value::Okay {
+            return Ok(Errand::Mine);
+        }
+        let mut get = redis::cmd("GET");
+        get.arg(&key);
+        match redis.ask(&get, WAIT).await? {
+            Value::BulkString(answer) if answer != UNDER_WAY => Ok(Errand::Done(answer)),
+            // It may have ended in between: whoever asks again knows.
+            Value::BulkString(_) | Value::Nil => Ok(Errand::UnderWay),
+            _ => Err(Unavailable),
+        }
+    }
+
+    /// Brings an errand's answer, which stays so long.
+    ///
+    /// # Errors
+    /// The Redis does not answer: those who wait do it themselves, later.
+    pub async fn bring(&self, name: &str, answer: &[u8], stays: Duration) -> Result<(), Unavailable> {
+        let Some(redis) = &self.redis else {
+            self.errands.bring(name, Some(answer.to_vec()), stays);
+            return Ok(());
+        };
+        let mut set = redis::cmd("SET");
+        set.arg(format!("{PREFIX}{name}")).arg(answer).arg("PX").arg(millis(stays));
+        redis.ask(&set, WAIT).await.map(drop)
+    }
+
+    /// Gives an errand up: the next who asks does it.
+    pub async fn give_up(&self, name: &str) {
+        match &self.redis {
+            None => self.errands.bring(name, None, Duration::ZERO),
+            Some(redis) => {
+                let mut delete = redis::cmd("DEL");
+                delete.arg(format!("{PREFIX}{name}"));
+                // Otherwise it ends by itself.
+                let _ = redis.ask(&delete, WAIT).await;
+            }
+        }
+    }
+}
+
+impl Errands {
+    fn ask(&self, name: &str, longest: Duration, now: Instant) -> Errand {
+        let mut errands = self.0.lock();
+        match errands.get(name) {
+            Some((answer, until)) if *until > now => answer.clone().map_or(Errand::UnderWay, Errand::Done),
+            _ => {
+                if errands.len() >= MOST {
+                    errands.retain(|_, (_, until)| *until > now);
+                }
+                if errands.len() < MOST {
+                    errands.insert(name.into(), (None, now + longest));
+                }
+                Errand::Mine
+            }
+        }
+    }
+
+    fn bring(&self, name: &str, answer: Option<Vec<u8>>, stays: Duration) {
+        let mut errands = self.0.lock();
+        match answer {
+            None => drop(errands.remove(name)),
+            Some(_) => drop(errands.insert(name.into(), (answer, Instant::now() + stays))),
+        }
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Errand, Errands};
+
+    #[test]
+    fn one_does_it_and_all_have_the_answer_for_a_moment() {
+        let (errands, now) = (Errands::default(), Instant::now());
+        let ask = |after: u64| errands.ask("a", Duration::from_secs(10), now + Duration::from_secs(after));
+        assert_eq!((ask(0), ask(0), ask(9)), (Errand::Mine, Errand::UnderWay, Errand::UnderWay));
+        errands.bring("a", Some(vec![1]), Duration::from_secs(5));
+        assert_eq!((ask(0), ask(4)), (Errand::Done(vec![1]), Errand::Done(vec![1])));
+        assert_eq!(ask(20), Errand::Mine, "later it is another");
+        errands.bring("a", None, Duration::ZERO);
+        assert_eq!(ask(20), Errand::Mine, "who gives up leaves it to the next");
+        assert_eq!(ask(31), Errand::Mine, "who takes too long as well");
+    }
+}
