@@ -231,7 +231,7 @@ section! {
 section! {
     /// How the limit of calls in flight follows the latency of unary calls: down in proportion as the middle one of a tenth of a second takes longer than it needs, up a little while places are scarce. What calls need is the least that they have taken, measured anew every 30 s. For upstreams whose methods take alike.
     pub struct AdaptiveConcurrency {
-        /// Calls in flight that it always may have.
+        /// Calls in flight that it always may have, but for the moments in which what they need is measured anew.
         min: usize = count(1..=1_000_000).or("8"),
         /// How many times as long as they need calls may take before the limit goes down.
         tolerance: usize = count(2..=100).or("2"),

@@ -132,7 +132,11 @@ impl Slices {
                 Some(events) => {
                     let event = tokio::select! {
                         event = events.next() => event,
-                        _ = self.clusters.changed() => continue,
+                        _ = self.clusters.changed() => {
+                            // The loop's top is to see it, too.
+                            self.clusters.mark_changed();
+                            continue;
+                        }
                     };
                     self.hear(event)
                 }

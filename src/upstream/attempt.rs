@@ -80,6 +80,11 @@ impl Attempt {
         self.connection.slot.endpoint.counts.served(self.began);
     }
 
+    /// Another try was faster: it would have taken at least so long.
+    pub(super) fn overtaken(&self) {
+        self.connection.slot.endpoint.counts.served(self.began);
+    }
+
     /// It ended with this status; none is an answer that breaks the protocol.
     pub(super) fn ended(&mut self, code: Option<Code>) {
         self.outcome = match code {

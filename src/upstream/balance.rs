@@ -323,10 +323,15 @@ impl Roster {
         }
         let first = live.iter().map(|endpoint| endpoint.priority()).min();
         live.retain(|endpoint| Some(endpoint.priority()) == first);
+        resting.retain(|endpoint| first.is_none_or(|first| endpoint.priority() <= first));
         let now = Instant::now();
         let weight = |endpoint: &Endpoint| endpoint.weight() * endpoint.warmth.share(ways.slow_start.as_ref(), now);
         let members = live.iter().map(|endpoint| Member { name: &endpoint.label, weight: weight(endpoint) });
         let turns = Turns::new(&ways.balance, &members.collect::<Vec<_>>());
+        if live.iter().any(|endpoint| endpoint.warmth.is_growing()) {
+            // It may have been out of the list when it came.
+            self.came.notify_one();
+        }
         self.listed.store(Arc::new(Listed { live, resting, turns }));
     }
 }

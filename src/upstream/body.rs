@@ -17,6 +17,9 @@ use super::exchange::Exchange;
 use super::failure::{Failure, FailureKind, Seen};
 use super::wheel::Timer;
 
+/// A reply that comes faster than it is read has its timer looked at with each so manieth piece.
+const LOOK: u8 = 32;
+
 /// The DATA frames of a reply, untouched, and its trailers. A stream that ends without trailers ends in a failure.
 ///
 /// A frame's room in the peer's window is given back when the next one is asked for. Dropping the body cancels the call.
@@ -27,6 +30,8 @@ pub struct ReplyBody {
     attempt: Attempt,
     /// The task that still sends the request.
     sending: Option<Sending>,
+    /// Pieces of it that came without a wait.
+    ready: u8,
     _permit: Permit,
 }
 
@@ -49,7 +54,7 @@ impl Drop for Sending {
 
 impl ReplyBody {
     pub(super) fn new(exchange: Exchange, timer: Timer, attempt: Attempt, permit: Permit) -> Self {
-        Self { state: State::Data, exchange, timer, attempt, sending: None, _permit: permit }
+        Self { state: State::Data, exchange, timer, attempt, sending: None, ready: 0, _permit: permit }
     }
 
     /// Who answers.
@@ -101,7 +106,14 @@ impl Body for ReplyBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
-        let frame = match this.poll(cx) {
+        this.ready = this.ready.wrapping_add(1);
+        let late = this.ready % LOOK == 0 && matches!(this.state, State::Data) && this.timer.is_over();
+        let polled = if late { Poll::Pending } else { this.poll(cx) };
+        let frame = match polled {
+            Poll::Pending if late => {
+                this.attempt.excuse();
+                Some(Err(this.timer.failure()))
+            }
             Poll::Pending => match this.timer.poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(()) => {

@@ -26,7 +26,7 @@ const BELIEVED: Duration = Duration::from_secs(30);
 const FIRST_BELIEVED: Duration = Duration::from_secs(1);
 /// How many times fewer calls, beside `tolerance`, a probe lets in: as many as the service can surely do at once.
 const FEWER: f64 = 2.0;
-/// Windows of which the last says how long calls take with fewer at once: before that the others still end.
+/// Windows, once the calls of before have ended, of which the last says how long calls take with fewer at once.
 const PROBE: u8 = 2;
 /// What of `in_flight` a new upstream begins with. It doubles until something is slow.
 const BEGINNING: usize = 8;
@@ -36,6 +36,8 @@ pub(super) struct Adaptive {
     rule: AdaptiveConcurrency,
     most: usize,
     limit: AtomicUsize,
+    /// Streams in flight, which take places and say nothing of latency: the limit is of the calls beside them.
+    streams: AtomicUsize,
     controller: Mutex<Controller>,
     told: UpstreamLimit,
 }
@@ -55,20 +57,39 @@ impl Adaptive {
         let (limit, told) = (controller.limit(), told());
         told.set(limit);
         let rule = rule.clone();
-        Arc::new(Self { rule, most, limit: AtomicUsize::new(limit), controller: Mutex::new(controller), told })
+        Arc::new(Self {
+            rule,
+            most,
+            limit: AtomicUsize::new(limit),
+            streams: AtomicUsize::new(0),
+            controller: Mutex::new(controller),
+            told,
+        })
     }
 
     /// Calls that may be in flight now.
     #[inline]
     pub(super) fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
+        let streams = self.streams.load(Ordering::Relaxed);
+        self.most.min(self.limit.load(Ordering::Relaxed) + streams)
+    }
+
+    /// A stream takes a place.
+    pub(super) fn opened(&self) {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// And gives it back.
+    pub(super) fn closed(&self) {
+        self.streams.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A call has taken so long, and ended beside so many others. One that another thread is in the way of is passed
     /// over: no call waits for this.
     pub(super) fn took(&self, latency: Duration, in_flight: usize) {
+        let calls = in_flight.saturating_sub(self.streams.load(Ordering::Relaxed));
         let Some(mut controller) = self.controller.try_lock() else { return };
-        if let Some(limit) = controller.took(latency, in_flight, Instant::now()) {
+        if let Some(limit) = controller.took(latency, calls, Instant::now()) {
             self.limit.store(limit, Ordering::Relaxed);
             self.told.set(limit);
         }
@@ -88,6 +109,8 @@ struct Controller {
     believed_until: Instant,
     /// Windows with fewer calls at once that are still to come.
     probing: u8,
+    /// Until then those that began before them still end.
+    settles: Instant,
     window: Window,
 }
 
@@ -113,6 +136,7 @@ impl Controller {
             needed: None,
             believed_until: now + FIRST_BELIEVED,
             probing: 0,
+            settles: now,
             window: Window::new(now),
         }
     }
@@ -143,6 +167,9 @@ impl Controller {
     /// A window has ended: its middle call took so long.
     fn turn(&mut self, latency: f64, peak: usize, now: Instant) {
         if self.probing > 0 {
+            if now < self.settles {
+                return;
+            }
             self.probing -= 1;
             if self.probing == 0 {
                 self.believe(latency, now);
@@ -153,6 +180,7 @@ impl Controller {
         if now >= self.believed_until {
             if scarce {
                 self.probing = PROBE;
+                self.settles = now + Duration::from_secs_f64(latency / 1e6);
                 return;
             }
             self.believe(latency, now);

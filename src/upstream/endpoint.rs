@@ -201,6 +201,9 @@ impl Endpoint {
     /// Nothing leads to it any more: its connections close once they are idle.
     pub(super) fn retire(&self) {
         self.set(RETIRED, true);
+        // One of the same address that comes back begins with neither.
+        self.metrics.ejected(None);
+        self.metrics.turned(Circuit::Closed);
         self.retired.cancel();
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::attempt::Attempt;
 use super::failure::Failure;
 use super::pick::Tries;
 use super::pool::Pool;
@@ -22,11 +23,12 @@ use super::{Outgoing, Upstream};
 /// How a call and the one beside it end.
 enum Race<A, B> {
     First(A),
-    Second(B),
+    /// With what the first has failed by, if it has.
+    Second(B, Option<Failure>),
     /// The first has failed, and nothing better is to come.
     Lost(Failure),
-    /// What the second was answered is final.
-    Final(Failure),
+    /// What the second was answered is final; with what the first has failed by.
+    Final(Failure, Option<Failure>),
 }
 
 impl Upstream {
@@ -66,11 +68,15 @@ impl Upstream {
             };
             match race {
                 Race::First(reply) => return Ok(Answered { reply, attempt, exchange, alone: tries.made == 0 }),
-                Race::Second(answered) => {
+                Race::Second(answered, lost) => {
+                    beaten(attempt, lost);
                     *timer = second_timer;
                     return Ok(Answered { alone: false, ..answered });
                 }
-                Race::Final(failure) => return Err(failure),
+                Race::Final(failure, lost) => {
+                    beaten(attempt, lost);
+                    return Err(failure);
+                }
                 Race::Lost(failure) => {
                     tries.learn(&beside);
                     tries.failed(attempt, failure, true)?;
@@ -82,6 +88,14 @@ impl Upstream {
     /// There is somewhere to go, and it would not be a try too many.
     fn may_hedge(&self, rule: &Retry, tries: &Tries, beside: &Tries, pool: &Pool) -> bool {
         rule.allows(tries.made + 2) && self.roster.has_another(beside.endpoints()) && rule.withdraw(pool.worker())
+    }
+}
+
+/// The first try has lost: its endpoint is judged by how it failed, or by the time that it has taken already.
+fn beaten(mut attempt: Attempt, lost: Option<Failure>) {
+    match lost {
+        Some(failure) => drop(attempt.failed(failure)),
+        None => attempt.overtaken(),
     }
 }
 
@@ -104,8 +118,8 @@ async fn race<A, B>(
         }
         if !alone && let Poll::Ready(outcome) = Pin::new(&mut second).poll(cx) {
             match outcome {
-                Ok(answered) => return Poll::Ready(Race::Second(answered)),
-                Err(failure) if rule.is_final(&failure) => return Poll::Ready(Race::Final(failure)),
+                Ok(answered) => return Poll::Ready(Race::Second(answered, lost.take())),
+                Err(failure) if rule.is_final(&failure) => return Poll::Ready(Race::Final(failure, lost.take())),
                 Err(_) => alone = true,
             }
         }

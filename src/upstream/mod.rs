@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Shared by all workers are the endpoints' health, whose turn it is, and counters; connections belong to a worker's
-//! [`Pool`]. A call goes to each endpoint at most once, and to a second one only if the first cannot have seen it.
+//! [`Pool`]. A try goes to each endpoint at most once, and on to another only if the first cannot have seen it; more tries are
+//! `retry`'s to make, one beside another `hedge`'s.
 
 mod attempt;
 mod balance;

@@ -21,6 +21,16 @@ struct Measured {
     since: Instant,
     /// Its deadline is not of the client's making.
     patient: bool,
+    /// It is a stream: however long it takes, that says nothing.
+    stream: bool,
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        if self.stream {
+            self.adaptive.closed();
+        }
+    }
 }
 
 impl Upstream {
@@ -31,10 +41,9 @@ impl Upstream {
         let in_flight = Arc::clone(&self.group.in_flight);
         let mut permit = Permit { in_flight, measured: None };
         if before < share(most, outgoing.priority) {
-            permit.measured = self
-                .adaptive
-                .clone()
-                .map(|adaptive| Box::new(Measured { adaptive, since: Instant::now(), patient: outgoing.patient }));
+            permit.measured = self.adaptive.clone().map(|adaptive| {
+                Box::new(Measured { adaptive, since: Instant::now(), patient: outgoing.patient, stream: false })
+            });
             return Ok(permit);
         }
         self.group.refused.count();
@@ -43,6 +52,15 @@ impl Upstream {
 }
 
 impl Permit {
+    /// The same, of a stream.
+    pub(super) fn of_stream(mut self) -> Self {
+        if let Some(measured) = &mut self.measured {
+            measured.stream = true;
+            measured.adaptive.opened();
+        }
+        self
+    }
+
     /// It was served, by one try: that is how long calls take.
     #[inline]
     pub(super) fn served(&self) {

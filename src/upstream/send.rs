@@ -59,7 +59,7 @@ impl Upstream {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let _permit = self.permit(&outgoing)?;
+        let _permit = self.permit(&outgoing)?.of_stream();
         let mut timer = outgoing.timer(pool);
         let mut tries = Tries::new(&outgoing);
         let mut pump = Pump::new(body);
@@ -89,7 +89,7 @@ impl Upstream {
         mut outgoing: Outgoing<'_>,
         message: Bytes,
     ) -> Result<Streaming, Failure> {
-        let permit = self.permit(&outgoing)?;
+        let permit = self.permit(&outgoing)?.of_stream();
         let deadline = outgoing.deadline;
         let (answered, timer) = self.replay::<Head>(pool, &mut outgoing, &message).await?;
         // Once it answers, the time of a try is the call's.
@@ -108,7 +108,7 @@ impl Upstream {
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let permit = self.permit(&outgoing)?;
+        let permit = self.permit(&outgoing)?.of_stream();
         let mut timer = outgoing.timer(pool);
         let mut tries = Tries::new(&outgoing);
         let mut pump = Pump::new(body);

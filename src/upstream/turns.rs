@@ -35,6 +35,8 @@ const POINTS: usize = 128;
 const MOST_POINTS: usize = 1 << 16;
 /// Places of a round.
 const MOST_PLACES: u64 = 1 << 16;
+/// What a round may cost, in places times members: it is made again whenever the list changes.
+const MOST_WORK: u64 = 1 << 22;
 
 impl Turns {
     pub(super) fn new(balance: &Balance, members: &[Member<'_>]) -> Self {
@@ -84,7 +86,8 @@ fn round(members: &[Member<'_>]) -> Option<Box<[u16]>> {
     let divisor = members.iter().fold(0, |divisor, member| gcd(divisor, member.weight));
     let weights: Vec<i64> = members.iter().map(|member| i64::from(member.weight / divisor.max(1))).collect();
     let total: i64 = weights.iter().sum();
-    let places = u64::try_from(total).unwrap_or(0).min(MOST_PLACES);
+    let count = u64::try_from(members.len()).unwrap_or(u64::MAX);
+    let places = u64::try_from(total).unwrap_or(0).min(MOST_PLACES).min((MOST_WORK / count).max(count));
     let mut credits = vec![0; weights.len()];
     let mut next = || {
         credits.iter_mut().zip(&weights).for_each(|(credit, weight)| *credit += weight);

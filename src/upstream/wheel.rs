@@ -91,6 +91,11 @@ impl Timer {
         }
     }
 
+    /// Its time is over, whether it was polled or not.
+    pub(super) fn is_over(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
     /// Ready once the deadline has passed. To be asked only after the work itself was found to be pending.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.wheel.0.inner.lock();
