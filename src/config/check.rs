@@ -171,6 +171,10 @@ fn connect_tokens(config: &Config, reader: &mut Reader) {
             let message = "is a type of access tokens, as `auth.token_type.accepted` has it; choose another";
             tell(&[], path.clone(), message.to_owned());
         }
+        if name == auth.token_type.own() || name == "refresh" {
+            let message = "is a type of the gateway's own tokens; choose another";
+            tell(&[], path.clone(), message.to_owned());
+        }
         for limit in written.rate_limits.iter().flatten().filter(|name| !config.rate_limits.contains_key(*name)) {
             tell(&[&path], format!("{path}.rate_limits"), format!("`rate_limits` has no `{limit}`"));
         }

@@ -58,12 +58,11 @@ impl Invalidates {
 
     /// A call has ended so.
     pub(super) fn called(&self, code: Code, touched: &Touched) {
-        // By these a service says that it has changed nothing.
+        // By these a service says that it has changed nothing. (That something is gone or there already may be what an
+        // earlier try has done.)
         let nothing = matches!(
             code,
             Code::InvalidArgument
-                | Code::NotFound
-                | Code::AlreadyExists
                 | Code::PermissionDenied
                 | Code::Unauthenticated
                 | Code::ResourceExhausted

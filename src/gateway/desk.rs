@@ -48,7 +48,8 @@ pub(super) enum Errand {
     /// A token that opens a WebSocket.
     Connect(Arc<Connect>),
     /// New tokens for a refresh token, which comes in its cookie or in this member of a JSON object.
-    Renew { renewal: Arc<Renewal>, field: Box<str>, answer: Box<str> },
+    /// `by_hand` answers who brought the token in the body, and has no cookies to keep the new ones.
+    Renew { renewal: Arc<Renewal>, field: Box<str>, answer: Box<str>, by_hand: Box<str> },
     /// The end of a session.
     LogOut { renewal: Arc<Renewal>, answer: Box<str> },
 }
@@ -74,8 +75,9 @@ impl Desk {
                 let body = connect.hand_out(&caller).map_err(|refusal| call.turned_away(&self.gate, refusal))?;
                 Ok(json(body))
             }
-            Errand::Renew { renewal, field, answer } => {
+            Errand::Renew { renewal, field, answer, by_hand } => {
                 let pair = self.renew(call, head, body, (renewal, field)).await?;
+                let answer = if call.cookies.set.is_empty() { by_hand } else { answer };
                 let answer = answer.replace(ACCESS_TOKEN, &pair.access).replace(REFRESH_TOKEN, &pair.refresh);
                 Ok(json(answer))
             }

@@ -57,8 +57,10 @@ impl Renewal {
         if matches!(dialect, Dialect::Grpc(_)) {
             return None;
         }
-        // A page of another origin renews nothing; that it has no token either is answer enough.
-        let taken = self.cookies.taken(head).ok()??;
+        // A page of another origin renews nothing, not by a GET either: that changes what the browser keeps. That it has no
+        // token is answer enough.
+        let head = Head { method: &http::Method::POST, ..*head };
+        let taken = self.cookies.taken(&head).ok()??;
         Some(taken.into_owned().into())
     }
 }

@@ -95,7 +95,7 @@ pub(super) async fn renew(vault: &Vault, session: &Session) -> Option<Duration> 
         }
         Ok((status, _)) => {
             tracing::debug!("the Vault's token is not renewed: {status}");
-            None
+            (status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS).then_some(PATIENCE)
         }
         Err(why) => {
             tracing::debug!("the Vault's token is not renewed: {why}");

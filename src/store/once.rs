@@ -19,6 +19,9 @@ impl Resting for Done {
     }
 }
 
+/// How much longer than it is good for a name is remembered: the clocks of gateways differ.
+const SKEW: Duration = Duration::from_secs(300);
+
 impl Store {
     /// True for the first who asks, of all gateways; false for the others, for as long as it `lasts`.
     ///
@@ -26,8 +29,7 @@ impl Store {
     /// The Redis does not answer: whether somebody was first is not known.
     pub async fn once(&self, name: &str, lasts: Duration, wait: Duration) -> Result<bool, Unavailable> {
         let Some(redis) = &self.redis else { return Ok(self.memory.once(name, lasts, Instant::now())) };
-        // A moment longer than it is good for: clocks differ.
-        let lasts = lasts.saturating_add(Duration::from_secs(1)).as_millis();
+        let lasts = lasts.saturating_add(SKEW).as_millis();
         let mut set = redis::cmd("SET");
         set.arg(format!("{PREFIX}{name}")).arg(1).arg("NX").arg("PX").arg(u64::try_from(lasts).unwrap_or(u64::MAX));
         match redis.ask(&set, wait).await? {

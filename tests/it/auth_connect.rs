@@ -174,7 +174,7 @@ async fn two_gateways_at_once_let_one_in() {
     let redis::Value::Int(ttl) = redis.ask(&["PTTL", std::str::from_utf8(key).unwrap()]).await else {
         panic!("no number")
     };
-    assert!((1..=11_000).contains(&ttl), "{ttl}");
+    assert!((300_000..=310_000).contains(&ttl), "{ttl}");
 
     // Who has logged out opens nothing with what was handed out before.
     let left = connect_token(&one, PATH, &access).await;

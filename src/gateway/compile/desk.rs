@@ -39,15 +39,16 @@ impl Compiler<'_> {
         let said = |place: &config::OwnRoute, usual: Json| place.response.clone().unwrap_or(usual).to_string().into();
         if let Some(place) = &issue.refresh {
             let (access, refresh) = (&sessions.access_token.field, &sessions.refresh_token.field);
-            let usual = match sessions.in_body {
-                InBody::Remove => plain(),
-                InBody::Keep => {
-                    let lasts = sessions.access_token.max_age.as_secs();
-                    json!({ access: config::ACCESS_TOKEN, refresh: config::REFRESH_TOKEN, "expires_in": lasts })
-                }
+            let lasts = sessions.access_token.max_age.as_secs();
+            let tokens = json!({ access: config::ACCESS_TOKEN, refresh: config::REFRESH_TOKEN, "expires_in": lasts });
+            // Who keeps no cookies has the new tokens from the answer, or not at all.
+            let by_hand = match sessions.in_body {
+                InBody::Remove => tokens.to_string().into(),
+                InBody::Keep => said(place, tokens.clone()),
             };
+            let usual = if sessions.in_body == InBody::Keep { tokens } else { plain() };
             let (field, answer) = (refresh.as_str().into(), said(place, usual));
-            let errand = Errand::Renew { renewal: renewal.clone(), field, answer };
+            let errand = Errand::Renew { renewal: renewal.clone(), field, answer, by_hand };
             self.desk("sessions.issue.refresh", ("POST", &place.path), None, &Access::Public, errand);
         }
         if let Some(place) = &issue.logout {

@@ -14,6 +14,9 @@ use crate::to_json::DEEPEST;
 /// Characters that a pattern looks at for a step.
 const MATCHED_A_STEP: usize = 16;
 
+/// Bytes that are copied for a step.
+const COPIED: usize = 32;
+
 /// One evaluation.
 pub(super) struct Evaluation<'a, 'w> {
     schema: &'a Schema,
@@ -44,7 +47,18 @@ impl<'a, 'w> Evaluation<'a, 'w> {
         self.node(node)
     }
 
+    /// The value of a node. One that was made here is paid for by its length, each time that it is copied.
     fn node(&mut self, node: &'a Node) -> Evaluated<'a> {
+        let value = self.step(node)?;
+        match &value {
+            Value::String(Cow::Owned(text)) => self.work.spend(text.len() / COPIED)?,
+            Value::Bytes(Cow::Owned(bytes)) => self.work.spend(bytes.len() / COPIED)?,
+            _ => {}
+        }
+        Ok(value)
+    }
+
+    fn step(&mut self, node: &'a Node) -> Evaluated<'a> {
         self.work.spend(1)?;
         match node {
             Node::Constant(constant) => Ok(literal(constant)),

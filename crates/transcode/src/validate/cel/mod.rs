@@ -32,10 +32,12 @@ const LARGEST: usize = 8 << 10;
 /// Steps of all expressions about one message, and more for each of its bytes.
 const STEPS: usize = 100_000;
 const STEPS_PER_BYTE: usize = 16;
+/// And no more than that, however large it is.
+const MOST: usize = 5_000_000;
 
 /// Steps that the expressions about a message of this size may take.
 pub(super) fn steps(size: usize) -> usize {
-    size.saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS)
+    size.saturating_mul(STEPS_PER_BYTE).saturating_add(STEPS).min(MOST)
 }
 
 /// Why there is no value.
