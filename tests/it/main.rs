@@ -40,6 +40,8 @@ mod demo_protos;
 #[cfg(feature = "demo")]
 mod demo_rest;
 #[cfg(feature = "demo")]
+mod demo_sessions;
+#[cfg(feature = "demo")]
 mod demo_system;
 #[cfg(feature = "demo")]
 mod demo_tickets;
