@@ -107,7 +107,7 @@ impl Body for ReplyBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
         this.ready = this.ready.wrapping_add(1);
-        let late = this.ready % LOOK == 0 && matches!(this.state, State::Data) && this.timer.is_over();
+        let late = this.ready.is_multiple_of(LOOK) && matches!(this.state, State::Data) && this.timer.is_over();
         let polled = if late { Poll::Pending } else { this.poll(cx) };
         let frame = match polled {
             Poll::Pending if late => {
