@@ -111,7 +111,8 @@ def start_cached(core, upstream):
     """Transom that keeps the list of events."""
     text = (ROOT / "examples" / "booking" / "bench.yaml").read_text().replace("../../descriptors/booking.binpb", str(DESCRIPTORS))
     file = ROOT / "target" / "compare-cached.yaml"
-    file.write_text(text + "\nmethods:\n  ticket.TicketService/GetEvents: { cache: { ttl: 1h, public: true, vary: [] } }\n")
+    kept = "methods:\n  ticket.TicketService/GetEvents: { cache: { ttl: 1h, public: true, vary: [] } }\n"
+    file.write_text(text.replace("methods:\n", kept, 1))
     return start_transom(core, upstream, "cached", file)
 
 
