@@ -24,9 +24,18 @@ impl Peer {
     }
 
     /// The instances at `host:port`, with commas between them, as in `GRPC_BOOKING_SERVICE_URL`.
-    pub(super) fn named(authorities: &str) -> Result<Self, tonic::transport::Error> {
-        let bare = |authority: &str| authority.trim().trim_start_matches("http://").to_owned();
-        Self::connect(authorities.split(',').map(|authority| format!("http://{}", bare(authority))))
+    pub(super) fn named(authorities: &str) -> Result<Self, String> {
+        let mut uris = Vec::new();
+        for authority in authorities.split(',').map(str::trim) {
+            let bare = authority.strip_prefix("http://").unwrap_or(authority);
+            if let Some((scheme, _)) = bare.split_once("://") {
+                return Err(format!(
+                    "`{scheme}://` is for the gateway; write `host:port`, services call each other by that"
+                ));
+            }
+            uris.push(format!("http://{bare}"));
+        }
+        Self::connect(uris.into_iter()).map_err(|error| error.to_string())
     }
 
     fn connect(uris: impl Iterator<Item = String>) -> Result<Self, tonic::transport::Error> {

@@ -109,7 +109,10 @@ impl Cluster {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_connect_timeout(Some(PATIENCE));
+        // A server that is gone without a word is missed within a minute.
         http.set_keepalive(Some(Duration::from_secs(20)));
+        http.set_keepalive_interval(Some(Duration::from_secs(10)));
+        http.set_keepalive_retries(Some(3));
         let client = Client::builder(TokioExecutor::new());
         let answer = if uri.scheme_str() == Some("https") {
             let file = self.folder.join(&self.rules.token_file);

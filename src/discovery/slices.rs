@@ -29,6 +29,9 @@ const PAGES: usize = 100;
 /// Of endpoints that are about to go: they get calls only where there is nobody else.
 const LEAVING: u16 = u16::MAX;
 
+/// How long it waits for the next list where the last one's version was too old at once, the first time and at most.
+const RELIST: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
 /// Follows one service.
 pub(super) struct Slices {
     service: Service,
@@ -42,6 +45,8 @@ pub(super) struct Slices {
     version: Option<String>,
     events: Option<Events>,
     failure: Option<String>,
+    /// Lists in a row whose version nobody could watch.
+    vain: u32,
 }
 
 #[derive(Deserialize)]
@@ -112,7 +117,7 @@ impl Slices {
     pub(super) fn new(service: Service, mut clusters: watch::Receiver<Arc<Cluster>>) -> Self {
         let cluster = Arc::clone(&clusters.borrow_and_update());
         let (kept, told) = (BTreeMap::new(), Vec::new());
-        Self { service, clusters, cluster, kept, told, version: None, events: None, failure: None }
+        Self { service, clusters, cluster, kept, told, version: None, events: None, failure: None, vain: 0 }
     }
 
     /// What is there, as soon as it is something else than what was told last.
@@ -143,7 +148,13 @@ impl Slices {
             };
             match outcome {
                 Ok(()) => {}
-                Err(Trouble::Gone) => (self.version, self.events) = (None, None),
+                Err(Trouble::Gone) => {
+                    self.version = None;
+                    let watched = self.events.take().is_some_and(|events| !events.is_fresh());
+                    self.vain = if watched { 0 } else { self.vain + 1 };
+                    // A server whose watches lag behind its lists is not asked for both as fast as it can.
+                    tokio::time::sleep(self.pause()).await;
+                }
                 Err(Trouble::Other(why)) => {
                     self.events = None;
                     return Err(why);
@@ -154,6 +165,14 @@ impl Slices {
                 self.told.clone_from(&found);
                 return Ok((found, self.failure.clone()));
             }
+        }
+    }
+
+    /// Before the next list.
+    fn pause(&self) -> Duration {
+        match self.vain {
+            0 | 1 => Duration::ZERO,
+            vain => RELIST.0.saturating_mul(1 << (vain - 2).min(10)).min(RELIST.1),
         }
     }
 
@@ -214,6 +233,7 @@ impl Slices {
             return Err(status.trouble());
         }
         let slice: Slice = serde_json::from_str(event.object.get()).map_err(wrong)?;
+        self.vain = 0;
         if let Some(version) = &slice.metadata.resource_version {
             self.version = Some(version.clone());
         }

@@ -72,11 +72,11 @@ impl Snapshot {
     /// Every problem of the configuration's references into the schema, of the HTTP rules, and between them.
     pub fn compile(
         config: &Arc<Config>,
-        schema: Schema,
+        schema: impl Into<Arc<Schema>>,
         metrics: &Arc<Metrics>,
         previous: Option<&Self>,
     ) -> Result<Self, Vec<Problem>> {
-        let schema = Arc::new(schema);
+        let schema = schema.into();
         let validation = Arc::new(validate::Rules::compile(&schema));
         let mut problems = Vec::new();
         let certificates = Certificates::compile(config, previous, &mut problems);

@@ -99,6 +99,16 @@ impl Snapshot {
         own.chain(services).collect()
     }
 
+    /// Whether it shows and trusts the very certificates that another one does.
+    pub fn has_certificates_of(&self, other: &Self) -> bool {
+        let own = |snapshot: &Self| snapshot.tls.as_ref().map(Arc::as_ptr);
+        let services = self
+            .upstreams
+            .iter()
+            .all(|(name, upstream)| other.upstreams.get(name).is_some_and(|other| other.has_tls(upstream.tls())));
+        own(self) == own(other) && services
+    }
+
     /// A row for each way to an RPC, for people and machines.
     pub fn routes(&self) -> Vec<Row> {
         self.routes.iter().filter_map(|route| Row::of(route, &self.services)).collect()

@@ -8,7 +8,7 @@ use transom_transcode::schema;
 
 use super::load::Loaded;
 use crate::config::{self, Breaking, Config};
-use crate::gateway::{Problem, State, breaking};
+use crate::gateway::{Problem, Snapshot, State, breaking};
 
 /// How long new upstreams may take to show whether they answer; calls to one that did not get there yet wait for it.
 const WARM: Duration = Duration::from_secs(1);
@@ -61,6 +61,30 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
         Err(Refused { problems: vec![Problem::Schema(problem)], breaking: Vec::new() })
     })?;
 
+    Ok(Applied { version: swap(state, after).await, breaking })
+}
+
+/// Replaces the certificates of what runs by those that its files hold now, where they are others: `true`. They end on
+/// their day, whatever keeps a configuration from being applied.
+///
+/// # Errors
+/// Every problem; then nothing has changed.
+pub async fn renew_certificates(state: &Arc<State>) -> Result<bool, Vec<Problem>> {
+    let _alone = state.reloads.alone().await;
+    let (before, metrics) = (state.snapshot.load_full(), Arc::clone(&state.metrics));
+    let compiled = spawn_blocking(move || {
+        let after = Snapshot::compile(&before.config, Arc::clone(&before.schema), &metrics, Some(&before))?;
+        Ok::<_, Vec<Problem>>((!after.has_certificates_of(&before)).then_some(after))
+    });
+    match compiled.await.unwrap_or(Ok(None))? {
+        Some(after) => swap(state, after).await,
+        None => return Ok(false),
+    };
+    Ok(true)
+}
+
+/// What was compiled runs from now on: its version.
+async fn swap(state: &Arc<State>, after: Snapshot) -> u64 {
     for note in &after.notes {
         tracing::warn!("{note}");
     }
@@ -84,7 +108,7 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
     state.watches.lock().keep(&upstreams);
     let version = state.reloads.advance();
     state.metrics.reloads().applied(version);
-    Ok(Applied { version, breaking })
+    version
 }
 
 /// What threads and sockets were made from cannot change under them.

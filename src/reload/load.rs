@@ -188,7 +188,7 @@ impl Source {
     }
 
     /// The configuration's file and all that it names.
-    fn paths(&self, config: &Config) -> Vec<PathBuf> {
+    pub(super) fn paths(&self, config: &Config) -> Vec<PathBuf> {
         let secrets = config.source.elsewhere().filter_map(|name| name.strip_prefix("file:")).map(Path::new);
         // What a text of the program's own names beside them is in the program.
         let Text::File(path) = &self.text else { return secrets.map(Path::to_owned).collect() };

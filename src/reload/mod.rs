@@ -24,7 +24,7 @@ use tokio::task::spawn_blocking;
 
 use crate::gateway::{Ask, Outcome, Reason, Reload, State};
 
-pub use apply::{Applied, Refused, apply};
+pub use apply::{Applied, Refused, apply, renew_certificates};
 pub use files::Files;
 pub use load::{Load, Loaded, Source, lines};
 
@@ -103,10 +103,30 @@ impl Reloader {
         let reload = Arc::new(Reload { reason, at: SystemTime::now(), outcome, breaking });
         tell(&reload);
         if matches!(reload.outcome, Outcome::Refused(_)) {
+            self.renew_certificates().await;
             self.state.metrics.reloads().refused();
         }
         self.state.reloads.note(Arc::clone(&reload));
         reload
+    }
+
+    /// What was refused keeps nobody from new certificates of what runs.
+    async fn renew_certificates(&mut self) {
+        let running = self.source.paths(&self.state.snapshot.load().config);
+        let more: Vec<_> = running.into_iter().filter(|path| !self.files.paths().contains(path)).collect();
+        if !more.is_empty() {
+            self.files = Files::read([self.files.paths(), &more].concat());
+            self.watch.follow(&self.files);
+        }
+        match renew_certificates(&self.state).await {
+            Ok(true) => tracing::info!("certificates renewed; what was refused is still to be mended"),
+            Ok(false) => {}
+            Err(problems) => {
+                for problem in problems {
+                    tracing::error!(%problem, "certificates not renewed");
+                }
+            }
+        }
     }
 
     fn follow_reflections(&self) {

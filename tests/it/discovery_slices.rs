@@ -251,6 +251,23 @@ async fn versions_that_are_too_old_need_another_list() {
 }
 
 #[tokio::test]
+async fn a_server_whose_watches_lag_is_asked_ever_more_rarely() {
+    let api = api_server().await;
+    let library = book("here").start().await;
+    api.set("books-1", pod(&library, &ready()));
+    api.lag(true);
+    let gateway = found_by(&api, "kubernetes://books:grpc").start().await;
+    assert_eq!(who(&gateway).await, "here");
+    until("vain watches", async || api.requests().len() >= 4).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let asked = api.requests().len();
+    assert!(asked <= 8, "{asked} requests");
+    assert_eq!(who(&gateway).await, "here");
+    api.lag(false);
+    api.watched(1).await;
+}
+
+#[tokio::test]
 async fn a_watch_goes_on_where_it_was_with_the_token_as_it_is_then() {
     let api = api_server().await;
     let library = book("here").start().await;

@@ -120,7 +120,9 @@ fn decoded(base64: &Value) -> String {
 fn the_gateway_is_what_the_booking_system_expects() {
     let objects = Objects::production();
     let gateway = objects.named("Deployment", "gateway-service");
-    assert_eq!(gateway["spec"]["replicas"], 3);
+    // Three, and how many more is not for an `apply` to undo.
+    assert_eq!(gateway["spec"]["replicas"], Value::Null);
+    assert_eq!(objects.named("HorizontalPodAutoscaler", "gateway-service")["spec"]["minReplicas"], 3);
     let container = objects.container("gateway-service");
     assert_eq!((&container["name"], &container["image"]), (&"gateway".into(), &"booking-system/gateway:0.1.0".into()));
     let certificates = list(&container["volumeMounts"]).iter().find(|mount| mount["name"] == "grpc-certs");
@@ -202,6 +204,40 @@ fn pods_can_be_found_by_their_slices() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     checks(&objects.mount(folder.path()), variables);
+    // The services still call each other by names that they understand.
+    for (name, _) in SERVICES {
+        let variables = objects.variables(&format!("{name}-service"));
+        assert!(variables.iter().all(|(_, value)| !value.contains("kubernetes://")), "{variables:?}");
+    }
+}
+
+#[test]
+fn what_becomes_variables_rolls_the_pods_out() {
+    let before = Objects::development();
+    let tree = copy();
+    let change = |file: &str, from: &str, to: &str| {
+        let path = tree.path().join(file);
+        let text = std::fs::read_to_string(&path).expect("a file");
+        assert!(text.contains(from), "{file} has no {from}");
+        std::fs::write(path, text.replace(from, to)).expect("written");
+    };
+    change("k8s/base/kustomization.yaml", "=ticket-service:50052", "=tickets.example.com:50052");
+    change("k8s/overlays/development/kustomization.yaml", "ADMIN_TOKEN=development", "ADMIN_TOKEN=other");
+    change("k8s/base/transom.yaml", "drain_timeout: 30s", "drain_timeout: 29s");
+    let after = Objects::of_tree(tree.path(), "development");
+    let names = |objects: &Objects| {
+        let container = objects.container("gateway-service");
+        let token = list(&container["env"]).iter().find(|variable| variable["name"] == "ADMIN_TOKEN").expect("it");
+        let map = text(&container["envFrom"][0]["configMapRef"]["name"]);
+        (map, text(&token["valueFrom"]["secretKeyRef"]["name"]))
+    };
+    let ((map, secret), (map_after, secret_after)) = (names(before), names(&after));
+    assert!(map != map_after && secret != secret_after, "{map} {secret}");
+    // What is mounted is reloaded.
+    let volumes = |objects: &Objects| {
+        objects.named("Deployment", "gateway-service")["spec"]["template"]["spec"]["volumes"].clone()
+    };
+    assert_eq!(volumes(before), volumes(&after));
 }
 
 #[test]

@@ -211,7 +211,7 @@ fn a_file_that_changes_is_read_and_its_end_is_told() {
          ticket: {{ endpoints: [\"127.0.0.1:1\"] }}, booking: {{ endpoints: [\"127.0.0.1:1\"] }}, \
          payment: {{ endpoints: [\"127.0.0.1:1\"] }}, queue: {{ endpoints: [\"127.0.0.1:1\"] }} }}\n"
     );
-    std::fs::write(&config, text).unwrap();
+    std::fs::write(&config, &text).unwrap();
     let gateway = Process::start(&["serve", "--config", config.to_str().unwrap()], &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let metrics = || runtime.block_on(async { Call::new(gateway.admin.unwrap(), "GET", "/metrics").await.text() });
@@ -232,5 +232,19 @@ fn a_file_that_changes_is_read_and_its_end_is_told() {
         let to = tunnel(gateway.address, client(&ours, None, HTTP1)).await;
         Call::new(to, "GET", "/livez").await.status(200);
     });
+
+    // A configuration that waits to be mended, or for a restart, keeps no certificate from being renewed.
+    for (year, seconds, pending) in [(2041, 2_240_611_200_i64, "lisen: 1"), (2042, 2_272_147_200, "workers: 7")] {
+        std::fs::write(&config, format!("{text}{pending}\n")).unwrap();
+        let key = pending.split(':').next().unwrap();
+        gateway.logged(&format!("{}: {key}", text.lines().count() + 1));
+        ours.issue_with(&["127.0.0.1"], |params| params.not_after = date_time_ymd(year, 1, 1))
+            .write(folder.path(), "server");
+        runtime.block_on(until("the new one", async || {
+            let text = Call::new(gateway.admin.unwrap(), "GET", "/metrics").await.text();
+            text.contains(&format!("{ends}{seconds}\n")) && text.contains("transom_config_current 0\n")
+        }));
+        gateway.logged("certificates renewed");
+    }
     assert_eq!(gateway.end("TERM").0, Some(0));
 }

@@ -50,6 +50,8 @@ struct State {
     requests: Vec<Asked>,
     token: String,
     refuses: Option<StatusCode>,
+    /// No version is new enough for a watch.
+    lags: bool,
     cut: CancellationToken,
     /// Slices of a page.
     page: usize,
@@ -152,6 +154,11 @@ impl ApiServer {
         state.version += 1;
         state.oldest = state.version;
         state.history.clear();
+    }
+
+    /// From now on every watch is told that its version is too old, whichever it is, or none.
+    pub(crate) fn lag(&self, lags: bool) {
+        self.state.lock().lags = lags;
     }
 
     /// An error inside running watches, as when the version has become too old for them.
@@ -261,7 +268,7 @@ fn respond(
         return (StatusCode::OK, Ok(json!({ "kind": "EndpointSliceList", "metadata": metadata, "items": slices })));
     }
     let since: u64 = query["resourceVersion"].parse().unwrap();
-    if since < state.oldest {
+    if since < state.oldest || state.lags {
         return refused(StatusCode::GONE, "too old resource version");
     }
     let (sender, lines) = unbounded_channel();
