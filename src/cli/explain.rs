@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::Uri;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use transom_transcode::plan::{OutOptions, OutPlan};
 use transom_transcode::router::Captures;
 use transom_transcode::schema::{Kind, MessageId, Schema};
@@ -12,6 +15,7 @@ use transom_transcode::scratch::Scratch;
 use transom_transcode::to_json::to_json;
 use transom_transcode::to_wire::{Input, Media, to_wire};
 
+use crate::envelope::{Codec, Dialect, connect};
 use crate::error::Error;
 use crate::gateway::{Action, Binding, Route, Snapshot};
 
@@ -28,22 +32,18 @@ pub(super) struct Request<'a> {
 /// Prints what becomes of a request.
 pub(super) fn explain(file: &Path, request: &Request<'_>) -> Result<(), Refusal> {
     let snapshot = load::snapshot(file)?;
-    let target = Target::parse(request)?;
-    let mut captures = Captures::default();
-    let rpc = snapshot.find_rpc(&target.path).filter(|_| target.method == "POST");
-    let route = match rpc {
-        Some(route) => route,
-        None => snapshot.find_rest(&target.method, &target.path, &mut captures).map_err(|error| {
-            let mut lines = vec![format!("{} {}: {}", target.method, target.path, refused(&error))];
-            lines.extend(
-                snapshot.candidates(&target.path).iter().map(|route| format!("  the path is that of {}", title(route))),
-            );
-            Refusal { lines }
-        })?,
-    };
+    let head = head(request)?;
+    let (mut dialect, mut captures) = (Dialect::detect(&head), Captures::default());
+    let (method, path) = (&head.method, head.uri.path());
+    let route = snapshot.route(&head, &mut dialect, &mut captures).map_err(|error| {
+        let mut lines = vec![format!("{method} {path}: {}", refused(&error))];
+        let candidates = snapshot.candidates(path);
+        lines.extend(candidates.iter().map(|route| format!("  the path is that of {}", title(route))));
+        Refusal { lines }
+    })?;
     let mut out = String::new();
     let _ = writeln!(out, "route     {}", title(route));
-    for other in snapshot.candidates(&target.path).iter().filter(|other| !Arc::ptr_eq(other, route)) {
+    for other in snapshot.candidates(path).iter().filter(|other| !Arc::ptr_eq(other, route)) {
         let why = if other.method == route.method { "less specific" } else { "another method" };
         let _ = writeln!(out, "not       {}: {why}", title(other));
     }
@@ -51,67 +51,83 @@ pub(super) fn explain(file: &Path, request: &Request<'_>) -> Result<(), Refusal>
         let _ = writeln!(out, "answer    by the gateway itself");
         return output::print(&out);
     };
-    write_message(&mut out, &snapshot, binding, &target, &captures, rpc.is_some())?;
+    let captured: Vec<&str> = captures.iter(path).collect();
+    write_message(&mut out, &snapshot.schema, binding, &Asked { head: &head, dialect, captured, body: request.body })?;
     write_policy(&mut out, file, &snapshot, route);
     output::print(&out)
 }
 
-/// A request, taken apart.
-struct Target<'a> {
-    method: String,
-    path: String,
-    query: String,
+/// The head that such a request has. A body is JSON, which curl has to be told.
+fn head(request: &Request<'_>) -> Result<Parts, Refusal> {
+    let url = request.url;
+    let uri: Uri = url
+        .parse()
+        .map_err(|error| Refusal::new(format!("{url}: is not a URL ({error}); write a path such as `/v1/books`")))?;
+    if !uri.path().starts_with('/') {
+        return Err(Refusal::new(format!("{url}: has no path; write one such as `/v1/books`")));
+    }
+    let method = request.method.to_ascii_uppercase();
+    let mut head = http::Request::builder().method(&*method).uri(uri);
+    if method != "GET" {
+        head = head.header(CONTENT_TYPE, "application/json");
+    }
+    let head = head.body(()).map_err(|_| Refusal::new(format!("{method}: is not a method")))?;
+    Ok(head.into_parts().0)
+}
+
+/// A request that has found its route.
+struct Asked<'a> {
+    head: &'a Parts,
+    dialect: Dialect,
+    captured: Vec<&'a str>,
     body: &'a str,
 }
 
-impl<'a> Target<'a> {
-    fn parse(request: &Request<'a>) -> Result<Self, Refusal> {
-        let uri: Uri = request.url.parse().map_err(|error| {
-            Refusal::new(format!("{}: is not a URL ({error}); write a path such as `/v1/books`", request.url))
-        })?;
-        if !uri.path().starts_with('/') {
-            return Err(Refusal::new(format!("{}: has no path; write one such as `/v1/books`", request.url)));
-        }
-        Ok(Self {
-            method: request.method.to_ascii_uppercase(),
-            path: uri.path().to_owned(),
-            query: uri.query().unwrap_or_default().to_owned(),
-            body: request.body,
-        })
-    }
-}
-
 /// What is bound, and the message that the RPC gets.
-fn write_message(
-    out: &mut String,
-    snapshot: &Snapshot,
-    binding: &Binding,
-    target: &Target<'_>,
-    captures: &Captures,
-    rpc: bool,
-) -> Result<(), Refusal> {
-    let schema = &snapshot.schema;
-    let captured: Vec<&str> = if rpc { Vec::new() } else { captures.iter(&target.path).collect() };
-    for (bound, value) in binding.bind.captures.iter().zip(&captured) {
+fn write_message(out: &mut String, schema: &Schema, binding: &Binding, asked: &Asked<'_>) -> Result<(), Refusal> {
+    for (bound, value) in binding.bind.captures.iter().zip(&asked.captured) {
         let _ = writeln!(out, "path      {} = {value}", field_path(schema, binding.bind.input, &bound.path));
     }
-    if !target.query.is_empty() {
-        let _ = writeln!(out, "query     {}", target.query);
+    let message =
+        message(schema, binding, asked).map_err(|error| Refusal::new(format!("{out}refused   {}", refused(&error))))?;
+    if let Some(query) = asked.head.uri.query() {
+        let _ = writeln!(out, "query     {query}");
     }
-    let media = if binding.bind.raw { Media::Raw("") } else { Media::Json };
-    let input = Input { body: target.body.as_bytes(), media, captures: &captured, query: &target.query, later: false };
-    let limits = binding.rpc.send;
-    let mut scratch = Scratch::default();
-    let mut message = Vec::new();
-    to_wire(schema, &binding.bind, &input, &limits, &mut scratch, &mut message).map_err(|invalid| {
-        Refusal::new(format!("{out}refused   {}", refused(&Error::request(invalid, limits.output))))
-    })?;
     let plan = OutPlan::whole(binding.bind.input, OutOptions::default());
     let mut json = Vec::new();
-    to_json(schema, &plan, &message, &binding.rpc.print, &mut scratch, &mut json)
+    to_json(schema, &plan, &message, &binding.rpc.print, &mut Scratch::default(), &mut json)
         .map_err(|invalid| Refusal::new(format!("{out}message   has no JSON form: {}", invalid.message)))?;
     let _ = writeln!(out, "message   {} {}", schema.message(binding.bind.input).name, String::from_utf8_lossy(&json));
     Ok(())
+}
+
+/// The message that the RPC gets.
+fn message(schema: &Schema, binding: &Binding, asked: &Asked<'_>) -> Result<Vec<u8>, Error> {
+    let (rpc, limits) = (&binding.rpc, binding.rpc.send);
+    let by_get: Bytes;
+    let (body, query) = match asked.dialect {
+        Dialect::Connect(_) | Dialect::ConnectGet(_) => {
+            let kind = connect::Kind { streams: rpc.streams(), no_side_effects: rpc.no_side_effects };
+            connect::admit(asked.dialect, &asked.head.headers, kind)?;
+            match asked.dialect {
+                Dialect::ConnectGet(codec) => {
+                    by_get = connect::message_of_query(asked.head, limits.output)?;
+                    if codec == Codec::Proto {
+                        return Ok(by_get.to_vec());
+                    }
+                    (&*by_get, "")
+                }
+                _ => (asked.body.as_bytes(), ""),
+            }
+        }
+        _ => (asked.body.as_bytes(), asked.head.uri.query().unwrap_or_default()),
+    };
+    let media = if binding.bind.raw { Media::Raw("") } else { Media::Json };
+    let input = Input { body, media, captures: &asked.captured, query, later: false };
+    let mut message = Vec::new();
+    to_wire(schema, &binding.bind, &input, &limits, &mut Scratch::default(), &mut message)
+        .map_err(|invalid| Error::request(invalid, limits.output))?;
+    Ok(message)
 }
 
 /// The settings of the route, and where its calls go.

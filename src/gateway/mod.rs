@@ -20,6 +20,7 @@
 //! renewal    tokens that are renewed on the way
 //! flights    questions that several calls wait for
 //! cached     calls of methods whose replies are kept
+//! routing    which route has a request
 //! preflight  what browsers ask before a page's call
 //! pipeline   detect → route → admit → translate in → check → send → translate back → finish
 //! service    the pipeline as a tower::Service
@@ -41,6 +42,7 @@ mod preflight;
 mod reflection;
 mod renewal;
 mod route;
+mod routing;
 mod rpc;
 mod rules;
 mod service;

@@ -29,7 +29,7 @@ use crate::body::Body;
 use crate::envelope::coding::Coding;
 use crate::envelope::head::Known;
 use crate::envelope::stream::opaque;
-use crate::envelope::{Codec, Dialect, content_type, grpc, metadata, origin, rest, whole};
+use crate::envelope::{Codec, Dialect, grpc, metadata, origin, rest, whole};
 use crate::error::Error;
 use crate::policy::rate::Stage;
 use crate::upstream::{About, Metadata, Outgoing};
@@ -205,70 +205,9 @@ impl Gateway {
     /// Where the request goes. The snapshot is needed here and no later: the route holds what the call needs.
     fn route<'p>(&self, call: &mut Call, head: &'p Parts, captured: &mut Captured<'p>) -> Result<Arc<Route>, Error> {
         let snapshot = self.state.snapshot.load();
-        let path = head.uri.path();
-        let socket = call.dialect == Dialect::WebSocket;
-        let streams = |route: &&Arc<Route>| matches!(&route.action, Action::Call(binding) if binding.rpc.streams());
-        let route = if let Some(route) = snapshot.find_rpc(path).filter(|_| socket).filter(streams) {
-            route
-        } else if let Some(route) = call.dialect.is_rpc().then(|| snapshot.find_rpc(path)).flatten() {
-            if head.method != Method::POST && !matches!(call.dialect, Dialect::ConnectGet(_)) {
-                return Err(Error::MethodNotAllowed { allow: HeaderValue::from_static("POST") });
-            }
-            route
-        } else {
-            // A browser's WebSocket is a GET, or a CONNECT that stands for one.
-            let method = if socket { "GET" } else { head.method.as_str() };
-            let mut working = call.worker.working.lock();
-            match snapshot.find_rest(method, path, &mut working.captures) {
-                // A call that looks for its method and finds a REST path in its place: told so as it speaks.
-                Ok(route) if call.dialect.is_rpc() && head.method == Method::POST && !route.is_upload() => {
-                    return Err(Error::NoRoute);
-                }
-                Ok(route) => {
-                    captured.extend(working.captures.iter(path));
-                    // A body of an RPC's type on a path that is none's: somebody uploads such a file.
-                    if call.dialect.is_rpc() {
-                        call.dialect = Dialect::Rest;
-                    }
-                    route
-                }
-                Err(_) if call.dialect.is_rpc() => return Err(Error::NoRoute),
-                Err(Error::NoRoute) => match (snapshot.find_rpc(path), Dialect::of_rpc_path(head)) {
-                    (Some(route), Some(dialect)) => {
-                        call.dialect = dialect;
-                        route
-                    }
-                    // An RPC's own path, in a dialect that is not spoken here.
-                    (Some(_), None) if content_type(&head.headers).is_some() => {
-                        call.dialect = Dialect::Connect(Codec::Json);
-                        let message = "this path is an RPC's: gRPC (over HTTP/2), gRPC-Web and Connect are spoken here";
-                        return Err(Error::UnsupportedMedia { message: message.into() });
-                    }
-                    _ => return Err(Error::NoRoute),
-                },
-                Err(error) => return Err(error),
-            }
-        };
-        if matches!(route.action, Action::Builtin) {
-            match call.dialect {
-                Dialect::Rest | Dialect::WebSocket => call.dialect = Dialect::Http,
-                Dialect::Grpc(Codec::Proto) | Dialect::Http => {}
-                _ => {
-                    let message = "the gateway's own services speak gRPC: call them with application/grpc";
-                    return Err(Error::UnsupportedMedia { message: message.into() });
-                }
-            }
-        }
-        // One message each way needs no socket: the wish is passed over, as RFC 9110 §7.8 allows.
-        if socket
-            && head.method == Method::GET
-            && matches!(&route.action, Action::Call(binding) if !binding.rpc.streams())
-        {
-            call.dialect = Dialect::Rest;
-        }
-        if matches!(route.action, Action::Desk(_)) {
-            call.dialect = Dialect::Rest;
-        }
+        let mut working = call.worker.working.lock();
+        let route = snapshot.route(head, &mut call.dialect, &mut working.captures)?;
+        captured.extend(working.captures.iter(head.uri.path()));
         if !matches!(route.action, Action::Builtin) {
             call.cors = route.cors().cloned();
         }

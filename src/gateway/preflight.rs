@@ -1,14 +1,13 @@
 //! Preflights: what a browser asks before a page's call, answered by the route that the call would take. Nobody has to
 //! say who they are to ask, and nothing is counted against them.
 
-use std::sync::Arc;
-
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{Response, StatusCode};
+use transom_transcode::router::Captures;
 
 use super::call::Call;
 use super::pipeline::Gateway;
-use super::route::{Action, Route};
+use super::route::Action;
 use super::snapshot::Snapshot;
 use crate::body::Body;
 use crate::error::Error;
@@ -23,8 +22,9 @@ impl Gateway {
         snapshot: &Snapshot,
     ) -> Option<Result<Response<Body>, Error>> {
         let method = asked_by_preflight(&head.method, &head.headers)?;
-        let route = match find(call, snapshot, &method, head.uri.path()) {
-            Ok(route) => route,
+        let mut captures = Captures::default();
+        let route = match snapshot.route_of_page(&method, head.uri.path(), &mut captures) {
+            Ok(route) => route.clone(),
             // A page is told what is wrong with its call, too, if it may call at all.
             Err(error) => return call.cors.is_some().then_some(Err(error)),
         };
@@ -39,17 +39,4 @@ impl Gateway {
         *response.headers_mut() = cors.preflight(&head.headers);
         Some(Ok(response))
     }
-}
-
-/// The route that a page's call would take. Its dialect is not known yet; an RPC's own path tells.
-fn find(call: &Call, snapshot: &Snapshot, method: &Method, path: &str) -> Result<Arc<Route>, Error> {
-    if let Some(route) = snapshot.find_rpc(path) {
-        let by_get = matches!(&route.action, Action::Call(binding) if binding.rpc.no_side_effects);
-        return match *method == Method::POST || (*method == Method::GET && by_get) {
-            true => Ok(route.clone()),
-            false => Err(Error::MethodNotAllowed { allow: HeaderValue::from_static("POST") }),
-        };
-    }
-    let mut working = call.worker.working.lock();
-    snapshot.find_rest(method.as_str(), path, &mut working.captures).cloned()
 }

@@ -66,6 +66,13 @@ fn explain_knows_rpcs_and_built_in_endpoints() {
     let lines = explain(&["POST", "/auth.AuthService/ValidateToken", "-d", "{}"]);
     assert!(lines[0].ends_with("auth.AuthService/ValidateToken"), "{lines:#?}");
     assert!(lines.contains(&"message auth.ValidateTokenRequest {}".to_owned()), "{lines:#?}");
+    // By GET, as Connect has it, and as only some may be called.
+    let event = "/ticket.TicketService/GetEventById?connect=v1&encoding=json&message=%7B%22eventId%22%3A%22e%22%7D";
+    let lines = explain(&["GET", event]);
+    assert!(lines.contains(&"message ticket.GetEventByIdRequest {\"eventId\":\"e\"}".to_owned()), "{lines:#?}");
+    let login = "/auth.AuthService/Login?connect=v1&encoding=json&message=%7B%7D";
+    assert!(refused(&["GET", login]).contains("405 METHOD_NOT_ALLOWED"));
+    assert!(refused(&["GET", "/auth.AuthService/Login"]).contains("405 METHOD_NOT_ALLOWED"));
     assert_eq!(explain(&["get", "/health"]), ["route GET /health", "answer by the gateway itself"]);
 }
 

@@ -114,7 +114,11 @@ async fn unsupported_media() {
         assert!(reply.headers["accept-post"].to_str().unwrap().starts_with("application/json, "));
         assert!(reply.text().contains("invalid_argument"), "{}", reply.text());
     }
-    gateway.request("POST", "/library.v1.Library/GetBook").await.status(404).reason("NO_ROUTE");
+    // Without a type it is told what to send; by GET, how to.
+    let reply = gateway.request("POST", "/library.v1.Library/GetBook").await;
+    reply.status(415);
+    assert!(reply.text().contains("content-type: application/json"), "{}", reply.text());
+    gateway.get("/library.v1.Library/GetBook").await.status(405).header("allow", "POST");
 }
 
 #[tokio::test]

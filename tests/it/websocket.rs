@@ -194,7 +194,7 @@ async fn what_is_wrong_with_the_handshake_is_an_http_error() {
         ("/v1/chat/7", format!("{VERSION}{KEY}{KEY}"), "400"),
         ("/v1/things/7:watch?nope=1", format!("{VERSION}{KEY}"), "400"),
         ("/v1/nowhere", format!("{VERSION}{KEY}"), "404"),
-        ("/rules.v1.Rules/Thing", format!("{VERSION}{KEY}"), "404"),
+        ("/rules.v1.Rules/Thing", format!("{VERSION}{KEY}"), "405"),
         // One message each way: an answer, and no socket.
         ("/v1/things/7", format!("{VERSION}{KEY}"), "200"),
         ("/livez", format!("{VERSION}{KEY}"), "200"),

@@ -52,6 +52,11 @@ impl Captures {
         self.values.iter().map(|&(start, end)| path.get(start as usize..end as usize).unwrap_or_default())
     }
 
+    /// Forgets what was found last.
+    pub fn clear(&mut self) {
+        self.values.clear();
+    }
+
     pub(super) fn fill(&mut self, spans: &[Span]) {
         self.values.clear();
         for span in spans {
