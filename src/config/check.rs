@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::problem::quote;
 use super::read::{Reader, nearest};
-use super::{Access, Algorithm, Auth, Balance, By, Config, HashBy, Jwt, Requirements, TokenSource};
+use super::{Access, Algorithm, Auth, Balance, By, Config, HashBy, Jwt, Normalize, Requirements, TokenSource};
 
 /// Tells what no key alone can know.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
@@ -122,6 +122,14 @@ fn reflection(config: &Config, reader: &mut Reader) {
 
 /// Every limit that a method names is there.
 fn rate_limits(config: &Config, reader: &mut Reader) {
+    for (name, limit) in &config.rate_limits {
+        if limit.by == By::Client && limit.normalize != Normalize::None {
+            let path = super::place(&["rate_limits", name, "normalize"]);
+            let line = reader.line(&[&path]);
+            let message = "an address is written in one way; remove this, or count by something else".to_owned();
+            reader.problems.push(line, path, message);
+        }
+    }
     for (method, policy) in &config.methods {
         let path = super::place(&["methods", method, "rate_limits"]);
         for (index, name) in policy.rate_limits.iter().flatten().enumerate() {

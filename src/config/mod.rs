@@ -62,7 +62,7 @@ pub use http_rule::{AdditionalBinding, CustomPattern, HttpRule};
 pub use method::{Headers, Method, MethodLimits, Output, Sanitize, UnknownFields, Validate};
 pub use overload::{Overload, Priority};
 pub use problem::{Problem, Problems};
-pub use rate::{By, Mode, OnStoreFailure, PUBLIC, Penalty, Rate, RateLimit, USERS};
+pub use rate::{By, Mode, Normalize, OnStoreFailure, PUBLIC, Penalty, Rate, RateLimit, USERS};
 pub use read::nearest;
 pub use redis::Redis;
 pub use retry::{Percent, Retry, RetryOn};

@@ -26,6 +26,8 @@ section! {
     pub struct RateLimit {
         /// Whose calls are counted together: `client` (its address; IPv6 by /64), `user`, `{claim: x}`, `{header: x-api-key}` or `{field: path}`. `user` and `{claim: x}` are read from tokens (`auth`). A call without such a value is counted by its client's address.
         by: By = Bys.required(),
+        /// What becomes of the values of `by` before they are compared. Where a service takes `Ada@Example.com` for `ada@example.com`, this must be `lower`: else each way to write it has permits of its own.
+        normalize: Normalize = choice().or("none"),
         /// How many in which time: `100/min`, `5/s`, `100/60000ms`.
         rate: Rate = rate().required(),
         /// How many at once, from rest; by default as many as `rate` says.
@@ -48,6 +50,16 @@ section! {
         double: Duration = duration(MILLISECOND..=LONGEST).or("1m"),
         /// The longest; so long after the last refusal all is forgotten.
         max: Duration = duration(MILLISECOND..=LONGEST).or("1h"),
+    }
+}
+
+choice! {
+    /// What becomes of values before they are compared.
+    pub enum Normalize {
+        /// Nothing: they are compared byte by byte.
+        None = "none",
+        /// The space around them goes, and capitals become small ones (Unicode's).
+        Lower = "lower",
     }
 }
 

@@ -9,7 +9,7 @@ use http::request::Parts;
 use http::{HeaderMap, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
-use transom_transcode::frame::PREFIX;
+use transom_transcode::frame::{PREFIX, prefix};
 use transom_transcode::plan::OutPlan;
 use transom_transcode::to_wire::Media;
 
@@ -102,7 +102,10 @@ impl Asking {
 }
 
 impl Asking {
-    /// The one message that it says, for limits that look into it; its frame is as good as the stream.
+    /// The one message that it says, for what looks into it; its frame is as good as the stream.
+    ///
+    /// # Errors
+    /// It is not one message: what is read in the first would not be what the service reads in the last.
     pub(super) async fn whole(
         self,
         call: &mut Call,
@@ -123,10 +126,18 @@ impl Asking {
             Some(Err(_)) => return Err(stop.or(Error::ClientGone)),
             None => return Err(Error::Deadline),
         };
-        call.limit(rpc, Stage::Message, headers, frame.get(PREFIX..).unwrap_or_default()).await?;
+        if !is_one(&frame) {
+            return Err(Error::bad_request("this method takes one message"));
+        }
+        call.limit(rpc, Stage::Message, headers, &frame[PREFIX..]).await?;
         call.note(rpc, &frame);
         Ok(Self::Whole(frame))
     }
+}
+
+/// One frame and nothing more, whether it is compressed or not.
+fn is_one(frame: &[u8]) -> bool {
+    frame.split_at_checked(PREFIX).is_some_and(|(before, message)| before[1..] == prefix(message.len())[1..])
 }
 
 /// Asks with a stream, and answers with one message.

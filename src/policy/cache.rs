@@ -110,7 +110,7 @@ impl Forgets {
 
     /// Which replies a call of this request makes forgotten; none: all.
     pub fn cell(&self, message: &[u8]) -> Option<Cell> {
-        self.tie.as_ref().map(|tie| tie.cell(message))
+        self.tie.as_ref().and_then(|tie| tie.cell(message))
     }
 
     /// Forgets them.
@@ -225,7 +225,8 @@ impl Policy {
 
     /// Where the replies to such a request are counted, one for each tie.
     fn cells(&self, message: &[u8]) -> SmallVec<[Cell; 2]> {
-        self.ties.iter().map(|tie| tie.cell(message)).collect()
+        // A broken request has no reply that would be kept.
+        self.ties.iter().map(|tie| tie.cell(message).unwrap_or_default()).collect()
     }
 
     /// What is kept.

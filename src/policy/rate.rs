@@ -23,11 +23,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use transom_transcode::schema::{MessageId, Schema};
 
-use crate::config::{self, By};
+use crate::config::{self, By, Normalize};
 use crate::error::Error;
-use crate::store::{Ask, Client, Limit, Standing, Standings, Store, Whom};
+use crate::store::{Ask, Client, Limit, Standing, Store, Whom};
 use crate::telemetry::{Metrics, Refusals};
-pub(super) use field::FieldPath;
+pub(super) use field::{Broken, FieldPath};
 pub use told::Told;
 
 /// How long a call may wait for the store, in all.
@@ -60,6 +60,8 @@ pub enum Stage {
 struct Rule {
     limit: Limit,
     by: Source,
+    /// What becomes of what it says before it is compared.
+    normalize: Normalize,
     /// Where its refusals are counted.
     refused: Refusals,
 }
@@ -152,7 +154,8 @@ impl Rates {
                 }
             };
             let limit = Limit::compile(name, written);
-            stages[stage as usize].push(Rule { limit, by, refused: metrics.refusals("rate_limit", name) });
+            let refused = metrics.refusals("rate_limit", name);
+            stages[stage as usize].push(Rule { limit, by, normalize: written.normalize, refused });
         }
         let stages = stages.map(Vec::into_boxed_slice);
         let policy = told::policy(stages.iter().flatten().map(|rule| &rule.limit));
@@ -172,18 +175,22 @@ impl Rates {
     /// Takes a permit of every limit of a stage, or of none.
     ///
     /// # Errors
-    /// [`Error::RateLimited`]; [`Error::Overloaded`] where the store is gone and a limit says that then nobody passes.
+    /// [`Error::RateLimited`]; [`Error::Overloaded`] where the store is gone and a limit says that then nobody passes; or the
+    /// message is broken, and nobody knows what a service reads in it.
     pub fn take<'a>(&'a self, stage: Stage, known: Known<'a>, store: &'a Store, rated: &'a mut Rated) -> Taking<'a> {
         let rules = &*self.stages[stage as usize];
         if rules.is_empty() {
             return Taking::Decided(Ok(()));
         }
+        let Ok(named) = named(rules, &known) else {
+            return Taking::Decided(Err(Box::new(Error::bad_request("the message cannot be decoded"))));
+        };
         if store.redis().is_none() {
-            let standings = asking(rules, known, |asks| store.take_here(asks));
+            let standings = store.take_here(&asks(rules, &named, &known));
             return Taking::Decided(self.settle(stage, rules, &standings, rated).map_err(Box::new));
         }
         Taking::Asked(Box::pin(async move {
-            let standings = ask(rules, known, store, &mut rated.patience).await.map_err(|_| {
+            let standings = store.take(&asks(rules, &named, &known), &mut rated.patience).await.map_err(|_| {
                 self.unanswered.count();
                 Error::Overloaded { retry_after: WITHOUT_STORE }
             })?;
@@ -220,21 +227,11 @@ impl Rates {
     }
 }
 
-async fn ask(
-    rules: &[Rule],
-    known: Known<'_>,
-    store: &Store,
-    patience: &mut Duration,
-) -> Result<Standings, crate::store::Unavailable> {
-    let named: SmallVec<[_; 4]> = rules.iter().map(|rule| rule.by.of(&known)).collect();
-    let asks = asks(rules, &named, &known);
-    store.take(&asks, patience).await
-}
+/// Who asks each limit; `None`: the client's address says it.
+type Named<'a> = SmallVec<[Option<Cow<'a, [u8]>>; 4]>;
 
-/// Asks a store that answers at once.
-fn asking<T>(rules: &[Rule], known: Known<'_>, ask: impl FnOnce(&[Ask<'_>]) -> T) -> T {
-    let named: SmallVec<[_; 4]> = rules.iter().map(|rule| rule.by.of(&known)).collect();
-    ask(&asks(rules, &named, &known))
+fn named<'a>(rules: &'a [Rule], known: &Known<'a>) -> Result<Named<'a>, Broken> {
+    rules.iter().map(|rule| rule.of(known)).collect()
 }
 
 fn asks<'a>(rules: &'a [Rule], named: &'a [Option<Cow<'_, [u8]>>], known: &Known<'_>) -> SmallVec<[Ask<'a>; 4]> {
@@ -243,20 +240,31 @@ fn asks<'a>(rules: &'a [Rule], named: &'a [Option<Cow<'_, [u8]>>], known: &Known
     rules.iter().zip(named).map(|(rule, named)| Ask { limit: &rule.limit, whom: whom(named) }).collect()
 }
 
-impl Source {
+impl Rule {
     /// Who asks; `None`: the client's address says it.
-    fn of<'a>(&'a self, known: &Known<'a>) -> Option<Cow<'a, [u8]>> {
+    fn of<'a>(&'a self, known: &Known<'a>) -> Result<Option<Cow<'a, [u8]>>, Broken> {
+        let said = self.by.of(known)?.map(|said| match self.normalize {
+            Normalize::None => said,
+            // What is no text is no value that a service would take either: any of it is one.
+            Normalize::Lower => Cow::Owned(String::from_utf8_lossy(&said).trim().to_lowercase().into_bytes()),
+        });
+        Ok(said.filter(|said| !said.is_empty()))
+    }
+}
+
+impl Source {
+    /// What is said at its place.
+    fn of<'a>(&'a self, known: &Known<'a>) -> Result<Option<Cow<'a, [u8]>>, Broken> {
         let bytes = |text: Cow<'a, str>| match text {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         };
-        match self {
+        Ok(match self {
             Self::Client => None,
-            Self::User => known.caller?.user().map(bytes),
-            Self::Claim(name) => known.caller?.claim(name).map(bytes),
+            Self::User => known.caller.and_then(Caller::user).map(bytes),
+            Self::Claim(name) => known.caller.and_then(|caller| caller.claim(name)).map(bytes),
             Self::Header(name) => known.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes())),
-            Self::Field(path) => path.value(known.message),
-        }
-        .filter(|value| !value.is_empty())
+            Self::Field(path) => path.value(known.message)?,
+        })
     }
 }

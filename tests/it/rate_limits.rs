@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Builder, Running, gateway};
+use crate::support::grpc::frame;
 use crate::support::reply::ok;
 use crate::support::upstream::{self, Upstream};
 
@@ -164,6 +165,43 @@ methods:
 }
 
 #[tokio::test]
+async fn nobody_gets_around_a_limit_by_field() {
+    let library = library().await;
+    let limit = "{ by: { field: title }, rate: 1/h, normalize: lower }";
+    let method = "library.v1.Library/Echo: { rate_limits: [titles] }";
+    let gateway =
+        limited(&library, &format!("rate_limits: {{ titles: {limit} }}\nmethods: {{ {method} }}")).start().await;
+    let raw = async |content_type: &str, body: &[u8]| {
+        let call = gateway.request("POST", "/library.v1.Library/Echo").header("content-type", content_type);
+        call.header("connect-protocol-version", "1").body(body.to_vec()).await
+    };
+    // 2: "ada", and then field 2 as what it is not: a varint, four bytes, eight, a group. It is no title to the service.
+    let ada = &[18, 3, b'a', b'd', b'a'][..];
+    raw("application/proto", ada).await.status(200);
+    for other in [&[][..], &[16, 7], &[21, 1, 2, 3, 4], &[17, 1, 2, 3, 4, 5, 6, 7, 8], &[19, 8, 1, 20]] {
+        raw("application/proto", &[ada, other].concat()).await.status(429);
+    }
+    // What is no message is refused, whoever it would have been counted by.
+    let broken = raw("application/proto", &[ada, &[18, 9, b'x'][..]].concat()).await;
+    assert!(broken.status(400).text().contains("cannot be decoded"), "{broken:?}");
+    // However it is written.
+    for title in ["Ada", " aDa\t", "ADA"] {
+        gateway.post("/v1/echo", &json!({ "title": title })).await.status(429);
+    }
+    // Two messages where one is taken: neither is counted as none.
+    let frames = |messages: &[&[u8]]| messages.iter().flat_map(|message| frame(message)).collect::<Vec<u8>>();
+    for messages in [&[ada, ada][..], &[&[], ada], &[]] {
+        let two = raw("application/grpc-web+proto", &frames(messages)).await;
+        assert_eq!(two.status(200).headers["grpc-status"], "3", "{messages:?}");
+        let mut call = gateway.grpc("library.v1.Library/Echo").open().await;
+        call.send_bytes(frames(messages).into());
+        call.close();
+        call.status().await.failed(Code::InvalidArgument);
+    }
+    library.saw("Echo").times(1);
+}
+
+#[tokio::test]
 async fn offenders_are_shut_out() {
     let library = library().await;
     let penalty = "penalty: { after: 2, double: 10min, max: 1h }";
@@ -203,6 +241,7 @@ fn limits_that_cannot_work_are_told() {
         ("rate_limits: { a: { by: { claim: a, header: b }, rate: 1/s } }", "takes one of"),
         ("rate_limits: { a: { by: user, rate: 1/s } }", "rate_limits.a.by: nobody can have a token"),
         ("rate_limits: { a: { by: { claim: org }, rate: 1/s } }", "rate_limits.a.by: nobody can have a token"),
+        ("rate_limits: { a: { by: client, rate: 1/s, normalize: lower } }", "an address is written in one way"),
         ("rate_limits: { a: { rate: 1/s } }", "rate_limits.a.by: is missing"),
         (
             "rate_limits: { login: { by: client, rate: 1/s } }\nmethods: { a.B/C: { rate_limits: [logn] } }",

@@ -44,12 +44,12 @@ impl Tie {
         Ok(Some((Self { name: name.clone(), paths: mine.into() }, Self { name, paths: theirs.into() })))
     }
 
-    /// The cell of a request.
-    pub fn cell(&self, message: &[u8]) -> Cell {
+    /// The cell of a request; none: it is broken, and could be any.
+    pub fn cell(&self, message: &[u8]) -> Option<Cell> {
         let mut digest = Context::new(&SHA256);
         digest.update(self.name.as_bytes());
         for path in &self.paths {
-            let value = path.value(message);
+            let value = path.value(message).ok()?;
             let value = value.as_deref().unwrap_or_default();
             // A default that is written and one that is not are the same value.
             let length = value.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -57,6 +57,6 @@ impl Tie {
             digest.update(&value[..length]);
         }
         let digest = digest.finish();
-        u16::from_le_bytes([digest.as_ref()[0], digest.as_ref()[1]]) % CELLS
+        Some(u16::from_le_bytes([digest.as_ref()[0], digest.as_ref()[1]]) % CELLS)
     }
 }
