@@ -48,6 +48,8 @@ section! {
         /// The RPC that logs out, `pkg.Service/Method`: once it has succeeded, its caller's token is refused, and every token
         /// of the same session (`sid`).
         logout: Option<String> = checked("a method such as `auth.AuthService/Logout`", rpc).optional(),
+        /// How long that holds for a token that no `exp` ends (one that a service judges), and for a session whose tokens do not say how long they live (`iat` and `exp`).
+        logout_lasts: Duration = duration(SECOND..=400 * 24 * HOUR).or("720h"),
         /// What becomes of tokens while the `redis` that tells of revoked ones does not answer. Without one, each gateway knows
         /// of its own logouts.
         on_store_failure: OnDeaf = choice().or("allow"),
@@ -96,6 +98,8 @@ section! {
         field: String = checked("a field", field).or("token"),
         /// A field of the answer that must be true if it is there.
         valid: String = checked("a field", field).or("valid"),
+        /// The field of the answer that says when the token expires: seconds since 1970, as a number or a text, or RFC 3339, as a `google.protobuf.Timestamp` is written. What is none of these refuses; zero, and an empty text, say nothing.
+        expires: String = checked("a field", claim).or("exp"),
         /// An HTTP endpoint: it gets the token as `authorization: Bearer`. 2xx passes, and the members of its JSON object are
         /// the claims; 400, 401, 403, 404 and 498 refuse.
         url: Option<Uri> = checked("a URL such as `http://auth:8000/verify`", url).optional(),
@@ -103,7 +107,7 @@ section! {
         method: VerifyMethod = choice().or("GET"),
         /// How long an answer is waited for.
         timeout: Duration = duration(MILLISECOND..=60 * SECOND).or("2s"),
-        /// How long a good answer holds, never beyond the claims' `exp`.
+        /// How long a good answer holds, never beyond what `expires` names.
         cache: Duration = duration(Duration::ZERO..=HOUR).or("10s"),
         /// How long a refusal holds.
         cache_refusals: Duration = duration(Duration::ZERO..=HOUR).or("2s"),

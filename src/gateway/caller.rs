@@ -17,7 +17,7 @@ use super::renewal::Renewal;
 use super::route::Rpc;
 use super::translate::print;
 use super::worker::Worker;
-use crate::config::Priority;
+use crate::config::{self, Priority};
 use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
 use crate::policy::auth::{Admission, Claim, Claims, Gate, Head, Once, Question, Refusal, Verdict};
@@ -166,22 +166,27 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Asks `rpc` with its field `field`.
+    /// Asks `rpc` as it is written.
     pub(super) fn compile(
         rpc: Arc<Rpc>,
         schema: &Schema,
         (input, output): (MessageId, MessageId),
-        field: &str,
-        timeout: std::time::Duration,
+        written: &config::Verify,
     ) -> Result<Self, String> {
         if rpc.client_streaming || rpc.server_streaming {
             return Err("streams; a token is judged by one message and one answer".to_owned());
         }
-        let field = Overlay::compile(schema, input, &[field]).map_err(|(_, why)| why)?;
+        // The usual name may be missing; another one is meant.
+        let expires = written.expires.split('.').next().unwrap_or_default();
+        let answer = schema.message(output);
+        if written.expires != USUAL && answer.slot_declared(expires).is_none() {
+            return Err(format!("{} has no field `{expires}` that says when a token expires", answer.name));
+        }
+        let field = Overlay::compile(schema, input, &[&written.field]).map_err(|(_, why)| why)?;
         field.values(schema, &[Cow::Borrowed("a.b.c")]).map_err(|_| "takes no text in that field".to_owned())?;
         // A `valid` that is false must be seen.
         let options = OutOptions { emit_defaults: true, proto_names: true, ..OutOptions::default() };
-        Ok(Self { rpc, field, out: OutPlan::whole(output, options), timeout })
+        Ok(Self { rpc, field, out: OutPlan::whole(output, options), timeout: written.timeout })
     }
 
     /// A question about a token; it runs on the worker that asks.
@@ -225,6 +230,9 @@ impl Judge {
             .map_or(Verdict::Unknown(Cow::Borrowed("who judges tokens answered what its schema lacks")), Verdict::Good)
     }
 }
+
+/// The claim by which tokens expire (RFC 7519 §4.1.4).
+const USUAL: &str = "exp";
 
 /// Codes that speak of the token; others speak of the service.
 fn refuses(code: Code) -> bool {

@@ -11,6 +11,7 @@ mod admin_port;
 mod architecture;
 mod auth_connect;
 mod auth_gate;
+mod auth_judged;
 mod auth_revoked;
 mod auth_sockets;
 mod backpressure;

@@ -82,7 +82,7 @@ impl Compiler<'_> {
         let schema = self.schema.clone();
         let judge = self
             .rpc(upstream, service, method, (&path, false))
-            .and_then(|rpc| Judge::compile(rpc, &schema, (method.input, method.output), &verify.field, verify.timeout));
+            .and_then(|rpc| Judge::compile(rpc, &schema, (method.input, method.output), verify));
         judge.map(Arc::new).map_err(|why| self.config_problem(PLACE.to_owned(), format!("{name}: {why}"))).ok()
     }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::claims::Claims;
+use super::claims::{Claim, Claims, moment};
 use super::identity::Identity;
 use super::refusal::{Reason, Refusal};
 use super::verified::Verified;
@@ -126,11 +126,12 @@ impl Auth {
             return Err(Refusal::invalid("who judges tokens says that it is not valid"));
         }
         self.token_type.check(&claims)?;
-        let identity = Identity::judged(token, claims, &self.crossing, now.saturating_add(verify.cache))?;
         // An answer may hold for no time at all, but it holds for who asked.
-        if identity.expires() < now {
+        let expires = expiry(verify, &claims)?;
+        if expires.is_some_and(|expires| expires <= now) {
             return Err(Refusal::expired("the token has expired"));
         }
+        let identity = Identity::judged(token, claims, &self.crossing, (expires, now.saturating_add(verify.cache)))?;
         self.not_revoked(&identity, now)?;
         Ok(Arc::new(identity))
     }
@@ -150,6 +151,19 @@ impl Auth {
         }
         let (fetch, time) = (self.fetch.clone(), verify.timeout);
         Some(Box::pin(async move { fetched(&fetch, request, time).await }))
+    }
+}
+
+/// When a token expires, if its judge says so. A field that was never set says zero, or nothing.
+fn expiry(verify: &config::Verify, claims: &Claims) -> Result<Option<Now>, Refusal> {
+    let said = match claims.get(&Claim::compile(&verify.expires)) {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::String(text)) if text.is_empty() => return Ok(None),
+        Some(said) => said,
+    };
+    match moment(said) {
+        Some(expires) => Ok(Some(expires).filter(|expires| !expires.is_zero())),
+        None => Err(Refusal::invalid(format!("who judges tokens says in `{}` what is no time", verify.expires))),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -91,6 +93,21 @@ fn scalar(value: &Value) -> Option<Cow<'_, str>> {
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
+/// Seconds since 1970 (RFC 7519 §2, NumericDate).
+pub(super) fn seconds(value: &Value) -> Option<Duration> {
+    let seconds = value.as_f64().filter(|seconds| *seconds >= 0.0)?;
+    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}
+
+/// A time as services say it: seconds since 1970, as a number or as ProtoJSON writes those of 64 bits, or RFC 3339.
+pub(super) fn moment(value: &Value) -> Option<Duration> {
+    let Some(text) = value.as_str() else { return seconds(value) };
+    text.parse().map(Duration::from_secs).ok().or_else(|| {
+        let time: Timestamp = text.parse().ok()?;
+        time.duration_since(Timestamp::UNIX_EPOCH).try_into().ok()
+    })
+}
+
 
 impl<'de> Deserialize<'de> for Claims {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -118,7 +135,11 @@ impl<'de> Deserialize<'de> for Claims {
 
 #[cfg(test)]
 mod tests {
-    use super::{Claim, Claims};
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::{Claim, Claims, moment};
 
     fn claims(json: &str) -> Claims {
         Claims::parse(json.as_bytes()).unwrap()
@@ -153,3 +174,19 @@ mod tests {
         assert!(!has("scope", "read") && !has("t", "null") && !has("x", ""));
     }
 }
+    #[test]
+    fn a_moment_is_said_in_several_ways() {
+        let at = Duration::from_secs(1_795_000_000);
+        for said in [json!(1_795_000_000), json!("1795000000"), json!("2026-11-18T11:06:40Z")] {
+            assert_eq!(moment(&said), Some(at), "{said}");
+        }
+        assert_eq!(moment(&json!("2026-11-18T12:06:40.5+01:00")), Some(at + Duration::from_millis(500)));
+        assert_eq!(moment(&json!(1e300)), Some(Duration::MAX));
+        for none in
+            [json!("soon"), json!(""), json!("1e9"), json!(-1), json!("-1"), json!(true), json!([1]), json!(null)]
+        {
+            assert_eq!(moment(&none), None, "{none}");
+        }
+        assert_eq!(moment(&json!("1969-12-31T23:59:59Z")), None);
+    }
+

@@ -8,9 +8,9 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::Now;
-use super::claims::{Claim, Claims};
+use super::claims::{Claim, Claims, moment};
 use super::refusal::Refusal;
-use super::revoked::{Revocation, session_end};
+use super::revoked::Revocation;
 use super::token::Token;
 use crate::config;
 use crate::policy::rate::Caller;
@@ -49,9 +49,10 @@ impl Crossing {
 pub struct Identity {
     claims: Claims,
     user: Option<Box<str>>,
-    /// It holds no longer.
+    /// It holds no longer: then its token has expired, or is to be asked about again.
     until: Now,
-    expires: Now,
+    /// When the token itself expires, where that is known.
+    expires: Option<Now>,
     leeway: Duration,
     headers: SmallVec<[(HeaderName, HeaderValue); 3]>,
     marks: SmallVec<[Box<str>; 3]>,
@@ -71,25 +72,27 @@ impl Identity {
         leeway: Duration,
     ) -> Result<Self, Refusal> {
         let marks = marks(token.message, &token.claims);
-        Self::of_claims(text, token.claims, crossing, expires, leeway, marks)
+        let until = expires.saturating_add(leeway);
+        let known = Self::of_claims(text, token.claims, crossing, marks)?;
+        Ok(Self { until, expires: Some(expires), leeway, ..known })
     }
 
-    /// Who a service says that a token speaks of; it holds until `until`, and no longer than `exp` says.
-    pub(super) fn judged(text: &str, claims: Claims, crossing: &Crossing, until: Now) -> Result<Self, Refusal> {
-        let expires = claims.named("exp").and_then(Value::as_f64).and_then(|exp| Duration::try_from_secs_f64(exp).ok());
+    /// Who a service says that a token speaks of. The answer holds until `until`, and no longer than the token.
+    pub(super) fn judged(
+        text: &str,
+        claims: Claims,
+        crossing: &Crossing,
+        (expires, until): (Option<Now>, Now),
+    ) -> Result<Self, Refusal> {
         let marks = marks(text, &claims);
-        let until = expires.unwrap_or(until).min(until);
-        let mut judged = Self::of_claims(text, claims, crossing, until, Duration::ZERO, marks)?;
-        judged.issuer = usize::MAX;
-        Ok(judged)
+        let known = Self::of_claims(text, claims, crossing, marks)?;
+        Ok(Self { until: expires.unwrap_or(until).min(until), expires, issuer: usize::MAX, ..known })
     }
 
     fn of_claims(
         text: &str,
         claims: Claims,
         crossing: &Crossing,
-        expires: Now,
-        leeway: Duration,
         marks: SmallVec<[Box<str>; 3]>,
     ) -> Result<Self, Refusal> {
         let mut headers: SmallVec<[(HeaderName, HeaderValue); 3]> = SmallVec::new();
@@ -114,7 +117,7 @@ impl Identity {
             value.set_sensitive(true);
         }
         let user = claims.text(&crossing.user).map(Into::into);
-        let until = expires.saturating_add(leeway);
+        let (until, expires, leeway) = (Duration::ZERO, None, Duration::ZERO);
         Ok(Self { claims, user, until, expires, leeway, headers, marks, issuer: 0, epoch: 0 })
     }
 
@@ -143,8 +146,8 @@ impl Identity {
         self.claims.text(claim)
     }
 
-    /// When the token expires, in time since 1970.
-    pub fn expires(&self) -> Duration {
+    /// When the token expires, in time since 1970, where that is known.
+    pub fn expires(&self) -> Option<Duration> {
         self.expires
     }
 
@@ -161,12 +164,15 @@ impl Identity {
         &self.marks
     }
 
-    /// What is revoked when this caller logs out.
-    pub(super) fn revocations(&self, now: Now) -> Vec<Revocation> {
-        let issued = self.claims.named("iat").and_then(Value::as_f64);
-        let issued = issued.and_then(|issued| Duration::try_from_secs_f64(issued).ok());
-        let until = session_end(now, issued, self.expires, self.leeway);
-        self.marks.iter().map(|mark| Revocation { mark: mark.clone(), until }).collect()
+    /// What is revoked when this caller logs out; for `unknown` where nobody says how long that could be good.
+    pub(super) fn revocations(&self, now: Now, unknown: Duration) -> Vec<Revocation> {
+        let issued = self.claims.named("iat").and_then(moment);
+        let lives = issued.zip(self.expires).map(|(issued, expires)| expires.saturating_sub(issued));
+        let token = self.expires.unwrap_or(now.saturating_add(unknown));
+        let session = token.max(now.saturating_add(lives.unwrap_or(unknown)));
+        let end = |at: Now| at.saturating_add(self.leeway).as_secs().saturating_add(1);
+        let until = |mark: &str| if mark.starts_with(SESSION) { end(session) } else { end(token) };
+        self.marks.iter().map(|mark| Revocation { mark: mark.clone(), until: until(mark) }).collect()
     }
 }
 
@@ -190,18 +196,21 @@ pub(super) fn marks(message: &str, claims: &Claims) -> SmallVec<[Box<str>; 3]> {
     };
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, message.as_bytes());
     let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    [named("jti"), named("sid"), Some(digest.into_boxed_str())].into_iter().flatten().collect()
+    [named("jti"), named(SESSION), Some(digest.into_boxed_str())].into_iter().flatten().collect()
 }
 
 /// What the tokens of an issuer's session are known by.
 pub(super) fn session_mark(issuer: &str, session: &str) -> Box<str> {
-    mark("sid", issuer, session)
+    mark(SESSION, issuer, session)
 }
 
 /// An issuer's ids are its own; its length keeps the two apart.
 fn mark(name: &str, issuer: &str, value: &str) -> Box<str> {
     format!("{name}:{}:{issuer}:{value}", issuer.len()).into_boxed_str()
 }
+/// The claim that names a token's session, all of whose tokens end with it. Each lives as long as the others.
+const SESSION: &str = "sid";
+
 
 /// A claim as metadata: printable ASCII without spaces around it, which no two servers read differently; under a `-bin`
 /// name any text, in base64.

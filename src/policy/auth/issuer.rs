@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Now;
-use super::claims::{Claim, Claims};
+use super::claims::{Claim, Claims, seconds};
 use super::jwks::{KeySet, Match, Remote};
 use super::key::Key;
 use super::refusal::{Refusal, short};
@@ -184,12 +184,6 @@ fn audience(claims: &Claims, expected: &[String]) -> Result<(), Refusal> {
         Some(name) => Refusal::invalid(format!("the token is for `{}`", short(name))),
         None => Refusal::invalid("the token has no `aud`"),
     })
-}
-
-/// A NumericDate (RFC 7519 §2).
-fn seconds(value: &Value) -> Option<Now> {
-    let seconds = value.as_f64().filter(|seconds| *seconds >= 0.0)?;
-    Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 /// A key file's text.

@@ -321,7 +321,7 @@ impl Auth {
     /// Refuses a caller's token from now on, and every token of its session; other gateways are told.
     pub fn revoke(&self, identity: &Identity) {
         let now = now();
-        for revocation in identity.revocations(now) {
+        for revocation in identity.revocations(now, self.config.logout_lasts) {
             self.revoked.announce(revocation, now);
         }
     }

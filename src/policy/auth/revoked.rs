@@ -1,7 +1,6 @@
 //! Revoked: tokens that were good and are no more. Each mark is kept until no token that it is on can be good by itself.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
@@ -135,17 +134,11 @@ impl Revoked {
     }
 }
 
-/// When a session's tokens have all expired: each lives as long as this one.
-pub(super) fn session_end(now: Now, issued: Option<Now>, expires: Now, leeway: Duration) -> u64 {
-    let lives = issued.map_or(Duration::ZERO, |issued| expires.saturating_sub(issued));
-    expires.max(now.saturating_add(lives)).saturating_add(leeway).as_secs().saturating_add(1)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{Revocation, Revoked, session_end};
+    use super::{Revocation, Revoked};
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -169,12 +162,5 @@ mod tests {
             revoked.add(&Revocation { mark: number.to_string().into(), until: number + 10 }, at(number));
         }
         assert!(revoked.marks.read().until.len() <= 2048);
-    }
-
-    #[test]
-    fn a_session_ends_when_the_last_of_its_tokens_does() {
-        assert_eq!(session_end(at(100), Some(at(10)), at(110), at(5)), 206);
-        assert_eq!(session_end(at(100), None, at(110), at(5)), 116);
-        assert_eq!(session_end(at(100), Some(at(10)), Duration::MAX, at(5)), u64::MAX);
     }
 }

@@ -123,10 +123,52 @@ async fn kinds_expiry_and_revocation_count_for_judged_tokens_too() {
     assert_eq!(ask(&gate, "r", says(refresh, &asked)).await, Err(INVALID));
     let over = good(&json!({ "user_id": "u", "exp": 5 }));
     assert_eq!(ask(&gate, "e", says(over, &asked)).await, Err(EXPIRED));
-    let soon = now() + Duration::from_secs(60);
-    let holds = good(&json!({ "user_id": "u", "exp": soon.as_secs() }));
+    let holds = good(&json!({ "user_id": "u", "exp": now().as_secs() + 60 }));
     let caller = gate.judge("h", says(holds, &asked)).await.unwrap().unwrap();
-    assert!(caller.expires() <= soon);
+    assert!(caller.holds(now()) && !caller.holds(now() + Duration::from_secs(61)), "not for all of `cache`");
     gate.auth().unwrap().revoke(&caller);
     assert_eq!(ask(&gate, "h", None).await, Err(INVALID));
+}
+
+#[tokio::test]
+async fn an_expiry_is_read_as_services_write_it_or_nobody_passes() {
+    let gate = gate(", expires: until.time");
+    let asked = Arc::default();
+    let at = now().as_secs() + 60;
+    let over = now().as_secs() - 60;
+    let written = |at: u64| jiff::Timestamp::from_second(at.try_into().unwrap()).unwrap().to_string();
+    let judged = async |time: Value| {
+        let verdict = good(&json!({ "user_id": "u", "exp": 5, "until": { "time": time } }));
+        ask(&gate, &format!("t{}", time.to_string().replace(['"', ' ', ','], "")), says(verdict, &asked)).await
+    };
+    for good in [json!(at), json!(at.to_string()), json!(written(at)), json!(0), json!("0"), json!(""), json!(null)] {
+        assert_eq!(judged(good.clone()).await, Ok(Some("u".to_owned())), "{good}");
+    }
+    for expired in [json!(over), json!(over.to_string()), json!(written(over))] {
+        assert_eq!(judged(expired.clone()).await, Err(EXPIRED), "{expired}");
+    }
+    for no_time in [json!("soon"), json!(-1), json!(true), json!([at])] {
+        assert_eq!(judged(no_time.clone()).await, Err(INVALID), "{no_time}");
+    }
+}
+
+#[tokio::test]
+async fn who_logs_out_stays_out_for_as_long_as_the_token_would_be_good() {
+    let gate = gate(", cache: 2s");
+    let (asked, at, hour) = (Arc::default(), now(), Duration::from_secs(3600));
+    let unknown = 1000 * hour;
+    let lasts = async |claims: Value| {
+        let mut claims = claims;
+        claims["user_id"] = json!("u");
+        let caller = gate.judge("t", says(good(&claims), &asked)).await.unwrap().unwrap();
+        let ends = caller.revocations(at, unknown);
+        ends.iter().map(|end| end.until.saturating_sub(at.as_secs()).div_ceil(3600)).collect::<Vec<_>>()
+    };
+    let exp = (at + 2 * hour).as_secs() - 60;
+    // The token, and not the answer about it; its session as long as its last token could live.
+    assert_eq!(lasts(json!({ "exp": exp })).await, [2]);
+    assert_eq!(lasts(json!({ "exp": exp, "iat": exp - 10 * 3600, "sid": "s", "jti": "j" })).await, [2, 11, 2]);
+    // Of which nobody says that.
+    assert_eq!(lasts(json!({ "exp": exp, "sid": "s" })).await, [1001, 2]);
+    assert_eq!(lasts(json!({})).await, [1001]);
 }

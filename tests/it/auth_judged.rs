@@ -1,0 +1,106 @@
+//! Tokens that an RPC judges: how long its answers hold, by whatever way they say that, and after a logout.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use transom_transcode::status::Code;
+
+use crate::support::gateway::{Builder, gateway};
+use crate::support::redis::redis;
+use crate::support::reply::{fail, ok};
+use crate::support::tokens::bearer;
+use crate::support::until;
+use crate::support::upstream::{self, Upstream};
+
+const BOOK: &str = "/v1/shelves/1/books/7";
+
+async fn library() -> Upstream {
+    let library = upstream::grpc("library.v1.Library").unary("GetBook", |asked| ok(json!({ "name": asked["name"] })));
+    library.unary("DeleteBook", |_| ok(json!({}))).start().await
+}
+
+/// A judge to whom a token is what it answers, as JSON in base64url.
+async fn judge() -> Upstream {
+    let judge = upstream::grpc("library.v1.Internals").unary("GetInternals", |request| {
+        let answer = URL_SAFE_NO_PAD.decode(request["name"].as_str().unwrap_or_default()).unwrap_or_default();
+        serde_json::from_slice::<Value>(&answer).map_or_else(|_| fail(Code::Unauthenticated, "unknown"), ok)
+    });
+    judge.start().await
+}
+
+fn of(answer: &Value) -> String {
+    bearer(&URL_SAFE_NO_PAD.encode(answer.to_string()))
+}
+
+fn front(library: &Upstream, judge: &Upstream, verify: &str, more: &str) -> Builder {
+    gateway().descriptors("library").upstream("library", library).upstream("judge", judge).config(&format!(
+        "{more}\nauth:\n  verify: {{ rpc: library.v1.Internals/GetInternals, field: name, cache: 1s{verify} }}\n  \
+         user: title\n  logout: library.v1.Library/DeleteBook"
+    ))
+}
+
+fn now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap().as_secs()
+}
+
+#[tokio::test]
+async fn a_token_expires_when_its_judge_says_so_in_whichever_type() {
+    let (library, judge) = (library().await, judge().await);
+    let written = |at: u64| jiff::Timestamp::from_second(i64::try_from(at).unwrap()).unwrap().to_string();
+    let (late, soon) = (now() - 60, now() + 60);
+    // An int64, which JSON has as a text; a google.protobuf.Timestamp; a double; a string.
+    for (field, late, soon) in [
+        ("pages", json!(late.to_string()), json!(soon.to_string())),
+        ("published", json!(written(late)), json!(written(soon))),
+        ("rating", json!(late), json!(soon)),
+        ("title", json!(late.to_string()), json!(soon.to_string())),
+    ] {
+        let gateway = front(&library, &judge, &format!(", expires: {field}"), "").start().await;
+        let get =
+            async |expires: &Value| gateway.get(BOOK).header("authorization", &of(&json!({ field: expires }))).await;
+        get(&soon).await.status(200);
+        get(&late).await.status(401).reason("TOKEN_EXPIRED");
+        // Nothing is said: the answer holds as long as it is kept.
+        gateway.get(BOOK).header("authorization", &of(&json!({ "name": field }))).await.status(200);
+    }
+    let gateway = front(&library, &judge, ", expires: title", "").start().await;
+    let unreadable = gateway.get(BOOK).header("authorization", &of(&json!({ "title": "soon" }))).await;
+    unreadable.status(401).reason("TOKEN_INVALID");
+
+    let metrics = transom::telemetry::Metrics::new();
+    let problems = front(&library, &judge, ", expires: expire_time", "").compile(&metrics).err().expect("problems");
+    assert!(problems[0].to_string().contains("library.v1.Book has no field `expire_time`"), "{}", problems[0]);
+}
+
+#[tokio::test]
+async fn a_logout_holds_for_as_long_as_the_token() {
+    let (library, judge, redis) = (library().await, judge().await, redis().await);
+    let shared = format!("redis: {{ url: \"{}\" }}", redis.url());
+    let gateway = front(&library, &judge, ", expires: pages", &shared).start().await;
+    let of = |expires: u64| of(&json!({ "title": "u", "pages": expires.to_string() }));
+    let last = async || match redis.ask(&["ZRANGE", "transom:{revoked}", "-1", "-1", "WITHSCORES"]).await {
+        redis::Value::Array(last) => format!("{last:?}"),
+        other => panic!("{other:?}"),
+    };
+    let marks = async |count: i64| {
+        let count = redis::Value::Int(count);
+        until("it is told", async || redis.ask(&["ZCARD", "transom:{revoked}"]).await == count).await;
+    };
+    let log_out = async |token: &str| {
+        gateway.get(BOOK).header("authorization", token).await.status(200);
+        gateway.request("DELETE", BOOK).header("authorization", token).await.status(200);
+        gateway.get(BOOK).header("authorization", token).await.status(401).reason("TOKEN_INVALID");
+    };
+    // Not for as long as the judge's answer is kept.
+    let expires = now() + 3600;
+    log_out(&of(expires)).await;
+    marks(1).await;
+    assert!(last().await.contains(&(expires + 1).to_string()), "{}", last().await);
+    // For as long as is configured where the judge does not say.
+    let (before, month) = (now(), 30 * 24 * 3600);
+    log_out(&of(0)).await;
+    marks(2).await;
+    let told = last().await;
+    assert!((before..=now()).any(|at| told.contains(&(at + month + 1).to_string())), "{told}");
+}
