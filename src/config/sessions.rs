@@ -21,7 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 section! {
     /// Tokens that a service answers become HttpOnly cookies, for clients that speak REST, Connect or gRPC-Web, as pages do; gRPC's own clients keep no
-    /// cookies: they find their tokens in the message and carry them themselves. The RPC that logs out is `auth.logout`: once it has succeeded, the cookies are cleared.
+    /// cookies: they find their tokens in the message and carry them themselves. The RPC that logs out is `auth.logout`: once it has succeeded, the cookies are cleared. Pages of other origins reach none of these RPCs, but by GET, unless `cors` lets them call with credentials.
     pub struct Sessions {
         /// RPCs whose answer opens a session, `pkg.Service/Method`.
         login: Vec<String> = list(checked("a method such as `auth.AuthService/Login`", rpc)).or("[]"),

@@ -16,7 +16,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode
 use transom_transcode::schema::{Kind, MessageId, Method, Schema, Shape};
 use transom_transcode::status::Code;
 
-use super::auth::{Head, Pair, Refusal, cookie};
+use super::auth::{Head, Pair, Refusal, cookie, own_page};
 use crate::config::{self, InBody};
 
 /// Bytes of a cookie that browsers keep (RFC 6265 §6.1), its attributes included.
@@ -127,8 +127,10 @@ impl Session {
     /// The refresh token of a request's cookie, as a record for its message.
     ///
     /// # Errors
-    /// It is none, or a page of another origin has sent it.
+    /// It is none; or a page of another origin has sent the request: it would choose whose session its visitor's browser
+    /// keeps. A GET may come from elsewhere, as a link in a mail does: whether that is wanted, its service knows.
     pub fn take(&self, head: &Head<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+        own_page(head)?;
         let Some(number) = self.taken else { return Ok(None) };
         let token = cookie(head, &self.cookies.refresh.name)?;
         Ok(token.map(|token| {

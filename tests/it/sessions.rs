@@ -8,6 +8,7 @@ use transom_transcode::status::Code;
 
 use crate::support::client::Reply;
 use crate::support::gateway::{Running, gateway};
+use crate::support::grpc::frame;
 use crate::support::redis::redis;
 use crate::support::reply::{fail, ok};
 use crate::support::tokens::{SECRET, token};
@@ -58,6 +59,7 @@ fn cookies(answer: &Reply) -> Vec<(String, String)> {
 }
 
 const BOOK: &str = "/v1/shelves/1/books/7";
+const FORM: &str = "application/x-www-form-urlencoded";
 
 async fn log_in(gateway: &Running) -> Reply {
     gateway.post("/v1/shelves/1/books", &json!({})).await
@@ -131,6 +133,56 @@ async fn cookies_are_cleared_with_the_attributes_that_they_have() {
     assert_eq!(cookies(&left), cleared);
     left.status(200);
     gateway.get(BOOK).header("cookie", access).await.status(401);
+}
+
+#[tokio::test]
+async fn nobody_elses_page_logs_its_visitors_in_or_out() {
+    let library = library().await;
+    for issued in [false, true] {
+        let sessions = match issued {
+            false => format!("sessions:{SESSIONS}"),
+            true => format!("sessions:{SESSIONS}\n  issue: {{ claims: {{ sub: title }} }}")
+                .replace("  refresh: library.v1.Library/Echo\n", ""),
+        };
+        let cors = "cors: { origins: [\"https://app.example\"], credentials: true }\n";
+        let gateway = start(&library, &format!("{cors}{sessions}")).await;
+        let before = library.saw("CreateBook").calls().len();
+        let paths = ["/v1/shelves/1/books", "/library.v1.Library/CreateBook"];
+        let form = |path: &str| match path {
+            "/v1/shelves/1/books" => gateway.request("POST", path).header("content-type", FORM).body("name=x"),
+            _ => gateway.post(path, &json!({})),
+        };
+        for path in paths {
+            for said in
+                [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://evil.example")]
+            {
+                let refused = form(path).header(said.0, said.1).await;
+                refused.status(403).no_header("set-cookie");
+                assert!(refused.text().contains("pages of other origins"), "{refused:?}");
+            }
+        }
+        let web = gateway.request("POST", paths[1]).header("content-type", "application/grpc-web+proto");
+        let web = web.header("sec-fetch-site", "cross-site").body(frame(b"").to_vec()).await;
+        assert_eq!(web.status(200).headers["grpc-status"], "7");
+        web.no_header("set-cookie");
+        library.saw("CreateBook").times(before);
+        // The own pages, those that may, and who is no browser.
+        for path in paths {
+            let own = form(path).header("sec-fetch-site", "same-origin").await;
+            assert_eq!(cookies(own.status(200)).len(), 2);
+            let trusted =
+                form(path).header("sec-fetch-site", "cross-site").header("origin", "https://app.example").await;
+            assert_eq!(cookies(trusted.status(200)).len(), 2);
+            assert_eq!(cookies(form(path).await.status(200)).len(), 2);
+        }
+        let call = gateway.grpc("library.v1.Library/CreateBook").header("sec-fetch-site", "cross-site");
+        assert_eq!(call.send(&[json!({})]).await.code, Code::Ok);
+        // Not out either, by whatever token.
+        let token = format!("Bearer {}", token(&json!({})));
+        let out =
+            gateway.request("DELETE", BOOK).header("authorization", &token).header("sec-fetch-site", "cross-site");
+        out.await.status(403).no_header("set-cookie");
+    }
 }
 
 #[tokio::test]

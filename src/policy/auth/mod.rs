@@ -333,6 +333,14 @@ impl Auth {
 /// It is none, or the page that sends it may not.
 pub fn cookie<'h>(head: &Head<'h>, name: &str) -> Result<Option<Cow<'h, str>>, Refusal> {
     match source::cookie(head.headers, name) {
+/// Whether a page that may has sent a request whose answer sets cookies, if a page has.
+///
+/// # Errors
+/// It is another origin's.
+pub fn own_page(head: &Head<'_>) -> Result<(), Refusal> {
+    site::check(head)
+}
+
         Found::Nothing => Ok(None),
         Found::Token(token) if token.len() <= LONGEST => site::check(head).map(|()| Some(token)),
         Found::Token(_) => Err(Refusal::invalid("the token is longer than 8 KiB")),

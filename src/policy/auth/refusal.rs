@@ -93,7 +93,8 @@ impl Refusal {
 
     /// A page of another origin calls with cookies.
     pub(super) fn cross_origin() -> Self {
-        let cause = "a page of another origin calls with cookies, and cors does not let it with credentials";
+        let cause =
+            "a page of another origin calls with cookies, or for some, and cors does not let it with credentials";
         Self { reason: Reason::CrossOrigin, cause: Cow::Borrowed(cause) }
     }
 

@@ -1,5 +1,6 @@
-//! Site: whether a page that may has sent a request to which its browser added cookies. Nobody else's page is to call in
-//! the name of who happens to be logged in (CSRF), nor to open sockets so.
+//! Site: whether a page that may has sent a request to which its browser added cookies, or whose answer sets some. Nobody
+//! else's page is to call in the name of who happens to be logged in (CSRF), nor to open sockets so, nor to log its visitors
+//! in as somebody else.
 //!
 //! `Sec-Fetch-Site` is what browsers say of it (W3C Fetch Metadata), `Origin` what those say that are older; clients that
 //! are no browsers say neither, and nobody else makes them call. Methods that are safe (RFC 9110 §9.2.1) change nothing, and
