@@ -83,6 +83,8 @@ pub struct Types {
     pub reply: MessageId,
     /// Bytes of a reply.
     pub largest: usize,
+    /// What REST clients say beside it that a service is told, cookies that say who calls among it.
+    pub said: Vec<HeaderName>,
     /// Another one whenever anything is declared otherwise.
     pub version: [u8; 32],
 }
@@ -186,10 +188,12 @@ impl Policy {
         let whose = if written.public { "public" } else { "private" };
         let (ttl, stale) = (written.ttl.as_secs(), written.stale_while_revalidate.as_secs());
         let stale = if stale > 0 { format!(", stale-while-revalidate={stale}") } else { String::new() };
+        // By what a browser is to tell two users apart, who come by the same URL.
         let vary = match written.public {
-            true => written.vary.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", "),
-            false => "authorization, accept-language".to_owned(),
+            true => written.vary.clone(),
+            false => [&[header::AUTHORIZATION, header::ACCEPT_LANGUAGE][..], &types.said].concat(),
         };
+        let vary = vary.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
         // Words and digits.
         let control = HeaderValue::try_from(format!("{whose}, max-age={ttl}{stale}")).map_err(|why| why.to_string())?;
         Ok(Some(Arc::new(Self {

@@ -47,8 +47,11 @@ async fn answering(answer: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> 
 }
 
 pub(crate) fn cached(library: &Upstream, cache: &str) -> Builder {
-    let config = format!("methods: {{ library.v1.Library/GetBook: {{ cache: {cache} }} }}");
-    gateway().descriptors("library").expose_all().upstream("library", library).config(&config)
+    gateway_of(library, &format!("methods: {{ library.v1.Library/GetBook: {{ cache: {cache} }} }}"))
+}
+
+fn gateway_of(library: &Upstream, config: &str) -> Builder {
+    gateway().descriptors("library").expose_all().upstream("library", library).config(config)
 }
 
 pub(crate) async fn pages(gateway: &Running, header: (&str, &str)) -> String {
@@ -130,8 +133,7 @@ async fn a_reply_is_never_another_users() {
     let config = "
 headers: { request: [x-tenant] }
 methods: { library.v1.Library/GetBook: { cache: 1h } }";
-    let private = gateway().descriptors("library").expose_all().upstream("library", &library).config(config);
-    let private = private.start().await;
+    let private = gateway_of(&library, config).start().await;
     let mut seen = Vec::new();
     for header in [("a", "b"), ("authorization", "Bearer a"), ("authorization", "Bearer b"), ("x-tenant", "t")] {
         let first = pages(&private, header).await;
@@ -162,8 +164,7 @@ async fn callers_of_one_token_have_their_own() {
         "auth: {{ jwt: {{ secret: \"{secret}\", algorithms: [HS256] }}, inject: {{ sub: x-user-id }} }}
 methods: {{ library.v1.Library/GetBook: {{ cache: 1h }} }}"
     );
-    let gateway = gateway().descriptors("library").expose_all().upstream("library", &library).config(&config);
-    let gateway = gateway.start().await;
+    let gateway = gateway_of(&library, &config).start().await;
     let token = |sub: &str| {
         let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
         let claims = json!({ "sub": sub, "exp": 4_000_000_000_u64 });
@@ -176,6 +177,13 @@ methods: {{ library.v1.Library/GetBook: {{ cache: 1h }} }}"
     // What is kept is for those who may call.
     gateway.get(BOOK).await.status(401).no_header("etag");
     gateway.get(BOOK).header("authorization", "Bearer x").await.status(401);
+    gateway.get(BOOK).header("authorization", &ada).await.header("vary", "authorization, accept-language");
+    // A browser's own cache tells two apart who come one after the other by all that its keys have here: by a cookie too.
+    let config = config.replace("inject", "sources: [bearer, { cookie: at }], inject");
+    let browser = gateway_of(&library, &format!("headers: {{ request: [x-tenant] }}\n{config}")).start().await;
+    let answer = browser.get(BOOK).header("cookie", &ada.replace("Bearer ", "at=")).await;
+    answer.status(200).header("cache-control", "private, max-age=3600");
+    answer.header("vary", "authorization, accept-language, x-tenant, cookie");
 }
 
 #[tokio::test]

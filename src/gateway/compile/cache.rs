@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use http::header::COOKIE;
 use transom_transcode::schema::{self, Idempotency, Method, Schema};
 
 use super::{Compiler, Problem};
-use crate::config;
+use crate::config::{self, TokenSource};
 use crate::gateway::cached::{Cached, Caches, Invalidates};
 use crate::gateway::route::{Action, Rpc};
 use crate::gateway::settings::{Origin, Settings};
@@ -59,7 +60,11 @@ impl Compiler<'_> {
             (None, from) => {
                 let schema = self.schema.clone();
                 let version = *self.version.get_or_init(|| version(&schema));
-                let types = Types { schema, request: method.input, reply: method.output, largest, version };
+                let by_cookie = |source: &TokenSource| matches!(source, TokenSource::Cookie(_));
+                let cookies = self.config.auth.iter().flat_map(|auth| &auth.sources).any(by_cookie);
+                let mut said = settings.request_headers.value.clone();
+                said.extend(cookies.then_some(COOKIE));
+                let types = Types { schema, request: method.input, reply: method.output, largest, said, version };
                 let request = |rpc: &str| Some(self.method(rpc)?.input);
                 let policy = Policy::compile(rpc, written, (&self.caches.cache, types), self.metrics, request);
                 match (policy, from) {
