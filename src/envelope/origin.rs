@@ -18,8 +18,11 @@ pub fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr 
     // A list may come in several headers; the last address of the last one is nearest.
     let lists: SmallVec<[&HeaderValue; 2]> = headers.get_all(&X_FORWARDED_FOR).iter().collect();
     for list in lists.iter().rev() {
-        for text in list.to_str().unwrap_or_default().rsplit(',') {
-            let Some(address) = address(text.trim()) else { return client };
+        // Each by itself: what a client wrote before a proxy's own says nothing of that.
+        for written in list.as_bytes().rsplit(|&byte| byte == b',') {
+            let Some(address) = str::from_utf8(written).ok().and_then(|text| address(text.trim())) else {
+                return client;
+            };
             client = address;
             if !is_trusted(address) {
                 return client;
@@ -48,4 +51,29 @@ pub fn forwarded_for(headers: &HeaderMap, peer: &HeaderValue, trusted: bool) -> 
     }
     list.extend_from_slice(peer.as_bytes());
     HeaderValue::try_from(list).map_or_else(|_| peer.clone(), |list| unindexed(&list))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{HeaderMap, HeaderValue};
+
+    use super::client;
+    use crate::config::Network;
+
+    #[test]
+    fn what_a_client_writes_hides_nothing_of_what_a_proxy_does() {
+        let trusted = [Network { address: [10, 0, 0, 0].into(), prefix: 8 }];
+        let of = |lists: &[&[u8]]| {
+            let lists =
+                lists.iter().map(|list| (super::X_FORWARDED_FOR.clone(), HeaderValue::from_bytes(list).unwrap()));
+            client(&lists.collect::<HeaderMap>(), [10, 0, 0, 1].into(), &trusted).to_string()
+        };
+        assert_eq!(of(&[b"192.0.2.7"]), "192.0.2.7");
+        assert_eq!(of(&[b"\xff, 192.0.2.7"]), "192.0.2.7");
+        assert_eq!(of(&[b"198.51.100.1, \xe9, 192.0.2.7, 10.0.0.2"]), "192.0.2.7");
+        assert_eq!(of(&[b"\xff", b"192.0.2.7", b"10.0.0.2"]), "192.0.2.7");
+        // What no proxy would have written names nobody: the nearest that is known is it.
+        assert_eq!(of(&[b"192.0.2.7, \xff"]), "10.0.0.1");
+        assert_eq!(of(&[b"192.0.2.7, unknown, 10.0.0.2"]), "10.0.0.2");
+    }
 }
