@@ -77,7 +77,7 @@ section! {
         /// The algorithms that its tokens may use; by default HS256 for a secret, and for other keys the one that the key
         /// names or RS256, ES256, ES384 or EdDSA by its type.
         algorithms: Vec<Algorithm> = list(choice()).or("[]"),
-        /// `iss` must be one of these; with several issuers it chooses the key.
+        /// `iss` must be one of these; with several issuers it chooses the key. One without a name takes the tokens whose `iss` no other is named.
         issuer: Vec<String> = list(kind::text("an issuer")).or("[]"),
         /// `aud` must name one of these. Without it, tokens that name any audience are refused (RFC 7519 §4.1.3).
         audience: Vec<String> = list(kind::text("an audience")).or("[]"),
@@ -190,6 +190,13 @@ choice! {
         Unauthorized = "401",
         /// Invalid Token, as some systems have it.
         InvalidToken = "498",
+    }
+}
+
+impl Algorithm {
+    /// Its key is a secret, and never published.
+    pub fn is_of_secret(self) -> bool {
+        matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
     }
 }
 

@@ -54,15 +54,23 @@ impl Claims {
         self.0.get(name)
     }
 
-    /// The claim as one text: a text, a number, `true` or `false`, or a list of such with commas between them.
+    /// The claim as one text: a text, a number, `true` or `false`, or a list of such with commas between them. A list of which
+    /// an item has a comma itself is none: nobody could tell it from two.
     pub fn text(&self, claim: &Claim) -> Option<Cow<'_, str>> {
         match self.get(claim)? {
+            Value::Array(_) if self.has_commas(claim) => None,
             Value::Array(items) => {
                 let items: Option<Vec<_>> = items.iter().map(scalar).collect();
                 items.map(|items| Cow::Owned(items.join(",")))
             }
             value => scalar(value),
         }
+    }
+
+    /// The claim is a list of which an item has a comma.
+    pub(super) fn has_commas(&self, claim: &Claim) -> bool {
+        let comma = |item: &Value| item.as_str().is_some_and(|item| item.contains(','));
+        self.get(claim).and_then(Value::as_array).is_some_and(|items| items.iter().any(comma))
     }
 
     /// Whether the claim is this word or lists it: in a text with spaces, or as an item of a list.
@@ -85,14 +93,6 @@ impl Claims {
     }
 }
 
-/// A value that is one text.
-fn scalar(value: &Value) -> Option<Cow<'_, str>> {
-    match value {
-        Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Number(_) | Value::Bool(_) => Some(Cow::Owned(value.to_string())),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
 /// Seconds since 1970 (RFC 7519 §2, NumericDate).
 pub(super) fn seconds(value: &Value) -> Option<Duration> {
     let seconds = value.as_f64().filter(|seconds| *seconds >= 0.0)?;
@@ -108,6 +108,14 @@ pub(super) fn moment(value: &Value) -> Option<Duration> {
     })
 }
 
+/// A value that is one text.
+fn scalar(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(_) | Value::Bool(_) => Some(Cow::Owned(value.to_string())),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
 
 impl<'de> Deserialize<'de> for Claims {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -160,20 +168,15 @@ mod tests {
         assert_eq!(text("realm_access.roles").as_deref(), Some("a,b"));
         assert_eq!(text("https://x.y/r").as_deref(), Some("c"));
         assert_eq!(text("a.b").as_deref(), Some("1"));
+        let commas = Claims::parse(br#"{"roles":["user,admin"],"role":"user,admin","more":["a",1,"b"]}"#).unwrap();
+        let said = |name: &str| commas.text(&Claim::compile(name)).map(String::from);
+        assert_eq!(
+            (said("roles"), said("role"), said("more")),
+            (None, Some("user,admin".into()), Some("a,1,b".into()))
+        );
         assert_eq!((text("a.c"), text("a"), text("a.b.c"), text(".")), (None, None, None, None));
     }
 
-    #[test]
-    fn words_are_whole_words() {
-        let claims = claims(r#"{"scope":"read write","roles":["admin","a b"],"n":3,"t":[true,null]}"#);
-        let lists = |name: &str, word: &str| claims.lists(&Claim::compile(name), word);
-        assert!(lists("scope", "read") && lists("scope", "write") && lists("roles", "a b"));
-        assert!(!lists("scope", "rea") && !lists("scope", "read write") && !lists("roles", "a") && !lists("x", ""));
-        let has = |name: &str, value: &str| claims.has(&Claim::compile(name), value);
-        assert!(has("n", "3") && has("t", "true") && has("scope", "read write") && has("roles", "admin"));
-        assert!(!has("scope", "read") && !has("t", "null") && !has("x", ""));
-    }
-}
     #[test]
     fn a_moment_is_said_in_several_ways() {
         let at = Duration::from_secs(1_795_000_000);
@@ -190,3 +193,14 @@ mod tests {
         assert_eq!(moment(&json!("1969-12-31T23:59:59Z")), None);
     }
 
+    #[test]
+    fn words_are_whole_words() {
+        let claims = claims(r#"{"scope":"read write","roles":["admin","a b"],"n":3,"t":[true,null]}"#);
+        let lists = |name: &str, word: &str| claims.lists(&Claim::compile(name), word);
+        assert!(lists("scope", "read") && lists("scope", "write") && lists("roles", "a b"));
+        assert!(!lists("scope", "rea") && !lists("scope", "read write") && !lists("roles", "a") && !lists("x", ""));
+        let has = |name: &str, value: &str| claims.has(&Claim::compile(name), value);
+        assert!(has("n", "3") && has("t", "true") && has("scope", "read write") && has("roles", "admin"));
+        assert!(!has("scope", "read") && !has("t", "null") && !has("x", ""));
+    }
+}

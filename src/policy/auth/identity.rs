@@ -102,6 +102,10 @@ impl Identity {
         }
         let mut total = 0;
         for (claim, header) in &crossing.claims {
+            if claims.has_commas(claim) {
+                let claim = claim.name();
+                return Err(Refusal::forbidden(format!("an item of the claim `{claim}` has a comma, as a list has")));
+            }
             let Some(value) = claims.text(claim) else { continue };
             total += value.len();
             let value = crossing_value(&value, header).filter(|_| total <= LARGEST).ok_or_else(|| {
@@ -204,13 +208,13 @@ pub(super) fn session_mark(issuer: &str, session: &str) -> Box<str> {
     mark(SESSION, issuer, session)
 }
 
+/// The claim that names a token's session, all of whose tokens end with it. Each lives as long as the others.
+const SESSION: &str = "sid";
+
 /// An issuer's ids are its own; its length keeps the two apart.
 fn mark(name: &str, issuer: &str, value: &str) -> Box<str> {
     format!("{name}:{}:{issuer}:{value}", issuer.len()).into_boxed_str()
 }
-/// The claim that names a token's session, all of whose tokens end with it. Each lives as long as the others.
-const SESSION: &str = "sid";
-
 
 /// A claim as metadata: printable ASCII without spaces around it, which no two servers read differently; under a `-bin`
 /// name any text, in base64.

@@ -42,7 +42,7 @@ pub(super) enum Signed {
     },
     /// It is not.
     No,
-    /// It names a key that the issuer may have published since.
+    /// Its key may have been published since.
     Unknown,
 }
 
@@ -86,9 +86,14 @@ impl Issuer {
         })
     }
 
-    /// Whether the token says that it is this issuer's, or this issuer has no name.
-    pub(super) fn may_have_issued(&self, token: &Token<'_>) -> bool {
-        self.names.is_empty() || token.issuer().is_some_and(|issuer| self.names.iter().any(|name| name == issuer))
+    /// Whether the token says that it is this issuer's.
+    pub(super) fn is_named(&self, token: &Token<'_>) -> bool {
+        token.issuer().is_some_and(|issuer| self.names.iter().any(|name| name == issuer))
+    }
+
+    /// It says nothing of what its tokens call it.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.names.is_empty()
     }
 
     /// Whether it signed the token.

@@ -20,8 +20,8 @@ use crate::fetch::Fetch;
 const LARGEST: usize = 512 * 1024;
 /// Keys beyond this many are not looked at.
 const MOST_KEYS: usize = 100;
-/// Keys that are tried for a token that names none.
-const MOST_TRIES: usize = 4;
+/// Keys that are tried for a token that names none: so much work is a forged one.
+const MOST_TRIES: usize = 16;
 /// How long a fetch may take.
 const TIME: Duration = Duration::from_secs(5);
 /// How long a call waits for a fetch that it has asked for.
@@ -45,9 +45,9 @@ pub(super) struct KeySet {
 pub(super) enum Match {
     /// One of its keys signed it.
     Signed,
-    /// None of its keys did.
+    /// The key did not that it names, or none could have.
     Unsigned,
-    /// It has no key of that name.
+    /// It has no key of that name, or none of those without a name did: another one may have come.
     UnknownKey,
 }
 
@@ -75,30 +75,30 @@ impl KeySet {
         if keys.is_empty() {
             return Err("has no key that can verify tokens");
         }
+        if keys.len() > MOST_TRIES {
+            told("", "tokens that name no key are tried with the first sixteen of their algorithm alone");
+        }
         Ok(Self { keys, source: source.clone(), epoch: 0 })
     }
 
     /// Whether one of the keys signed the token. A key that has a name is asked only for tokens that name it, or none.
     pub(super) fn signed(&self, token: &Token<'_>) -> Match {
-        let named = |key: &&Key| match (&key.id, &token.key) {
-            (Some(id), Some(wanted)) => id == wanted,
-            _ => true,
-        };
-        let mut unknown = true;
-        let mut tries = 0;
-        for key in self.keys.iter().filter(named) {
-            unknown = false;
-            if key.takes(token.algorithm) {
-                if tries == MOST_TRIES {
-                    break;
-                }
+        let (mut known, mut tries) = (false, 0);
+        for key in &self.keys {
+            let named = match (&key.id, &token.key) {
+                (Some(id), Some(wanted)) if id != wanted => continue,
+                (id, wanted) => id.is_some() && wanted.is_some(),
+            };
+            known |= named;
+            if key.takes(token.algorithm) && tries < MOST_TRIES {
                 tries += 1;
                 if key.signed(token) {
                     return Match::Signed;
                 }
             }
         }
-        if unknown { Match::UnknownKey } else { Match::Unsigned }
+        // A secret is never published.
+        if known || token.algorithm.is_of_secret() { Match::Unsigned } else { Match::UnknownKey }
     }
 
     /// Whether a key is of this algorithm.

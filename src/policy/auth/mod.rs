@@ -246,7 +246,7 @@ impl Auth {
         let token = Token::read(text)?;
         let mut found = None;
         let mut unknown = false;
-        for (index, issuer) in self.issuers.iter().enumerate().filter(|(_, issuer)| issuer.may_have_issued(&token)) {
+        for (index, issuer) in self.candidates(&token) {
             match issuer.signed(&token) {
                 Signed::Yes { epoch } => {
                     found = Some((index, epoch));
@@ -269,14 +269,20 @@ impl Auth {
         Ok(Some(identity))
     }
 
+    /// Who may have issued a token, with their places: whoever has the name that it says. Who has none speaks for nobody
+    /// else: the others may be asked for by name.
+    fn candidates<'a>(&'a self, token: &'a Token<'_>) -> impl Iterator<Item = (usize, &'a Issuer)> {
+        let named = self.issuers.iter().any(|issuer| issuer.is_named(token));
+        let may = move |issuer: &Issuer| if named { issuer.is_named(token) } else { issuer.is_nameless() };
+        self.issuers.iter().enumerate().filter(move |(_, issuer)| may(issuer))
+    }
+
     /// Why no key is this token's.
     fn unsigned(&self, token: &Token<'_>) -> Refusal {
-        let candidates = self.issuers.iter().filter(|issuer| issuer.may_have_issued(token)).count();
-        if candidates == 0 {
+        if self.candidates(token).next().is_none() {
             return Refusal::invalid(format!("no issuer is `{}`", refusal::short(token.issuer().unwrap_or_default())));
         }
-        let known = |issuer: &Issuer| issuer.may_have_issued(token) && issuer.takes(token.algorithm);
-        if self.issuers.iter().any(known) {
+        if self.candidates(token).any(|(_, issuer)| issuer.takes(token.algorithm)) {
             return Refusal::invalid("the signature is none of the issuer's keys");
         }
         Refusal::invalid(format!("{:?} is not the algorithm of the issuer's keys", token.algorithm))
@@ -288,7 +294,7 @@ impl Auth {
         let mut missing = false;
         {
             let token = Token::read(text)?;
-            for issuer in self.issuers.iter().filter(|issuer| issuer.may_have_issued(&token)) {
+            for (_, issuer) in self.candidates(&token) {
                 if let (Some(remote), Signed::Unknown) = (issuer.remote(), issuer.signed(&token)) {
                     fetched |= remote.renewed().await;
                     missing |= remote.is_empty();
@@ -298,8 +304,8 @@ impl Auth {
         match self.verify(text, now())? {
             Some(identity) => Ok(identity),
             None if missing => Err(Refusal::unavailable("the issuer's keys could not be fetched yet")),
-            None if fetched => Err(Refusal::invalid("the issuer has no key of this `kid`")),
-            None => Err(Refusal::invalid("the issuer has no key of this `kid`, and was asked a moment ago")),
+            None if fetched => Err(Refusal::invalid("the issuer has no such key")),
+            None => Err(Refusal::invalid("the issuer has no such key, and was asked a moment ago")),
         }
     }
 
@@ -327,12 +333,6 @@ impl Auth {
     }
 }
 
-/// A token that a browser keeps in a cookie of this name.
-///
-/// # Errors
-/// It is none, or the page that sends it may not.
-pub fn cookie<'h>(head: &Head<'h>, name: &str) -> Result<Option<Cow<'h, str>>, Refusal> {
-    match source::cookie(head.headers, name) {
 /// Whether a page that may has sent a request whose answer sets cookies, if a page has.
 ///
 /// # Errors
@@ -341,6 +341,12 @@ pub fn own_page(head: &Head<'_>) -> Result<(), Refusal> {
     site::check(head)
 }
 
+/// A token that a browser keeps in a cookie of this name.
+///
+/// # Errors
+/// It is none, or the page that sends it may not.
+pub fn cookie<'h>(head: &Head<'h>, name: &str) -> Result<Option<Cow<'h, str>>, Refusal> {
+    match source::cookie(head.headers, name) {
         Found::Nothing => Ok(None),
         Found::Token(token) if token.len() <= LONGEST => site::check(head).map(|()| Some(token)),
         Found::Token(_) => Err(Refusal::invalid("the token is longer than 8 KiB")),

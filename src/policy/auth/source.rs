@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::Uri;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap};
 
 use crate::config::TokenSource;
 
@@ -44,11 +44,11 @@ fn bearer(headers: &HeaderMap) -> Found<'_> {
     plain(token.trim_matches(' '))
 }
 
-/// A cookie (RFC 6265 §5.4); an empty one was cleared.
+/// A cookie (RFC 6265 §5.4); an empty one was cleared. A pair that is no ASCII holds no token, and hides no other.
 pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Found<'h> {
-    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|value| text(value).split(';'));
+    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b';'));
     let named = pairs.filter_map(|pair| {
-        let (found, value) = pair.split_once('=')?;
+        let (found, value) = str::from_utf8(pair).ok().filter(|pair| pair.is_ascii())?.split_once('=')?;
         (found.trim() == name).then(|| value.trim())
     });
     let unquoted = |value: &'h str| value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
@@ -108,14 +108,9 @@ fn plain(token: &str) -> Found<'_> {
     }
 }
 
-/// A header's text; bytes that are no ASCII are in no token.
-fn text(value: &HeaderValue) -> &str {
-    value.to_str().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
-    use http::header::{HeaderMap, HeaderName, HeaderValue};
+    use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
     use super::{Found, TokenSource, find, without};
 
@@ -128,9 +123,10 @@ mod tests {
         told(find(&TokenSource::Bearer, &headers(&sent), &"/".parse().unwrap(), false))
     }
 
-    fn cookie(values: &[&'static str]) -> Option<String> {
-        let sent: Vec<_> = values.iter().map(|value| ("cookie", *value)).collect();
-        told(find(&TokenSource::Cookie("at".into()), &headers(&sent), &"/".parse().unwrap(), false))
+    fn cookie(values: &[&str]) -> Option<String> {
+        let value = |value: &&str| (header::COOKIE, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        let headers: HeaderMap = values.iter().map(value).collect();
+        told(find(&TokenSource::Cookie("at".into()), &headers, &"/".parse().unwrap(), false))
     }
 
     /// The token, nothing, or `!` for what is flawed.
@@ -175,6 +171,10 @@ mod tests {
             (&["at="], None),
             (&["AT=a; xat=b; at"], None),
             (&["at=a b"], Some("!")),
+            (&["name=Zo\u{eb}; at=a"], Some("a")),
+            (&["at=a; theme=\u{2603}", "\u{e9}=1"], Some("a")),
+            (&["at=\u{e9}; at=a"], Some("a")),
+            (&["at=\u{e9}"], None),
         ] {
             assert_eq!(cookie(sent).as_deref(), found, "{sent:?}");
         }

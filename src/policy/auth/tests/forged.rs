@@ -221,6 +221,37 @@ fn a_public_key_is_no_secret() {
 }
 
 #[test]
+fn who_has_no_name_speaks_for_nobody_who_has_one() {
+    let partner = &*RSA;
+    for both in [
+        "{ secret: '${SECRET}', issuer: a }, { key: '${PEM}' }",
+        "{ key: '${PEM}' }, { secret: '${SECRET}', issuer: a }",
+    ] {
+        let auth = auth_with(&format!("  jwt: [{both}]"), &[("SECRET", SECRET), ("PEM", &partner.public)]);
+        let of = |issuer: Value| claims(&json!({ "iss": issuer, "sid": "s" }));
+        assert!(admit(&auth, &hs256(&of(json!("a")))).is_ok());
+        for own in [json!("b"), Value::Null, json!(["a"])] {
+            assert!(admit(&auth, &partner.token(None, &of(own.clone()))).is_ok(), "{own}");
+        }
+        let (reason, cause) = refused(&auth, &partner.token(None, &of(json!("a"))));
+        assert_eq!((reason, cause.as_str()), (INVALID, "Rs256 is not the algorithm of the issuer's keys"));
+        assert_eq!(refused(&auth, &hs256(&of(json!("b")))).0, INVALID);
+    }
+}
+
+#[test]
+fn an_item_with_a_comma_is_not_two_items() {
+    let auth = auth("  jwt: { secret: '${SECRET}' }\n  inject: { roles: x-roles }");
+    let roles = |roles: Value| hs256(&claims(&json!({ "roles": roles })));
+    assert!(admit(&auth, &roles(json!(["user", "admin"]))).is_ok());
+    let (reason, cause) = refused(&auth, &roles(json!(["user,admin"])));
+    assert_eq!(
+        (reason, cause.as_str()),
+        (Reason::Forbidden, "an item of the claim `roles` has a comma, as a list has")
+    );
+}
+
+#[test]
 fn without_an_audience_no_audience_is_ours() {
     let auth = auth("  jwt: { secret: '${SECRET}' }");
     assert!(admit(&auth, &hs256(&claims(&json!({})))).is_ok());

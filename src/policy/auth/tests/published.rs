@@ -89,6 +89,31 @@ async fn a_rotated_key_is_fetched_when_it_is_first_named() {
 }
 
 #[tokio::test]
+async fn keys_without_names_are_rotated_too() {
+    let nameless = |pair: &Pair| pair.jwk("", &json!({ "kid": null }));
+    let pairs: Vec<_> = (0..9).map(|_| Pair::ed()).collect();
+    let issuer = Issuer::start(Some(json!({ "keys": [nameless(&pairs[0])] }))).await;
+    let auth = issuer.auth(", jwks_cooldown: 100ms");
+    let token = |pair: &Pair, kid: Option<&str>| pair.token(kid, &claims(&json!({})));
+    assert!(judged(&auth, &token(&pairs[0], None)).await.is_ok());
+    // However many they are by now; and for tokens that name what no key is called.
+    issuer.publish(&pairs.iter().skip(1).map(nameless).collect::<Vec<_>>());
+    for kid in [None, Some("new")] {
+        let new = token(&pairs[8], kid);
+        let fetched = async {
+            while judged(&auth, &new).await.is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), fetched).await.expect("the new keys");
+        issuer.publish(&pairs.iter().map(nameless).collect::<Vec<_>>());
+    }
+    assert!(issuer.fetches() >= 2);
+    // A secret is never among them: such a token is refused at once.
+    assert_eq!(at_once(&auth, &hs256(&claims(&json!({})))).unwrap_err().reason, INVALID);
+}
+
+#[tokio::test]
 async fn unknown_keys_make_one_fetch_in_a_cooldown() {
     let pair = Pair::ed();
     let issuer = Issuer::start(Some(json!({ "keys": [pair.jwk("1", &json!({}))] }))).await;
@@ -103,6 +128,8 @@ async fn unknown_keys_make_one_fetch_in_a_cooldown() {
     let strange = |kid: usize| pair.token(Some(&format!("x{kid}")), &claims(&json!({})));
     for kid in 0..50 {
         assert_eq!(judged(&auth, &strange(kid)).await.unwrap_err().reason, INVALID);
+        let nameless = Pair::ed().token(None, &claims(&json!({ "n": kid })));
+        assert_eq!(judged(&auth, &nameless).await.unwrap_err().reason, INVALID);
     }
     assert_eq!(issuer.fetches(), 1);
 }
