@@ -82,8 +82,9 @@ impl BurstGuard {
     }
 }
 
+/// A question that is answered at once; `Watch` is a stream, of which a client needs one.
 fn is_health(path: &str) -> bool {
-    matches!(path, "/health" | "/livez" | "/readyz") || path.starts_with("/grpc.health.v1.Health/")
+    matches!(path, "/health" | "/livez" | "/readyz" | "/grpc.health.v1.Health/Check")
 }
 
 type Limiter = GovernorConfig<ByClient, StateInformationMiddleware>;

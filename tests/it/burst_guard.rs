@@ -43,8 +43,16 @@ cors: { origins: [\"https://app.example.com\"] }";
     for _ in 0..10 {
         gateway.get("/health").await.status(200);
         gateway.get("/readyz").await.status(200);
+        let check = gateway.request("POST", "/grpc.health.v1.Health/Check").http2();
+        let check = check.header("content-type", "application/grpc").body(vec![0; 5]).await;
+        assert!(check.headers.get("grpc-status").is_none_or(|status| status == "0"), "{check:?}");
     }
-    assert_eq!(gateway.metric("transom_refusals_total{gate=\"burst_guard\",reason=\"calls\"}"), 5.0);
+    // Not who holds on to it, nor what only looks like it.
+    for path in ["/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check/", "/grpc.health.v1.Health/List"] {
+        let refused = gateway.request("POST", path).http2().header("content-type", "application/grpc").await;
+        assert_eq!(refused.headers["grpc-status"], "8", "{path}");
+    }
+    assert_eq!(gateway.metric("transom_refusals_total{gate=\"burst_guard\",reason=\"calls\"}"), 8.0);
     assert_eq!(gateway.metric("transom_refusals_total{gate=\"burst_guard\",reason=\"connections\"}"), 0.0);
     gateway.admin("/livez").await.status(200);
 }
