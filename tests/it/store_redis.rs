@@ -88,6 +88,28 @@ async fn a_redis_that_hangs_costs_one_wait() {
 }
 
 #[tokio::test]
+async fn who_has_no_patience_left_breaks_nothing() {
+    let redis = redis().await;
+    let store = store(&redis);
+    ping(&store).await.unwrap();
+    let connections = async || {
+        let told = format!("{:?}", redis.ask(&["INFO", "stats"]).await);
+        let (_, told) = told.split_once("total_connections_received:").unwrap();
+        told.split(|byte: char| !byte.is_ascii_digit()).next().unwrap().parse::<u32>().unwrap()
+    };
+    let before = connections().await;
+    for _ in 0..3 {
+        redis.resume(false);
+        let answer = store.redis().unwrap().ask(&::redis::cmd("PING"), Duration::from_millis(1)).await;
+        assert_eq!(answer, Err(Unavailable));
+        redis.resume(true);
+        ping(&store).await.unwrap();
+    }
+    let after = connections().await;
+    assert_eq!(after, before + 1, "the one that asks this, and no other");
+}
+
+#[tokio::test]
 async fn what_one_gateway_tells_all_hear() {
     let mut redis = redis().await;
     let (one, other) = (store(&redis), store(&redis));

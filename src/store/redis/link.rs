@@ -19,6 +19,10 @@ use super::{Connection, Script, Target, Unavailable, asks_for_another, is_unknow
 /// From one failed attempt to the next, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
+/// Who waits less has had most of its patience elsewhere: that it gets no answer says nothing of the connection, which others
+/// share.
+const FAIR: Duration = Duration::from_millis(25);
+
 /// One worker's connection.
 pub struct Link(Arc<watch::Sender<State>>);
 
@@ -74,6 +78,7 @@ impl Link {
         });
         match (answer.await, used) {
             (Ok(answer), _) => answer,
+            (Err(_), _) if wait < FAIR => Err(Unavailable),
             // Nothing came: the next call must not wait as long.
             (Err(_), Some(number)) => {
                 tracing::warn!(?wait, "redis did not answer in time");
