@@ -50,6 +50,8 @@ pub struct Call {
     pub(super) values: Option<Arc<Values>>,
     /// The kept replies that it makes forgotten.
     touched: Touched,
+    /// Its service may have heard of it.
+    asked: bool,
     /// What it has to do with its client's session.
     pub(super) cookies: Cookies,
     /// Where it goes, once that is known.
@@ -108,6 +110,7 @@ impl Call {
             undecided: None,
             values: None,
             touched: Touched::new(),
+            asked: false,
             cookies: Cookies::default(),
             route: None,
             accepts: None,
@@ -147,7 +150,13 @@ impl Call {
 
     /// An endpoint has answered.
     pub(super) fn answered(&mut self, endpoint: Arc<str>) {
+        self.asked = true;
         self.endpoint = Some(endpoint);
+    }
+
+    /// Its service is asked: it may hear of the call, whether that ends or not.
+    pub(super) fn asks(&mut self) {
+        self.asked = true;
     }
 
     /// Takes a place among the calls in flight, and keeps it to the end.
@@ -207,8 +216,9 @@ impl Call {
         rates.take(stage, known, &self.worker.store, &mut self.rated)
     }
 
-    /// Its message is known, in its frame: which kept replies it makes forgotten may depend on what it says.
+    /// Its service is asked with this message, in its frame: which kept replies that makes forgotten may depend on what it says.
     pub(super) fn note(&mut self, rpc: &Rpc, frame: &[u8]) {
+        self.asks();
         if let Some(invalidates) = rpc.invalidates.get() {
             self.touched = invalidates.touched(frame.get(PREFIX..).unwrap_or_default());
         }
@@ -217,6 +227,8 @@ impl Call {
     /// A call to the upstream failed: what is for the log stays here, the error is for the client.
     pub(super) fn failed(&mut self, mut failure: Failure) -> Error {
         self.endpoint = failure.endpoint.take();
+        // Nobody has tried to call where there is no endpoint.
+        self.asked = self.endpoint.is_some();
         self.cause = Some(std::mem::take(&mut failure.cause)).filter(|cause| !cause.is_empty());
         if let FailureKind::Status(answer) = &mut failure.kind {
             self.beside(std::mem::take(&mut answer.headers), std::mem::take(&mut answer.trailers));
@@ -382,9 +394,8 @@ impl Drop for Call {
             whole: false,
         };
         let outcome = self.outcome.filter(|outcome| outcome.whole).unwrap_or(left);
-        // Nobody has tried to call where there is no endpoint.
-        if let Some(invalidates) = self.rpc().and_then(|rpc| rpc.invalidates.get()).filter(|_| self.endpoint.is_some())
-        {
+        // Of a client that has left nobody knows whether its call has changed something.
+        if let Some(invalidates) = self.rpc().and_then(|rpc| rpc.invalidates.get()).filter(|_| self.asked) {
             invalidates.called(outcome.code, &self.touched);
         }
         let elapsed = self.started.elapsed();

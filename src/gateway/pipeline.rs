@@ -122,6 +122,7 @@ impl Gateway {
         if call.dialect == Dialect::Grpc(Codec::Proto) && rpc.opaque && !rpc.replays() && !rpc.is_noted() {
             let stop = call.stop();
             let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
+            call.asks();
             let reply = rpc.upstream.stream(&call.worker.pool, outgoing, body).await;
             let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
             call.answered(reply.endpoint);
@@ -258,10 +259,10 @@ where
     let query = asked.head.uri.query().unwrap_or_default();
     let input = Input { body: &body, media: asked.media, captures: asked.captured, query, later: false };
     let message = frame(call, binding, &input)?;
-    call.note(&binding.rpc, &message);
     if binding.rpc.rates.need_message() {
         call.limit(&binding.rpc, Stage::Message, &asked.head.headers, &message[PREFIX..]).await?;
     }
+    call.note(&binding.rpc, &message);
     Ok(message)
 }
 

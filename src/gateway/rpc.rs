@@ -105,8 +105,8 @@ where
         Codec::Json => frame(call, binding, &Input { body: &read, ..Input::default() })?,
         Codec::Proto => framed(call, rpc, &read)?,
     };
-    call.note(rpc, &message);
     call.limit(rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
+    call.note(rpc, &message);
     if let Some(cached) = &rpc.cache {
         let asked = (message, Coding::Identity);
         return cached::answer(call, cached, (binding, &binding.out), head, outgoing, asked).await;

@@ -93,6 +93,7 @@ impl Tunnel {
             let input = Input { captures: captured, query, ..Input::default() };
             let message = frame(call, binding, &input)?;
             call.limit(&rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
+            call.note(&rpc, &message);
             let (rpc, worker) = (rpc.clone(), worker.clone());
             let asking = async move {
                 let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());
@@ -112,6 +113,7 @@ impl Tunnel {
             };
             let codec = ToWire::planned(call, binding, plan, beside);
             let (inbound, body) = Inbound::new(codec, &rpc);
+            call.asks();
             let (rpc, worker) = (rpc.clone(), worker.clone());
             let asking = async move {
                 let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());

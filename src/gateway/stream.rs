@@ -149,6 +149,7 @@ pub(super) async fn client_stream(
     asking: Asking,
 ) -> Result<Response<Body>, Error> {
     let (rpc, worker) = (&binding.rpc, call.worker.clone());
+    call.asks();
     let (reply, stop) = match asking {
         Asking::Whole(message) => (rpc.upstream.unary(&worker.pool, outgoing, message).await, Stop::default()),
         Asking::Stream(body, stop) => (rpc.upstream.client_stream(&worker.pool, outgoing, body).await, stop),
@@ -169,6 +170,7 @@ pub(super) async fn stream(
     (asking, coding): (Asking, Coding),
 ) -> Result<Response<Body>, Error> {
     let (upstream, worker) = (&binding.rpc.upstream, call.worker.clone());
+    call.asks();
     let (reply, stop) = match asking {
         Asking::Whole(message) => (upstream.server_stream(&worker.pool, outgoing, message).await, Stop::default()),
         Asking::Stream(body, stop) => (upstream.stream(&worker.pool, outgoing, body).await, stop),

@@ -73,7 +73,7 @@ impl Expiry<Key, Arc<Entry>> for Until {
     }
 }
 
-/// What the messages of a method are.
+/// What the messages of a method are, and where they come from.
 pub struct Types {
     /// Where they are declared.
     pub schema: Arc<Schema>,
@@ -87,6 +87,8 @@ pub struct Types {
     pub said: Vec<HeaderName>,
     /// Another one whenever anything is declared otherwise.
     pub version: [u8; 32],
+    /// Where the method is served, as written: another service has other replies.
+    pub served: Box<str>,
 }
 
 /// Calls after which a method's replies are forgotten.
@@ -125,7 +127,7 @@ impl Forgets {
 fn seed(rpc: &str, written: &config::MethodCache, types: &Types) -> [u8; 32] {
     let mut digest = Context::new(&SHA256);
     digest.update(&types.version);
-    digest.update(format!("{rpc} {written:?}").as_bytes());
+    digest.update(format!("{rpc} {written:?} {}", types.served).as_bytes());
     let mut seed = [0; 32];
     seed.copy_from_slice(digest.finish().as_ref());
     seed

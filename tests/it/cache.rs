@@ -13,6 +13,7 @@ use transom_transcode::status::Code;
 
 use crate::support::client::Call;
 use crate::support::gateway::{Builder, Running, gateway};
+use crate::support::grpc::frame;
 use crate::support::reply::{Reply, fail, ok};
 use crate::support::speak::Speech;
 use crate::support::until;
@@ -32,11 +33,13 @@ pub(crate) async fn counting() -> Upstream {
     .await
 }
 
-async fn answering(answer: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> Upstream {
+pub(crate) async fn answering(answer: impl Fn(&Value) -> Reply + Send + Sync + 'static) -> Upstream {
     upstream::grpc("library.v1.Library")
         .unary("GetBook", answer)
         .unary("Echo", |book| match book["title"].as_str() {
             Some("wrong") => fail(Code::InvalidArgument, "no"),
+            Some("gone") => fail(Code::NotFound, "there is none"),
+            Some("there") => fail(Code::AlreadyExists, "there is one"),
             _ => ok(book.clone()),
         })
         .unary("UpdateBook", |request| ok(request["book"].clone()))
@@ -265,6 +268,53 @@ async fn an_rpc_that_changes_something_makes_it_forget() {
     gateway.post("/v1/echo", &json!({ "title": "wrong" })).await.status(400);
     gateway.post("/v1/echo", &json!({ "nothing": 1 })).await.status(400);
     assert_eq!(ask().await, "4");
+    // That there is nothing to change may be what an earlier try has done.
+    gateway.post("/v1/echo", &json!({ "title": "gone" })).await.status(404);
+    assert_eq!(ask().await, "5");
+    gateway.post("/v1/echo", &json!({ "title": "there" })).await.status(409);
+    assert_eq!(ask().await, "6");
+}
+
+#[tokio::test]
+async fn a_call_whose_client_has_left_makes_it_forget_once_its_service_has_heard_of_it() {
+    let never = Arc::new(Notify::new());
+    let (told, asked) = (never.clone(), AtomicUsize::new(0));
+    let library = upstream::grpc("library.v1.Library")
+        .unary("GetBook", move |_| ok(json!({ "pages": (asked.fetch_add(1, Ordering::SeqCst) + 1).to_string() })))
+        .unary("Echo", move |book| ok(book.clone()).when(&told))
+        .start()
+        .await;
+    let cache = "{ ttl: 1h, public: true, invalidated_by: [library.v1.Library/Echo] }";
+    let gateway = cached(&library, cache).start().await;
+    let path = "/library.v1.Library/Echo";
+    for (at, dialect) in ["rest", "connect", "grpc", "grpc-web"].into_iter().enumerate() {
+        let before = pages(&gateway, ("a", "b")).await;
+        let (rest, connect) = (gateway.post("/v1/echo", &json!({})), gateway.post(path, &json!({})));
+        let web = gateway.request("POST", path).header("content-type", "application/grpc-web+proto");
+        let native = gateway.grpc("library.v1.Library/Echo");
+        let leaves = tokio::spawn(async move {
+            match dialect {
+                "rest" => drop(rest.await),
+                "connect" => drop(connect.header("connect-protocol-version", "1").await),
+                "grpc" => drop(native.send(&[json!({})]).await),
+                _ => drop(web.body(frame(&[])).await),
+            }
+        });
+        until("it is asked", async || library.saw("Echo").calls().len() == at + 1).await;
+        assert_eq!(pages(&gateway, ("a", "b")).await, before);
+        leaves.abort();
+        until(&format!("{dialect}: forgotten"), async || pages(&gateway, ("a", "b")).await != before).await;
+    }
+    // One that was never whole has changed nothing.
+    let before = pages(&gateway, ("a", "b")).await;
+    let (call, body) = gateway.request("POST", "/v1/echo").header("content-type", "application/json").streamed();
+    body.send("{".into()).unwrap();
+    let leaves = tokio::spawn(async move { drop(call.try_send().await) });
+    until("it has come", async || gateway.metric("transom_in_flight") == 1.0).await;
+    leaves.abort();
+    until("it has left", async || gateway.metric("transom_in_flight") == 0.0).await;
+    assert_eq!(pages(&gateway, ("a", "b")).await, before);
+    library.saw("Echo").times(4);
 }
 
 #[tokio::test]

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use redis::Value as Told;
 use serde_json::{Value, json};
 
-use crate::cache::{BOOK, cached, counting, pages};
+use crate::cache::{BOOK, answering, cached, counting, pages};
 use crate::support::client::Call;
 use crate::support::gateway::{Builder, Running, gateway};
+use crate::support::network::{Network, Weather};
 use crate::support::protos::compile_text;
 use crate::support::redis::{Redis, redis};
+use crate::support::reply::ok;
 use crate::support::speak::Speech;
 use crate::support::tokens::{SECRET, bearer, token};
 use crate::support::until;
@@ -310,4 +312,70 @@ async fn a_reply_of_another_schema_is_none() {
     gateway.reload(&renamed(&library, &redis)).await.unwrap();
     let answer: Value = get(&gateway, BOOK).await.status(200).value();
     assert!(answer["sheets"].is_string() && answer["sheets"] != "1", "{answer}");
+}
+
+#[tokio::test]
+async fn a_reply_of_another_service_is_none() {
+    let (library, other, redis) = (counting().await, counting().await, redis().await);
+    let gateway = sharing(&library, &redis, PUBLIC).await;
+    assert_eq!(ask(&gateway).await, "1");
+    are_there(&redis, 2).await;
+    let reload = async |library| gateway.reload(&cached(library, PUBLIC).config(&at(&redis))).await.unwrap();
+    reload(&other).await;
+    get(&gateway, BOOK).await.status(200);
+    assert_eq!((asked(&library), asked(&other)), (1, 1));
+    // What changes nothing forgets nothing; and those of before are theirs again.
+    for library in [&other, &library] {
+        reload(library).await;
+        gateway.state.snapshot.load().caches.cache.generations.forget_all();
+        assert_eq!(ask(&gateway).await, "1");
+    }
+    assert_eq!((asked(&library), asked(&other)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_long_reply_on_its_way_is_in_nobodys() {
+    let redis = redis().await;
+    let library = answering(|asked| match asked["name"].as_str() {
+        Some("shelves/1/books/7") => ok(json!({ "name": asked["name"], "title": "x".repeat(1_000_000) })),
+        _ => ok(json!({ "name": asked["name"] })),
+    })
+    .await;
+    let writer = sharing(&library, &redis, PUBLIC).await;
+    get(&writer, BOOK).await.status(200);
+    are_there(&redis, 2).await;
+
+    let network = Network::before(redis.address()).await;
+    let config = format!(
+        "redis: {{ url: \"redis://{}\" }}
+rate_limits: {{ exact: {{ by: client, rate: 1000000/s, on_store_failure: deny }} }}
+methods:
+  library.v1.Library/GetBook: {{ cache: {PUBLIC} }}
+  library.v1.Library/UpdateBook: {{ rate_limits: [exact] }}",
+        network.address()
+    );
+    let reader = gateway().descriptors("library").expose_all().upstream("library", &library).config(&config);
+    let reader = reader.start().await;
+    connected(&reader, ("x-a", "b")).await;
+    let change = async || reader.request("PATCH", BOOK).json(&json!({})).await.status.as_u16();
+    until("limits are taken", async || change().await == 200).await;
+
+    network.becomes(Weather::Slow(16 * 1024, Duration::from_millis(5)));
+    let (mut hindered, before) = (0, found(&reader, "shared"));
+    for _ in 0..10 {
+        reader.state.snapshot.load().caches.cache.generations.forget_all();
+        let changes = async {
+            let mut statuses = Vec::new();
+            for _ in 0..5 {
+                statuses.push(change().await);
+            }
+            statuses
+        };
+        let (book, statuses) = tokio::join!(get(&reader, BOOK).into_future(), changes);
+        book.status(200);
+        hindered += usize::from(statuses.iter().any(|status| *status != 200));
+    }
+    assert_eq!(found(&reader, "shared"), before, "the look-ups were slow");
+    // A busy machine hinders some.
+    assert!(hindered <= 3, "{hindered} of 10");
 }

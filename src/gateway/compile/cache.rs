@@ -41,7 +41,8 @@ impl Compiler<'_> {
         &mut self,
         settings: &Settings,
         (rpc, method): (&str, &Method),
-        (by_get, largest): (bool, usize),
+        by_get: bool,
+        upstream: &config::Upstream,
     ) -> Result<Option<Cached>, String> {
         let Some(written) = &settings.cache.value else { return Ok(None) };
         let why = if method.client_streaming || method.server_streaming {
@@ -64,7 +65,15 @@ impl Compiler<'_> {
                 let cookies = self.config.auth.iter().flat_map(|auth| &auth.sources).any(by_cookie);
                 let mut said = settings.request_headers.value.clone();
                 said.extend(cookies.then_some(COOKIE));
-                let types = Types { schema, request: method.input, reply: method.output, largest, said, version };
+                let types = Types {
+                    schema,
+                    request: method.input,
+                    reply: method.output,
+                    largest,
+                    said,
+                    version,
+                    served: format!("{:?} {:?}", upstream.endpoints, upstream.tls).into(),
+                };
                 let request = |rpc: &str| Some(self.method(rpc)?.input);
                 let policy = Policy::compile(rpc, written, (&self.caches.cache, types), self.metrics, request);
                 match (policy, from) {

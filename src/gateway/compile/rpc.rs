@@ -67,7 +67,7 @@ impl Compiler<'_> {
         let bound = self.compile_bound(&settings, method);
         let demands = self.compile_demands(&settings, service, method);
         let session = self.compile_session(&path[1..], method);
-        let cache = self.compile_cache(&settings, (&path[1..], method), (by_get, written.limits.receive))?;
+        let cache = self.compile_cache(&settings, (&path[1..], method), by_get, written)?;
         Ok(Arc::new(Rpc {
             name: path[1..].into(),
             client_streaming: method.client_streaming,

@@ -95,7 +95,7 @@ impl Policy {
         let mut call = LOOK_UP.call(cells.len() + 2);
         call.arg(whole(&self.rpc)).arg(of_cells(&self.rpc, &cells)).arg(place(&self.rpc, key));
         call.arg(&fresh).arg(NAMES_MS).arg(2 * LARGEST);
-        let Ok(Value::Array(told)) = redis.run(&LOOK_UP, &call, PATIENCE).await else { return Shared::Unknown };
+        let Ok(Value::Array(told)) = redis.run_bulk(&LOOK_UP, &call, PATIENCE).await else { return Shared::Unknown };
         let Some(Value::BulkString(names)) = told.first().filter(|_| told.len() <= 3) else { return Shared::Unknown };
         if names.len() != NAME * (cells.len() + 1) {
             return Shared::Unknown;
@@ -133,7 +133,7 @@ impl Policy {
         tokio::spawn(async move {
             if let Some(redis) = store.redis() {
                 // Who misses it asks the service.
-                let _ = redis.ask(&command, TELL).await;
+                let _ = redis.ask_bulk(&command, TELL).await;
             }
             drop(permit);
         });

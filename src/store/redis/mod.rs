@@ -27,6 +27,8 @@ pub struct Redis {
     target: Target,
     /// One a worker: a reply wakes no other thread than the one that waits for it.
     links: Sharded<Link>,
+    /// And one for what may be large: nothing small waits behind it, or breaks with it.
+    bulk: Sharded<Link>,
 }
 
 /// Where it is.
@@ -67,7 +69,7 @@ impl Script {
 impl Redis {
     /// The Redis of a configuration; `None` if there is none. Nothing is connected yet.
     pub(super) fn compile(config: &config::Redis) -> Option<Self> {
-        Some(Self { target: Target::compile(config)?, links: Sharded::new() })
+        Some(Self { target: Target::compile(config)?, links: Sharded::new(), bulk: Sharded::new() })
     }
 
     /// Asks, and waits so long for the answer, a connection that is being made included. One that is known to be
@@ -85,6 +87,22 @@ impl Redis {
     /// As [`Redis::ask`].
     pub async fn run(&self, script: &Script, call: &Cmd, wait: Duration) -> Result<Value, Unavailable> {
         self.links.here().ask(&self.target, call, Some(script), wait).await
+    }
+
+    /// As [`Redis::ask`], for values that may be large.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn ask_bulk(&self, command: &Cmd, wait: Duration) -> Result<Value, Unavailable> {
+        self.bulk.here().ask(&self.target, command, None, wait).await
+    }
+
+    /// As [`Redis::run`], for values that may be large.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn run_bulk(&self, script: &Script, call: &Cmd, wait: Duration) -> Result<Value, Unavailable> {
+        self.bulk.here().ask(&self.target, call, Some(script), wait).await
     }
 
     /// Whether keys may lie on different servers.
