@@ -84,8 +84,9 @@ impl Desk {
             Errand::LogOut { renewal, answer } => {
                 let (caller, worker) = (call.caller.clone().ok_or(Error::Internal)?, call.worker.clone());
                 let closed = renewal.close(&worker.store, &caller).await;
-                closed.map_err(|refusal| call.turned_away(&self.gate, refusal))?;
+                // Whatever the store says: who has logged out keeps no tokens.
                 call.cookies.set = renewal.cookies.cleared().to_vec();
+                closed.map_err(|refusal| call.turned_away(&self.gate, refusal))?;
                 Ok(json(answer.to_string()))
             }
         }

@@ -128,13 +128,14 @@ impl Call {
 
     /// Who has logged out of a session of the gateway's own.
     async fn close(&mut self, rpc: &Rpc, session: &Session, issues: &Issues, message: Bytes) -> Result<Bytes, Error> {
+        // Whatever the store says: who has logged out keeps no tokens.
+        if keeps_cookies(self.dialect) {
+            self.cookies.set = session.cleared().to_vec();
+        }
         let (worker, caller) = (self.worker.clone(), self.caller.clone());
         if let Some((auth, caller)) = rpc.gate.auth().zip(caller) {
             let closed = issues.mint.close(auth, &worker.store, &caller).await;
             closed.map_err(|refusal| self.unissued(refusal))?;
-        }
-        if keeps_cookies(self.dialect) {
-            self.cookies.set = session.cleared().to_vec();
         }
         Ok(message)
     }

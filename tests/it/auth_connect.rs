@@ -222,3 +222,33 @@ fn gateway_of(rules: &Upstream, methods: &str) -> Builder {
         "auth: {{ jwt: {{ secret: {SECRET} }}, connect_tokens: {{ ws-connect: {{ path: {PATH} }} }} }}\n{methods}"
     ))
 }
+
+#[tokio::test]
+async fn a_connect_token_speaks_of_the_user_by_the_claim_that_names_one() {
+    let rules = rules().await;
+    let config = format!(
+        "auth:
+  jwt: {{ secret: {SECRET} }}
+  user: account
+  inject: {{ account: x-account, sub: x-subject }}
+  connect_tokens: {{ ws-connect: {{ path: {PATH} }} }}
+rate_limits: {{ few: {{ by: user, rate: 1/h }} }}
+methods: {{ rules.v1.Rules/Chat: {{ auth: {{ connect_token: ws-connect }}, rate_limits: [few] }} }}"
+    );
+    let gateway = gateway().descriptors("rules").upstream("rules", &rules).config(&config).start().await;
+    for account in ["ada", "bob"] {
+        let access = token(&json!({ "account": account }));
+        let token = connect_token(&gateway, PATH, &access).await;
+        assert_eq!((&claims(&token)["account"], &claims(&token)["sub"]), (&json!(account), &json!("u1")));
+        let mut socket = open(&gateway, &token).await.unwrap();
+        socket.json(&json!({ "id": "7" })).await;
+        socket.value().await;
+        rules.saw("Chat").header("x-account", account).header("x-subject", "u1");
+        let again = connect_token(&gateway, PATH, &access).await;
+        refused(&gateway, &format!("?token={again}")).await.status(429).reason("RATE_LIMITED");
+    }
+    // Who has no other name is called by that.
+    let nameless = token(&json!({ "account": "eve", "sub": null }));
+    let token = connect_token(&gateway, PATH, &nameless).await;
+    assert_eq!((&claims(&token)["account"], &claims(&token)["sub"]), (&json!("eve"), &json!("eve")));
+}

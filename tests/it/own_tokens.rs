@@ -308,6 +308,41 @@ async fn logging_out_ends_both_tokens() {
 }
 
 #[tokio::test]
+async fn a_logout_that_the_store_did_not_hear_is_one_for_good() {
+    let (library, redis) = (library().await, redis().await);
+    let wish = Wish { redis: Some(&redis), ..PLAIN };
+    let (one, other) = (front(&library, &wish).start().await, front(&library, &wish).start().await);
+    for by_rpc in [false, true] {
+        let (access, refresh) = log_in(&one).await;
+        redis.ask(&["ACL", "SETUSER", "default", "-del"]).await;
+        let call = if by_rpc { one.request("DELETE", BOOK) } else { one.post(LOGOUT, &json!({})) };
+        let left = call.header("cookie", &format!("at={access}; rt={refresh}")).await;
+        cleared(left.status(503).reason("AUTH_UNAVAILABLE"));
+        redis.ask(&["ACL", "SETUSER", "default", "+del"]).await;
+        let sid = claims(&access)["sid"].as_str().unwrap().to_owned();
+        assert!(
+            matches!(redis.ask(&["EXISTS", &format!("transom:session:{{{sid}}}")]).await, redis::Value::Int(1)),
+            "its record is there"
+        );
+        assert_eq!(opens(&one, &access).await, 401);
+        until("the other refuses it", async || opens(&other, &access).await == 401).await;
+        // For as long as the refresh token could be good.
+        let mark = format!("sid:2:me:{sid}");
+        until("it is told for long", async || match redis.ask(&["ZSCORE", "transom:{revoked}", &mark]).await {
+            redis::Value::BulkString(score) => {
+                let until: u64 = String::from_utf8(score).unwrap().parse().unwrap();
+                until >= claims(&refresh)["exp"].as_u64().unwrap()
+            }
+            _ => false,
+        })
+        .await;
+        for gateway in [&one, &other] {
+            renew(gateway, &refresh).await.status(401).reason("TOKEN_INVALID");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_call_renews_its_tokens_on_the_way() {
     let (library, redis) = (library().await, redis().await);
     let wish = Wish { redis: Some(&redis), sessions: "automatic: true", ..PLAIN };
@@ -334,6 +369,9 @@ async fn a_call_renews_its_tokens_on_the_way() {
     let native = one.grpc("library.v1.Library/GetBook").header("cookie", &cookie).send(&[json!({})]).await;
     native.failed(Code::Unauthenticated);
     let evil = one.post("/v1/echo", &json!({})).header("cookie", &cookie).header("sec-fetch-site", "cross-site").await;
+    evil.status(401).reason("TOKEN_MISSING");
+    assert!(!evil.headers.contains_key("set-cookie"));
+    let evil = one.get(BOOK).header("cookie", &cookie).header("sec-fetch-site", "cross-site").await;
     evil.status(401).reason("TOKEN_MISSING");
     assert!(!evil.headers.contains_key("set-cookie"));
     // Pages' other dialects do.
@@ -386,6 +424,8 @@ fn own_tokens_that_cannot_work_are_told() {
         ),
         ("jwt: { jwks: keys.json }", issue, "no `auth.jwt.secret`"),
         (&format!("{jwt}, token_type: {{ refused: [access] }}"), issue, "is refused"),
+        (&format!("{jwt}, connect_tokens: {{ access: {{ path: /w }} }}"), issue, "the gateway's own tokens; choose"),
+        (&format!("{jwt}, connect_tokens: {{ refresh: {{ path: /w }} }}"), issue, "the gateway's own tokens; choose"),
         (&format!("jwt: {{ secret: {SECRET}, required_claims: [tenant] }}"), issue, "asks for `tenant`"),
     ] {
         let found = told(auth, sessions);

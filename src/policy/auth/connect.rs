@@ -34,6 +34,8 @@ pub struct Connect {
     ttl: u64,
     /// Its claims and the access token's.
     claims: Box<[(Box<str>, Claim)]>,
+    /// The claim that names the user.
+    user: Claim,
     source: TokenSource,
     around: (String, String),
 }
@@ -57,6 +59,7 @@ impl Connect {
             signer: Signer::compile(auth, written.secret.as_ref())?,
             ttl: written.ttl.as_secs(),
             claims: written.claims().iter().map(|(own, from)| (own.as_str().into(), Claim::compile(from))).collect(),
+            user: Claim::compile(&auth.user),
             source: TokenSource::Query(written.parameter.clone()),
             around: written.parts()?,
         })
@@ -86,10 +89,11 @@ impl Connect {
         }
         if let Some(user) = caller.user() {
             claims.insert("sub".to_owned(), json!(user));
+            claims.insert(self.user.name().to_owned(), json!(user));
         }
-        // So that it ends with its session, which is one of its issuer's.
-        for name in ["iss", "sid"] {
-            if let Some(value) = caller.claims().named(name) {
+        // It speaks of the same, and ends with its session, which is one of its issuer's.
+        for name in ["sub", "iss", "sid"] {
+            if let Some(value) = caller.claims().named(name).filter(|value| !value.is_null()) {
                 claims.insert(name.to_owned(), value.clone());
             }
         }

@@ -124,7 +124,8 @@ impl Mint {
             Ok(Turn::Good(session)) => self.pair(&id, &session),
             Ok(Turn::Gone) => Err(Refusal::invalid("the session has ended")),
             Ok(Turn::Reused) => {
-                self.end(auth, &id, issuer.as_deref().unwrap_or_default());
+                // Its refresh tokens are good no more; access tokens are, for a while.
+                self.end(auth, &id, issuer.as_deref(), self.access_lasts);
                 Err(Refusal::invalid("the refresh token was used before: its session ends"))
             }
             Err(_) => Err(Refusal::unavailable("the store does not say whether the refresh token is good")),
@@ -137,16 +138,21 @@ impl Mint {
     /// The store does not answer; here it has ended all the same.
     pub async fn close(&self, auth: &Auth, store: &Store, caller: &Identity) -> Result<(), Refusal> {
         auth.revoke(caller);
-        let Some(id) = caller.claims().named("sid").and_then(Value::as_str) else { return Ok(()) };
-        store.close_session(id).await.map_err(|_| Refusal::unavailable("the store does not forget the session"))
+        let text = |name| caller.claims().named(name).and_then(Value::as_str);
+        let Some(id) = text("sid") else { return Ok(()) };
+        store.close_session(id).await.map_err(|_| {
+            // For the store its refresh token is as good as ever.
+            self.end(auth, id, text("iss"), self.access_lasts.max(self.refresh_lasts));
+            Refusal::unavailable("the store does not forget the session")
+        })
     }
 
-    /// No gateway takes an access token of the session any more.
-    fn end(&self, auth: &Auth, id: &str, issuer: &str) {
-        // As long as the last of them could be good, by whichever clock.
+    /// No gateway takes a token of the session any more that lasts so many seconds from now at most.
+    fn end(&self, auth: &Auth, id: &str, issuer: Option<&str>, lasts: u64) {
+        // By whichever clock.
         const SKEW: u64 = 300;
-        let (now, mark) = (now(), session_mark(issuer, id));
-        let until = now.as_secs().saturating_add(self.access_lasts).saturating_add(SKEW);
+        let (now, mark) = (now(), session_mark(issuer.unwrap_or_default(), id));
+        let until = now.as_secs().saturating_add(lasts).saturating_add(SKEW);
         auth.revoked.announce(Revocation { mark, until }, now);
     }
 
