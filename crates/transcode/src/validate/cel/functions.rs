@@ -1,10 +1,11 @@
 //! The functions of CEL and of protovalidate.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::types::Type;
-use super::value::{Value, look_up};
+use super::value::{Same, Value, look_up};
 use super::{Fault, Work, strings, times};
 use crate::validate::address;
 use crate::validate::format::{self, Format, Version};
@@ -346,10 +347,24 @@ fn prefix<'a>(text: &str, number: &Value<'_>, strict: bool) -> Result<Value<'a>,
 
 /// Nothing is in it twice.
 fn unique(list: &[Value<'_>], work: &mut Work<'_>) -> Result<bool, Fault> {
-    for (at, one) in list.iter().enumerate() {
-        for other in &list[..at] {
-            if one.equals(other, work)? {
-                return Ok(false);
+    let (mut seen, mut compound): (HashSet<Same<'_>>, Vec<&Value<'_>>) = (HashSet::new(), Vec::new());
+    for one in list {
+        match Same::of(one) {
+            Some(same) => {
+                work.spend(one.size())?;
+                if !seen.insert(same) {
+                    return Ok(false);
+                }
+            }
+            // A NaN is not even itself.
+            None if matches!(one, Value::Double(_)) => {}
+            None => {
+                for other in &compound {
+                    if one.equals(other, work)? {
+                        return Ok(false);
+                    }
+                }
+                compound.push(one);
             }
         }
     }

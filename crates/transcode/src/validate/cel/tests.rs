@@ -157,6 +157,46 @@ fn what_cannot_be_evaluated_is_refused_before() {
 }
 
 #[test]
+fn unique_is_what_equals_nothing_before_it() {
+    let schema = schema();
+    for list in [
+        "[]",
+        "[1, 2u, 1.5, '1', b'1', true, null]",
+        "[1e300, 1e301, 18446744073709551615u, -1]",
+        "[0.0 / 0.0, 0.0 / 0.0]",
+        "[[1], [2], {1: 2}, {1: 3}, [[1]]]",
+        "[timestamp(1), duration('1s'), 1]",
+        "[type(1), 'int']",
+    ] {
+        assert_eq!(verdict(&schema, &format!("{list}.map(x, dyn(x)).unique()"), &[]), Ok(Verdict::Kept), "{list}");
+    }
+    for list in [
+        "[1, 2, 1u]",
+        "[1, 1.0]",
+        "[0.0, -0.0]",
+        "[1e300, 1e300]",
+        "['a', 'b', 'a']",
+        "[b'a', b'a']",
+        "[null, null]",
+        "[true, true]",
+        "[[1], 2, [1.0]]",
+        "[{1: 2}, {1u: 2.0}]",
+        "[timestamp(1), timestamp(1)]",
+        "[duration('1s'), duration('1000ms')]",
+        "[type(1), type(2)]",
+        "[this, this]",
+    ] {
+        let told = verdict(&schema, &format!("{list}.map(x, dyn(x)).unique()"), &[]);
+        assert_eq!(told, Ok(Verdict::Broken(None)), "{list}");
+    }
+    // Each of them is looked at once.
+    let wire: Vec<u8> = (0..10_000_u32).flat_map(|at| [0x18, 0x80 | (at & 0x7f) as u8, (at >> 7) as u8]).collect();
+    assert_eq!(verdict(&schema, "this.list.unique()", &wire), Ok(Verdict::Kept));
+    let wire = [&wire[..], &[0x18, 7]].concat();
+    assert_eq!(verdict(&schema, "this.list.unique()", &wire), Ok(Verdict::Broken(None)));
+}
+
+#[test]
 fn errors_are_no_answer() {
     let schema = schema();
     for text in [
@@ -180,6 +220,13 @@ fn work_is_bounded() {
     let doubled =
         (0..40).fold("'aaaaaaaaaaaaaaaa'".to_owned(), |text, at| format!("[{text}].map(x{at}, x{at} + x{at})[0]"));
     assert!(verdict(&schema, &format!("{doubled} == ''"), &[]).is_err());
+    // A text that was made here, copied again and again.
+    let copies = format!("[this.text + 'a'].all(s, {ten}.all(x, {ten}.all(y, {ten}.all(z, [s].size() == 1))))");
+    let text = [&[0x12, 0x80, 0x80, 0x40][..], &[b'a'; 1 << 20]].concat();
+    assert!(verdict(&schema, &copies, &text).unwrap_err().contains("too much work"));
+    assert_eq!(verdict(&schema, &copies, &text[..0]), Ok(Verdict::Kept));
+    // A large message has more, and the largest no more than that.
+    assert_eq!((steps(0), steps(1000), steps(usize::MAX)), (100_000, 116_000, 5_000_000));
     // A long list, looked at by each of its items.
     let wire: Vec<u8> = (0..20_000).flat_map(|_| [0x18, 1]).collect();
     let refused = verdict(&schema, "this.list.all(x, this.list.all(y, x == y))", &wire).unwrap_err();

@@ -171,6 +171,45 @@ impl<'a> Value<'a> {
     }
 }
 
+/// A value that has no parts: two of them are equal where the values are.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) enum Same<'v> {
+    Null,
+    Bool(bool),
+    /// Numbers are on one line: a whole one,
+    Whole(i128),
+    /// or the bits of another.
+    Double(u64),
+    String(&'v str),
+    Bytes(&'v [u8]),
+    Timestamp(i128),
+    Duration(i128),
+    Type(&'v str),
+}
+
+impl<'v> Same<'v> {
+    /// None of what has parts, and of what equals nothing: a NaN.
+    pub(super) fn of(value: &'v Value<'_>) -> Option<Self> {
+        /// No integer of CEL is that large, and every whole double below it is exact.
+        const WHOLE: f64 = 1e30;
+        Some(match value {
+            Value::Null => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Int(value) => Self::Whole((*value).into()),
+            Value::Uint(value) => Self::Whole((*value).into()),
+            Value::Double(value) if value.is_nan() => return None,
+            Value::Double(value) if value.fract() == 0.0 && value.abs() < WHOLE => Self::Whole(*value as i128),
+            Value::Double(value) => Self::Double(value.to_bits()),
+            Value::String(text) => Self::String(text),
+            Value::Bytes(bytes) => Self::Bytes(bytes),
+            Value::Timestamp(at) => Self::Timestamp(*at),
+            Value::Duration(span) => Self::Duration(*span),
+            Value::Type(name) => Self::Type(name),
+            Value::List(_) | Value::Map(_) | Value::Message(_) => return None,
+        })
+    }
+}
+
 /// A float beside a whole number, exactly.
 fn float_order(float: f64, whole: i128) -> Option<Ordering> {
     if float.is_nan() {
@@ -219,6 +258,13 @@ mod tests {
                 assert_eq!(one.compare(other, &mut work).unwrap(), Some(at.cmp(&beside)), "{one:?} {other:?}");
             }
         }
+        for (at, one) in line.iter().enumerate() {
+            for (beside, other) in line.iter().enumerate() {
+                assert_eq!(Same::of(one) == Same::of(other), at == beside, "{one:?} {other:?}");
+            }
+        }
+        let same = |number| Same::of(&Value::Double(number)) == Same::of(&Value::Int(number as i64));
+        assert!(same(1.0) && same(-0.0) && same(1e18) && !same(1.5));
         assert!(Value::Int(1).equals(&Value::Double(1.0), &mut work).unwrap());
         assert!(!Value::Double(f64::NAN).equals(&Value::Double(f64::NAN), &mut work).unwrap());
         assert!(!Value::Int(1).equals(&Value::text("1"), &mut work).unwrap());
