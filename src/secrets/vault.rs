@@ -184,3 +184,41 @@ impl Client<'_> {
         Ok((answer.status(), answer.into_body()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::routing::post;
+    use parking_lot::Mutex;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_renewal_is_tried_again_unless_the_vault_says_no() {
+        let good = json!({ "auth": { "client_token": "t", "lease_duration": 60, "renewable": true } }).to_string();
+        let answers = [(503, ""), (500, ""), (429, ""), (200, &*good), (403, ""), (404, "")];
+        let left: VecDeque<_> = answers.map(|(status, body)| (status, body.to_owned())).into();
+        let left = Arc::new(Mutex::new(left));
+        let answer = move || async move {
+            let (status, body) = left.lock().pop_front().unwrap();
+            (StatusCode::from_u16(status).unwrap(), body)
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/v1/auth/token/renew-self", post(answer));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let text = format!(
+            "schema: {{ descriptor_sets: [a] }}\nupstreams: {{ a: {{ services: [a.B], endpoints: [\"a:1\"] }} }}\n\
+             secrets: {{ vault: {{ address: \"http://{address}\", token: t }} }}"
+        );
+        let vault = config::parse(&text, &|_| None).unwrap().secrets.vault.unwrap();
+        let session = Session::default();
+        for again in [Some(PATIENCE), Some(PATIENCE), Some(PATIENCE), Some(Duration::from_secs(60)), None, None] {
+            assert_eq!(renew(&vault, &session).await, again);
+        }
+    }
+}

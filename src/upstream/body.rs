@@ -110,19 +110,13 @@ impl Body for ReplyBody {
         let late = this.ready.is_multiple_of(LOOK) && matches!(this.state, State::Data) && this.timer.is_over();
         let polled = if late { Poll::Pending } else { this.poll(cx) };
         let frame = match polled {
-            Poll::Pending if late => {
+            Poll::Ready(frame) => frame,
+            Poll::Pending if late || this.timer.poll(cx).is_ready() => {
+                // Of a reply whose head has come its client may be the slow one.
                 this.attempt.excuse();
                 Some(Err(this.timer.failure()))
             }
-            Poll::Pending => match this.timer.poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) => {
-                    // Of a reply whose head has come its client may be the slow one.
-                    this.attempt.excuse();
-                    Some(Err(this.timer.failure()))
-                }
-            },
-            Poll::Ready(frame) => frame,
+            Poll::Pending => return Poll::Pending,
         };
         Poll::Ready(match frame {
             Some(Ok(frame)) => {

@@ -328,3 +328,18 @@ async fn who_is_no_api_server_is_told_no_token() {
     let failure = crate::discovery_slices::search(&api, "kubernetes://books").look().await.unwrap_err();
     assert!(failure.contains("403") && failure.contains("not now"), "{failure}");
 }
+
+#[tokio::test]
+async fn another_api_server_is_asked_from_the_reload_on() {
+    let (old, new) = (api_server().await, api_server().await);
+    let [first, second] = [book("first").start().await, book("second").start().await];
+    old.set("books-1", pod(&first, &ready()));
+    new.set("books-1", pod(&second, &ready()));
+    let gateway = found_by(&old, "kubernetes://books:grpc").start().await;
+    assert_eq!(who(&gateway).await, "first");
+    // In the middle of a watch, where nothing happens.
+    old.watched(1).await;
+    gateway.reload(&found_by(&new, "kubernetes://books:grpc")).await.unwrap();
+    until("the other cluster's pod", async || who(&gateway).await == "second").await;
+    new.watched(1).await;
+}
