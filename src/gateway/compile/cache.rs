@@ -69,7 +69,7 @@ impl Compiler<'_> {
                     schema,
                     request: method.input,
                     reply: method.output,
-                    largest,
+                    largest: upstream.limits.receive,
                     said,
                     version,
                     served: format!("{:?} {:?}", upstream.endpoints, upstream.tls).into(),
