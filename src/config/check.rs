@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::problem::quote;
 use super::read::{Reader, nearest};
-use super::{Access, Algorithm, Auth, Balance, By, Config, HashBy, Jwt, Normalize, Requirements, TokenSource};
+use super::{Access, Algorithm, Auth, Balance, By, Config, HashBy, Jwt, Normalize, Requirements, Subset, TokenSource};
 
 /// Tells what no key alone can know.
 pub(super) fn check(config: &Config, reader: &mut Reader) {
@@ -14,6 +14,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     reflection(config, reader);
     services(config, reader);
     slow_starts(config, reader);
+    aims(config, reader);
     rate_limits(config, reader);
     connect_tokens(config, reader);
     cors(config, reader);
@@ -117,6 +118,65 @@ fn reflection(config: &Config, reader: &mut Reader) {
         let path = format!("schema.reflection[{index}]");
         let line = reader.line(&[&path, "schema.reflection"]);
         reader.problems.push(line, path, message);
+    }
+}
+
+/// A canary is another upstream, and who asks for a subset says which.
+fn aims(config: &Config, reader: &mut Reader) {
+    for (name, upstream) in &config.upstreams {
+        let path = super::place(&["upstreams", name]);
+        let mut tell = |key: &str, message: String| {
+            let place = format!("{path}.{key}");
+            let line = reader.line(&[&place, &path]);
+            reader.problems.push(line, place, message);
+        };
+        if let Some(subset) = &upstream.subset
+            && subset.header.is_none()
+            && subset.default.is_none()
+        {
+            tell("subset", "leaves open which; write `header: x-version`, `default: v1` or both".to_owned());
+        }
+        let Some(canary) = &upstream.canary else { continue };
+        match config.upstreams.get(&canary.upstream) {
+            None => {
+                let hint = match nearest(&canary.upstream, config.upstreams.keys().map(String::as_str)) {
+                    Some(known) => format!("did you mean `{known}`?"),
+                    None => "write the name of one under `upstreams`".to_owned(),
+                };
+                tell("canary.upstream", format!("no upstream is called {}; {hint}", quote(&canary.upstream)));
+            }
+            Some(_) if canary.upstream == *name => {
+                tell("canary.upstream", "is the upstream itself; write another's name".to_owned());
+            }
+            Some(other) if other.canary.is_some() => {
+                tell(
+                    "canary.upstream",
+                    "has a canary too: calls are passed on once; name that one, or remove it".to_owned(),
+                );
+            }
+            Some(other) => {
+                let asks = |subset: &Subset| (subset.header.clone(), subset.default.clone());
+                if other.subset.is_some() && other.subset.as_ref().map(asks) != upstream.subset.as_ref().map(asks) {
+                    tell(
+                        "canary.upstream",
+                        "has a `subset` that these calls do not ask for; write one of the same `header` and `default`"
+                            .to_owned(),
+                    );
+                }
+                if matches!(other.balance, Balance::Hash(_)) && other.balance != upstream.balance {
+                    tell(
+                        "canary.upstream",
+                        "balances by a `hash` that these calls do not have; write the same".to_owned(),
+                    );
+                }
+            }
+        }
+        if canary.share.0 == 0 && canary.header.is_none() {
+            tell("canary", "gets no calls; write `share: 5%` or `header: x-canary`".to_owned());
+        }
+        if canary.value.is_some() && canary.header.is_none() {
+            tell("canary.value", "is of no use without `header`".to_owned());
+        }
     }
 }
 

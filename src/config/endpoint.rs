@@ -1,10 +1,12 @@
 //! `upstreams.*.endpoints`: where an upstream runs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv6Addr;
 
+use super::aim::check_label;
 use super::cluster::is_label;
-use super::kind::{self, Kind, Shape, checked, count};
+use super::kind::{self, Kind, Shape, checked, count, map, text};
 use super::problem::quote;
 use super::read::{Reader, section};
 use super::tree::{Node, Value};
@@ -17,12 +19,14 @@ pub struct Endpoint {
     pub place: Place,
     /// How often its turn comes, beside the others'.
     pub weight: Weight,
+    /// What is said of it.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Endpoint {
     /// One of usual weight.
     pub fn at(host: &str, port: u16) -> Self {
-        Self { place: Place::Host { host: host.to_owned(), port }, weight: Weight::default() }
+        Self { place: Place::Host { host: host.to_owned(), port }, ..Self::default() }
     }
 }
 
@@ -101,8 +105,9 @@ section! {
         address: Endpoint = checked(ADDRESS, endpoint).required(),
         /// How often its turn comes, beside the others'; of a name, the turn of each of its addresses. An SRV record's own weight counts so many times.
         weight: usize = count(1..=100).or("1"),
+        /// What is said of it, such as `{zone: eu-west-1a, version: v2}`: for `zone` and `subset`. Of a place where many are found, of each of them.
+        labels: BTreeMap<String, String> = map("a label's name", check_label, text("a value")).or("{}"),
     }
-    absent: "labels"
 }
 
 const ADDRESS: &str = "`host:port`";
@@ -116,8 +121,8 @@ impl Kind for Endpoints {
     fn read(&self, node: &Node, reader: &mut Reader) -> Option<Endpoint> {
         match &node.value {
             Value::Map(entries) => {
-                let EndpointKeys { address, weight } = reader.section(node.line, entries);
-                Some(Endpoint { weight: Weight(u8::try_from(weight).unwrap_or(1)), ..address })
+                let EndpointKeys { address, weight, labels } = reader.section(node.line, entries);
+                Some(Endpoint { weight: Weight(u8::try_from(weight).unwrap_or(1)), labels, ..address })
             }
             _ => checked(ADDRESS, endpoint).read(node, reader),
         }

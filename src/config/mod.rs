@@ -5,6 +5,7 @@
 //! what [`reference()`] says of it and what [`json_schema`] allows.
 
 mod admin;
+mod aim;
 mod auth;
 mod burst_guard;
 mod cache;
@@ -44,6 +45,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use admin::{Admin, PublicEndpoint};
+pub use aim::{Canary, Otherwise, Subset};
 pub use auth::{
     Access, Algorithm, Auth, InvalidStatus, Jwks, Jwt, OnDeaf, Requirements, Secret, TokenSource, TokenType, Verify,
     VerifyMethod, is_pem,
@@ -131,6 +133,8 @@ section! {
         secrets: Secrets = kind::section().or("{}"),
         /// Where schemas come from.
         schema: Schema = kind::section().or("{}"),
+        /// Where the gateway runs. Endpoints whose label `zone` is the same get its calls as long as seven in ten of them, by weight, take any; with fewer the rest of the calls goes to the others.
+        zone: Option<String> = kind::text("a zone such as `eu-west-1a`").optional(),
         /// How names of endpoints are looked up.
         dns: Dns = kind::section().or("{}"),
         /// Where endpoints such as `kubernetes://namespace/service:port` are read.
@@ -175,7 +179,8 @@ pub fn parse(text: &str, lookup: Lookup<'_>) -> Result<Config, Problems> {
         check::check(config, &mut reader);
     }
     match config {
-        Some(config) if reader.problems.is_empty() => {
+        Some(mut config) if reader.problems.is_empty() => {
+            config.upstreams.values_mut().for_each(|upstream| upstream.zone.clone_from(&config.zone));
             let elsewhere = reader.elsewhere.into_keys().collect();
             Ok(Config { source: Source::new(text, &reader.secrets, reader.lines, elsewhere), ..config })
         }

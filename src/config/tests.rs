@@ -239,7 +239,6 @@ methods:
             "12: upstreams.booking.services[1]: `booking/BookingService` is not a service's full name; write `pkg.Service`",
             "13: upstreams.booking.endpoints[1]: `booking-2` is not an endpoint; its port is missing; write `host:port`",
             "13: upstreams.booking.endpoints[2].address: `h:0` is not an endpoint; its port is not a number from 1 to 65535",
-            "13: upstreams.booking.endpoints[2].labels: `labels` is not supported by this version of Transom; remove it",
             "13: upstreams.booking.endpoints[3]: `https://h:1` is not an endpoint; write `host:port`, and `tls` for the upstream",
             "13: upstreams.booking.endpoints[4]: `::1:50051` is not an endpoint; write an IPv6 address as `[::1]:50051`",
             "14: upstreams.booking.timeout: `0s` is not between `1ms` and `24h`",
@@ -392,6 +391,8 @@ fn every_section_reads_its_defaults() {
     hold::<super::UpstreamTls>();
     hold::<super::endpoint::EndpointKeys>();
     hold::<super::Dns>();
+    hold::<super::Subset>();
+    hold::<super::Canary>();
     hold::<super::Cluster>();
     hold::<super::HealthCheck>();
     hold::<super::UpstreamLimits>();

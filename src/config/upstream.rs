@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::aim::{Canary, Subset};
 use super::endpoint::{Endpoint, Endpoints};
 use super::kind::{self, Kind, Shape, checked, count, duration, flag, list, percent, size, text};
 use super::problem::quote;
@@ -27,6 +28,10 @@ section! {
         health_name: Option<String> = checked("a name", name).optional(),
         /// How endpoints take turns.
         balance: Balance = Balances.or("round_robin"),
+        /// Calls go only to endpoints with a label that they ask for; none: to all of them.
+        subset: Option<Subset> = kind::section().optional(),
+        /// Another upstream that gets some of the calls.
+        canary: Option<Canary> = kind::section().optional(),
         /// Active checks by `grpc.health.v1`; none: connected is healthy. `{}` checks with the defaults.
         health_check: Option<HealthCheck> = kind::section().optional(),
         /// Leaves an endpoint alone that fails call after call; the upstream is open when all of its endpoints are: 503 at once. None: calls always go there. `{}` holds the defaults.
@@ -53,6 +58,10 @@ section! {
         tls: Option<UpstreamTls> = kind::section().optional(),
         /// Readiness waits for a usable endpoint of it.
         required: bool = flag().or("false"),
+    }
+    beside {
+        /// Where the gateway runs.
+        zone: Option<String>,
     }
 }
 
@@ -148,7 +157,7 @@ impl Kind for Balances {
     }
 }
 
-fn header_name(text: &str) -> Result<HeaderName, String> {
+pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
     HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("{} is not a header's name", quote(text)))
 }
 

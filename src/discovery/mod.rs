@@ -69,6 +69,15 @@ impl Labels {
         self.0.get(name).map(String::as_str)
     }
 
+    /// The same, and these in the place of those of the same name.
+    pub fn with(&self, written: &BTreeMap<String, String>) -> Self {
+        if written.is_empty() {
+            return self.clone();
+        }
+        let own = |labels: &BTreeMap<String, String>| labels.clone().into_iter();
+        own(&self.0).chain(own(written)).collect()
+    }
+
     /// All of them, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (&**name, &**value))

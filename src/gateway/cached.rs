@@ -158,8 +158,16 @@ fn fetch(
         async move {
             let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
             // Asked for all who wait: nobody's own endpoint.
-            let outgoing =
-                Outgoing { uri: &rpc.uri, headers, deadline, max_age: None, patient: true, priority, key: None, retry };
+            let outgoing = Outgoing {
+                uri: &rpc.uri,
+                headers,
+                deadline,
+                max_age: None,
+                patient: true,
+                priority,
+                aim: rpc.common_aim(),
+                retry,
+            };
             ask(&worker, &policy, &rpc, key, outgoing, frame).await
         }
     })

@@ -212,7 +212,7 @@ impl Judge {
             max_age: None,
             patient: true,
             priority: Priority::High,
-            key: None,
+            aim: rpc.common_aim(),
             retry: None,
         };
         let reply = match rpc.upstream.unary(&worker.pool, outgoing, message.into()).await {

@@ -24,6 +24,7 @@ use transom_transcode::validate;
 use self::tls::Certificates;
 use super::cached::Caches;
 use super::caller::Judge;
+use super::canary::Canary;
 use super::reflection::Reflection;
 use super::renewal::Renewal;
 use super::route::{Action, Binding, Route, Rpc};
@@ -82,6 +83,7 @@ impl Snapshot {
         let certificates = Certificates::compile(config, previous, &mut problems);
         let notes = certificates.warnings(Timestamp::now());
         let upstreams = upstreams(config, metrics, previous, &certificates);
+        let canaries = Canary::of(config);
         let mut compiler = Compiler {
             config,
             schema: &schema,
@@ -89,6 +91,7 @@ impl Snapshot {
             standard: None,
             metrics,
             upstreams: &upstreams,
+            canaries,
             auth: None,
             judge: None,
             mint: None,
@@ -162,7 +165,15 @@ fn upstreams(
             None => Upstream::compile_with(name, written, tls, metrics),
         }
     };
-    config.upstreams.iter().map(|(name, written)| (name.clone(), compile(name, written))).collect()
+    let mut all: BTreeMap<_, _> =
+        config.upstreams.iter().map(|(name, written)| (name.clone(), compile(name, written))).collect();
+    for (name, written) in &config.upstreams {
+        let canary = written.canary.as_ref().and_then(|canary| all.get(&canary.upstream)).cloned();
+        if let (Some(upstream), Some(canary)) = (all.get_mut(name), canary) {
+            *upstream = upstream.with_canary(&canary);
+        }
+    }
+    all
 }
 
 /// What server reflection answers, where it is public.
@@ -185,6 +196,8 @@ struct Compiler<'a> {
     standard: Option<Arc<validate::Rules>>,
     metrics: &'a Metrics,
     upstreams: &'a BTreeMap<String, Arc<Upstream>>,
+    /// By the upstream that they are a canary of.
+    canaries: BTreeMap<&'a str, Arc<Canary>>,
     auth: Option<Arc<Auth>>,
     judge: Option<Arc<Judge>>,
     /// What signs tokens of the gateway's own, how they are renewed, and whether calls do that on their way.
@@ -239,7 +252,9 @@ impl<'a> Compiler<'a> {
             }
         }
         for name in self.config.upstreams.keys() {
-            if !self.serving.values().any(|serving| *serving.upstream == **name) {
+            let is_canary = self.config.upstreams.values().filter_map(|upstream| upstream.canary.as_ref());
+            let is_canary = is_canary.map(|canary| &canary.upstream).any(|upstream| upstream == name);
+            if !is_canary && !self.serving.values().any(|serving| *serving.upstream == **name) {
                 let path = config::place(&["upstreams", name]);
                 self.notes.push(format!(
                     "{path} serves nothing: name its `services`, or say `option {UPSTREAM} = \"{name}\"` in theirs"

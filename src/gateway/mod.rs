@@ -26,11 +26,13 @@
 //! service    the pipeline as a tower::Service
 //! ```
 
+mod aim;
 mod answers;
 mod breaking;
 mod cached;
 mod call;
 mod caller;
+mod canary;
 mod codec;
 mod compile;
 mod desk;

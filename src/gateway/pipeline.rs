@@ -276,7 +276,7 @@ fn admit<'r>(
     known: &Known<'_>,
     host: HeaderValue,
 ) -> Result<Outgoing<'r>, Error> {
-    let key = call.key(rpc, &head.headers);
+    let aim = call.aim(rpc, &head.headers);
     let (own, asked) = (rpc.settings.timeout.value, known.timeout()?);
     let deadline = call.deadline(own, asked);
     let patient = asked.is_none_or(|asked| own.is_some_and(|own| own <= asked));
@@ -297,5 +297,5 @@ fn admit<'r>(
     let headers = Metadata::new(given, about);
     let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
     let max_age = rpc.max_age.as_ref();
-    Ok(Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, key, retry })
+    Ok(Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, aim, retry })
 }

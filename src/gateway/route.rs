@@ -10,6 +10,7 @@ use transom_transcode::schema::Schema;
 
 use super::cached::{Cached, Invalidates};
 use super::caller::{Bound, Judge};
+use super::canary::Canary;
 use super::desk::Desk;
 use super::fallback::Fallback;
 use super::renewal::Renewal;
@@ -122,6 +123,10 @@ pub struct Rpc {
     pub uri: Uri,
     /// The service behind it.
     pub upstream: Arc<Upstream>,
+    /// What gets some of its calls.
+    pub canary: Option<Arc<Canary>>,
+    /// Where its calls go is not a matter of turns alone.
+    pub aims: bool,
     /// Nothing here looks into its messages or counts them: those of a client who speaks as the upstream does cross as
     /// they are.
     pub opaque: bool,

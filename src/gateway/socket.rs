@@ -81,7 +81,7 @@ impl Tunnel {
         let upgrade = head.extensions.get::<OnUpgrade>().cloned();
         let upgrade = upgrade.ok_or_else(|| Error::bad_request("this connection cannot become a WebSocket"))?;
         let (rpc, worker) = (binding.rpc.clone(), call.worker.clone());
-        let Outgoing { headers, deadline, patient, priority, key, .. } = outgoing;
+        let Outgoing { headers, deadline, patient, priority, aim, .. } = outgoing;
         let query = head.uri.query().unwrap_or_default();
         let query = &*rpc.gate.without_token(query);
         let mut out = OutPlan { raw: false, ..binding.out.clone() };
@@ -97,7 +97,7 @@ impl Tunnel {
             let (rpc, worker) = (rpc.clone(), worker.clone());
             let asking = async move {
                 let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());
-                let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, key, retry };
+                let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, aim, retry };
                 rpc.upstream.server_stream(&worker.pool, outgoing, message).await
             };
             (Box::pin(asking), Inbound::nothing())
@@ -117,7 +117,7 @@ impl Tunnel {
             let (rpc, worker) = (rpc.clone(), worker.clone());
             let asking = async move {
                 let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());
-                let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, key, retry };
+                let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, aim, retry };
                 rpc.upstream.stream(&worker.pool, outgoing, body).await
             };
             (Box::pin(asking), inbound)

@@ -7,22 +7,12 @@ use std::num::NonZeroU32;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::call::Call;
-use super::route::Rpc;
-use crate::config::{Balance, HashBy};
+use crate::config::HashBy;
 use crate::upstream::key_of;
 
 impl Call {
     /// The call's key; none is like any other. A client without the cookie gets one with its answer.
-    #[inline]
-    pub(super) fn key(&mut self, rpc: &Rpc, headers: &HeaderMap) -> Option<NonZeroU32> {
-        match &rpc.upstream.config().balance {
-            Balance::RoundRobin | Balance::LeastRequest => None,
-            Balance::Hash(by) => self.key_by(by, headers),
-        }
-    }
-
-    #[cold]
-    fn key_by(&mut self, by: &HashBy, headers: &HeaderMap) -> Option<NonZeroU32> {
+    pub(super) fn key(&mut self, by: &HashBy, headers: &HeaderMap) -> Option<NonZeroU32> {
         match by {
             HashBy::Client => Some(match self.client {
                 IpAddr::V4(address) => key_of(&address.octets()),

@@ -3,7 +3,8 @@
 //! The live list holds the endpoints that take calls and nothing else, so that turns stay exact while some are down: skipping over a
 //! dead endpoint would give its turns to its neighbour.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::iter::once;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,8 +18,9 @@ use tokio::sync::{Notify, watch};
 use super::attempt::Probe;
 use super::endpoint::Endpoint;
 use super::turns::{self, Member, Turns};
-use super::warmth;
-use crate::config::{Balance, CircuitBreaker, SlowStart};
+use super::warmth::{self, WARM};
+use super::{Aim, key_of, zone};
+use crate::config::{self, Balance, CircuitBreaker, Otherwise, SlowStart, Subset};
 use crate::discovery::Found;
 use crate::telemetry::{Circuit, Ejection};
 
@@ -26,7 +28,6 @@ use crate::telemetry::{Circuit, Ejection};
 pub(super) struct Roster {
     all: ArcSwap<Vec<Arc<Endpoint>>>,
     listed: ArcSwap<Listed>,
-    cursor: AtomicUsize,
     /// To how many an endpoint's connections grow, over all workers.
     most_connections: AtomicUsize,
     /// An endpoint went down.
@@ -42,25 +43,54 @@ pub(super) struct Roster {
 }
 
 /// How endpoints take turns.
-#[derive(Default)]
-struct Ways {
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Ways {
     balance: Balance,
     slow_start: Option<SlowStart>,
+    /// Where the gateway runs.
+    zone: Option<String>,
+    subset: Option<Subset>,
 }
 
+impl Ways {
+    pub(super) fn of(config: &config::Upstream) -> Self {
+        Self {
+            balance: config.balance.clone(),
+            slow_start: config.slow_start.clone(),
+            zone: config.zone.clone(),
+            subset: config.subset.clone(),
+        }
+    }
+}
+
+/// One of them, and how often its turn comes.
+type Weighed = (Arc<Endpoint>, u32);
+
 /// Who gets calls.
+#[derive(Default)]
 struct Listed {
+    whole: Part,
+    /// Those that have a label in common, by its value's key, in order.
+    subsets: Vec<(NonZeroU32, Part)>,
+    /// Calls that ask for none of these go nowhere.
+    strict: bool,
+}
+
+/// Those of whom each takes some of the same calls.
+struct Part {
     /// Those that take them.
     live: Vec<Arc<Endpoint>>,
     /// Those that would, but for their breakers: they get probes.
     resting: Vec<Arc<Endpoint>>,
     /// Of those that take them.
     turns: Turns,
+    /// Calls so far.
+    cursor: Arc<AtomicUsize>,
 }
 
-impl Default for Listed {
+impl Default for Part {
     fn default() -> Self {
-        Self { live: Vec::new(), resting: Vec::new(), turns: Turns::Equal }
+        Self { live: Vec::new(), resting: Vec::new(), turns: Turns::Equal, cursor: Arc::default() }
     }
 }
 
@@ -69,7 +99,6 @@ impl Roster {
         Self {
             all: ArcSwap::default(),
             listed: ArcSwap::default(),
-            cursor: AtomicUsize::new(0),
             most_connections: AtomicUsize::new(1),
             trouble: watch::Sender::new(()),
             verdict: Notify::new(),
@@ -118,24 +147,25 @@ impl Roster {
 
     /// It takes turns, or proves itself.
     pub(super) fn turns_to(&self, endpoint: &Endpoint) -> bool {
+        self.listed.load().endpoints().any(|listed| listed.id == endpoint.id)
+    }
+
+    /// Some endpoint takes such calls that is none of these.
+    pub(super) fn has_another(&self, than: &[usize], aim: Aim) -> bool {
         let listed = self.listed.load();
-        listed.live.iter().chain(&listed.resting).any(|listed| listed.id == endpoint.id)
+        listed.part(aim).is_some_and(|part| part.live.iter().any(|endpoint| !than.contains(&endpoint.id)))
     }
 
-    /// Some endpoint takes calls that is none of these.
-    pub(super) fn has_another(&self, than: &[usize]) -> bool {
-        self.listed.load().live.iter().any(|endpoint| !than.contains(&endpoint.id))
-    }
-
-    /// Some endpoint takes calls.
-    pub(super) fn is_live(&self) -> bool {
-        !self.listed.load().live.is_empty()
+    /// Some endpoint takes such calls.
+    pub(super) fn is_live(&self, aim: Aim) -> bool {
+        self.listed.load().part(aim).is_some_and(|part| !part.live.is_empty())
     }
 
     /// Endpoints that take calls and are known to answer.
     pub(super) fn usable(&self) -> usize {
         let listed = self.listed.load();
-        listed.live.iter().chain(&listed.resting).filter(|endpoint| endpoint.usable()).count()
+        let usable = listed.endpoints().filter(|endpoint| endpoint.usable());
+        usable.map(|endpoint| endpoint.id).collect::<HashSet<_>>().len()
     }
 
     /// The breakers as one: closed unless no endpoint takes calls because of its own; and the time to the first probe. Those
@@ -143,7 +173,8 @@ impl Roster {
     pub(super) fn circuit(&self, now: Instant) -> (Circuit, Duration) {
         let (listed, all) = (self.listed.load(), self.all.load());
         let of = |endpoints: &[Arc<Endpoint>]| endpoints.iter().map(|endpoint| endpoint.breaker.circuit(now)).min();
-        let first = of(&listed.resting).or_else(|| of(&all)).filter(|_| listed.live.is_empty());
+        let whole = &listed.whole;
+        let first = of(&whole.resting).or_else(|| of(&all)).filter(|_| whole.live.is_empty());
         first.unwrap_or((Circuit::Closed, Duration::ZERO))
     }
 
@@ -152,21 +183,22 @@ impl Roster {
     pub(super) fn next<T>(
         &self,
         tried: &[usize],
-        key: Option<NonZeroU32>,
+        aim: Aim,
         take: impl FnOnce(&Arc<Endpoint>, Option<Probe>) -> T,
     ) -> Option<T> {
         let listed = self.listed.load();
-        if let Some(endpoint) = listed.probe(tried) {
+        let part = listed.part(aim)?;
+        if let Some(endpoint) = part.probe(tried) {
             return Some(take(endpoint, Some(Probe::of(endpoint))));
         }
-        let live = &listed.live;
+        let live = &part.live;
         if live.is_empty() {
             return None;
         }
-        let turn = self.cursor.fetch_add(1, Ordering::Relaxed);
-        let key = key.map(|key| turns::scatter(key.get().into()));
+        let turn = part.cursor.fetch_add(1, Ordering::Relaxed);
+        let key = aim.key.map(|key| turns::scatter(key.get().into()));
         let (load, open) = (|at: usize| live[at].load(), |at: usize| !tried.contains(&live[at].id));
-        listed.turns.pick(live.len(), turn, key, load, open).map(|at| take(&live[at], None))
+        part.turns.pick(live.len(), turn, key, load, open).map(|at| take(&live[at], None))
     }
 
     /// The upstream's endpoints as they are now. Those that stay keep their state, connections and all.
@@ -244,9 +276,11 @@ impl Roster {
         self.relist(&ways);
     }
 
-    /// Every endpoint is down, and for that a call was refused.
+    /// A call was refused; where every endpoint is down it was for that.
     pub(super) fn refused(&self) {
-        self.all.load().iter().filter(|endpoint| endpoint.down()).for_each(|endpoint| self.failed(endpoint));
+        if !self.is_live(Aim::default()) {
+            self.all.load().iter().filter(|endpoint| endpoint.down()).for_each(|endpoint| self.failed(endpoint));
+        }
     }
 
     /// It was not to be reached.
@@ -267,11 +301,11 @@ impl Roster {
     }
 
     /// How endpoints take turns from now on.
-    pub(super) fn set_ways(&self, balance: &Balance, slow_start: Option<&SlowStart>) {
-        let mut ways = self.writing.lock();
-        if ways.balance != *balance || ways.slow_start.as_ref() != slow_start {
-            *ways = Ways { balance: balance.clone(), slow_start: slow_start.cloned() };
-            self.relist(&ways);
+    pub(super) fn set_ways(&self, ways: Ways) {
+        let mut writing = self.writing.lock();
+        if *writing != ways {
+            *writing = ways;
+            self.relist(&writing);
         }
     }
 
@@ -289,7 +323,7 @@ impl Roster {
     pub(super) fn warm_up(&self, now: Instant) -> Option<Instant> {
         let ways = self.writing.lock();
         let step = warmth::step(ways.slow_start.as_ref()?);
-        if !self.listed.load().live.iter().any(|endpoint| endpoint.warmth.is_growing()) {
+        if !self.all.load().iter().any(|endpoint| endpoint.warmth.is_growing()) {
             return None;
         }
         self.relist(&ways);
@@ -311,32 +345,76 @@ impl Roster {
     }
 
     fn relist(&self, ways: &Ways) {
-        let all = self.all.load();
-        let takes_calls = all.iter().filter(|endpoint| endpoint.takes_calls()).cloned();
-        let (ejected, fit): (Vec<_>, Vec<_>) = takes_calls.partition(|endpoint| endpoint.ejected());
-        let (mut resting, mut live): (Vec<_>, Vec<_>) = fit.into_iter().partition(|endpoint| endpoint.breaker.rests());
-        if live.is_empty() {
-            // Better one that stands out than nobody.
-            let (rest, others): (Vec<_>, Vec<_>) = ejected.into_iter().partition(|endpoint| endpoint.breaker.rests());
-            resting.extend(rest);
-            live = others;
+        let (all, before, now) = (self.all.load(), self.listed.load(), Instant::now());
+        // Each counts by the same warmth in every part; those whose turn does not come warm up too.
+        let weigh = |endpoint: &Endpoint| endpoint.weight() * endpoint.warmth.share(ways.slow_start.as_ref(), now);
+        let weighed: Vec<_> = all.iter().map(|endpoint| (Arc::clone(endpoint), weigh(endpoint))).collect();
+        let mut valued: BTreeMap<NonZeroU32, Vec<Weighed>> = BTreeMap::new();
+        if let Some(subset) = &ways.subset {
+            for member in &weighed {
+                if let Some(value) = member.0.labels().named(&subset.label) {
+                    valued.entry(key_of(value.as_bytes())).or_default().push(member.clone());
+                }
+            }
         }
-        let first = live.iter().map(|endpoint| endpoint.priority()).min();
-        live.retain(|endpoint| Some(endpoint.priority()) == first);
-        resting.retain(|endpoint| first.is_none_or(|first| endpoint.priority() <= first));
-        let now = Instant::now();
-        let weight = |endpoint: &Endpoint| endpoint.weight() * endpoint.warmth.share(ways.slow_start.as_ref(), now);
-        let members = live.iter().map(|endpoint| Member { name: &endpoint.label, weight: weight(endpoint) });
-        let turns = Turns::new(&ways.balance, &members.collect::<Vec<_>>());
-        if live.iter().any(|endpoint| endpoint.warmth.is_growing()) {
-            // It may have been out of the list when it came.
-            self.came.notify_one();
-        }
-        self.listed.store(Arc::new(Listed { live, resting, turns }));
+        let strict = ways.subset.as_ref().is_some_and(|subset| subset.otherwise == Otherwise::None);
+        let subsets = valued.into_iter().map(|(key, members)| {
+            let cursor = before.subset(key).map(|part| Arc::clone(&part.cursor)).unwrap_or_default();
+            (key, Part::new(ways, &members, cursor))
+        });
+        // Where another will do one without anybody is none.
+        let subsets = subsets.filter(|(_, part)| strict || !part.live.is_empty()).collect();
+        let whole = Part::new(ways, &weighed, Arc::clone(&before.whole.cursor));
+        self.listed.store(Arc::new(Listed { whole, subsets, strict }));
     }
 }
 
 impl Listed {
+    /// Everybody who gets calls, of some in more than one part.
+    fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        let parts = once(&self.whole).chain(self.subsets.iter().map(|(_, part)| part));
+        parts.flat_map(|part| part.live.iter().chain(&part.resting))
+    }
+
+    /// Those that such calls go to.
+    #[inline]
+    fn part(&self, aim: Aim) -> Option<&Part> {
+        match aim.subset {
+            None => Some(&self.whole),
+            Some(asked) => self.subset(asked).or_else(|| (!self.strict).then_some(&self.whole)),
+        }
+    }
+
+    fn subset(&self, asked: NonZeroU32) -> Option<&Part> {
+        let at = self.subsets.binary_search_by_key(&asked, |(key, _)| *key).ok()?;
+        Some(&self.subsets[at].1)
+    }
+}
+
+impl Part {
+    fn new(ways: &Ways, all: &[Weighed], cursor: Arc<AtomicUsize>) -> Self {
+        let rests = |(endpoint, _): &Weighed| endpoint.breaker.rests();
+        let takes_calls = all.iter().filter(|(endpoint, _)| endpoint.takes_calls()).cloned();
+        let (ejected, fit): (Vec<_>, Vec<_>) = takes_calls.partition(|(endpoint, _)| endpoint.ejected());
+        let (mut resting, mut live): (Vec<_>, Vec<_>) = fit.into_iter().partition(rests);
+        if live.is_empty() {
+            // Better one that stands out than nobody.
+            let (rest, others): (Vec<_>, Vec<_>) = ejected.into_iter().partition(rests);
+            resting.extend(rest);
+            live = others;
+        }
+        let first = live.iter().map(|(endpoint, _)| endpoint.priority()).min();
+        live.retain(|(endpoint, _)| Some(endpoint.priority()) == first);
+        resting.retain(|(endpoint, _)| first.is_none_or(|first| endpoint.priority() <= first));
+        if let Some(zone) = &ways.zone {
+            prefer(zone, &mut live, all.iter().filter(|(endpoint, _)| Some(endpoint.priority()) == first));
+        }
+        let members = live.iter().map(|(endpoint, weight)| Member { name: &endpoint.label, weight: *weight });
+        let turns = Turns::new(&ways.balance, &members.collect::<Vec<_>>());
+        let only = |members: Vec<Weighed>| members.into_iter().map(|(endpoint, _)| endpoint).collect();
+        Self { live: only(live), resting: only(resting), turns, cursor }
+    }
+
     /// One that is to prove itself now.
     #[inline]
     fn probe(&self, tried: &[usize]) -> Option<&Arc<Endpoint>> {
@@ -348,4 +426,17 @@ impl Listed {
         endpoint.metrics.turned(Circuit::HalfOpen);
         Some(endpoint)
     }
+}
+
+/// Those near by get what they can take, and the others the rest. `all` are those of the same priority, also such that take
+/// no calls now.
+fn prefer<'e>(zone: &str, live: &mut Vec<Weighed>, all: impl Iterator<Item = &'e Weighed>) {
+    let is_near = |endpoint: &Endpoint| endpoint.labels().named("zone") == Some(zone);
+    let near = all.filter(|(endpoint, _)| is_near(endpoint));
+    let near = near.map(|(endpoint, _)| u64::from(endpoint.weight()) * u64::from(WARM)).sum();
+    let members: Vec<_> = live.iter().map(|(endpoint, weight)| (is_near(endpoint), *weight)).collect();
+    for (member, weight) in live.iter_mut().zip(zone::weights(near, &members)) {
+        member.1 = weight;
+    }
+    live.retain(|(_, weight)| *weight > 0);
 }

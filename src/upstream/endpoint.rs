@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +15,7 @@ use super::breaker::Breaker;
 use super::tally::Counts;
 use super::warmth::Warmth;
 use crate::config;
-use crate::discovery::Found;
+use crate::discovery::{Found, Labels};
 use crate::telemetry::{Circuit, Ejection, EndpointMetrics};
 use crate::tls::Connector;
 
@@ -42,6 +43,7 @@ pub(super) struct Endpoint {
     weight: AtomicU32,
     /// Those with the lowest number come first.
     priority: AtomicU16,
+    labels: Mutex<Labels>,
     /// Calls under way, over all workers.
     load: AtomicUsize,
     state: AtomicU8,
@@ -69,6 +71,7 @@ impl Endpoint {
             connections,
             weight: AtomicU32::new(1),
             priority: AtomicU16::new(0),
+            labels: Mutex::default(),
             load: AtomicUsize::new(0),
             state: AtomicU8::new(0),
             retired: CancellationToken::new(),
@@ -106,10 +109,16 @@ impl Endpoint {
         self.priority.load(Ordering::Relaxed)
     }
 
+    /// What is said of it.
+    pub(super) fn labels(&self) -> Labels {
+        self.labels.lock().clone()
+    }
+
     /// What is said of it where it was found.
     pub(super) fn follow(&self, found: &Found) {
         self.weight.store(found.weight, Ordering::Relaxed);
         self.priority.store(found.priority, Ordering::Relaxed);
+        self.labels.lock().clone_from(&found.labels);
     }
 
     /// Calls under way.

@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
-use super::balance::Roster;
+use super::balance::{Roster, Ways};
 use super::breaker::Breaker;
 use super::endpoint::Endpoint;
 use super::literal;
@@ -106,7 +106,7 @@ impl Group {
         self.unresolved.store(written.places.iter().any(|place| !place.asked), Ordering::Release);
         self.list(&written);
         drop(written);
-        self.roster.set_ways(&config.balance, config.slow_start.as_ref());
+        self.roster.set_ways(Ways::of(config));
         self.roster.set_breaker(config.circuit_breaker.as_ref());
         let news = tell(&self.health, &config.health_check);
         tell(&self.outliers, &config.outlier_ejection);
@@ -207,9 +207,13 @@ impl Place {
         self.endpoint.place == *place
     }
 
-    /// What it stands for, each with the weight that is written too.
+    /// What it stands for, each with the weight and the labels that are written too.
     fn endpoints(&self) -> impl Iterator<Item = Found> {
         let weight = u32::from(self.endpoint.weight.0);
-        self.found.iter().map(move |found| Found { weight: found.weight.saturating_mul(weight), ..found.clone() })
+        self.found.iter().map(move |found| Found {
+            weight: found.weight.saturating_mul(weight),
+            labels: found.labels.with(&self.endpoint.labels),
+            ..found.clone()
+        })
     }
 }

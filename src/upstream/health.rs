@@ -15,7 +15,6 @@ use transom_transcode::status::Code;
 
 use crate::config::{HealthCheck, Priority};
 
-use super::Outgoing;
 use super::connection;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
@@ -24,6 +23,7 @@ use super::metadata::Metadata;
 use super::pick::queued;
 use super::pool::{Acquired, Pool};
 use super::reply;
+use super::{Aim, Outgoing};
 
 /// The most that a health reply is read of.
 const REPLY: usize = 64 * 1024;
@@ -95,7 +95,7 @@ impl Group {
             max_age: None,
             patient: true,
             priority: Priority::High,
-            key: None,
+            aim: Aim::default(),
             retry: None,
         };
         let mut exchange = outgoing.open(lease, Instant::now())?;

@@ -87,7 +87,9 @@ impl Upstream {
 
     /// There is somewhere to go, and it would not be a try too many.
     fn may_hedge(&self, rule: &Retry, tries: &Tries, beside: &Tries, pool: &Pool) -> bool {
-        rule.allows(tries.made + 2) && self.roster.has_another(beside.endpoints()) && rule.withdraw(pool.worker())
+        rule.allows(tries.made + 2)
+            && self.roster.has_another(beside.endpoints(), tries.aim())
+            && rule.withdraw(pool.worker())
     }
 }
 

@@ -38,6 +38,7 @@ mod warmth;
 mod watch;
 mod watches;
 mod wheel;
+mod zone;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -80,6 +81,8 @@ pub struct Upstream {
     roster: Arc<Roster>,
     /// How its endpoints are spoken to once it is enacted; none: in the clear.
     tls: Option<Arc<Connector>>,
+    /// The endpoints that calls aimed at its canary go to first.
+    canary: Option<Arc<Roster>>,
 }
 
 /// A request, as far as HTTP/2 is concerned.
@@ -97,10 +100,21 @@ pub struct Outgoing<'r> {
     pub patient: bool,
     /// Whose calls are refused first where the upstream's limit comes near.
     pub priority: Priority,
-    /// What keeps its client at one endpoint, where the upstream balances so.
-    pub key: Option<NonZeroU32>,
+    /// Which endpoints it may go to.
+    pub aim: Aim,
     /// How the call is tried again when it fails.
     pub retry: Option<&'r Retry>,
+}
+
+/// Which endpoints a call may go to, where that is not a matter of turns alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Aim {
+    /// What keeps its client at one endpoint, where the upstream balances so.
+    pub key: Option<NonZeroU32>,
+    /// The [key](key_of) of the label that they must have, where the upstream has subsets.
+    pub subset: Option<NonZeroU32>,
+    /// First to the canary's, if the upstream has one.
+    pub canary: bool,
 }
 
 /// What `/upstreams` says of an endpoint.
@@ -173,7 +187,32 @@ impl Upstream {
             .adaptive_concurrency
             .as_ref()
             .map(|rule| Adaptive::new(rule, config.limits.in_flight, before, || metrics.upstream_limit(&group.name)));
-        Arc::new(Self { config: config.clone(), budget, adaptive, roster: Arc::clone(&group.roster), group, tls })
+        Arc::new(Self {
+            config: config.clone(),
+            budget,
+            adaptive,
+            roster: Arc::clone(&group.roster),
+            group,
+            tls,
+            canary: None,
+        })
+    }
+
+    /// The same, where calls that are aimed so go to this one's endpoints, as long as one of those takes them.
+    #[must_use]
+    pub fn with_canary(self: &Arc<Self>, canary: &Self) -> Arc<Self> {
+        if self.canary.as_ref().is_some_and(|roster| Arc::ptr_eq(roster, &canary.roster)) {
+            return Arc::clone(self);
+        }
+        Arc::new(Self {
+            config: self.config.clone(),
+            budget: self.budget.clone(),
+            adaptive: self.adaptive.clone(),
+            group: Arc::clone(&self.group),
+            roster: Arc::clone(&self.roster),
+            tls: self.tls.clone(),
+            canary: Some(Arc::clone(&canary.roster)),
+        })
     }
 
     /// How its endpoints are spoken to, if not in the clear.
@@ -228,6 +267,11 @@ impl Upstream {
             in_flight: endpoint.metrics.in_flight().value(),
         };
         self.roster.all().iter().map(state).collect()
+    }
+
+    /// Some endpoint takes calls.
+    pub fn is_live(&self) -> bool {
+        self.roster.is_live(Aim::default())
     }
 
     /// Open when no endpoint takes calls because of its breaker.

@@ -1,7 +1,6 @@
 //! Pick: which endpoint is next for a call, and a stream to it.
 
 use std::future::poll_fn;
-use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,26 +10,27 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::attempt::{Attempt, Probe, outcome};
+use super::balance::Roster;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
 use super::pool::{Acquired, Grant, Lease, Pool, Wait};
 use super::wheel::Timer;
-use super::{Outgoing, Upstream};
+use super::{Aim, Outgoing, Upstream};
 use crate::telemetry::Circuit;
 
 /// Connections that may go away under one call before that counts against their endpoints.
-const DRAINED: usize = 3;
+const DRAINED: u8 = 3;
 /// When to come again while the probe of an open breaker is under way.
 const PROBE: Duration = Duration::from_secs(1);
 
 /// Where a call has been, and why it is not there any more.
 pub(super) struct Tries {
-    endpoints: SmallVec<[usize; 4]>,
+    endpoints: SmallVec<[usize; 2]>,
     /// How often a connection went away under it. That is not the endpoint's refusal, which may be asked again.
-    drained: usize,
+    drained: u8,
     last: Option<Box<Failure>>,
-    /// What keeps its client at one endpoint.
-    key: Option<NonZeroU32>,
+    /// Which endpoints it may go to.
+    aim: Aim,
     /// The call's deadline; a try's may be shorter.
     pub(super) deadline: Instant,
     /// That one is not of the client's making.
@@ -48,7 +48,7 @@ impl Tries {
             endpoints: SmallVec::new(),
             drained: 0,
             last: None,
-            key: outgoing.key,
+            aim: outgoing.aim,
             deadline: outgoing.deadline,
             patient: outgoing.patient,
             made: 0,
@@ -71,7 +71,7 @@ impl Tries {
             return Err(failure);
         }
         let connection = attempt.connection();
-        self.drained += usize::from(connection.drains());
+        self.drained = self.drained.saturating_add(connection.drains().into());
         if !connection.drains() || self.drained > DRAINED {
             self.endpoints.push(connection.slot.endpoint.id);
         }
@@ -84,13 +84,13 @@ impl Tries {
         let mut endpoints = self.endpoints.clone();
         endpoints.push(attempt.connection().slot.endpoint.id);
         let nowhere = Failure::new(Seen::NotSeen, FailureKind::NoEndpoint, "there is no other endpoint");
-        let (key, deadline, patient) = (self.key, self.deadline, self.patient);
-        Self { endpoints, drained: 0, last: Some(Box::new(nowhere)), key, deadline, patient, made: 0, again: false }
+        let (aim, deadline, patient) = (self.aim, self.deadline, self.patient);
+        Self { endpoints, drained: 0, last: Some(Box::new(nowhere)), aim, deadline, patient, made: 0, again: false }
     }
 
     /// Where the try beside has been this one need not go.
     pub(super) fn learn(&mut self, beside: &Self) {
-        let news: SmallVec<[usize; 4]> =
+        let news: SmallVec<[usize; 2]> =
             beside.endpoints.iter().copied().filter(|endpoint| !self.endpoints.contains(endpoint)).collect();
         self.endpoints.extend(news);
     }
@@ -98,6 +98,11 @@ impl Tries {
     /// Where it has been.
     pub(super) fn endpoints(&self) -> &[usize] {
         &self.endpoints
+    }
+
+    /// Which endpoints it may go to.
+    pub(super) fn aim(&self) -> Aim {
+        self.aim
     }
 
     fn unreachable(&mut self, endpoint: &Endpoint, failure: Failure) {
@@ -122,14 +127,7 @@ impl Upstream {
         timer: &mut Timer,
     ) -> Result<(Lease, Option<Probe>), Failure> {
         loop {
-            let turn = self.roster.next(&tries.endpoints, tries.key, |endpoint, probe| {
-                match pool.acquire(endpoint, &self.roster) {
-                    Acquired::Lease(lease) => Turn::Lease(lease, probe),
-                    Acquired::Queued(wait, place) => Turn::Queued(Arc::clone(endpoint), probe, wait, place),
-                    Acquired::Full => Turn::Full(Arc::clone(endpoint)),
-                }
-            });
-            match turn {
+            match self.turn(pool, tries) {
                 Some(Turn::Lease(lease, probe)) => return Ok((lease, probe)),
                 Some(Turn::Queued(endpoint, probe, wait, place)) => match Box::pin(queued(wait, place, timer)).await {
                     Ok(lease) => return Ok((lease, probe)),
@@ -144,21 +142,37 @@ impl Upstream {
                 None if std::mem::take(&mut tries.again) => tries.endpoints.clear(),
                 None => match tries.last.take() {
                     Some(failure) => return Err(*failure),
-                    None => Box::pin(self.wait_for_addresses(timer)).await?,
+                    None => Box::pin(self.wait_for_addresses(tries.aim, timer)).await?,
                 },
             }
         }
     }
 
+    /// The endpoint whose turn it is, and a stream to it or a place in its queue. What is aimed at a canary that takes no calls
+    /// is the upstream's own.
+    fn turn(&self, pool: &Pool, tries: &Tries) -> Option<Turn> {
+        let of = |roster: &Arc<Roster>| {
+            roster.next(&tries.endpoints, tries.aim, |endpoint, probe| match pool.acquire(endpoint, roster) {
+                Acquired::Lease(lease) => Turn::Lease(lease, probe),
+                Acquired::Queued(wait, place) => Turn::Queued(Arc::clone(endpoint), probe, wait, place),
+                Acquired::Full => Turn::Full(Arc::clone(endpoint)),
+            })
+        };
+        match &self.canary {
+            Some(canary) if tries.aim.canary => of(canary).or_else(|| of(&self.roster)),
+            _ => of(&self.roster),
+        }
+    }
+
     /// Until names were resolved for the first time; an upstream whose endpoints are all down fails at once.
-    async fn wait_for_addresses(&self, timer: &mut Timer) -> Result<(), Failure> {
+    async fn wait_for_addresses(&self, aim: Aim, timer: &mut Timer) -> Result<(), Failure> {
         let none = || Failure::new(Seen::NotSeen, FailureKind::NoEndpoint, "no endpoint is usable");
         let resolved = self.group.resolved.notified();
         let mut resolved = std::pin::pin!(resolved);
         resolved.as_mut().enable();
         if self.group.is_resolved() {
             return match self.roster.circuit(Instant::now()) {
-                _ if self.roster.is_live() => Ok(()),
+                _ if self.roster.is_live(aim) => Ok(()),
                 (Circuit::Closed, _) => {
                     self.roster.refused();
                     Err(none())

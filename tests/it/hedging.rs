@@ -1,5 +1,7 @@
 //! Hedging: a call that takes its time is sent to another endpoint as well, and the first answer wins.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -65,11 +67,19 @@ async fn the_first_wins_where_it_is_quicker_and_who_is_quick_stays_alone() {
         gateway.get(BOOK).await.status(200);
     }
     assert_eq!((seen(&one, "GetBook"), seen(&other, "GetBook")), (5, 5));
+}
 
-    let alone = library(|| slow(100)).await;
-    let gateway = start(&[&alone], HEDGE).await;
+#[tokio::test]
+async fn without_another_endpoint_no_attempt_is_spent_on_a_hedge() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let alone = library(move || match asked.fetch_add(1, Relaxed) {
+        0 => fail(Code::Unavailable, "busy").after(Duration::from_millis(100)),
+        _ => quick(),
+    });
+    let alone = alone.await;
+    let gateway = start(&[&alone], &HEDGE.replace("hedge", "attempts: 2, hedge")).await;
     gateway.get(BOOK).await.status(200);
-    alone.saw("GetBook").times(1);
+    alone.saw("GetBook").times(2);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 mod support;
 
 mod admin_port;
+mod aims;
 mod architecture;
 mod auth_connect;
 mod auth_gate;

@@ -7,7 +7,7 @@ use transom_transcode::plan::Limits;
 use transom_transcode::schema::{Idempotency, Method, Service};
 
 use super::{Compiler, JSON_GROWTH};
-use crate::config::{self, Access};
+use crate::config::{self, Access, Balance};
 use crate::envelope::metadata;
 use crate::gateway::fallback::Fallback;
 use crate::gateway::route::Rpc;
@@ -68,6 +68,8 @@ impl Compiler<'_> {
         let demands = self.compile_demands(&settings, service, method);
         let session = self.compile_session(&path[1..], method);
         let cache = self.compile_cache(&settings, (&path[1..], method), by_get, written)?;
+        // What is kept is everybody's: a canary has no part in it.
+        let canary = self.canaries.get(&**upstream.name()).filter(|_| cache.is_none()).cloned();
         Ok(Arc::new(Rpc {
             name: path[1..].into(),
             client_streaming: method.client_streaming,
@@ -75,6 +77,8 @@ impl Compiler<'_> {
             no_side_effects: method.idempotency == Idempotency::NoSideEffects,
             uri: uri.map_err(|error| format!("its path is no URI: {error}"))?,
             upstream: upstream.clone(),
+            aims: canary.is_some() || written.subset.is_some() || matches!(written.balance, Balance::Hash(_)),
+            canary,
             schema: self.schema.clone(),
             crossing: settings.crossing(),
             opaque: bound.is_none()

@@ -16,7 +16,7 @@ use crate::gateway::worker::Worker;
 use crate::policy::auth::{Pair, Refusal};
 use crate::policy::session::Session;
 use crate::store::Errand;
-use crate::upstream::{FailureKind, Metadata, Outgoing};
+use crate::upstream::{Aim, FailureKind, Metadata, Outgoing};
 
 /// How long a renewal may take, for who does it and for who waits.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -75,7 +75,7 @@ async fn ask(rpc: &Rpc, worker: &Worker, token: &str) -> Result<Pair, Refusal> {
         max_age: None,
         patient: true,
         priority: Priority::High,
-        key: None,
+        aim: Aim::default(),
         retry: None,
     };
     match rpc.upstream.unary(&worker.pool, outgoing, Bytes::from(message)).await {

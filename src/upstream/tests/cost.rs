@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::support::{outgoing, settings};
 use crate::config::{CircuitBreaker, OutlierEjection, Percent};
 use crate::telemetry::{Metrics, Outcome};
-use crate::upstream::Upstream;
+use crate::upstream::{Aim, Upstream};
 
 #[test]
 #[ignore = "a measurement"]
@@ -31,7 +31,7 @@ fn of_balancer_breaker_and_limits() {
     let begin = Instant::now();
     for _ in 0..calls {
         let permit = upstream.permit(&call).unwrap();
-        let taken = upstream.roster.next(&[], None, |endpoint, probe| {
+        let taken = upstream.roster.next(&[], Aim::default(), |endpoint, probe| {
             assert!(probe.is_none());
             endpoint.enter();
             assert!(endpoint.breaker.served(false).is_none());

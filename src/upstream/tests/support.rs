@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::config;
 use crate::telemetry::Metrics;
-use crate::upstream::{Failure, Metadata, Outgoing, Pool, Unary, Upstream};
+use crate::upstream::{Aim, Failure, Metadata, Outgoing, Pool, Unary, Upstream};
 
 pub(super) type Call = (Request<RecvStream>, SendResponse<Bytes>);
 
@@ -152,6 +152,9 @@ pub(super) fn settings(addresses: &[SocketAddr]) -> config::Upstream {
         endpoints: addresses.iter().map(|at| config::Endpoint::at(&at.ip().to_string(), at.port())).collect(),
         health_name: None,
         balance: config::Balance::RoundRobin,
+        subset: None,
+        canary: None,
+        zone: None,
         health_check: None,
         circuit_breaker: None,
         retry: None,
@@ -180,7 +183,7 @@ pub(super) fn outgoing(within: Duration) -> Outgoing<'static> {
         max_age: None,
         patient: true,
         priority: config::Priority::Normal,
-        key: None,
+        aim: Aim::default(),
         retry: None,
     }
 }
