@@ -29,7 +29,7 @@ const METHODS: [(&str, &str); 4] = [
         "auth: { public: true } cache: { ttl: { seconds: 3600 } public: true vary: {}
          invalidated_by: { rpc: \"library.v1.Library/Echo\" } }",
     ),
-    ("UpdateBook", "auth: { public: true } timeout: { nanos: 100000000 } retry: { attempts: 1 }"),
+    ("UpdateBook", "auth: { public: true } timeout: { nanos: 100000000 } retry: { attempts: 1 hedge: { seconds: 1 } }"),
     ("DeleteBook", "auth: { public: true } rate_limits: \"few\""),
     ("Echo", "auth: { public: true } retry: { attempts: 2 on: ABORTED backoff: { nanos: 1000000 } }"),
 ];
@@ -120,6 +120,31 @@ async fn a_service_registers_itself_completely() {
 }
 
 #[tokio::test]
+async fn a_hedge_is_said_by_the_proto() {
+    let seen = async |echo: &str, config: &str| {
+        let reply = |_: &serde_json::Value| ok(json!({ "title": "Dune" })).after(Duration::from_millis(100));
+        let start = || upstream::grpc("library.v1.Library").unary("GetBook", reply).unary("Echo", reply).start();
+        let (one, other) = (start().await, start().await);
+        let policy = format!("retry: {{ {echo} budget: 100 }} auth: {{ public: true }}");
+        let proto = proto("option (transom.service).upstream = \"books\";", &[("GetBook", &policy), ("Echo", &policy)]);
+        let endpoints = format!("endpoints: [\"{}\", \"{}\"]", one.address(), other.address());
+        let text = format!("upstreams: {{ books: {{ {endpoints} }} }}\nmethods: {{ {config} }}");
+        let gateway = gateway().descriptor_set(compile_text("library.proto", &proto)).config(&text);
+        let gateway = gateway.start().await;
+        gateway.get(BOOK).await.status(200);
+        gateway.post("/v1/echo", &json!({})).await.status(200);
+        let count =
+            |method: &str| [&one, &other].map(|library| library.saw(method).calls().len()).iter().sum::<usize>();
+        (count("GetBook"), count("Echo"))
+    };
+    // What may be executed twice, but not twice for nothing, is not hedged.
+    assert_eq!(seen("hedge: { nanos: 1000000 }", "").await, (2, 1));
+    assert_eq!(seen("", "").await, (1, 1));
+    let written = "library.v1.Library/*: { retry: { attempts: 2 } }";
+    assert_eq!(seen("hedge: { nanos: 1000000 }", written).await, (1, 1));
+}
+
+#[tokio::test]
 async fn configuration_has_the_last_word() {
     let library = library().await;
     let methods = "
@@ -161,6 +186,7 @@ async fn each_policy_says_where_it_comes_from() {
     assert_eq!(row("Echo").upstream_from, "library.proto: library.v1.Library: (transom.service).upstream");
     assert_eq!(says("GetBook", "cache"), ("1h public".to_owned(), own("GetBook", "cache")));
     assert_eq!(says("Echo", "retry"), ("2 tries".to_owned(), own("Echo", "retry")));
+    assert_eq!(says("UpdateBook", "retry"), ("1 tries hedge=1s".to_owned(), own("UpdateBook", "retry")));
     assert_eq!(says("Echo", "auth"), ("public".to_owned(), own("Echo", "auth")));
     assert_eq!(says("ListBooks", "auth"), ("required scopes=books".to_owned(), all("auth")));
     assert_eq!(says("DeleteBook", "rate_limits"), ("few".to_owned(), own("DeleteBook", "rate_limits")));

@@ -6,7 +6,7 @@ use http::HeaderName;
 use transom_transcode::plan::Unknown;
 
 use super::{Origin, Setting, Settings};
-use crate::config::{Access, Priority, Sanitize, Validate};
+use crate::config::{Access, Priority, Retry, Sanitize, Validate};
 
 impl Settings {
     /// Name, value and origin of each, for people.
@@ -27,8 +27,7 @@ impl Settings {
             Priority::High => "high",
         };
         let flag = |setting: &Setting<bool>| setting.value.to_string();
-        let retry =
-            self.retry.value.as_ref().map_or_else(|| "none".to_owned(), |retry| format!("{} tries", retry.attempts));
+        let retry = self.retry.value.as_ref().map_or_else(|| "none".to_owned(), tries);
         let fallback =
             self.fallback.value.as_ref().map_or_else(|| "none".to_owned(), |told| told.status.as_u16().to_string());
         let list = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(" ") };
@@ -88,6 +87,11 @@ fn access(access: &Access) -> String {
         text.push_str(&format!(" connect_token={kind}"));
     }
     text
+}
+
+fn tries(retry: &Retry) -> String {
+    let hedge = retry.hedge.map(|delay| format!(" hedge={delay:?}")).unwrap_or_default();
+    format!("{} tries{hedge}", retry.attempts)
 }
 
 fn bindings(bind: &BTreeMap<String, String>) -> String {

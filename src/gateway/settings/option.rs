@@ -88,7 +88,7 @@ fn retry(policy: &RetryPolicy) -> config::Retry {
         backoff: policy.backoff.unwrap_or(unsaid.backoff),
         max_backoff: policy.max_backoff.unwrap_or(unsaid.max_backoff),
         per_try_timeout: policy.per_try_timeout.or(unsaid.per_try_timeout),
-        hedge: unsaid.hedge,
+        hedge: policy.hedge.or(unsaid.hedge),
     }
 }
 
@@ -110,7 +110,8 @@ pub(super) fn keeps_nothing(new: Option<&MethodCache>) -> bool {
     new.is_none_or(|new| new.ttl.is_zero())
 }
 
-/// No more tries than before, after nothing else, no sooner, and none of them cut shorter so that another one is made.
+/// No more tries than before, after nothing else, no sooner, none of them cut shorter so that another one is made, and none
+/// sooner beside another.
 pub(super) fn tries_no_more(new: Option<&config::Retry>, old: Option<&config::Retry>) -> bool {
     let Some(new) = new.filter(|new| new.attempts > 1) else { return true };
     old.is_some_and(|old| {
@@ -120,5 +121,6 @@ pub(super) fn tries_no_more(new: Option<&config::Retry>, old: Option<&config::Re
             && new.backoff >= old.backoff
             && new.max_backoff >= old.max_backoff
             && new.per_try_timeout.is_none_or(|new| old.per_try_timeout.is_some_and(|old| new >= old))
+            && new.hedge.is_none_or(|new| old.hedge.is_some_and(|old| new >= old))
     })
 }

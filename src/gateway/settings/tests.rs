@@ -217,8 +217,7 @@ fn no_cache_is_tighter_than_none() {
 
 #[test]
 fn reflected_tries_are_no_more_for_nothing_else_and_no_sooner() {
-    let upstream =
-        "retry: { attempts: 3, on: [unavailable, aborted], backoff: 1s, max_backoff: 2s, per_try_timeout: 1s }";
+    let upstream = "retry: { attempts: 3, on: [unavailable, aborted], backoff: 1s, max_backoff: 2s, per_try_timeout: 1s, hedge: 1s }";
     let own = RetryPolicy {
         attempts: Some(3),
         on: vec![Code::Aborted, Code::Unavailable],
@@ -232,6 +231,7 @@ fn reflected_tries_are_no_more_for_nothing_else_and_no_sooner() {
         own.clone(),
         RetryPolicy { attempts: Some(2), on: vec![Code::Aborted], budget: Some(1), ..own.clone() },
         RetryPolicy { backoff: Some(2 * second), per_try_timeout: Some(2 * second), ..own.clone() },
+        RetryPolicy { hedge: Some(second), ..own.clone() },
         // One try is tighter than any, whatever else is said.
         RetryPolicy { attempts: Some(1), on: vec![Code::Internal], ..RetryPolicy::default() },
     ] {
@@ -246,11 +246,15 @@ fn reflected_tries_are_no_more_for_nothing_else_and_no_sooner() {
         RetryPolicy { backoff: Some(second / 2), ..own.clone() },
         RetryPolicy { max_backoff: Some(second), ..own.clone() },
         RetryPolicy { per_try_timeout: Some(second / 2), ..own.clone() },
+        RetryPolicy { hedge: Some(second / 2), ..own.clone() },
     ] {
         let [reflected, loaded] = reflected_and_loaded(upstream, &policy(&loose));
         assert_eq!(reflected.retry.from, written("upstreams.library.retry"), "{loose:?}");
         assert!(matches!(loaded.retry.from, Origin::Option(_)), "{loose:?}");
     }
+    let hedged = RetryPolicy { hedge: Some(2 * second), ..own.clone() };
+    let [reflected, _] = reflected_and_loaded(&upstream.replace(", hedge: 1s", ""), &policy(&hedged));
+    assert_eq!(reflected.retry.from, written("upstreams.library.retry"));
     // Where nothing is tried again, nothing is.
     let [reflected, _] = reflected_and_loaded("required: false", &policy(&own));
     assert_eq!((reflected.retry.value, reflected.retry.from), (None, Origin::Default));

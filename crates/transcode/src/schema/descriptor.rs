@@ -355,6 +355,8 @@ pub(super) struct Retry {
     pub(super) max_backoff: Option<Duration>,
     #[prost(message, optional, tag = "6")]
     pub(super) per_try_timeout: Option<Duration>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) hedge: Option<Duration>,
 }
 
 /// `transom.Headers`.

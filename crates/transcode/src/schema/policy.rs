@@ -105,8 +105,15 @@ const DURATION: Known = Known(&[(1, None), (2, None)]);
 const OUTPUT: Known = Known(&[(1, None), (2, None), (3, None), (4, None)]);
 const LIMITS: Known = Known(&[(1, None)]);
 const AUTH: Known = Known(&[(1, None), (2, None), (3, None)]);
-const RETRY: Known =
-    Known(&[(1, None), (2, None), (3, None), (4, Some(&DURATION)), (5, Some(&DURATION)), (6, Some(&DURATION))]);
+const RETRY: Known = Known(&[
+    (1, None),
+    (2, None),
+    (3, None),
+    (4, Some(&DURATION)),
+    (5, Some(&DURATION)),
+    (6, Some(&DURATION)),
+    (7, Some(&DURATION)),
+]);
 const VARY: Known = Known(&[(1, None)]);
 const INVALIDATION: Known = Known(&[(1, None), (2, None)]);
 const CACHE: Known = Known(&[

@@ -20,6 +20,8 @@ pub struct RetryPolicy {
     pub max_backoff: Option<Duration>,
     /// Time of one try.
     pub per_try_timeout: Option<Duration>,
+    /// When a try is made beside one that has no answer.
+    pub hedge: Option<Duration>,
 }
 
 const MOST_ATTEMPTS: u32 = 10;
@@ -51,6 +53,7 @@ impl RetryPolicy {
                 MILLISECOND..=LONGEST,
                 "retry.per_try_timeout is not from 1 ms to 24 h",
             )?,
+            hedge: pause(read.hedge.as_ref(), "hedge")?,
         })
     }
 }

@@ -83,7 +83,7 @@ fn how_replies_are_kept_and_calls_tried_again_is_read() {
            cache: { ttl: { seconds: 30 } stale_while_revalidate: { nanos: 1000000 } stale_if_error: { seconds: 5 } public: true vary: {}
              invalidated_by: { rpc: \"p.S/Set\" } invalidated_by: { rpc: \"q.r.T/Put\" fields: { key: \"id\" value: \"of.id\" } } shared: false }
            retry: { attempts: 2 on: [ABORTED, UNAVAILABLE] budget: 5 backoff: { seconds: 1 } max_backoff: { seconds: 2 }
-             per_try_timeout: { seconds: 3 } } };",
+             per_try_timeout: { seconds: 3 } hedge: { nanos: 40000000 } } };",
     )
     .unwrap();
     let service = &schema.services[0];
@@ -118,6 +118,7 @@ fn how_replies_are_kept_and_calls_tried_again_is_read() {
         backoff: Some(Duration::from_secs(1)),
         max_backoff: Some(Duration::from_secs(2)),
         per_try_timeout: Some(Duration::from_secs(3)),
+        hedge: Some(Duration::from_millis(40)),
     };
     let method = &service.methods[0].policy;
     assert_eq!((&method.cache, &method.retry), (&Some(cache), &Some(retry)));
@@ -134,6 +135,7 @@ fn a_value_out_of_bounds_is_a_problem() {
         ("retry.budget = 101", "retry.budget is not from 0 to 100"),
         ("retry.backoff = {}", "retry.backoff is not from 1 ms to 1 h"),
         ("retry.per_try_timeout = { seconds: 86401 }", "retry.per_try_timeout is not from 1 ms to 24 h"),
+        ("retry.hedge = { seconds: 3601 }", "retry.hedge is not from 1 ms to 1 h"),
         ("retry.on = ON_UNSPECIFIED", "retry.on has no value 0"),
         ("cache = { public: true }", "cache has no ttl"),
         ("cache.ttl = { seconds: -1 }", "cache.ttl is not from 0 to 24 h"),
