@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Controller, FEWEST, WINDOW};
+use super::{Adaptive, Controller, FEWEST, WINDOW};
 use crate::config::AdaptiveConcurrency;
+use crate::telemetry::Metrics;
 
 const MOST: usize = 1000;
 const LEAST: usize = 4;
@@ -121,4 +122,37 @@ fn a_few_calls_change_nothing() {
         assert_eq!(world.controller.took(millis(900), 1, world.now), None);
     }
     assert_eq!(world.limit(), before);
+}
+
+#[test]
+fn a_probe_waits_for_the_calls_of_before() {
+    let (slow, quick) = (millis(600), millis(100));
+    let mut world = World::new(slow, 10_000, 5000);
+    let began = (0..50).position(|_| {
+        world.window();
+        world.controller.probing > 0
+    });
+    assert!(began.is_some(), "it is time to measure anew");
+    // With fewer at once calls are quick; for as long as they took, those of before still end.
+    let began = world.now;
+    while world.controller.probing > 0 {
+        world.needs = if world.now - began < slow { slow } else { quick };
+        world.window();
+        assert!(world.now - began < slow * 3, "a probe has an end");
+    }
+    assert_eq!(world.controller.needed, Some(100_000.0));
+}
+
+#[test]
+fn streams_make_no_places_scarce() {
+    let rule = AdaptiveConcurrency { min: 2, tolerance: 2 };
+    let adaptive = Adaptive::new(&rule, 160, None, || Metrics::new().upstream_limit("test"));
+    (0..30).for_each(|_| adaptive.opened());
+    let begin = Instant::now();
+    while begin.elapsed() < WINDOW * 3 {
+        adaptive.took(millis(1), 31);
+    }
+    assert_eq!(adaptive.limit(), 20 + 30);
+    (0..30).for_each(|_| adaptive.closed());
+    assert_eq!(adaptive.limit(), 20);
 }

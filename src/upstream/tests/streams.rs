@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use tokio::sync::mpsc;
 
 use super::support::{Call, Server, answer, call, framed, grpc_head, outgoing, status, until, upstream, uri};
-use crate::upstream::{FailureKind, Pool, ReplyBody, Upstream};
+use crate::upstream::{FailureKind, Outgoing, Pool, ReplyBody, Upstream};
 
 /// A request's body that a test writes as it goes.
 struct Channel(mpsc::UnboundedReceiver<Result<Bytes, &'static str>>);
@@ -256,4 +256,34 @@ async fn a_server_stream_that_was_refused_comes_from_the_next_endpoint() {
     assert_eq!(data(&mut reply.body).await, framed(b"one message"));
     assert_eq!(trailers(&mut reply.body).await["grpc-status"], "0");
     assert_eq!((refusing.calls(), good.calls()), (1, 1));
+}
+
+#[tokio::test]
+async fn an_old_stream_ends_although_it_always_has_more() {
+    const PIECES: usize = 500;
+    let server = Server::start(|(_, mut respond): Call| {
+        tokio::spawn(async move {
+            let mut send = respond.send_response(grpc_head(), false).unwrap();
+            for _ in 0..PIECES {
+                send.send_data(framed(&[1]), false).unwrap();
+            }
+            std::future::pending::<()>().await;
+        });
+    })
+    .await;
+    let (upstream, pool) = (upstream(&[server.address]), Pool::new(0, 1));
+    let age = Duration::from_millis(50);
+    let call = Outgoing { max_age: Some(&age), ..outgoing(Duration::from_secs(30)) };
+    let mut body = upstream.server_stream(&pool, call, framed(b"")).await.unwrap().body;
+    // All of it is here by then.
+    tokio::time::sleep(age * 2).await;
+    let mut pieces = 0;
+    let failure = loop {
+        match body.frame().await.unwrap() {
+            Ok(_) => pieces += 1,
+            Err(failure) => break failure,
+        }
+    };
+    assert!(matches!(failure.kind, FailureKind::Aged), "{failure}");
+    assert!(pieces < PIECES / 2, "{pieces}");
 }

@@ -1,6 +1,6 @@
 //! Whose turn it is, to the exact call.
 
-use super::{Member, Turns, place_of, scatter};
+use super::{MOST_PLACES, MOST_WORK, Member, Turns, place_of, scatter};
 use crate::config::{Balance, HashBy};
 
 const NAMES: [&str; 5] = ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1", "10.0.0.4:1", "10.0.0.5:1"];
@@ -29,6 +29,22 @@ fn weights_are_kept_to_the_call_and_never_in_a_bunch() {
     assert_eq!(shares, [1000, 500, 300, 200]);
     // Any round of 20 holds each in its proportion.
     assert!(calls.windows(20).all(|round| round.iter().filter(|call| **call == 0).count() == 10));
+}
+
+#[test]
+fn a_round_of_many_costs_no_more_than_it_may() {
+    let round = |weights: std::ops::RangeInclusive<u32>| {
+        let members: Vec<_> = weights.map(|weight| Member { name: "", weight }).collect();
+        let Turns::Round(round) = Turns::new(&Balance::RoundRobin, &members) else { panic!("weights differ") };
+        (round, members.len())
+    };
+    let (few, _) = round(1..=20);
+    assert_eq!(few.len(), 210, "all of it");
+    let (places, members) = round(1..=1000);
+    assert!((places.len() * members) as u64 <= MOST_WORK && (places.len() as u64) < MOST_PLACES, "{}", places.len());
+    // Cut short, it still gives the heavy what the light do not get.
+    let heavy = places.iter().filter(|place| **place >= 500).count() * 100 / places.len();
+    assert!((72..=78).contains(&heavy), "{heavy}");
 }
 
 #[test]
