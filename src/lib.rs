@@ -14,6 +14,7 @@
 //! config      what the user wrote; parse tells all problems with their places
 //! telemetry   metrics handles, access log, request ids
 //! error       what can go wrong with a call, and the table of what it becomes
+//! memory      what calls hold of bodies and messages, counted over all of them
 //! body        the one response body
 //! gather      a socket whose small writes go out together
 //! store       what gateways share: counters, sessions, events; here or in Redis
@@ -36,6 +37,7 @@
 pub mod config;
 pub mod telemetry;
 pub mod error;
+pub mod memory;
 pub mod body;
 pub mod gather;
 pub mod store;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::kind::{Kind as _, count, duration};
+use super::kind::{Kind as _, count, duration, size};
 use super::read::{choice, section};
 use super::{HOUR, MILLISECOND};
 
@@ -11,6 +11,8 @@ section! {
     pub struct Overload {
         /// Calls in flight over all upstreams, streams and WebSockets included; health and the other built-in endpoints do not count. One more gets 503 or UNAVAILABLE, by `priority` before that. See `upstreams.*.limits.in_flight` for the calls of one upstream.
         in_flight: usize = count(1..=1_000_000).or("16384"),
+        /// Bytes of bodies and messages, those of replies too, that all calls hold together, for as long as anybody holds them: a slow client as well. Those of up to 64 KiB are not counted, nor are messages of streams. Who brings more gets 503 or RESOURCE_EXHAUSTED.
+        memory: usize = size(1 << 20..=1 << 40).or("1GiB"),
         /// How old a stream or WebSocket may grow, give or take a tenth: then it ends with UNAVAILABLE and reason `STREAM_AGE`, and is opened again. None: as old as its method's `timeout` lets it.
         max_stream_age: Option<Duration> = duration(100 * MILLISECOND..=24 * HOUR).optional(),
     }

@@ -4,42 +4,71 @@ use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body;
 
 use crate::error::Error;
-
-/// Memory taken before a body's bytes are there, whatever its length says.
-const FIRST_CHUNK: usize = 64 * 1024;
+use crate::memory::{Memory, Room, SMALL};
 
 /// The whole body, of at most `limit` bytes; without a copy where it comes in one piece.
-pub async fn read<B>(mut body: B, limit: usize) -> Result<Bytes, Error>
+///
+/// # Errors
+/// It is too long or broken off, or there is no `memory` for it.
+pub async fn read<B>(mut body: B, limit: usize, memory: &Arc<Memory>) -> Result<Bytes, Error>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut first = Bytes::new();
-    let mut all = BytesMut::new();
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
+    let mut all = Growing { bytes: Vec::new(), room: None };
     while !body.is_end_stream() {
         let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await else { break };
         // Trailers mean nothing here.
         let Ok(data) = frame.map_err(|error| broken(&*error.into()))?.into_data() else { continue };
-        if first.len() + all.len() + data.len() > limit {
+        if first.len() + all.bytes.len() + data.len() > limit {
             return Err(Error::TooLarge { limit });
         }
-        if first.is_empty() && all.is_empty() {
+        if first.is_empty() && all.bytes.is_empty() {
             first = data;
         } else {
-            if all.is_empty() {
-                let announced = usize::try_from(body.size_hint().lower()).unwrap_or(FIRST_CHUNK);
-                all.reserve(first.len() + data.len() + announced.min(FIRST_CHUNK));
-                all.extend_from_slice(&std::mem::take(&mut first));
+            if all.bytes.is_empty() {
+                all.bytes.reserve_exact((first.len() + data.len()).max(announced.min(SMALL)));
+                all.bytes.extend_from_slice(&std::mem::take(&mut first));
             }
-            all.extend_from_slice(&data);
+            all.push(&data, if announced > 0 { announced } else { limit }, memory)?;
         }
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
+    Ok(match all.room {
+        Some(room) => room.hold(all.bytes.into()),
+        None if all.bytes.is_empty() => first,
+        None => all.bytes.into(),
+    })
+}
+
+/// A body as it comes in, and the room that it takes once it is no small one.
+struct Growing {
+    bytes: Vec<u8>,
+    room: Option<Room>,
+}
+
+impl Growing {
+    /// One piece more, of `whole` bytes in the end.
+    fn push(&mut self, data: &[u8], whole: usize, memory: &Arc<Memory>) -> Result<(), Error> {
+        let needed = self.bytes.len() + data.len();
+        if needed > self.bytes.capacity() {
+            // Whatever its length says: twice of what has come, at most.
+            let capacity = needed.max(whole.min(2 * self.bytes.capacity()));
+            if capacity > SMALL {
+                self.room.get_or_insert_with(|| memory.room()).grow(capacity)?;
+            }
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
 }
 
 /// A body that ended early: the client left, or it sent what is no HTTP.

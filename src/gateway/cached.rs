@@ -21,6 +21,7 @@ use crate::envelope::coding::{self, Coding};
 use crate::envelope::stream::{Last, Writer};
 use crate::envelope::{Codec, Dialect, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
+use crate::memory::let_go;
 use crate::policy::cache::{Cache, Cell, Entry, Forgets, Form, Found, Generations, Key, Policy, Rendered, Shared};
 use crate::upstream::{Metadata, Outgoing};
 
@@ -180,7 +181,8 @@ async fn ask(worker: &Worker, policy: &Policy, rpc: &Rpc, key: Key, outgoing: Ou
         Shared::Unknown => None,
     };
     let reply = rpc.upstream.unary(&worker.pool, outgoing, frame).await?;
-    let entry = policy.keep(key, reply.headers, reply.message, reply.trailers);
+    // What is kept has a bound of its own.
+    let entry = policy.keep(key, reply.headers, let_go(reply.message), reply.trailers);
     if let Some(names) = names {
         policy.share(&worker.store, key, &names, &entry);
     }

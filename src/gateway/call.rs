@@ -21,6 +21,7 @@ use crate::body::{Body, End, Guard};
 use crate::envelope::stream::Stop;
 use crate::envelope::{Dialect, coding, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
+use crate::memory::SMALL;
 use crate::policy::auth::Identity;
 use crate::policy::cors::Cors;
 use crate::policy::rate::{self, Rated, Rates, Stage, Taking};
@@ -349,11 +350,20 @@ impl Call {
             let status = response.status().as_u16();
             self.outcome = Some(Outcome { status, code: Code::Ok, reason: None, whole: false });
         }
-        response.map(|body| body.guarded(self))
+        response.map(|body| self.counted(body).guarded(self))
     }
 }
 
 impl Call {
+    /// The answer; what is large of it is counted for as long as anybody holds it.
+    fn counted(&self, body: Body) -> Body {
+        if http_body::Body::size_hint(&body).lower() <= SMALL as u64 {
+            return body;
+        }
+        let memory = self.worker.pool.memory();
+        body.map(|bytes| memory.hold(bytes), |streamed| streamed)
+    }
+
     /// A method that logs out has succeeded: its caller is refused from here on, before the answer is out.
     fn log_out(&mut self) {
         if self.outcome.is_some_and(|outcome| outcome.code == Code::Ok)

@@ -113,7 +113,7 @@ impl Desk {
             None => {
                 let deadline = call.started + PATIENCE;
                 let worker = call.worker.clone();
-                let read = worker.pool.within(deadline, whole::read(Box::pin(body), MOST)).await;
+                let read = worker.pool.within(deadline, whole::read(Box::pin(body), MOST, worker.pool.memory())).await;
                 let said = read.unwrap_or(Err(Error::Deadline))?;
                 call.read(said.len());
                 let said: Value = serde_json::from_slice(&said).unwrap_or_default();

@@ -250,11 +250,12 @@ where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    let read = call.worker.pool.within(asked.deadline, whole::read(body, asked.limit)).await;
+    let pool = &call.worker.pool;
+    let read = pool.within(asked.deadline, whole::read(body, asked.limit, pool.memory())).await;
     let mut body = read.unwrap_or(Err(Error::Deadline))?;
     call.read(body.len());
     if asked.coding != Coding::Identity {
-        body = asked.coding.decode(&body, asked.limit)?.into();
+        body = call.worker.pool.memory().hold(asked.coding.decode(&body, asked.limit)?.into());
     }
     let query = asked.head.uri.query().unwrap_or_default();
     let input = Input { body: &body, media: asked.media, captures: asked.captured, query, later: false };

@@ -96,7 +96,8 @@ where
     let read = match call.dialect {
         Dialect::ConnectGet(_) => connect::message_of_query(head, limit),
         _ => {
-            let read = worker.pool.within(outgoing.deadline, connect::read(head, body, limit)).await;
+            let read =
+                worker.pool.within(outgoing.deadline, connect::read(head, body, limit, worker.pool.memory())).await;
             read.unwrap_or(Err(Error::Deadline))
         }
     }?;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::snapshot::Snapshot;
+use crate::memory::Memory;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Watches;
@@ -27,6 +28,8 @@ pub struct State {
     pub reloads: Reloads,
     /// What the gateways of a system have in common; another one needs a restart.
     pub store: Arc<Store>,
+    /// What calls hold of bodies and messages.
+    pub memory: Arc<Memory>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
     /// The process is about to stop: it is not ready, and takes no new connections.
@@ -40,11 +43,13 @@ impl State {
         metrics.tls().expire(snapshot.expiries().into_iter().map(|(place, expiry)| (place, expiry.at.as_second())));
         metrics.reloads().applied(reloads.loaded().version);
         let store = Arc::new(Store::compile(&snapshot.config.redis));
+        let memory = Memory::new(snapshot.config.overload.memory, metrics.refusals("overload", "memory"));
         Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             watches: Mutex::default(),
             reloads,
             store,
+            memory,
             metrics,
             draining: AtomicBool::new(false),
         })

@@ -26,7 +26,7 @@ pub(super) fn frame(call: &Call, binding: &Binding, input: &Input<'_>) -> Result
     hold(&call.worker, rpc, &mut frame, PREFIX)?;
     let prefix = frame::prefix(frame.len() - PREFIX);
     frame[..PREFIX].copy_from_slice(&prefix);
-    Ok(frame.into())
+    Ok(call.worker.pool.memory().hold(frame.into()))
 }
 
 /// A request that is a message already, as one gRPC frame.
@@ -44,7 +44,7 @@ pub(super) fn framed(call: &Call, rpc: &Rpc, message: &[u8]) -> Result<Bytes, Er
     hold(&call.worker, rpc, &mut frame, PREFIX)?;
     let prefix = frame::prefix(frame.len() - PREFIX);
     frame[..PREFIX].copy_from_slice(&prefix);
-    Ok(frame.into())
+    Ok(call.worker.pool.memory().hold(frame.into()))
 }
 
 /// A request's message, appended to `out`.

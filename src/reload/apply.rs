@@ -103,6 +103,7 @@ async fn swap(state: &Arc<State>, after: Snapshot) -> u64 {
         auth.keep_fresh(&state.store);
     }
     state.metrics.tls().expire(after.expiries().into_iter().map(|(place, expiry)| (place, expiry.at.as_second())));
+    state.memory.set_most(after.config.overload.memory);
     state.snapshot.store(Arc::new(after));
     upstreams.iter().for_each(|upstream| upstream.enact());
     state.watches.lock().keep(&upstreams);

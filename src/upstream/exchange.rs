@@ -14,6 +14,7 @@ use super::connection::Unopened;
 use super::failure::Failure;
 use super::pool::Lease;
 use super::reaper::{Left, Place};
+use crate::memory::Memory;
 
 /// One stream. Dropped before both sides have ended it, it is left to its connection's reaper.
 pub(super) struct Exchange {
@@ -54,6 +55,11 @@ impl Exchange {
             drop(send.send_data(message, true));
         }
         self.sent = true;
+    }
+
+    /// Where it is counted what is held of the reply; none: it is over.
+    pub(super) fn memory(&self) -> Option<&Arc<Memory>> {
+        self.place.as_ref().map(|place| &place.connection().slot.memory)
     }
 
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Failure>> {

@@ -20,6 +20,7 @@ use super::connection::{self, Connection};
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
 use super::wheel::{Timer, Wheel};
+use crate::memory::Memory;
 use crate::policy::overload::about;
 use crate::telemetry::Circuit;
 
@@ -37,6 +38,7 @@ pub struct Pool {
     workers: usize,
     wheel: Wheel,
     slots: Arc<Slots>,
+    memory: Arc<Memory>,
     /// How long connections that are more than are kept stay without a stream.
     pub(super) linger: Duration,
 }
@@ -47,7 +49,20 @@ type Slots = Mutex<HashMap<usize, Arc<Slot>, foldhash::fast::RandomState>>;
 impl Pool {
     /// The pool of worker `worker` (from 0) of `workers`.
     pub fn new(worker: usize, workers: usize) -> Self {
-        Self { worker, workers: workers.max(1), wheel: Wheel::new(), slots: Arc::default(), linger: LINGER }
+        let (wheel, memory) = (Wheel::new(), Memory::unbounded());
+        Self { worker, workers: workers.max(1), wheel, slots: Arc::default(), memory, linger: LINGER }
+    }
+
+    /// The same; what its calls hold is counted there.
+    #[must_use]
+    pub fn sharing(mut self, memory: &Arc<Memory>) -> Self {
+        self.memory = Arc::clone(memory);
+        self
+    }
+
+    /// Where it is counted what calls hold.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// Which worker's it is.
@@ -93,6 +108,7 @@ impl Pool {
             kept: share(endpoint.connections, self.worker, self.workers),
             of: (self.worker, self.workers),
             linger: self.linger,
+            memory: Arc::clone(&self.memory),
             state: Mutex::default(),
         });
         slots.entry(endpoint.id).or_insert(slot).acquire()
@@ -125,6 +141,8 @@ pub(super) struct Slot {
     /// Whose it is of how many: its share of what connections may grow to.
     of: (usize, usize),
     pub(super) linger: Duration,
+    /// Where it is counted what calls hold of replies.
+    pub(super) memory: Arc<Memory>,
     state: Mutex<State>,
 }
 

@@ -13,6 +13,7 @@ use transom_transcode::status::{Code, Status};
 use crate::envelope::coding::Packed;
 use crate::envelope::grpc::{STATUS, status_of, take_status};
 use crate::error::Error;
+use crate::memory::{Room, SMALL};
 
 use super::exchange::Exchange;
 use super::failure::{Answer, Failure, FailureKind, Seen};
@@ -59,7 +60,7 @@ pub(super) async fn unary(
     };
     match take_status(&mut trailers) {
         Some(Status { code: Code::Ok, .. }) => {
-            let message = message.finish(&headers)?;
+            let message = message.finish(&headers, exchange)?;
             Ok(Unary { endpoint: Arc::clone(endpoint), headers, message, trailers })
         }
         Some(status) => Err(refusal(status, headers, trailers)),
@@ -100,7 +101,7 @@ fn poll_unary(
         });
     }
     while let Some(data) = ready!(exchange.poll_data(cx)) {
-        message.push(data?)?;
+        message.push(data?, exchange)?;
     }
     exchange.poll_trailers(cx)
 }
@@ -154,6 +155,16 @@ fn refusal(status: Status, headers: HeaderMap, trailers: HeaderMap) -> Failure {
     Failure::new(Seen::Seen, FailureKind::Status(Box::new(Answer { status, headers, trailers })), cause)
 }
 
+/// Room for a message of so many bytes.
+fn take(bytes: usize, exchange: &Exchange) -> Result<Option<Room>, Failure> {
+    let Some(memory) = exchange.memory() else { return Ok(None) };
+    let mut room = memory.room();
+    match room.grow(bytes) {
+        Ok(()) => Ok(Some(room)),
+        Err(_) => Err(Failure::new(Seen::Local, FailureKind::Overloaded, "overload.memory is taken")),
+    }
+}
+
 /// A unary reply's only message as it comes in: no copy if it came in one frame.
 struct Whole {
     limit: usize,
@@ -162,22 +173,23 @@ struct Whole {
     compressed: bool,
     length: usize,
     whole: Bytes,
-    parts: BytesMut,
+    /// Of one that came in several; few are waited for, and the others hold no room for it.
+    parts: Option<Box<Parts>>,
+}
+
+/// What has come of a message, and the room that it takes if it is no small one.
+#[derive(Default)]
+struct Parts {
+    bytes: BytesMut,
+    room: Option<Room>,
 }
 
 impl Whole {
     fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            prefix: SmallVec::new(),
-            compressed: false,
-            length: 0,
-            whole: Bytes::new(),
-            parts: BytesMut::new(),
-        }
+        Self { limit, prefix: SmallVec::new(), compressed: false, length: 0, whole: Bytes::new(), parts: None }
     }
 
-    fn push(&mut self, mut data: Bytes) -> Result<(), Failure> {
+    fn push(&mut self, mut data: Bytes, exchange: &Exchange) -> Result<(), Failure> {
         if self.prefix.len() < PREFIX {
             let taken = data.split_to(data.len().min(PREFIX - self.prefix.len()));
             self.prefix.extend_from_slice(&taken);
@@ -192,21 +204,30 @@ impl Whole {
                 return Err(Failure::new(Seen::Seen, kind, format!("a message of {} bytes", self.length)));
             }
         }
-        let have = self.whole.len() + self.parts.len();
+        let have = self.whole.len() + self.parts.as_ref().map_or(0, |parts| parts.bytes.len());
         if data.len() > self.length - have {
             return Err(Failure::protocol("a unary reply of more than one message"));
         }
         if have == 0 && data.len() == self.length {
             self.whole = data;
-        } else {
-            self.parts.extend_from_slice(&data);
+        } else if !data.is_empty() {
+            let parts = self.parts.get_or_insert_default();
+            if self.length > SMALL && parts.room.is_none() {
+                parts.room = take(self.length, exchange)?;
+                parts.bytes.reserve(self.length);
+            }
+            parts.bytes.extend_from_slice(&data);
         }
         Ok(())
     }
 
     /// The message, out of the compression that the reply's `head` names.
-    fn finish(self, head: &HeaderMap) -> Result<Bytes, Failure> {
-        let message = if self.parts.is_empty() { self.whole } else { self.parts.freeze() };
+    fn finish(self, head: &HeaderMap, exchange: &Exchange) -> Result<Bytes, Failure> {
+        let message = match self.parts.map(|parts| *parts) {
+            Some(Parts { bytes, room: Some(room) }) => room.hold(bytes.freeze()),
+            Some(Parts { bytes, room: None }) => bytes.freeze(),
+            None => self.whole,
+        };
         if self.prefix.len() < PREFIX {
             return Err(Failure::protocol("a status of OK without a message"));
         }
@@ -216,11 +237,15 @@ impl Whole {
         if !self.compressed {
             return Ok(message);
         }
-        Packed::of(head, self.limit).open(true, message).map_err(|error| match error {
+        let open = Packed::of(head, self.limit).open(true, message).map_err(|error| match error {
             Error::ResponseTooLarge { limit } => {
                 Failure::new(Seen::Seen, FailureKind::TooLarge { limit }, "a message that is larger once unpacked")
             }
             _ => Failure::protocol("a message that is not compressed as grpc-encoding says"),
+        })?;
+        Ok(match exchange.memory() {
+            Some(memory) => memory.hold(open),
+            None => open,
         })
     }
 }

@@ -72,6 +72,7 @@ mod keepalive;
 #[cfg(feature = "demo")]
 mod killed;
 mod kubernetes;
+mod memory;
 mod metrics_calls;
 mod overload;
 mod own_tokens;

@@ -1,5 +1,7 @@
 //! Connect's unary calls: the body, or a GET's query, is the message.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, header};
@@ -10,12 +12,13 @@ use crate::body::Body;
 use crate::envelope::coding::Coding;
 use crate::envelope::{Dialect, metadata, whole};
 use crate::error::Error;
+use crate::memory::Memory;
 
 /// The message of a POST.
 ///
 /// # Errors
 /// It is too long, broken off, or compressed in a way that is not supported.
-pub async fn read<B>(head: &Parts, body: B, limit: usize) -> Result<Bytes, Error>
+pub async fn read<B>(head: &Parts, body: B, limit: usize, memory: &Arc<Memory>) -> Result<Bytes, Error>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -24,7 +27,8 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(Error::TooLarge { limit });
     }
-    decode(whole::read(body, limit).await?, coding, limit)
+    let read = whole::read(body, limit, memory).await?;
+    decode(read, coding, limit).map(|message| memory.hold(message))
 }
 
 /// The message of a GET.

@@ -58,6 +58,8 @@ async fn a_message_may_come_in_any_pieces() {
         let reply = reply(grpc_head(), frames, Some(status("0"))).await.unwrap();
         assert_eq!(reply.message, [7; 300].as_slice(), "in pieces of {size}");
     }
+    let alone = vec![whole.slice(..5), Bytes::new(), whole.slice(5..)];
+    assert_eq!(reply(grpc_head(), alone, Some(status("0"))).await.unwrap().message, [7; 300].as_slice());
 }
 
 #[tokio::test]
