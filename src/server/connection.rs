@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Finding, InFlight, Tracked, Watch};
-use super::limits::{HEADERS, Limits};
+use super::limits::Limits;
 use super::phase::{Phase, Phases, reached};
 use super::preface::{self, Head, Rewound};
 use super::seldom::Seldom;
@@ -81,10 +81,9 @@ impl<A> Terms<A> {
             .header_read_timeout(None)
             .max_header_size(limits.head_bytes as usize)
             // Of what a slow client does not read, hyper would keep up to a megabyte.
-            .max_buf_size(2 * limits.head_bytes as usize);
-        if limits.headers > HEADERS {
-            http1.max_headers(limits.headers);
-        }
+            .max_buf_size(2 * limits.head_bytes as usize)
+            // hyper's own refusal is bare, and logged nowhere: the gateway's is for who sends a few too many.
+            .max_headers(2 * limits.headers);
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         http2
             .timer(TokioTimer::new())

@@ -5,9 +5,6 @@ use std::time::Duration;
 use crate::config;
 use crate::gateway::HEARTBEAT;
 
-/// As many headers hyper reads from an HTTP/1.1 request without being told, which is cheaper.
-pub(super) const HEADERS: usize = 100;
-
 /// Bounds of connections. The defaults fit a gateway on the open internet.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -24,7 +21,7 @@ pub struct Limits {
     pub idle_http2: Duration,
     /// Bytes of a request's head; more gets 431.
     pub head_bytes: u32,
-    /// Headers of a request. The gateway refuses what the connection lets through.
+    /// Headers of a request. The connection lets twice as many through, and the gateway refuses them.
     pub headers: usize,
     /// Streams of one HTTP/2 connection that may be open together.
     pub streams: u32,
@@ -51,7 +48,7 @@ impl Default for Limits {
             idle_http1: Duration::from_secs(75),
             idle_http2: Duration::from_secs(300),
             head_bytes: 64 * 1024,
-            headers: HEADERS,
+            headers: 100,
             streams: 1000,
             pending_resets: 256,
             stream_window: 256 * 1024,

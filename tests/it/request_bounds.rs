@@ -46,8 +46,14 @@ async fn more_headers_than_usual_can_be_let_in() {
             |count: usize| (0..count).fold(gateway.request("GET", "/livez"), |call, _| call.header("x-more", "a"));
         with(let_in).await.status(200);
         with(let_in).http2().await.status(200);
-        with(let_in + 20).await.status(431);
-        with(let_in + 20).http2().await.status(431);
+        for more in [with(let_in + 20), with(let_in + 20).http2(), with(2 * let_in - 20)] {
+            let refused = more.header("x-request-id", "many").await;
+            refused.status(431).reason("TOO_MANY_HEADERS").header("x-request-id", "many");
+        }
+        // Nobody means so many.
+        with(3 * let_in).await.status(431);
+        let lines = gateway.logged(5).await;
+        assert_eq!(lines.iter().filter(|line| line["reason"] == "TOO_MANY_HEADERS").count(), 3, "{lines:?}");
     }
 }
 
