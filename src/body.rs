@@ -35,9 +35,14 @@ pub trait Streamed: Send {
     /// The call's outcome, asked for once, when the last frame or the error has been given.
     fn end(&self) -> End;
 
-    /// What is known of the length before it is sent.
+    /// What is known of the length of what is still to come.
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
+    }
+
+    /// No more bytes will come.
+    fn is_over(&self) -> bool {
+        self.size_hint().exact() == Some(0)
     }
 }
 
@@ -176,7 +181,14 @@ impl http_body::Body for Body {
                 let polled = polled.unwrap_or(Poll::Ready(Some(Err(Broken))));
                 let frame = std::task::ready!(polled);
                 match data_of(frame.as_ref()) {
-                    Some(data) => this.guard.iter_mut().for_each(|guard| guard.sent(data.len())),
+                    Some(data) => {
+                        this.guard.iter_mut().for_each(|guard| guard.sent(data.len()));
+                        // HTTP/1.1 asks for nothing beyond a length that was told.
+                        if source.is_over() {
+                            let end = source.end();
+                            this.finish(Some(end));
+                        }
+                    }
                     // Trailers, an error or nothing: whichever it is, it is the last.
                     None => {
                         let end = source.end();
@@ -205,8 +217,13 @@ impl http_body::Body for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         // A server that knows the length of an empty body never asks for it.
-        if matches!(self.content, Content::Empty) {
-            self.finish(None);
+        match &self.content {
+            Content::Empty => self.finish(None),
+            Content::Streamed(source) if source.is_over() => {
+                let end = source.end();
+                self.finish(Some(end));
+            }
+            Content::Full(_) | Content::Streamed(_) => {}
         }
     }
 }

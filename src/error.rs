@@ -12,6 +12,8 @@ use transom_transcode::invalid::{Invalid, Kind};
 use transom_transcode::status::{Code, Status};
 use transom_transcode::validate::Violation;
 
+use crate::telemetry::DialectName;
+
 /// Why a call was not answered by its upstream, or what the upstream answered instead of a reply.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Error {
@@ -179,7 +181,16 @@ impl Error {
         StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The gRPC code in the RPC envelopes. In REST JSON [`Error::NoRoute`] is `NOT_FOUND` instead.
+    /// The gRPC code that a client of the dialect is told, and that is logged and counted.
+    pub fn code_in(&self, dialect: DialectName) -> Code {
+        match (self, dialect) {
+            // Who speaks plain HTTP reads the status first, and 404 is NOT_FOUND.
+            (Self::NoRoute, DialectName::Rest | DialectName::WebSocket | DialectName::Http) => Code::NotFound,
+            (error, _) => error.code(),
+        }
+    }
+
+    /// The gRPC code in the RPC envelopes.
     pub fn code(&self) -> Code {
         match self {
             Self::NoRoute | Self::MethodNotAllowed { .. } | Self::UnsupportedEncoding { .. } => Code::Unimplemented,

@@ -272,7 +272,7 @@ impl Call {
         };
         self.outcome = Some(Outcome {
             status: response.status().as_u16(),
-            code: error.code(),
+            code: error.code_in(self.dialect.name()),
             reason: error.reason(),
             whole: false,
         });

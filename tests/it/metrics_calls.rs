@@ -45,7 +45,7 @@ async fn calls_are_counted_exactly() {
             format!(r#"transom_requests_total{{{get},code="OK"}}"#),
             format!(r#"transom_requests_total{{{delete},code="NOT_FOUND"}}"#),
             format!(r#"transom_requests_total{{{rpc},code="OK"}}"#),
-            format!(r#"transom_requests_total{{{none},code="UNIMPLEMENTED"}}"#),
+            format!(r#"transom_requests_total{{{none},code="NOT_FOUND"}}"#),
             r#"transom_request_duration_seconds_count{route="/library.v1.Library/GetBook",dialect="grpc"}"#.to_owned(),
             format!(r#"transom_upstream_calls_total{{{endpoint},outcome="ok"}}"#),
             format!(r#"transom_upstream_calls_total{{{endpoint},outcome="status"}}"#),
@@ -119,7 +119,28 @@ async fn one_line_per_call() {
     assert_eq!(second["bytes_in"], 8);
     let third = by_id(&lines, "third");
     assert_eq!(
-        (&third["path"], &third["rpc"], &third["reason"]),
-        (&json!("/no%20such%22%0apath"), &json!(""), &json!("NO_ROUTE"))
+        (&third["path"], &third["rpc"], &third["reason"], &third["code"]),
+        (&json!("/no%20such%22%0apath"), &json!(""), &json!("NO_ROUTE"), &json!("NOT_FOUND"))
     );
+}
+
+#[tokio::test]
+async fn built_in_endpoints_are_answered_to_the_end() {
+    let gateway = gateway().start().await;
+    let mut kept = gateway.connect().await;
+    for path in ["/health", "/livez", "/readyz"] {
+        for method in ["GET", "HEAD"] {
+            kept.send(method, path).await.unwrap();
+            gateway.request(method, path).http2().await;
+        }
+    }
+    let lines = gateway.logged(12).await;
+    for line in &lines {
+        let status = if line["path"] == "/readyz" { 503 } else { 200 };
+        assert_eq!((&line["status"], &line["code"], line.get("reason")), (&json!(status), &json!("OK"), None), "{line}");
+        let empty = line["method"] == "HEAD";
+        assert_eq!(line["bytes_out"] == 0, empty, "{line}");
+    }
+    let counted = r#"transom_requests_total{service="",method="",route="/health",dialect="http",code="OK"}"#;
+    assert_eq!(gateway.metric(counted), 4.0, "{}", gateway.state.metrics.encode());
 }

@@ -3,12 +3,12 @@
 use http::{HeaderMap, HeaderValue, Response, header};
 use serde::{Serialize, Serializer};
 use transom_transcode::schema::Schema;
-use transom_transcode::status::Code;
 use transom_transcode::to_json::status_to_json;
 
 use super::APPLICATION_JSON;
 use crate::body::Body;
 use crate::error::{self, DOMAIN, Error};
+use crate::telemetry::DialectName;
 
 /// An error before the head: its HTTP status, what that status asks for, and `google.rpc.Status` as JSON.
 pub fn error(error: &Error, schema: Option<&Schema>) -> Response<Body> {
@@ -45,10 +45,11 @@ pub fn status_json(error: &Error, schema: Option<&Schema>) -> Vec<u8> {
         status_to_json(schema, status, &mut json);
         return json;
     }
-    // REST clients read the HTTP status first, and 404 is NOT_FOUND.
-    let code = if matches!(error, Error::NoRoute) { Code::NotFound } else { error.code() };
-    let status =
-        Status { code: code.number(), message: &error.message(), details: error.details().map(Detail::from).collect() };
+    let status = Status {
+        code: error.code_in(DialectName::Rest).number(),
+        message: &error.message(),
+        details: error.details().map(Detail::from).collect(),
+    };
     // Strings and numbers always print.
     serde_json::to_vec(&status).unwrap_or_default()
 }
