@@ -89,6 +89,10 @@ pub(super) fn bind_form(
 ) -> Result<(), Fail> {
     const NO_FORM: &str = "this field cannot be given as a form: send it as application/json";
     let Ok(form) = std::str::from_utf8(form) else { return Err(refusal("the form is not UTF-8")) };
+    // What curl sends of `-d '{…}'` says that it is a form. None of it is repeated: it may be a password.
+    if let [b'{' | b'[', ..] | [b'%', b'5' | b'7', b'b' | b'B', ..] = form.trim_start().as_bytes() {
+        return Err(refusal("the body looks like JSON: send `content-type: application/json` with it"));
+    }
     let input = schema.message(plan.input);
     let mut target = Target { node: ROOT, message: input, taken: None };
     if let Body::Field(slot) = plan.body

@@ -57,6 +57,19 @@ fn a_form_is_held_to_the_rules_of_a_query() {
 }
 
 #[test]
+fn json_that_says_it_is_a_form_is_told_so() {
+    for text in [r#"{"text": "x"}"#, " \n{\"text\":\"x&y=z\"}", "[1]", "%7B%22text%22%3A1%7D", "%5b1%5D"] {
+        let refused = whole(text).unwrap_err();
+        let told = "the body looks like JSON: send `content-type: application/json` with it";
+        assert_eq!(refused.to_string(), told, "{text}");
+        // Where unknown names are passed over, it is no empty form.
+        let input = Input { body: text.as_bytes(), media: Media::Form, ..Input::default() };
+        Request::rule("/v1/x", "*", input).ignoring().value().unwrap_err();
+    }
+    assert_eq!(whole("%6eope=1").unwrap_err().to_string(), "nope: no such parameter");
+}
+
+#[test]
 fn what_has_no_fields_takes_no_form() {
     for field in ["numbers", "labels", "text", "at", "structure", "items"] {
         let refused = form("/v1/x", field, Input { body: b"a=1", ..Input::default() }).unwrap_err().to_string();
