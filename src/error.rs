@@ -74,8 +74,15 @@ pub enum Error {
     Forbidden,
     /// A page of another origin calls with cookies that its browser added.
     CrossOrigin,
+    /// The admin port is asked by somebody else than this machine, without its token.
+    NotAdmin {
+        /// There is one that would let in.
+        token: bool,
+    },
     /// Who judges tokens does not answer: nobody passes.
     AuthUnavailable,
+    /// What runs was started with a configuration that cannot be loaded again.
+    NoReload,
     /// The gateway or the upstream's queue is full.
     Overloaded {
         /// When to come again.
@@ -165,7 +172,9 @@ impl Error {
             Self::TooManyHeaders { .. } => 431,
             Self::RateLimited { .. } => 429,
             Self::Unauthenticated { status, .. } => return *status,
-            Self::Forbidden | Self::CrossOrigin => 403,
+            Self::NotAdmin { token: true } => 401,
+            Self::Forbidden | Self::CrossOrigin | Self::NotAdmin { token: false } => 403,
+            Self::NoReload => 409,
             Self::Overloaded { .. }
             | Self::Draining
             | Self::NoEndpoint
@@ -199,8 +208,9 @@ impl Error {
             | Self::TooManyHeaders { .. }
             | Self::ResponseTooLarge { .. }
             | Self::RateLimited { .. } => Code::ResourceExhausted,
-            Self::Unauthenticated { .. } => Code::Unauthenticated,
-            Self::Forbidden | Self::CrossOrigin => Code::PermissionDenied,
+            Self::Unauthenticated { .. } | Self::NotAdmin { token: true } => Code::Unauthenticated,
+            Self::Forbidden | Self::CrossOrigin | Self::NotAdmin { token: false } => Code::PermissionDenied,
+            Self::NoReload => Code::FailedPrecondition,
             Self::Overloaded { .. }
             | Self::Draining
             | Self::NoEndpoint
@@ -229,10 +239,11 @@ impl Error {
             Self::ResponseTooLarge { .. } => "RESPONSE_TOO_LARGE",
             Self::RateLimited { .. } => "RATE_LIMITED",
             Self::Unauthenticated { fault: TokenFault::Missing, .. } => "TOKEN_MISSING",
-            Self::Unauthenticated { fault: TokenFault::Invalid, .. } => "TOKEN_INVALID",
+            Self::Unauthenticated { fault: TokenFault::Invalid, .. } | Self::NotAdmin { token: true } => "TOKEN_INVALID",
             Self::Unauthenticated { fault: TokenFault::Expired, .. } => "TOKEN_EXPIRED",
             Self::Unauthenticated { fault: TokenFault::Misplaced, .. } => "TOKEN_WRONG_TYPE",
-            Self::Forbidden => "FORBIDDEN",
+            Self::Forbidden | Self::NotAdmin { token: false } => "FORBIDDEN",
+            Self::NoReload => "NO_RELOAD",
             Self::CrossOrigin => "CROSS_ORIGIN",
             Self::AuthUnavailable => "AUTH_UNAVAILABLE",
             Self::Overloaded { .. } => "OVERLOADED",
@@ -280,6 +291,9 @@ impl Error {
             }
             Self::Forbidden => "the access token does not allow this",
             Self::CrossOrigin => "pages of other origins may not call with cookies",
+            Self::NotAdmin { token: true } => "present the admin token as `Authorization: Bearer`",
+            Self::NotAdmin { token: false } => "only for clients on this machine: no admin.token is configured",
+            Self::NoReload => "this gateway was started with a configuration that cannot be loaded again",
             Self::AuthUnavailable => "access tokens cannot be verified now; try again later",
             Self::Overloaded { .. } => "too many calls are in flight; try again later",
             Self::Draining => "the gateway is about to stop; connect again",
@@ -299,7 +313,7 @@ impl Error {
     /// What `WWW-Authenticate` says (RFC 6750 §3).
     pub fn challenge(&self) -> Option<&'static str> {
         match self {
-            Self::Unauthenticated { fault: TokenFault::Missing, .. } => Some("Bearer"),
+            Self::Unauthenticated { fault: TokenFault::Missing, .. } | Self::NotAdmin { token: true } => Some("Bearer"),
             Self::Unauthenticated { fault: TokenFault::Invalid, .. } => {
                 Some("Bearer error=\"invalid_token\", error_description=\"the access token is not valid\"")
             }

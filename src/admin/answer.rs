@@ -1,27 +1,25 @@
-//! Errors of built-in endpoints: `google.rpc.Status` as JSON, as everywhere else.
+//! Errors of built-in endpoints: what they are everywhere else over plain HTTP.
 
-use axum::Json;
-use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use serde_json::json;
-use transom_transcode::status::Code;
+use axum::body::Body;
+use axum::response::Response;
+use http::HeaderValue;
+use http::header::ALLOW;
 
-/// An error with its reason.
-pub(super) fn error(status: StatusCode, code: Code, reason: &str, message: &str) -> Response {
-    let detail = json!({
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-        "reason": reason,
-        "domain": "transom",
-    });
-    let body = json!({ "code": code.number(), "message": message, "details": [detail] });
-    (status, Json(body)).into_response()
+use crate::envelope::rest;
+use crate::error::Error;
+
+/// An error as REST tells it.
+pub(super) fn error(error: &Error) -> Response {
+    rest::error(error, None).map(Body::new)
 }
 
 pub(super) async fn not_found() -> Response {
-    error(StatusCode::NOT_FOUND, Code::NotFound, "NO_ROUTE", "no endpoint has this path")
+    error(&Error::NoRoute)
 }
 
 pub(super) async fn method_not_allowed() -> Response {
-    let message = "the path exists, but not for this method; see the Allow header";
-    error(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, "METHOD_NOT_ALLOWED", message)
+    let mut response = error(&Error::MethodNotAllowed { allow: HeaderValue::from_static("") });
+    // The router knows which methods there are, and says so where nobody has.
+    response.headers_mut().remove(ALLOW);
+    response
 }

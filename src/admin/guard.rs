@@ -7,12 +7,12 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::uri::Authority;
-use http::{HeaderMap, StatusCode};
-use transom_transcode::status::Code;
 
 use super::answer;
+use crate::error::Error;
 use crate::{config, gateway};
 
 /// The rule of the admin port.
@@ -73,14 +73,7 @@ pub(super) async fn check(State(state): State<Arc<gateway::State>>, request: Req
     if guard.admits(peer, request.uri().authority(), request.headers()) {
         return next.run(request).await;
     }
-    if guard.token.is_none() {
-        let message = "only for clients on this machine: no admin.token is configured";
-        return answer::error(StatusCode::FORBIDDEN, Code::PermissionDenied, "FORBIDDEN", message);
-    }
-    let message = "present the admin token as `Authorization: Bearer`";
-    let mut response = answer::error(StatusCode::UNAUTHORIZED, Code::Unauthenticated, "TOKEN_INVALID", message);
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    response
+    answer::error(&Error::NotAdmin { token: guard.token.is_some() })
 }
 
 #[cfg(test)]

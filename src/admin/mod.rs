@@ -21,10 +21,13 @@ mod views;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware;
+use axum::extract::{self, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::{get, post};
 
 use crate::gateway::State;
+use crate::telemetry::{self, RequestIds};
 use grpc_health::GrpcHealth;
 use grpc_reflection::GrpcReflection;
 
@@ -46,7 +49,16 @@ pub fn router(state: Arc<State>) -> Router {
         .route("/startupz", get(health::alive))
         .route("/metrics", get(views::metrics))
         .method_not_allowed_fallback(answer::method_not_allowed);
-    open.merge(guarded).with_state(state)
+    let ids = Arc::new(RequestIds::new());
+    open.merge(guarded).layer(middleware::from_fn_with_state(ids, named)).with_state(state)
+}
+
+/// Names every answer, as those of `listen` are.
+async fn named(extract::State(ids): extract::State<Arc<RequestIds>>, request: Request, next: Next) -> Response {
+    let id = ids.of(request.headers());
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(telemetry::REQUEST_ID, id.header().clone());
+    response
 }
 
 /// The built-in endpoints that may answer on `listen`. Which do, the snapshot's routes say: others are not asked here.

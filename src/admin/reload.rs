@@ -9,16 +9,15 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use jiff::{Timestamp, Unit};
 use serde_json::{Value, json};
-use transom_transcode::status::Code;
 
 use super::answer;
+use crate::error::Error;
 use crate::gateway::{Outcome, Reason, Reload, State};
 
 /// Loads everything anew: 200 with the version that runs from now on, or 422 with every problem, and what ran goes on.
 pub(super) async fn reload(Extract(state): Extract<Arc<State>>) -> Response {
     let Some(reload) = state.reloads.ask(Reason::Admin).await else {
-        let message = "this gateway was started with a configuration that cannot be loaded again";
-        return answer::error(StatusCode::CONFLICT, Code::FailedPrecondition, "NO_RELOAD", message);
+        return answer::error(&Error::NoReload);
     };
     let status = match reload.outcome {
         Outcome::Applied(_) => StatusCode::OK,

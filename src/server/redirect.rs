@@ -11,15 +11,25 @@ use hyper::body::Incoming;
 
 use super::connection::Answer;
 use crate::gateway::{Peer, State};
+use crate::telemetry::{self, RequestIds};
 
 /// What the listener for plain HTTP answers.
-pub(super) struct Redirect(pub(super) Arc<State>);
+pub(super) struct Redirect {
+    state: Arc<State>,
+    ids: RequestIds,
+}
+
+impl Redirect {
+    pub(super) fn new(state: Arc<State>) -> Self {
+        Self { state, ids: RequestIds::new() }
+    }
+}
 
 impl Answer for Redirect {
     type Body = Full<Bytes>;
 
     async fn answer(&self, _: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let snapshot = self.0.snapshot.load();
+        let snapshot = self.state.snapshot.load();
         let named = request.headers().get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
         let named = request.uri().authority().cloned().or(named);
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
@@ -33,6 +43,7 @@ impl Answer for Redirect {
             // A reload has taken the hosts away.
             None => *response.status_mut() = StatusCode::NOT_FOUND,
         }
+        response.headers_mut().insert(telemetry::REQUEST_ID, self.ids.of(request.headers()).header().clone());
         response
     }
 }

@@ -70,7 +70,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     let admin = tokio::spawn(accept(listeners.admin, terms, Arc::default()));
 
     if let Some(listener) = listeners.redirect {
-        let redirect = Redirect(state.clone());
+        let redirect = Redirect::new(state.clone());
         let terms = Terms::new(redirect, limits.clone(), state.clone(), phases.clone());
         tokio::spawn(accept(listener, Arc::new(terms), Arc::default()));
     }

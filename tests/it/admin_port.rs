@@ -3,6 +3,7 @@
 use serde_json::json;
 use transom_transcode::status::Code;
 
+use crate::support::client::Reply;
 use crate::support::gateway::gateway;
 use crate::support::reply::ok;
 use crate::support::{until, upstream};
@@ -46,6 +47,31 @@ async fn what_is_not_there_is_a_json_error() {
     let reply = gateway.admin_request("POST", "/routes").await;
     reply.status(405).reason("METHOD_NOT_ALLOWED").header("allow", "GET,HEAD");
     gateway.admin_request("DELETE", "/metrics").await.status(405).reason("METHOD_NOT_ALLOWED");
+}
+
+#[tokio::test]
+async fn errors_are_those_of_the_other_port() {
+    let gateway = gateway().config("public_endpoints: []").start().await;
+    let (here, there) = (gateway.admin("/nowhere").await, gateway.get("/nowhere").await);
+    here.status(404).json(&there.status(404).value());
+    let denied = gateway.admin("/routes").header("host", "evil.example").await;
+    assert_eq!(denied.value()["message"], "only for clients on this machine: no admin.token is configured");
+    assert_eq!(denied.value()["code"], Code::PermissionDenied.number());
+}
+
+#[tokio::test]
+async fn every_answer_is_named() {
+    let gateway = gateway().start().await;
+    for path in ["/livez", "/metrics", "/routes", "/nowhere"] {
+        gateway.admin(path).header("x-request-id", "mine").await.header("x-request-id", "mine");
+        let given = |reply: &Reply| reply.headers["x-request-id"].to_str().unwrap().to_owned();
+        let reply = gateway.admin(path).header("x-request-id", "not \"mine\"").await;
+        assert_eq!(given(&reply).len(), 26, "{path}");
+        assert_ne!(given(&reply), given(&gateway.admin(path).await), "{path}");
+    }
+    let refused = gateway.admin("/routes").header("host", "evil.example").header("x-request-id", "mine").await;
+    refused.status(403).header("x-request-id", "mine");
+    gateway.admin_request("DELETE", "/metrics").header("x-request-id", "mine").await.header("x-request-id", "mine");
 }
 
 #[tokio::test]

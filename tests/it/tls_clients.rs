@@ -220,9 +220,11 @@ fn a_file_that_changes_is_read_and_its_end_is_told() {
 
     // Plain HTTP is sent on, to our own host.
     let redirected = runtime.block_on(async {
-        Call::new(([127, 0, 0, 1], port).into(), "GET", "/api/v1/events?page_size=1").header("host", "evil").await
+        let call = Call::new(([127, 0, 0, 1], port).into(), "GET", "/api/v1/events?page_size=1");
+        call.header("host", "evil").header("x-request-id", "mine").await
     });
     redirected.status(308).header("location", "https://api.example.com/api/v1/events?page_size=1");
+    redirected.header("x-request-id", "mine");
 
     ours.issue_with(&["127.0.0.1"], |params| params.not_after = date_time_ymd(2040, 1, 1))
         .write(folder.path(), "server");
