@@ -408,7 +408,8 @@ impl Drop for Call {
         if let Some(invalidates) = self.rpc().and_then(|rpc| rpc.invalidates.get()).filter(|_| self.asked) {
             invalidates.called(outcome.code, &self.touched);
         }
-        let elapsed = self.started.elapsed();
+        let ended = Instant::now();
+        let elapsed = ended.saturating_duration_since(self.started);
         let (logged, metrics) = match &self.route {
             Some(route) => (&route.logged, &route.metrics),
             None => (&self.worker.nowhere, &self.worker.unrouted),
@@ -427,6 +428,7 @@ impl Drop for Call {
             dialect: self.dialect.name(),
             status: outcome.status,
             code: outcome.code,
+            ended,
             elapsed,
             bytes_in: self.stop.as_ref().map_or(self.bytes_in, Stop::bytes),
             bytes_out: self.bytes_out,

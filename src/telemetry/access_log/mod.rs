@@ -8,7 +8,7 @@ mod writer;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use transom_transcode::status::Code;
@@ -51,6 +51,8 @@ pub struct Entry<'a> {
     pub status: u16,
     /// The gRPC code.
     pub code: Code,
+    /// When it ended.
+    pub ended: Instant,
     /// From the head to the last byte of the answer.
     pub elapsed: Duration,
     /// Bytes of the request's body.
@@ -77,18 +79,18 @@ pub struct LogBuffer {
 impl LogBuffer {
     /// Logs one call.
     pub fn write(&self, entry: &Entry<'_>) {
-        let now = SystemTime::now();
         // Only the writer takes this lock besides, twice a second.
         let mut batch = self.batch.lock();
         let mut clock = self.clock.lock();
+        let time = clock.at(entry.ended, || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
         match self.format {
-            Format::Json => line::json(&mut batch.bytes, clock.at(now), entry),
-            Format::Text => line::text(&mut batch.bytes, clock.at(now), entry),
+            Format::Json => line::json(&mut batch.bytes, time, entry),
+            Format::Text => line::text(&mut batch.bytes, time, entry),
         }
         batch.lines += 1;
         if batch.bytes.len() >= FULL {
-            self.queue.push(std::mem::take(&mut *batch));
-            batch.bytes.reserve(FULL + FULL / 4);
+            let bytes = self.queue.spare();
+            self.queue.push(std::mem::replace(&mut *batch, Batch { bytes, lines: 0 }));
         }
     }
 }

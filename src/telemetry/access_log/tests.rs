@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -25,6 +25,7 @@ fn entry() -> Entry<'static> {
         dialect: DialectName::Rest,
         status: 503,
         code: Code::Unavailable,
+        ended: Instant::now(),
         elapsed: Duration::from_micros(1234),
         bytes_in: 0,
         bytes_out: 120,
@@ -57,11 +58,7 @@ fn page() -> (Page, mpsc::Receiver<()>) {
 
 fn as_json(entry: &Entry<'_>) -> Value {
     let mut line = Vec::new();
-    line::json(
-        &mut line,
-        Clock::new().at(SystemTime::UNIX_EPOCH + Duration::from_micros(1_800_000_000_000_042)),
-        entry,
-    );
+    line::json(&mut line, Clock::new().at(entry.ended, || Duration::from_micros(1_800_000_000_000_042)), entry);
     assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
     serde_json::from_slice(&line).unwrap()
 }
@@ -80,12 +77,22 @@ fn a_call_is_one_json_object() {
 }
 
 #[test]
+fn lines_are_placed_by_one_reading_of_the_wall_clock_for_a_second() {
+    let (mut clock, start) = (Clock::new(), Instant::now());
+    let mut at = |after, says| String::from_utf8(clock.at(start + after, || says).to_vec()).unwrap();
+    let (second, micros) = (Duration::from_secs, Duration::from_micros);
+    assert_eq!(at(second(0), second(100) + micros(999_000)), "1970-01-01T00:01:40.999000Z");
+    assert_eq!(at(micros(1_001), second(500)), "1970-01-01T00:01:41.000001Z", "not read again");
+    assert_eq!(at(second(1), second(200)), "1970-01-01T00:03:20.000000Z", "somebody has set it");
+}
+
+#[test]
 fn hostile_text_stays_inside_its_string() {
     let hostile = "/\",\"status\":200\n\r\t\\\u{1b}[2J\u{9b}1m\u{7f}é";
     assert_eq!(as_json(&Entry { path: hostile, ..entry() })["path"], hostile);
 
     let mut line = Vec::new();
-    line::text(&mut line, Clock::new().at(SystemTime::UNIX_EPOCH), &Entry { path: hostile, ..entry() });
+    line::text(&mut line, Clock::new().at(Instant::now(), Duration::default), &Entry { path: hostile, ..entry() });
     let text = String::from_utf8(line).unwrap();
     assert!(text.trim_end_matches('\n').chars().all(|c| !c.is_control()), "{text:?}");
 }
@@ -105,7 +112,7 @@ fn long_text_is_cut_between_characters() {
 #[test]
 fn a_terminal_gets_a_short_line() {
     let mut line = Vec::new();
-    line::text(&mut line, Clock::new().at(SystemTime::UNIX_EPOCH), &entry());
+    line::text(&mut line, Clock::new().at(Instant::now(), Duration::default), &entry());
     assert_eq!(
         String::from_utf8(line).unwrap(),
         "00:00:00.000 GET /v1/books/7 503 UNAVAILABLE 1.2ms library.v1.Library/GetBook 127.0.0.1:50051 CONNECT_FAILED 01h\n"

@@ -1,7 +1,7 @@
 //! The thread that writes the log, and the bounded queue in front of it.
 
 use std::collections::VecDeque;
-use std::io::{IsTerminal, Write};
+use std::io::{self, ErrorKind, IoSlice, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::line::Clock;
-use super::{Format, LogBuffer};
+use super::{FULL, Format, LogBuffer};
 
 /// A buffer that is not full waits at most this long.
 const TICK: Duration = Duration::from_millis(500);
@@ -17,6 +17,8 @@ const TICK: Duration = Duration::from_millis(500);
 const LONGEST_QUEUE: usize = 1024 * 1024;
 /// Bytes for which the writer is woken before its tick. To switch to it and back costs as much as two calls.
 const WORTH_WAKING: usize = LONGEST_QUEUE / 8;
+/// Buffers that are kept for the next lines: as many as the writer is woken for.
+const SPARE: usize = WORTH_WAKING / FULL;
 /// A flush gives up on a writer that is stuck.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -30,13 +32,13 @@ pub struct AccessLog {
 
 impl AccessLog {
     /// To stderr: text on a terminal, else JSON. `lost` counts lines that were dropped.
-    pub fn stderr(lost: Arc<AtomicU64>) -> std::io::Result<Self> {
-        let format = if std::io::stderr().is_terminal() { Format::Text } else { Format::Json };
-        Self::to(std::io::stderr(), format, lost)
+    pub fn stderr(lost: Arc<AtomicU64>) -> io::Result<Self> {
+        let format = if io::stderr().is_terminal() { Format::Text } else { Format::Json };
+        Self::to(io::stderr(), format, lost)
     }
 
     /// To anything that takes bytes.
-    pub fn to(out: impl Write + Send + 'static, format: Format, lost: Arc<AtomicU64>) -> std::io::Result<Self> {
+    pub fn to(out: impl Write + Send + 'static, format: Format, lost: Arc<AtomicU64>) -> io::Result<Self> {
         let queue = Arc::new(Queue { state: Mutex::default(), wake: Condvar::new(), idle: Condvar::new(), lost });
         let of_writer = queue.clone();
         std::thread::Builder::new().name("transom-log".to_owned()).spawn(move || of_writer.write_to(out))?;
@@ -84,13 +86,13 @@ impl Drop for AccessLog {
 pub struct Lines(Arc<Queue>);
 
 impl Write for Lines {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(Batch { bytes: line.to_vec(), lines: 1 });
         self.0.hurry();
         Ok(line.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -117,6 +119,8 @@ struct State {
     /// Their bytes.
     waiting: usize,
     buffers: Vec<Weak<Mutex<Batch>>>,
+    /// Written and emptied: what takes their place is in no cache, and the kernel may have to find it first.
+    spare: Vec<Vec<u8>>,
     /// What waits is not to wait for more.
     hurry: bool,
     flushes_wanted: u64,
@@ -155,6 +159,11 @@ impl Queue {
         }
     }
 
+    /// Room for lines.
+    pub(super) fn spare(&self) -> Vec<u8> {
+        self.state.lock().spare.pop().unwrap_or_else(|| Vec::with_capacity(FULL + FULL / 4))
+    }
+
     fn write_to(&self, mut out: impl Write) {
         let mut fetched = Instant::now();
         loop {
@@ -177,19 +186,41 @@ impl Queue {
             drop(state);
 
             batches.extend(buffers.iter().filter_map(Weak::upgrade).map(|buffer| std::mem::take(&mut *buffer.lock())));
-            for mut batch in batches {
-                if out.write_all(&batch.bytes).is_err() {
-                    self.lost.fetch_add(batch.lines, Ordering::Relaxed);
-                }
-                batch.lines = 0;
-            }
+            let left = batches.len() - write(&mut out, &batches);
+            let lost = batches.iter().rev().take(left).map(|batch| batch.lines).sum();
+            self.lost.fetch_add(lost, Ordering::Relaxed);
             let _ = out.flush();
 
-            self.state.lock().flushes_done = flush;
+            let mut state = self.state.lock();
+            for mut batch in
+                batches.into_iter().take(SPARE - state.spare.len()).filter(|batch| batch.bytes.capacity() > FULL)
+            {
+                batch.bytes.clear();
+                state.spare.push(batch.bytes);
+            }
+            state.flushes_done = flush;
+            drop(state);
             self.idle.notify_all();
             if closed {
                 return;
             }
         }
     }
+}
+
+/// Writes all of them, in one call where it takes so much: a file grows in larger pieces then, which cost it less. How many could
+/// be written.
+fn write(out: &mut impl Write, batches: &VecDeque<Batch>) -> usize {
+    let mut slices: Vec<_> = batches.iter().map(|batch| IoSlice::new(&batch.bytes)).collect();
+    let mut rest = slices.as_mut_slice();
+    // Those that are empty are written.
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        match out.write_vectored(rest) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => break,
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+        }
+    }
+    batches.len() - rest.len()
 }
