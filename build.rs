@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=proto");
-    // Relative relocations take a bit each and not 24 bytes: a megabyte that every start would read. (glibc 2.36, of 2022.)
-    if std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "gnu") {
+    if packs_relocations() {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
     if std::env::var_os("CARGO_FEATURE_DEMO").is_none() {
@@ -25,6 +25,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         .compile_well_known_types(false)
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
+}
+
+/// Whether relative relocations may take a bit each and not 24 bytes, a megabyte that every start would read: glibc knows
+/// such since 2.36, and what is built here runs where it is as new as here.
+fn packs_relocations() -> bool {
+    let same = |name: &str| std::env::var(name).ok();
+    if same("HOST") != same("TARGET") || same("CARGO_CFG_TARGET_ENV").as_deref() != Some("gnu") {
+        return false;
+    }
+    let Ok(said) = Command::new("getconf").arg("GNU_LIBC_VERSION").output() else { return false };
+    let said = String::from_utf8_lossy(&said.stdout);
+    let version = said.trim().strip_prefix("glibc ").and_then(|version| version.split_once('.'));
+    let version = version.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    version.is_some_and(|version: (u32, u32)| version >= (2, 36))
 }
 
 /// Every `.proto` file below a folder.

@@ -239,7 +239,9 @@ impl Error {
             Self::ResponseTooLarge { .. } => "RESPONSE_TOO_LARGE",
             Self::RateLimited { .. } => "RATE_LIMITED",
             Self::Unauthenticated { fault: TokenFault::Missing, .. } => "TOKEN_MISSING",
-            Self::Unauthenticated { fault: TokenFault::Invalid, .. } | Self::NotAdmin { token: true } => "TOKEN_INVALID",
+            Self::Unauthenticated { fault: TokenFault::Invalid, .. } | Self::NotAdmin { token: true } => {
+                "TOKEN_INVALID"
+            }
             Self::Unauthenticated { fault: TokenFault::Expired, .. } => "TOKEN_EXPIRED",
             Self::Unauthenticated { fault: TokenFault::Misplaced, .. } => "TOKEN_WRONG_TYPE",
             Self::Forbidden | Self::NotAdmin { token: false } => "FORBIDDEN",

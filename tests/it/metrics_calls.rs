@@ -137,7 +137,11 @@ async fn built_in_endpoints_are_answered_to_the_end() {
     let lines = gateway.logged(12).await;
     for line in &lines {
         let status = if line["path"] == "/readyz" { 503 } else { 200 };
-        assert_eq!((&line["status"], &line["code"], line.get("reason")), (&json!(status), &json!("OK"), None), "{line}");
+        assert_eq!(
+            (&line["status"], &line["code"], line.get("reason")),
+            (&json!(status), &json!("OK"), None),
+            "{line}"
+        );
         let empty = line["method"] == "HEAD";
         assert_eq!(line["bytes_out"] == 0, empty, "{line}");
     }
