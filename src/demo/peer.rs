@@ -74,3 +74,15 @@ impl Peer {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Peer;
+
+    #[tokio::test]
+    async fn addresses_of_the_gateways_are_told_apart() {
+        assert_eq!(Peer::named("a:1, http://b:2").unwrap().instances.len(), 2);
+        let why = Peer::named("a:1,kubernetes://b:2").unwrap_err();
+        assert!(why.contains("`kubernetes://` is for the gateway; write `host:port`"), "{why}");
+    }
+}
