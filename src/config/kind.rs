@@ -177,14 +177,10 @@ pub(super) fn count(bounds: RangeInclusive<usize>) -> Single<usize> {
 /// A duration such as `5s`.
 pub(super) fn duration(bounds: RangeInclusive<Duration>) -> Single<Duration> {
     single(Shape::Text("a duration such as `5s`"), move |text| {
-        let value = units::duration(text)?;
-        let (min, max) = (bounds.start(), bounds.end());
-        if bounds.contains(&value) {
-            Ok(value)
-        } else {
-            let (min, max) = (units::write(*min), units::write(*max));
-            Err(format!("{} is not between `{min}` and `{max}`", quote(text)))
-        }
+        units::long_duration(text)?.filter(|value| bounds.contains(value)).ok_or_else(|| {
+            let (min, max) = (units::write(*bounds.start()), units::write(*bounds.end()));
+            format!("{} is not between `{min}` and `{max}`", quote(text))
+        })
     })
 }
 
@@ -199,13 +195,9 @@ pub(super) fn percent() -> Single<Percent> {
 /// A number of bytes such as `4MiB`.
 pub(super) fn size(bounds: RangeInclusive<usize>) -> Single<usize> {
     single(Shape::Text("a size such as `4MiB` or `4194304`"), move |text| {
-        let value = units::size(text)?;
-        let (min, max) = (*bounds.start(), *bounds.end());
-        if bounds.contains(&value) {
-            Ok(value)
-        } else {
-            Err(format!("{} is not between {min} and {max} bytes", quote(text)))
-        }
+        units::size(text)?
+            .filter(|value| bounds.contains(value))
+            .ok_or_else(|| format!("{} is not between {} and {} bytes", quote(text), bounds.start(), bounds.end()))
     })
 }
 

@@ -179,7 +179,9 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
             Some((service, method)) => {
                 Err(format!("names no method; write `{name}/*` for a service or `{service}/{method}` for a method"))
             }
-            None => Err(format!("names no method; write `{name}/*`")),
+            None => {
+                Err("names no method; write `pkg.Service/Method`, or `pkg.Service/*` for all of a service".to_owned())
+            }
         },
         _ => Err("is not a method; write `pkg.Service/Method` or `pkg.Service/*`".to_owned()),
     }

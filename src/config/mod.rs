@@ -77,7 +77,7 @@ pub use sessions::{
 pub use source::Source;
 pub use tls::{Tls, UpstreamTls};
 pub use tree::MAX_TEXT;
-pub use units::duration as parse_duration;
+pub use units::{duration as parse_duration, write_size};
 pub use upstream::{
     AdaptiveConcurrency, Balance, CircuitBreaker, HashBy, HealthCheck, Keepalive, OutlierEjection, SlowStart, Upstream,
     UpstreamLimits,

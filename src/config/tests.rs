@@ -480,3 +480,32 @@ fn http_rules_are_those_of_a_service_configuration() {
         assert!(told.len() == 1 && told[0].contains(problem), "{list}: {told:#?}");
     }
 }
+
+#[test]
+fn what_is_told_is_true_and_leads_on() {
+    let rest = "schema: { protos: [] }\nupstreams:\n  a: { endpoints: ['h:1']";
+    let of_upstream = |keys: &str| problems(&format!("{rest}, {keys} }}"));
+    for long in ["1000000h", "99999999999999h", "99999999999999999999s"] {
+        let told = format!("3: upstreams.a.circuit_breaker.open_for: `{long}` is not between `1ms` and `1h`");
+        assert_eq!(of_upstream(&format!("circuit_breaker: {{ open_for: {long} }}")), [told]);
+    }
+    let told = of_upstream("limits: { send: 99999999999GiB }");
+    assert!(told[0].starts_with("3: upstreams.a.limits.send: `99999999999GiB` is not between "), "{told:?}");
+    let beside = |key: &str| problems(&format!("{rest} }}\n{key}"));
+    let told =
+        "4: methods.nonsense: names no method; write `pkg.Service/Method`, or `pkg.Service/*` for all of a service";
+    assert_eq!(beside("methods: { nonsense: {} }"), [told]);
+    for (host, meant) in [
+        ("5", "api.example.com"),
+        ("a.5", "api.example.com"),
+        ("300.1.1.1:80", "api.example.com"),
+        ("https://a/b", "a"),
+        ("https://A.example:8443?x", "a.example:8443"),
+        ("https://5/", "api.example.com"),
+    ] {
+        let told = format!("4: hosts[0]: `{host}` is not a host; write its name alone: `{meant}`");
+        assert_eq!(beside(&format!("hosts: ['{host}']")), [told]);
+    }
+    let right = read(&format!("{rest} }}\nhosts: [a5, 127.0.0.1, '127.0.0.1:8443', 5a.example.com]"));
+    assert_eq!(right.expect("hosts").hosts.len(), 4);
+}

@@ -1,6 +1,6 @@
 //! `tls` and `upstreams.*.tls`: certificates towards clients and towards services.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::kind::{Kind as _, checked, list, path, socket};
@@ -55,8 +55,16 @@ impl UpstreamTls {
 /// A host by which clients reach the gateway: `api.example.com`, with a port where that is not the scheme's.
 pub(super) fn host(text: &str) -> Result<String, String> {
     let (name, port) = text.rsplit_once(':').map_or((text, None), |(name, port)| (name, Some(port)));
-    let right = is_host(name) && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
-    if right { Ok(text.to_ascii_lowercase()) } else { Err(format!("{} is not a host", quote(text))) }
+    // What ends in a number is an address (WHATWG URL §3.5), or nothing.
+    let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let named = !last.bytes().all(|byte| byte.is_ascii_digit()) || name.parse::<Ipv4Addr>().is_ok();
+    let right = is_host(name) && named && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
+    if right {
+        return Ok(text.to_ascii_lowercase());
+    }
+    let meant = text.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let meant = meant.and_then(|meant| host(meant).ok()).unwrap_or_else(|| "api.example.com".to_owned());
+    Err(format!("{} is not a host; write its name alone: `{meant}`", quote(text)))
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -23,21 +23,27 @@ const SIZES: &[(&str, u64)] = &[
 /// # Errors
 /// What to write instead.
 pub fn duration(text: &str) -> Result<Duration, String> {
+    long_duration(text)?.ok_or_else(|| format!("{} is too long", quote(text)))
+}
+
+/// The same; none of one that is longer than any bound.
+pub(super) fn long_duration(text: &str) -> Result<Option<Duration>, String> {
     let wrong = || format!("{} is not a duration; write a number and a unit: `500ms`, `5s`, `1m` or `1h`", quote(text));
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("{} has no unit; write `{text}ms` or `{text}s`", quote(text)));
     }
-    let mut total = 0_u64;
+    let mut total = Some(0_u64);
     let mut rest = text;
     loop {
         let (number, after) = digits(rest).ok_or_else(wrong)?;
         let unit_end = after.find(|char: char| !char.is_ascii_alphabetic()).unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_end);
-        let scale = DURATIONS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?.1;
-        total = number.checked_mul(scale).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
+        let (_, scale) = DURATIONS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        let part = number.and_then(|number| number.checked_mul(*scale));
+        total = total.zip(part).and_then(|(total, part)| total.checked_add(part));
         rest = after;
         if rest.is_empty() {
-            return Ok(Duration::from_millis(total));
+            return Ok(total.map(Duration::from_millis));
         }
     }
 }
@@ -64,24 +70,35 @@ pub(super) fn write(duration: Duration) -> String {
     format!("{}{unit}", millis / scale)
 }
 
-/// `4194304`, `4MiB`, `4MB`.
-pub(super) fn size(text: &str) -> Result<usize, String> {
+/// `4194304`, `4MiB`, `4MB`; none of one that is larger than any bound.
+pub(super) fn size(text: &str) -> Result<Option<usize>, String> {
     let wrong =
         || format!("{} is not a size; write bytes, or a number and a unit: `4194304`, `4MiB`, `64KiB`", quote(text));
     let (number, unit) = digits(text).ok_or_else(wrong)?;
-    let scale = SIZES.iter().find(|(name, _)| *name == unit.trim_start()).ok_or_else(wrong)?.1;
-    number.checked_mul(scale).and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(wrong)
+    let (_, scale) = SIZES.iter().find(|(name, _)| *name == unit.trim_start()).ok_or_else(wrong)?;
+    let bytes = number.and_then(|number| number.checked_mul(*scale));
+    Ok(bytes.and_then(|bytes| usize::try_from(bytes).ok()))
 }
 
-/// The number that a text starts with, and the rest.
-fn digits(text: &str) -> Option<(u64, &str)> {
+/// A size in the largest unit that divides it: `4MiB`, `1000`.
+pub fn write_size(bytes: usize) -> String {
+    let units = SIZES.iter().rev().filter(|(unit, _)| unit.ends_with("iB"));
+    let unit =
+        units.map(|(unit, scale)| (*unit, *scale as usize)).find(|(_, scale)| bytes >= *scale && bytes % scale == 0);
+    let (unit, scale) = unit.unwrap_or(("", 1));
+    format!("{}{unit}", bytes / scale)
+}
+
+/// The number that a text starts with (none if it is larger than any bound), and the rest.
+fn digits(text: &str) -> Option<(Option<u64>, &str)> {
     let end = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
-    Some((text[..end].parse().ok()?, &text[end..]))
+    let (digits, rest) = text.split_at(end);
+    (!digits.is_empty()).then(|| (digits.parse().ok(), rest))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, rate, size};
+    use super::{duration, rate, size, write_size};
     use std::time::Duration;
 
     #[test]
@@ -105,6 +122,9 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert_eq!(duration("30"), Err("`30` has no unit; write `30ms` or `30s`".into()));
+        for text in ["99999999999999h", "99999999999999999999s", "9999999999999999999h"] {
+            assert_eq!(duration(text), Err(format!("`{text}` is too long")));
+        }
     }
 
     #[test]
@@ -120,10 +140,24 @@ mod tests {
             ("10B", 10),
             ("1GiB", 1 << 30),
         ] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
+            assert_eq!(size(text), Ok(Some(bytes)), "{text}");
         }
-        for text in ["", "MiB", "4M", "4mib", "-1", "1.5MiB", "99999999999999999999", "99999999999GiB"] {
+        for text in ["", "MiB", "4M", "4mib", "-1", "1.5MiB"] {
             assert!(size(text).is_err(), "{text}");
+        }
+        for text in ["99999999999999999999", "99999999999GiB"] {
+            assert_eq!(size(text), Ok(None), "{text}");
+        }
+        for (bytes, text) in [
+            (0, "0"),
+            (1, "1"),
+            (1000, "1000"),
+            (1024, "1KiB"),
+            (4 << 20, "4MiB"),
+            (3 << 30, "3GiB"),
+            (1 + (1 << 20), "1048577"),
+        ] {
+            assert_eq!(write_size(bytes), text);
         }
     }
 

@@ -108,6 +108,12 @@ async fn a_body_has_one_of_the_types_that_are_written() {
     service.saw("Upload").times(3);
     upload("/v1/same", "application/json").await.status(200);
     upload("/v1/same", "application/x-www-form-urlencoded").await.status(415);
+    // Text in another charset is the mistake, and not the type.
+    for content_type in ["application/json; charset=latin1", "Application/JSON;charset=\"utf-16\""] {
+        let refused = upload("/v1/same", content_type).await;
+        refused.status(415).reason("UNSUPPORTED_MEDIA_TYPE");
+        assert!(refused.text().contains("read as UTF-8 here"), "{}", refused.text());
+    }
     // What comes without a body needs no type.
     gateway.request("POST", "/v1/same").await.status(200);
 }

@@ -55,10 +55,17 @@ pub fn admit<'h, B: Body>(
         return Err(Error::TooLarge { limit });
     }
     taken.admit(content_type)?;
+    let is = |wanted: &str, content_type: &str| essence(content_type).eq_ignore_ascii_case(wanted);
     let media = match content_type {
         content_type if raw => Media::Raw(content_type.unwrap_or_default()),
         Some(content_type) if is_in_utf8(content_type, "application/json") => Media::Json,
         Some(content_type) if is_in_utf8(content_type, "application/x-www-form-urlencoded") => Media::Form,
+        Some(content_type)
+            if is("application/json", content_type) || is("application/x-www-form-urlencoded", content_type) =>
+        {
+            let message = "text is read as UTF-8 here: send it so, with `charset=utf-8` or without a charset";
+            return Err(Error::UnsupportedMedia { message: message.into() });
+        }
         _ => {
             let message = "send the body as application/json or application/x-www-form-urlencoded";
             return Err(Error::UnsupportedMedia { message: message.into() });
