@@ -75,7 +75,7 @@ enum Command {
         #[arg(long, conflicts_with = "config")]
         schema: bool,
     },
-    /// Show what is served: method, path, RPC, upstream, timeout, and where each policy comes from.
+    /// Show what is served: method, path, RPC, upstream, timeout, auth, limits, and where each policy comes from.
     Routes {
         /// The configuration.
         #[arg(long, value_name = "FILE")]

@@ -150,7 +150,10 @@ fn a_service_registers_itself_by_its_proto() {
     let (code, out, err) = run("routes", &file);
     assert_eq!(code, Some(0), "{err}");
     let row = out.lines().nth(1).expect("a route").split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(row, "GET /v1/{id} a.S/Get a 2s (a.proto: a.S.Get: (transom.method).timeout) default");
+    assert_eq!(
+        row,
+        "GET /v1/{id} a.S/Get a 2s (a.proto: a.S.Get: (transom.method).timeout) public (default) none default"
+    );
     let (_, out, _) = run("check", &file);
     assert!(out.starts_with("note: upstreams.b serves nothing"), "{out}");
 

@@ -33,13 +33,33 @@ fn refused(arguments: &[&str]) -> String {
 #[test]
 fn routes_say_where_each_policy_comes_from() {
     let lines = printed(&transom(&["routes", "--config", CONFIG]));
-    assert_eq!(lines[0], "METHOD PATH RPC UPSTREAM TIMEOUT POLICY");
+    assert_eq!(lines[0], "METHOD PATH RPC UPSTREAM TIMEOUT AUTH LIMITS POLICY");
     let has = |line: &str| assert!(lines.iter().any(|other| other.starts_with(line)), "{line} is not in {lines:#?}");
     has("GET /api/v1/events ticket.TicketService/GetEvents ticket 5s (transom.yaml:");
     has("POST /api/v1/bookings/{booking_id}:cancel booking.BookingService/CancelBooking booking 5s (transom.yaml:");
     has("gRPC /auth.AuthService/ValidateToken auth.AuthService/ValidateToken auth 5s (transom.yaml:");
-    has("GET /api/v1/queue/{entry_id}:watch booking.BookingWorker/WatchQueueEntry queue none (default) ");
+    has(
+        "GET /api/v1/queue/{entry_id}:watch booking.BookingWorker/WatchQueueEntry queue none (default) required (transom.yaml:",
+    );
     assert!(!lines.iter().any(|line| line.contains("BookingLedger")), "{lines:#?}");
+    let text = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(CONFIG)).expect("a file");
+    let line =
+        |part: &str| format!("(transom.yaml:{})", 1 + text.lines().position(|line| line.contains(part)).expect(part));
+    let login = line("\"auth.AuthService/Login\": {");
+    has(&format!(
+        "POST /api/v1/auth/login auth.AuthService/Login auth 5s {} public {login} rate_limits: login account {login} priority: high {}",
+        line("    timeout: 5s"),
+        line("\"auth.AuthService/*\": {"),
+    ));
+    // What holds of all methods of an upstream, or of all, is told once.
+    let (table, below) = lines.split_at(lines.iter().position(String::is_empty).expect("an empty line"));
+    assert_eq!(below[1], "ALL OF POLICY");
+    let once = format!("booking limits.body: 4MiB {}", line("      send: "));
+    assert_eq!(below.iter().filter(|line| **line == once).count(), 1, "{below:#?}");
+    assert!(below.contains(&format!("* cors.origins: http://localhost:5173 {}", line("cors: {"))), "{below:#?}");
+    for everywhere in ["limits.body", "retry: 4 tries", "cors.origins"] {
+        assert!(!table.iter().any(|line| line.contains(everywhere)), "{table:#?}");
+    }
 }
 
 #[test]

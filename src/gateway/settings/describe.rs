@@ -6,7 +6,7 @@ use http::HeaderName;
 use transom_transcode::plan::Unknown;
 
 use super::{Origin, Setting, Settings};
-use crate::config::{Access, Priority, Retry, Sanitize, Validate};
+use crate::config::{Access, Priority, Retry, Sanitize, Validate, write_size};
 
 impl Settings {
     /// Name, value and origin of each, for people.
@@ -37,7 +37,7 @@ impl Settings {
         let mut described = vec![
             ("timeout", timeout, &self.timeout.from),
             ("unknown_fields", unknown.to_owned(), &self.unknown_fields.from),
-            ("limits.body", self.body.value.to_string(), &self.body.from),
+            ("limits.body", write_size(self.body.value), &self.body.from),
             ("limits.depth", self.depth.value.to_string(), &self.depth.from),
             ("compress", flag(&self.compress), &self.compress.from),
             ("rate_limits", limits, &self.rate_limits.from),
