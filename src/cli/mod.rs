@@ -15,6 +15,7 @@ mod serve;
 mod token;
 
 use std::fmt::Display;
+use std::io::{Write as _, stderr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -172,7 +173,8 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => {
             for line in &refusal.lines {
-                eprintln!("{line}");
+                // Who cannot be told is told by the exit code.
+                let _ = writeln!(stderr(), "{line}");
             }
             ExitCode::from(1)
         }

@@ -116,7 +116,7 @@ section! {
         /// What clients may take of connections.
         clients: Clients = kind::section().or("{}"),
         /// Where it runs: `production` sets cookies for HTTPS and the own site, every other name for development.
-        environment: String = kind::text("a name such as `production`").or("development"),
+        environment: String = checked("a name such as `production`", environment).or("development"),
         /// How long calls in flight may take to end after SIGTERM.
         drain_timeout: Duration = duration(Duration::ZERO..=HOUR).or("30s"),
         /// Headers of REST that cross beside the usual, for every method that names none of its own.
@@ -204,6 +204,17 @@ pub enum Workers {
     Cores,
     /// This many.
     Count(usize),
+}
+
+/// A name that only looks like `production` would take cookies' protection away, and nothing would say so.
+fn environment(text: &str) -> Result<String, String> {
+    const PRODUCTION: &str = "production";
+    let begins = ["prod", "prd"].iter().any(|begin| text.to_ascii_lowercase().starts_with(begin));
+    if text != PRODUCTION && (begins || nearest(text, [PRODUCTION].into_iter()).is_some()) {
+        let text = problem::quote(text);
+        return Err(format!("{text} would be development; write `{PRODUCTION}` if that is meant"));
+    }
+    Ok(text.to_owned())
 }
 
 fn cores(text: &str) -> Result<Workers, String> {

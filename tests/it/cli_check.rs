@@ -64,6 +64,54 @@ fn a_file_that_cannot_be_read_is_one_line() {
 }
 
 #[test]
+fn the_exit_code_needs_no_stderr() {
+    let full = fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let status = Command::new(env!("CARGO_BIN_EXE_transom"))
+        .args(["check", "--config", "/nowhere/transom.yaml"])
+        .stderr(full)
+        .status()
+        .expect("the command runs");
+    assert_eq!(status.code(), Some(1));
+}
+
+#[test]
+fn a_secret_that_can_be_guessed_is_a_note() {
+    let run = |secret: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_transom"))
+            .args(["check", "--config", "examples/booking/transom.yaml"])
+            .env_clear()
+            .env("JWT_SECRET", secret)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("the command runs");
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let note = "note: auth.jwt.secret is shorter than 32 bytes: it can be guessed from one token (RFC 7518 §3.2)\n";
+    assert!(run("short").starts_with(note), "{}", run("short"));
+    assert!(!run(&"x".repeat(32)).contains("note"), "{}", run(&"x".repeat(32)));
+}
+
+#[test]
+fn an_environment_is_production_or_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("transom.yaml");
+    let told = |environment: &str| {
+        let rest = "schema: { protos: [] }\nupstreams: { a: { endpoints: ['h:1'] } }\n";
+        fs::write(&file, format!("environment: {environment}\n{rest}")).expect("written");
+        check(&file).1
+    };
+    for wrong in ["prodution", "Production", "PROD", "prd", "product"] {
+        let expected =
+            format!("FILE:1: environment: `{wrong}` would be development; write `production` if that is meant");
+        assert_eq!(told(wrong), [expected]);
+    }
+    for right in ["production", "development", "test", "staging", "local"] {
+        assert_eq!(told(right), [""; 0], "{right}");
+    }
+}
+
+#[test]
 fn the_schema_is_json() {
     let output = transom(&["check", "--schema"]);
     assert_eq!(output.status.code(), Some(0));

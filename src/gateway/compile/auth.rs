@@ -14,6 +14,9 @@ use crate::gateway::snapshot::Snapshot;
 use crate::policy::auth::{Auth, Claim, Mint};
 use crate::policy::session::{Cookies, Session};
 
+/// Bytes of a secret under which it can be guessed.
+const WEAK: usize = 32;
+
 impl Compiler<'_> {
     /// The gate of all methods; what ran before goes on if nothing of it has changed.
     pub(super) fn compile_auth(&mut self, previous: Option<&Snapshot>) {
@@ -29,6 +32,12 @@ impl Compiler<'_> {
         }
         if written.jwt.iter().any(|jwt| jwt.secret.is_none() && jwt.key.is_none() && jwt.jwks.is_none()) {
             self.notes.push("auth.jwt has no key: no token is good; set its `secret`, `key` or `jwks`".to_owned());
+        }
+        let weak = |jwt: &config::Jwt| jwt.secret.as_ref().is_some_and(|secret| secret.len() < WEAK);
+        for index in written.jwt.iter().enumerate().filter(|(_, jwt)| weak(jwt)).map(|(index, _)| index) {
+            let place = if written.jwt.len() == 1 { "auth.jwt".to_owned() } else { format!("auth.jwt[{index}]") };
+            let why = format!("is shorter than {WEAK} bytes: it can be guessed from one token (RFC 7518 §3.2)");
+            self.notes.push(format!("{place}.secret {why}"));
         }
         if let Some(sessions) = &self.config.sessions {
             let named = sessions.login.iter().map(|name| ("sessions.login", name));

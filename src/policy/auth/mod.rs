@@ -177,12 +177,6 @@ impl Auth {
             let (revoked, store, cancel) = (self.revoked.clone(), store.clone(), cancel.clone());
             tokio::spawn(async move { cancel.run_until_cancelled(hearsay::follow(revoked, store)).await });
         }
-        let weak = |jwt: &config::Jwt| jwt.secret.as_ref().is_some_and(|secret| secret.len() < WEAK);
-        if self.config.jwt.iter().any(weak) {
-            tracing::warn!(
-                "auth.jwt.secret is shorter than 32 bytes: it can be guessed from one token (RFC 7518 §3.2)"
-            );
-        }
         // Whoever comes second lets go of its guard, and its tasks end.
         let _ = self.kept.set(cancel.drop_guard());
     }
@@ -356,8 +350,6 @@ pub fn cookie<'h>(head: &Head<'h>, name: &str) -> Result<Option<Cow<'h, str>>, R
 
 /// Bytes of the longest token.
 const LONGEST: usize = 8 * 1024;
-/// Bytes of a secret that one token gives away.
-const WEAK: usize = 32;
 
 impl TokenType {
     /// Refuses tokens that another place is meant for.
