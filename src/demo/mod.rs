@@ -6,6 +6,17 @@
 //! booking   bookings of reservations              booking.BookingService, booking.BookingLedger
 //! queue     turns at events in high demand        booking.BookingWorker
 //! payment   money for bookings                    payment.PaymentService
+//!
+//! proto     their messages, servers and clients, generated
+//! service   what all five share
+//! system    the five put together: peers, health, reflection
+//! running   the system as it runs: listeners, instances, and how they stop
+//! peer      how they reach each other
+//! token     their tokens, and who a call says it is from
+//! refusal   why a service says no
+//! page      pages of lists
+//! clock     what time it is for them
+//! walkthrough   a first tour, for a shell
 //! ```
 //!
 //! Each service owns its state, in memory, shared by its instances; nothing survives a restart. What one needs of

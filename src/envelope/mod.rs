@@ -9,8 +9,12 @@
 //! coding     compression of bodies and of single messages
 //! whole      a body that is one message
 //! stream     messages on their way: the same for every envelope that streams
+//! rest       JSON by HTTP rules
+//! grpc       gRPC, with protobuf and with JSON
+//! grpc_web   the same for browsers, binary and text
+//! connect    Connect: unary calls as plain HTTP, streams in frames
+//! websocket  handshake, frames and close codes of a call over a socket
 //! ```
-//! and an envelope each: `rest`, `grpc`, `grpc_web`, `connect`.
 
 pub mod coding;
 pub mod connect;

@@ -3,6 +3,7 @@
 //! ```text
 //! settings   what a method is allowed, and where each value comes from
 //! route      one way to an RPC, resolved at load
+//! rules      the HTTP rules that configuration writes
 //! reflection what server reflection answers of them
 //! snapshot   what runs: routes and upstreams; built once, swapped whole
 //! state      what all of the process shares: the snapshot, and how the last reload went
@@ -14,12 +15,19 @@
 //! translate  the translator at work for a call
 //! codec      the same for a stream, message by message
 //! stream     calls whose messages stream, in every envelope
+//! answers    an upstream's messages one by one
+//! inbound    a client's messages from a socket, one at a time
+//! socket     calls over WebSockets
 //! rpc        calls in gRPC-Web, Connect and gRPC with JSON
 //! desk       routes of the gateway's own that hand tokens out
 //! session    tokens as cookies, and those of the gateway's own
 //! renewal    tokens that are renewed on the way
 //! flights    questions that several calls wait for
 //! cached     calls of methods whose replies are kept
+//! fallback   what is answered in place of a service that cannot be asked
+//! aim        which endpoints a call may go to
+//! canary     which calls of an upstream go to another one
+//! sticky     what keeps a client's calls at one endpoint
 //! routing    which route has a request
 //! preflight  what browsers ask before a page's call
 //! pipeline   detect → route → admit → translate in → check → send → translate back → finish

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules that a crate's `lib.rs` declares.
-fn declared(lib: &str) -> Vec<String> {
-    let listed = lib.lines().filter_map(|line| line.trim().trim_start_matches("pub ").strip_prefix("mod "));
-    listed.filter_map(|rest| rest.strip_suffix(';')).map(str::to_owned).collect()
+/// The modules that a crate's `lib.rs`, or a module, declares.
+fn declared(text: &str) -> Vec<String> {
+    let seen = ["pub ", "pub(crate) ", "pub(super) "];
+    let private = |line: &'_ str| seen.iter().find_map(|seen| line.strip_prefix(seen)).map(str::to_owned);
+    let lines = text.lines().map(str::trim).map(|line| private(line).unwrap_or_else(|| line.to_owned()));
+    lines.filter_map(|line| Some(line.strip_prefix("mod ")?.strip_suffix(';')?.to_owned())).collect()
 }
 
 /// The order that the crate's documentation draws: the first word of each line of its last `text` block.
@@ -85,6 +87,32 @@ fn disorder(source: &Path) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// What a module's map lacks, or has too much. A map is a `text` block of a folder's documentation whose lines begin with names of
+/// its modules.
+fn unmapped(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let docs: Vec<_> = text.lines().take_while(|line| line.starts_with("//!")).collect();
+    let modules: Vec<_> = declared(&text).into_iter().filter(|name| name != "tests").collect();
+    let docs = docs.join("\n");
+    let maps = docs.split("```").skip(1).step_by(2).map(|block| drawn(&format!("```{block}```")));
+    let Some(map) = maps.into_iter().find(|map| map.iter().filter(|name| modules.contains(name)).count() > 2) else {
+        return Vec::new();
+    };
+    let lacks = modules.iter().filter(|name| !map.contains(name)).map(|name| format!("lacks {name}"));
+    let invents = map.iter().filter(|name| !modules.contains(name)).map(|name| format!("has {name}, which is none"));
+    lacks.chain(invents).map(|wrong| format!("{}: its map {wrong}", file.display())).collect()
+}
+
+#[test]
+fn maps_of_modules_are_whole() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    rust_files(&root.join("src"), &mut files);
+    rust_files(&root.join("crates/transcode/src"), &mut files);
+    let wrong: Vec<_> = files.iter().flat_map(|file| unmapped(file)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
