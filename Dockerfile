@@ -4,13 +4,13 @@
 #     docker build -t booking-system/gateway .
 #     docker run --rm -p 3000:3000 -v "$PWD/transom.yaml:/etc/transom/transom.yaml:ro" booking-system/gateway
 #
-# FEATURES="" leaves the demo services out.
+# It has the features that a build has by default; `--build-arg FEATURES=cel` leaves the demo services out, `FEATURES=` rules in CEL too.
 
 # The same glibc as the image below: Debian 12's.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
-ARG FEATURES=demo
+ARG FEATURES="cel demo"
 # Symbols stay, for backtraces; line tables go.
 ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \

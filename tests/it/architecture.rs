@@ -164,6 +164,17 @@ fn names_of_modules_are_read_from_every_form_of_use() {
     assert!(used("// crate::cli is not used here").is_empty());
 }
 
+#[test]
+fn the_image_has_the_features_of_a_build() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |name: &str| fs::read_to_string(root.join(name)).unwrap();
+    let (manifest, image) = (text("Cargo.toml"), text("Dockerfile"));
+    let default = manifest.lines().find_map(|line| line.strip_prefix("default = [")?.strip_suffix(']')).unwrap();
+    let default: Vec<_> = default.split(", ").map(|name| name.trim_matches('"')).collect();
+    let built = image.lines().find_map(|line| line.strip_prefix("ARG FEATURES=")).unwrap();
+    assert_eq!(built.trim_matches('"').split(' ').collect::<Vec<_>>(), default);
+}
+
 /// `tracing/log` turns every trace of h2 and hyper into a call, in release builds too, where they are compiled out without it:
 /// 6,000 instructions of a small GET. It comes by the default features of other crates, axum's above all.
 #[test]
