@@ -5,51 +5,75 @@ use super::problem::quote;
 use super::read::section;
 use super::upstream::is_full_name;
 
-section! {
+/// Declares a section with the keys of a rule between others of its own.
+macro_rules! rule {
+    (
+        $(#[doc = $about:literal])*
+        pub struct $Name:ident {
+            before { $($before:tt)* }
+            after { $($after:tt)* }
+        }
+    ) => {
+        section! {
+            $(#[doc = $about])*
+            pub struct $Name {
+                $($before)*
+                /// A path template, for GET.
+                get: Option<String> = text("a path template").optional(),
+                /// A path template, for PUT.
+                put: Option<String> = text("a path template").optional(),
+                /// A path template, for POST.
+                post: Option<String> = text("a path template").optional(),
+                /// A path template, for DELETE.
+                delete: Option<String> = text("a path template").optional(),
+                /// A path template, for PATCH.
+                patch: Option<String> = text("a path template").optional(),
+                /// Another HTTP method.
+                custom: Option<CustomPattern> = kind::section().optional(),
+                /// The request field that the body is, or `*` for the whole request.
+                body: Option<String> = text("a field's name or `*`").optional(),
+                /// The reply field that the answer is; by default the whole reply.
+                response_body: Option<String> = text("a field's name").optional(),
+                $($after)*
+            }
+        }
+
+        impl $Name {
+            /// Every pattern that it has, as HTTP method and template: one, if it is as it should be.
+            pub fn patterns(&self) -> Vec<(&str, &str)> {
+                let plain = [
+                    ("GET", &self.get),
+                    ("PUT", &self.put),
+                    ("POST", &self.post),
+                    ("DELETE", &self.delete),
+                    ("PATCH", &self.patch),
+                ];
+                let plain = plain.into_iter().filter_map(|(method, path)| Some((method, path.as_deref()?)));
+                plain.chain(self.custom.iter().map(|custom| (&*custom.kind, &*custom.path))).collect()
+            }
+        }
+    };
+}
+
+rule! {
     /// A `google.api.HttpRule`: exactly one of `get`, `put`, `post`, `delete`, `patch` and `custom`.
     pub struct HttpRule {
-        /// The method it is for.
-        selector: String = checked("a method's full name such as `pkg.Service.Method`", selector).required(),
-        /// A path template, for GET.
-        get: Option<String> = text("a path template").optional(),
-        /// A path template, for PUT.
-        put: Option<String> = text("a path template").optional(),
-        /// A path template, for POST.
-        post: Option<String> = text("a path template").optional(),
-        /// A path template, for DELETE.
-        delete: Option<String> = text("a path template").optional(),
-        /// A path template, for PATCH.
-        patch: Option<String> = text("a path template").optional(),
-        /// Another HTTP method.
-        custom: Option<CustomPattern> = kind::section().optional(),
-        /// The request field that the body is, or `*` for the whole request.
-        body: Option<String> = text("a field's name or `*`").optional(),
-        /// The reply field that the answer is; by default the whole reply.
-        response_body: Option<String> = text("a field's name").optional(),
-        /// More ways to the same method.
-        additional_bindings: Vec<AdditionalBinding> = list(kind::section()).or("[]"),
+        before {
+            /// The method it is for.
+            selector: String = checked("a method's full name such as `pkg.Service.Method`", selector).required(),
+        }
+        after {
+            /// More ways to the same method.
+            additional_bindings: Vec<AdditionalBinding> = list(kind::section()).or("[]"),
+        }
     }
 }
 
-section! {
+rule! {
     /// A further rule of the same method.
     pub struct AdditionalBinding {
-        /// A path template, for GET.
-        get: Option<String> = text("a path template").optional(),
-        /// A path template, for PUT.
-        put: Option<String> = text("a path template").optional(),
-        /// A path template, for POST.
-        post: Option<String> = text("a path template").optional(),
-        /// A path template, for DELETE.
-        delete: Option<String> = text("a path template").optional(),
-        /// A path template, for PATCH.
-        patch: Option<String> = text("a path template").optional(),
-        /// Another HTTP method.
-        custom: Option<CustomPattern> = kind::section().optional(),
-        /// The request field that the body is, or `*` for the whole request.
-        body: Option<String> = text("a field's name or `*`").optional(),
-        /// The reply field that the answer is; by default the whole reply.
-        response_body: Option<String> = text("a field's name").optional(),
+        before {}
+        after {}
     }
 }
 
@@ -60,36 +84,6 @@ section! {
         kind: String = checked("an HTTP method or `*`", method).required(),
         /// The path template.
         path: String = text("a path template").required(),
-    }
-}
-
-/// Every pattern that a rule has, as HTTP method and template.
-macro_rules! patterns {
-    ($rule:expr) => {{
-        let rule = $rule;
-        let plain = [
-            ("GET", &rule.get),
-            ("PUT", &rule.put),
-            ("POST", &rule.post),
-            ("DELETE", &rule.delete),
-            ("PATCH", &rule.patch),
-        ];
-        let plain = plain.into_iter().filter_map(|(method, path)| Some((method, path.as_deref()?)));
-        plain.chain(rule.custom.iter().map(|custom| (&*custom.kind, &*custom.path))).collect()
-    }};
-}
-
-impl HttpRule {
-    /// Every pattern that it has, as HTTP method and template: one, if it is as it should be.
-    pub fn patterns(&self) -> Vec<(&str, &str)> {
-        patterns!(self)
-    }
-}
-
-impl AdditionalBinding {
-    /// Every pattern that it has, as HTTP method and template: one, if it is as it should be.
-    pub fn patterns(&self) -> Vec<(&str, &str)> {
-        patterns!(self)
     }
 }
 
