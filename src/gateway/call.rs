@@ -98,6 +98,9 @@ struct Outcome {
 }
 
 impl Call {
+    /// Bytes of one, beside what it points to.
+    pub const SIZE: usize = size_of::<Self>();
+
     /// A call that has just come.
     pub(super) fn begin(worker: &Arc<Worker>, peer: &Peer, head: &Parts) -> Box<Self> {
         worker.metrics.in_flight().inc();

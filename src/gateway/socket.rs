@@ -150,24 +150,22 @@ impl Tunnel {
         let schema = talk.rpc.schema.clone();
         // The upstream is let go before anything is said to the client.
         drop(talk);
-        let (error, close) = match &ending {
+        let (end, close, patience) = match &ending {
             Ending::Left => return,
             Ending::Closed => {
                 // Its close is answered by the next read.
                 let _ = timeout(BRIEF, async { while let Some(Ok(_)) = socket.next().await {} }).await;
                 return;
             }
-            Ending::Ended(Ok(())) => (None, websocket::close(Ok(()))),
-            Ending::Ended(Err(error)) => (Some(error), websocket::close(Err(error))),
-            Ending::Fault(close, _) => (None, close.clone()),
+            Ending::Ended(Ok(())) => (End::status(Code::Ok), websocket::close(Ok(())), FAREWELL),
+            Ending::Ended(Err(error)) => (End::error(error, None), websocket::close(Err(error)), FAREWELL),
+            Ending::Fault(close, error) => (End::error(error, Some(close.reason.to_string())), close.clone(), BRIEF),
         };
-        call.ended(Some(match &ending {
-            Ending::Ended(Err(error)) => End::error(error, None),
-            Ending::Fault(close, error) => End::error(error, Some(close.reason.to_string())),
-            Ending::Left | Ending::Closed | Ending::Ended(Ok(())) => End::status(Code::Ok),
-        }));
-        let details = error.filter(|_| codec == Codec::Json).map(|error| rest::error_line(error, &schema));
-        let patience = if matches!(ending, Ending::Fault(..)) { BRIEF } else { FAREWELL };
+        call.ended(Some(end));
+        let details = match &ending {
+            Ending::Ended(Err(error)) if codec == Codec::Json => Some(rest::error_line(error, &schema)),
+            _ => None,
+        };
         let _ = timeout(patience, farewell(&mut socket, details, close)).await;
     }
 }

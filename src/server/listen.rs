@@ -55,11 +55,6 @@ impl Listeners {
     pub fn admin_address(&self) -> io::Result<SocketAddr> {
         self.admin.local_addr()
     }
-
-    /// Where plain HTTP is sent on from.
-    pub fn redirect_address(&self) -> io::Result<Option<SocketAddr>> {
-        self.redirect.as_ref().map(TcpListener::local_addr).transpose()
-    }
 }
 
 fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
