@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use transom_transcode::schema::Schema;
 
 use crate::demo::{self, DESCRIPTORS, Login, Options, Service};
+use crate::gateway::Problem;
 use crate::reload::Source;
 use crate::telemetry::Metrics;
 
@@ -46,8 +47,8 @@ pub(super) fn all(ports: &Ports) -> Result<(), Refusal> {
     };
     let source = Source::fixed("examples/booking/transom.yaml", CONFIG, lookup, |_| {
         let mut builder = Schema::builder();
-        builder.add(DESCRIPTORS, "descriptors/booking.binpb")?;
-        builder.build()
+        let added = builder.add(DESCRIPTORS, "descriptors/booking.binpb");
+        added.and_then(|()| builder.build()).map_err(|problems| problems.into_iter().map(Problem::Schema).collect())
     });
     let loaded = load::compile(&source, &metrics)?;
     let welcome = |address: SocketAddr| output::print(&demo::walkthrough(address.port(), system.login));

@@ -163,29 +163,50 @@ section! {
 /// # Errors
 /// Every problem of the text.
 pub fn parse(text: &str, lookup: Lookup<'_>) -> Result<Config, Problems> {
-    let mut problems = Problems::default();
-    let Some(root) = tree::parse(text, lookup, &mut problems) else { return Err(problems.sorted()) };
+    match Reading::of(text, lookup) {
+        Reading { config: Some(config), problems } if problems.is_empty() => Ok(config),
+        Reading { problems, .. } => Err(problems),
+    }
+}
+
+/// What a text says, as far as that can be read, and every problem of it.
+#[derive(Debug)]
+pub struct Reading {
+    /// It must not run if there is a problem: what is wrong has its default then. None if the text is no tree of keys.
+    pub config: Option<Config>,
+    /// All of them.
+    pub problems: Problems,
+}
+
+impl Reading {
+    /// Reads a `transom.yaml`; `lookup` gives environment variables.
+    pub fn of(text: &str, lookup: Lookup<'_>) -> Self {
+        let mut problems = Problems::default();
+        let root = tree::parse(text, lookup, &mut problems);
+        let Some(root) = root else { return Self { config: None, problems: problems.sorted() } };
+        let (config, reader) = read(&root, problems, lookup);
+        let Reader { problems, lines, secrets, elsewhere, .. } = reader;
+        let source = Source::new(text, &secrets, lines, elsewhere.into_keys().collect());
+        Self { config: config.map(|config| Config { source, ..config }), problems: problems.sorted() }
+    }
+}
+
+fn read(root: &tree::Node, problems: Problems, lookup: Lookup<'_>) -> (Option<Config>, Reader) {
     let mut reader = Reader::new(Problems::default());
     // Which secrets are kept elsewhere shows when the text is read; what is wrong with it is told the second time.
-    reader.read(&kind::section::<Config>(), &root);
+    reader.read(&kind::section::<Config>(), root);
     let elsewhere = reader.wanted.into_iter().map(|name| {
         let kept = lookup(&name);
         (name, kept)
     });
     let elsewhere = elsewhere.collect();
     let mut reader = Reader::knowing(problems, elsewhere);
-    let config = reader.read(&kind::section::<Config>(), &root);
-    if let Some(config) = &config {
+    let mut config = reader.read(&kind::section::<Config>(), root);
+    if let Some(config) = &mut config {
         check::check(config, &mut reader);
+        config.upstreams.values_mut().for_each(|upstream| upstream.zone.clone_from(&config.zone));
     }
-    match config {
-        Some(mut config) if reader.problems.is_empty() => {
-            config.upstreams.values_mut().for_each(|upstream| upstream.zone.clone_from(&config.zone));
-            let elsewhere = reader.elsewhere.into_keys().collect();
-            Ok(Config { source: Source::new(text, &reader.secrets, reader.lines, elsewhere), ..config })
-        }
-        _ => Err(reader.problems.sorted()),
-    }
+    (config, reader)
 }
 
 /// A place in a document, as problems name it: `["methods", "a.B/C", "timeout"]` is `methods["a.B/C"].timeout`.

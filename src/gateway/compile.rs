@@ -10,7 +10,6 @@ mod rpc;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
@@ -36,6 +35,7 @@ use crate::policy::auth::{Auth, Mint};
 use crate::policy::burst::BurstGuard;
 use crate::policy::cors::Cors;
 use crate::policy::overload::Room;
+use crate::sources::Problem;
 use crate::telemetry::{Logged, Metrics};
 use crate::upstream::Upstream;
 
@@ -44,26 +44,6 @@ const JSON_GROWTH: usize = 8;
 
 /// The option by which a service names its upstream.
 const UPSTREAM: &str = "(transom.service).upstream";
-
-/// Why a snapshot cannot be built.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Problem {
-    /// In the configuration.
-    Config(config::Problem),
-    /// In a schema.
-    Schema(schema::Problem),
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(problem) => problem.fmt(f),
-            Self::Schema(problem) => problem.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Problem {}
 
 impl Snapshot {
     /// Builds what runs. Endpoints of `previous` that stay are kept, connections and all; until the upstreams are enacted
@@ -121,7 +101,7 @@ impl Snapshot {
         compiler.link_caches();
         let Compiler { auth, room, caches, serving: services, notes, rest, rpcs, routes, problems, .. } = compiler;
         if !problems.is_empty() {
-            return Err(problems);
+            return Err(problems.into_iter().map(|problem| problem.located(config, &config.folder)).collect());
         }
         let (rest, tls) = (rest.build(), certificates.own);
         let reflection = reflection(config, &schema, &routes);
@@ -149,6 +129,17 @@ impl Snapshot {
             routes,
         })
     }
+}
+
+/// What is wrong with the files that a configuration names beside its schemas: all that is certain without those.
+pub fn check_files(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    Certificates::compile(config, None, &mut problems);
+    let keys = config.auth.as_ref().map(|auth| Auth::compile(auth, &config.folder, &Metrics::new(), None));
+    for (key, message) in keys.and_then(Result::err).unwrap_or_default() {
+        problems.push(Problem::of(config, format!("auth.{key}"), message));
+    }
+    problems
 }
 
 fn upstreams(
@@ -373,8 +364,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn config_problem(&mut self, path: String, message: String) {
-        let line = self.config.source.line(&path).unwrap_or(1);
-        self.problems.push(Problem::Config(config::Problem { line, path, message }));
+        self.problems.push(Problem::of(self.config, path, message));
     }
 
     /// A problem of a rule, where that is written: in configuration or in the schema.

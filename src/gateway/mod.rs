@@ -69,7 +69,7 @@ mod worker;
 pub use breaking::breaking;
 pub use call::Call;
 pub use caller::{Bound, Judge};
-pub use compile::Problem;
+pub use compile::check_files;
 pub use desk::Desk;
 pub use pipeline::Gateway;
 pub use reflection::Reflection;
@@ -81,3 +81,5 @@ pub use settings::{Origin, Setting, Settings};
 pub use snapshot::{Row, Serving, Snapshot, Value};
 pub use state::{Ask, Loaded, Outcome, Reason, Reload, Reloads, State};
 pub use worker::{HEARTBEAT, Peer, Tether, Worker};
+
+pub use crate::sources::Problem;

@@ -127,9 +127,8 @@ fn needs_restart(before: &Config, after: &Config) -> Vec<Problem> {
     changed
         .map(|(key, _)| {
             let path = config::place(key);
-            let line = after.source.line(&path).unwrap_or(1);
             let message = "has changed, which needs a restart; restart the gateway, or write what it was".to_owned();
-            Problem::Config(config::Problem { line, path, message })
+            Problem::of(after, path, message)
         })
         .collect()
 }

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use transom_transcode::schema::{self, Schema};
+use transom_transcode::schema::Schema;
 
 use super::files::Files;
-use crate::config::{self, Config, MAX_TEXT};
-use crate::gateway::{Problem, Snapshot};
+use crate::config::{self, Config, MAX_TEXT, Problems, Reading};
+use crate::gateway::{Problem, Snapshot, check_files};
 use crate::secrets::{self, Kept};
 use crate::sources::{self, Reflections};
 use crate::telemetry::Metrics;
@@ -21,7 +21,7 @@ use crate::telemetry::Metrics;
 /// Gives the environment's variables, or others in their place.
 type Variables = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// Gives what a configuration's `schema` names.
-type Schemas = Box<dyn Fn(&Config) -> Result<Schema, Vec<schema::Problem>> + Send + Sync>;
+type Schemas = Box<dyn Fn(&Config) -> Result<Schema, Vec<Problem>> + Send + Sync>;
 
 /// How long upstreams may take to say their schema before it goes on without, or with what they said last.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -96,7 +96,7 @@ impl Source {
         name: &str,
         text: &'static str,
         variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
-        schemas: impl Fn(&Config) -> Result<Schema, Vec<schema::Problem>> + Send + Sync + 'static,
+        schemas: impl Fn(&Config) -> Result<Schema, Vec<Problem>> + Send + Sync + 'static,
     ) -> Self {
         let (variables, schemas) = (with_files(PathBuf::new(), variables), Box::new(schemas));
         Self {
@@ -118,15 +118,51 @@ impl Source {
     pub fn load(&self) -> Load {
         let config = match self.config() {
             Ok(config) => config,
-            Err(lines) => return Load { files: None, outcome: Err(lines) },
+            Err(Unread { mut lines, flawed }) => {
+                if let Some((config, told)) = flawed {
+                    lines.extend(self.beside(config, &told));
+                }
+                return Load { files: None, outcome: Err(lines) };
+            }
         };
         let files = Files::read(self.paths(&config));
-        let outcome = self.ask(&config).and_then(|notes| {
-            let schema = (self.schemas)(&config);
-            let schema = schema.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-            Ok(Loaded { config: Arc::new(config), schema, notes })
+        let outcome = self.ask(&config).and_then(|notes| match (self.schemas)(&config) {
+            Ok(schema) => Ok(Loaded { config: Arc::new(config), schema, notes }),
+            Err(mut problems) => {
+                problems.extend(check_files(&config));
+                Err(lines(&self.name, &problems).into_iter().chain([self.more()]).collect())
+            }
         });
         Load { files: Some(files), outcome }
+    }
+
+    /// What else is wrong with a configuration that has problems: all that does not follow from them.
+    fn beside(&self, config: Config, told: &Problems) -> Vec<String> {
+        let mut found = check_files(&config);
+        let whole = match (self.schemas)(&config) {
+            Err(problems) => {
+                found.extend(problems);
+                false
+            }
+            // Upstreams are not asked for what will not run.
+            Ok(_) if !config.schema.reflection.is_empty() => false,
+            Ok(schema) => {
+                let compiled = Snapshot::compile(&Arc::new(config), schema, &Metrics::new(), None);
+                let new = compiled.err().unwrap_or_default().into_iter().filter(|problem| !found.contains(problem));
+                let (certain, others): (Vec<_>, Vec<_>) = new.partition(|problem| stands(problem, told));
+                found.extend(certain);
+                others.is_empty()
+            }
+        };
+        let many = found.len();
+        found.retain(|problem| !is_of(problem, told));
+        let more = (!whole || found.len() < many).then(|| self.more());
+        lines(&self.name, &found).into_iter().chain(more).collect()
+    }
+
+    /// Said where something could not be looked at.
+    fn more(&self) -> String {
+        format!("{}: more may follow once these are mended", self.name)
     }
 
     /// Asks upstreams for their schema, where configuration says so: a note for each that did not answer.
@@ -147,12 +183,12 @@ impl Source {
         self.secrets.follow(config.secrets.vault.as_ref(), changed);
     }
 
-    fn config(&self) -> Result<Config, Vec<String>> {
+    fn config(&self) -> Result<Config, Unread> {
         let read;
         let text = match &self.text {
             Text::Fixed(text) => text,
             Text::File(path) => {
-                read = read_text(path).map_err(|why| vec![why])?;
+                read = read_text(path).map_err(|why| Unread::from(vec![why]))?;
                 &*read
             }
         };
@@ -165,7 +201,9 @@ impl Source {
             config.source.elsewhere().filter(|name| name.starts_with("vault:")).map(str::to_owned).collect();
         let Some(first) = names.first() else { return Ok(config) };
         let Some(vault) = &config.secrets.vault else {
-            return Err(vec![format!("{}: `{first}` needs `secrets.vault`, which says where that is", self.name)]);
+            return Err(
+                vec![format!("{}: `{first}` needs `secrets.vault`, which says where that is", self.name)].into()
+            );
         };
         let kept = wait(self.secrets.read(vault, &names)).unwrap_or_else(|why| Err(vec![why]));
         let kept =
@@ -176,15 +214,22 @@ impl Source {
         })
     }
 
-    fn parse(&self, text: &str, lookup: config::Lookup<'_>) -> Result<Config, Vec<String>> {
+    fn parse(&self, text: &str, lookup: config::Lookup<'_>) -> Result<Config, Unread> {
         let folder = Path::new(&*self.name).parent().unwrap_or(Path::new("")).to_owned();
-        config::parse(text, lookup).map(|config| Config { folder, ..config }).map_err(|problems| {
-            let mut lines: Vec<_> = problems.iter().map(|problem| format!("{}:{problem}", self.name)).collect();
-            if problems.more() > 0 {
-                lines.push(format!("{}: and {} more problems", self.name, problems.more()));
+        let Reading { config, problems } = Reading::of(text, lookup);
+        match config.map(|config| Config { folder, ..config }) {
+            Some(config) if problems.is_empty() => Ok(config),
+            config => {
+                let mut lines: Vec<_> = problems.iter().map(|problem| format!("{}:{problem}", self.name)).collect();
+                if problems.more() > 0 {
+                    lines.push(format!("{}: and {} more problems", self.name, problems.more()));
+                }
+                if config.is_none() {
+                    lines.push(self.more());
+                }
+                Err(Unread { lines, flawed: config.map(|config| (config, problems)) })
             }
-            lines
-        })
+        }
     }
 
     /// The configuration's file and all that it names.
@@ -201,6 +246,41 @@ impl Source {
         let named = named.map(PathBuf::as_path).chain(keys).chain(certificates).chain(secrets);
         [path.clone()].into_iter().chain(named.map(|named| base.join(named))).collect()
     }
+}
+
+/// Why there is no configuration.
+struct Unread {
+    /// A line for each problem.
+    lines: Vec<String>,
+    /// What could be read of it all the same, and its problems.
+    flawed: Option<(Config, Problems)>,
+}
+
+impl From<Vec<String>> for Unread {
+    fn from(lines: Vec<String>) -> Self {
+        Self { lines, flawed: None }
+    }
+}
+
+/// Whether a problem is of a place that has one already, or that is in such a place or around it.
+fn is_of(problem: &Problem, told: &Problems) -> bool {
+    let Problem::Config(problem) = problem else { return false };
+    let is_in = |place: &str, around: &str| {
+        place.strip_prefix(around).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    told.iter().any(|told| is_in(&told.path, &problem.path) || is_in(&problem.path, &told.path))
+}
+
+/// Whether a problem between places does not come from a default that stands for what is wrong.
+fn stands(problem: &Problem, told: &Problems) -> bool {
+    // What the others name.
+    const NAMED: [&str; 4] = ["schema", "upstreams", "auth", "sessions"];
+    let section = |path: &str| path.split(['.', '[']).next().unwrap_or_default().to_owned();
+    let own = match problem {
+        Problem::Config(problem) => section(&problem.path),
+        Problem::Schema(_) => return true,
+    };
+    told.iter().map(|told| section(&told.path)).all(|wrong| wrong != own && !NAMED.contains(&&*wrong))
 }
 
 /// Variables, and what files of secrets hold; relative ones start at `folder`.

@@ -12,7 +12,7 @@ use protox::Compiler;
 use protox::file::{File, FileResolver, GoogleFileResolver};
 use transom_transcode::schema::Problem;
 
-use super::{MAX_SET, comments, read};
+use super::{MAX_SET, comments, read, unreadable};
 
 /// Files of one folder.
 const MAX_FILES: usize = 10_000;
@@ -154,7 +154,7 @@ impl FileResolver for Resolver {
 
 /// Every `.proto` file below a folder, in an order that does not depend on the file system.
 fn list(folder: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), Problem> {
-    let unreadable = |error: std::io::Error| problem(folder, &format!("cannot be read: {error}"));
+    let unreadable = |error| problem(folder, &unreadable(&error, "folder; write one that holds `.proto` files"));
     if depth > MAX_DEPTH {
         return Err(problem(folder, "folders are nested too deep"));
     }

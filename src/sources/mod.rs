@@ -3,17 +3,19 @@
 
 mod comments;
 mod folder;
+mod problem;
 mod reflection;
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
-use transom_transcode::schema::{Problem, Schema};
+use transom_transcode::schema::{self, Schema};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 
 pub use folder::compile_folder;
+pub use problem::Problem;
 pub use reflection::Reflections;
 
 /// Bytes of one descriptor set, or of all the `.proto` files of one folder together.
@@ -23,28 +25,62 @@ const MAX_SET: u64 = 64 << 20;
 /// `reflections` has what was said.
 ///
 /// # Errors
-/// Every problem of every source, with its file and, in `.proto` files, `:line:column`.
+/// Every problem of every source: of a source as a whole with its place in the configuration, of a file in it with
+/// that file and, in `.proto` files, its `:line`.
 pub fn load(config: &Config, base: &Path, reflections: &Reflections) -> Result<Schema, Vec<Problem>> {
     let schema = &config.schema;
     let mut builder = Schema::builder();
     let mut problems = Vec::new();
-    for path in &schema.descriptor_sets {
-        let path = base.join(path);
+    for (at, written) in schema.descriptor_sets.iter().enumerate() {
+        let path = base.join(written);
         let name = path.display().to_string();
-        match read(&path, MAX_SET) {
-            Ok(bytes) => problems.extend(builder.add(&bytes, &name).err().unwrap_or_default()),
-            Err(why) => problems.push(Problem::new(name, "", why)),
-        }
+        let added = read(&path, MAX_SET).map_err(|why| vec![schema::Problem::new(&*name, "", why)]);
+        let added = added.and_then(|bytes| builder.add(&bytes, &name));
+        let of_source = Source { config, key: "descriptor_sets", at, written, name: &name };
+        problems.extend(added.err().unwrap_or_default().into_iter().map(|problem| of_source.place(problem)));
     }
-    for path in &schema.protos {
-        let path = base.join(path);
-        let added = folder::compile(&path, false).and_then(|bytes| builder.add(&bytes, &path.display().to_string()));
-        problems.extend(added.err().unwrap_or_default());
+    for (at, written) in schema.protos.iter().enumerate() {
+        let path = base.join(written);
+        let name = path.display().to_string();
+        let added = folder::compile(&path, false).and_then(|bytes| builder.add(&bytes, &name));
+        let of_source = Source { config, key: "protos", at, written, name: &name };
+        problems.extend(added.err().unwrap_or_default().into_iter().map(|problem| of_source.place(problem)));
     }
     // Last: what is on disk counts, and what a server says of it must agree.
-    problems.extend(reflections.add_to(&mut builder, config));
+    problems.extend(reflections.add_to(&mut builder, config).into_iter().map(Problem::Schema));
     // Files that could not be read would be missed by the others: say only what is certain.
-    if problems.is_empty() { builder.build() } else { Err(problems) }
+    if problems.is_empty() {
+        match builder.build() {
+            Ok(schema) => return Ok(schema),
+            Err(found) => problems.extend(found.into_iter().map(Problem::Schema)),
+        }
+    }
+    Err(problems.into_iter().map(|problem| problem.located(config, base)).collect())
+}
+
+/// A source, and where the configuration names it.
+struct Source<'a> {
+    config: &'a Config,
+    key: &'static str,
+    at: usize,
+    written: &'a Path,
+    /// What problems of it as a whole call it.
+    name: &'a str,
+}
+
+impl Source<'_> {
+    fn place(&self, problem: schema::Problem) -> Problem {
+        if problem.file != self.name || !problem.symbol.is_empty() {
+            return Problem::Schema(problem);
+        }
+        let (key, written) = (self.key, self.written.display());
+        let path = config::place(&["schema", key]);
+        let path = match self.config.source.line(&format!("{path}[{}]", self.at)) {
+            Some(_) => format!("{path}[{}]", self.at),
+            None => path,
+        };
+        Problem::of(self.config, path, format!("{written}: {}", problem.message))
+    }
 }
 
 /// The content of a file of at most `limit` bytes.
@@ -52,9 +88,18 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
     match read {
-        Err(error) => Err(format!("cannot be read: {error}")),
+        Err(error) => Err(unreadable(&error, "file; write the path of one that `transom descriptors` has made")),
         Ok(len) if len as u64 > limit => Err(format!("larger than {limit} bytes")),
         Ok(_) => Ok(bytes),
+    }
+}
+
+/// Why a file, or what is written in its place, cannot be read.
+fn unreadable(error: &io::Error, what: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("cannot be read: there is no such {what}"),
+        io::ErrorKind::PermissionDenied => "cannot be read: it may not be".to_owned(),
+        _ => format!("cannot be read: {error}"),
     }
 }
 

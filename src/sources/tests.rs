@@ -35,7 +35,7 @@ fn protos(paths: &[&str]) -> Config {
 
 fn from(sources: &str) -> Config {
     let text = format!("schema: {{ {sources} }}\nupstreams: {{}}\n");
-    crate::config::parse(&text, &|_| None).unwrap()
+    config::parse(&text, &|_| None).unwrap()
 }
 
 fn read_all(config: &Config, folder: &tempfile::TempDir) -> Result<Schema, Vec<Problem>> {
@@ -86,16 +86,16 @@ fn every_broken_file_is_named_with_line_and_column() {
     let sources = from("protos: [protos, empty, absent], descriptor_sets: [set.binpb, absent.binpb]");
     let found = problems(&folder, &sources);
     for expected in [
-        "set.binpb: not a FileDescriptorSet",
-        "absent.binpb: cannot be read: No such file",
+        "1: schema.descriptor_sets[0]: set.binpb: not a FileDescriptorSet",
+        "1: schema.descriptor_sets[1]: absent.binpb: cannot be read: there is no such file; write",
         "protos/a.proto:2:13: name 'Missing' is not defined",
         "protos/a.proto:3:3: name 'Absent' is not defined",
         "protos/b.proto:3:20: expected",
         "protos/c.proto:2:1: import 'nowhere.proto' not found",
         "protos/d.proto:2:1: editions are not read from .proto files",
         "protos/e.proto:1:27: invalid",
-        "empty: holds no .proto file",
-        "absent: cannot be read: No such file",
+        "1: schema.protos[1]: empty: holds no .proto file",
+        "1: schema.protos[2]: absent: cannot be read: there is no such folder; write",
     ] {
         assert_eq!(found.iter().filter(|line| line.starts_with(expected)).count(), 1, "{expected}: {found:#?}");
     }

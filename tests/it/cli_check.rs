@@ -156,8 +156,8 @@ fn what_serve_would_refuse_of_the_schema_is_told() {
     let has = |start: &str| assert!(lines.iter().any(|line| line.starts_with(start)), "{start} is not in {lines:#?}");
     has("FILE:4: methods[\"a.S/Gte\"]: no loaded schema has the method `Gte`; did you mean `Get`?");
     has("FILE:4: methods[\"a.T/*\"]: no upstream serves `a.T`; add it to the `services` of one, or remove this");
-    has("a.proto: a.S.Get, column ");
-    has("a.proto: a.S.Find");
+    has("protos/a.proto:6: a.S.Get, column ");
+    has("protos/a.proto:7: a.S.Find");
     assert_eq!(lines.len(), 4, "{lines:#?}");
 
     let (code, lines) = check_protos(UPSTREAM, &proto(["get: \"/v1/{id}\"", "get: \"/v1/{id=*}\""]));
@@ -166,7 +166,63 @@ fn what_serve_would_refuse_of_the_schema_is_told() {
 
     let (code, lines) = check_protos(UPSTREAM, "syntax = \"proto3\";\nmessage M { Missing m = 1; }\n");
     assert_eq!(code, Some(1));
-    assert!(lines.len() == 1 && lines[0].contains("a.proto:2:"), "{lines:#?}");
+    assert!(lines[0].starts_with("protos/a.proto:2:13: name 'Missing' is not defined"), "{lines:#?}");
+    assert_eq!(lines[1..], ["FILE: more may follow once these are mended"]);
+}
+
+#[test]
+fn problems_of_the_text_hide_none_of_what_it_names() {
+    let proto = "syntax = \"proto3\";\npackage a;\nmessage M {}\nservice S { rpc Get(M) returns (M); }\nservice T {}\n";
+    let (code, lines) = check_protos(&format!("lisen: 1\n{UPSTREAM}"), proto);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        lines,
+        [
+            "FILE:1: lisen: unknown key; did you mean `listen`?",
+            "FILE:5: methods[\"a.S/Gte\"]: no loaded schema has the method `Gte`; did you mean `Get`?",
+            "FILE:5: methods[\"a.T/*\"]: no upstream serves `a.T`; add it to the `services` of one, or remove this",
+        ]
+    );
+
+    // What only follows from a problem is not told; that there may be more is.
+    let (_, lines) = check_protos(&UPSTREAM.replace("services", "servces"), proto);
+    assert_eq!(
+        lines,
+        [
+            "FILE:3: upstreams.a.servces: unknown key; did you mean `services`?",
+            "FILE: more may follow once these are mended",
+        ]
+    );
+    let (_, lines) = check_protos("schema: { protos: protos }\nupstreams: [\n", proto);
+    assert!(lines.len() == 2 && lines[1] == "FILE: more may follow once these are mended", "{lines:#?}");
+}
+
+#[test]
+fn files_that_are_not_there_are_told_together() {
+    let config = "schema: { protos: [protos, empty], descriptor_sets: [nothere.binpb] }\nupstreams:\n  a:\n    endpoints: ['h:1']\n    \
+                  tls: { ca: ca.crt }\ntls:\n  cert: no.crt\n  key: no.key\nauth: { jwt: { key: no.pem } }\n";
+    let missing = "cannot be read: there is no such";
+    for (text, first) in
+        [(config.to_owned(), None), (format!("lisen: 1\n{config}"), Some("FILE:1: lisen: unknown key"))]
+    {
+        let (code, lines) = check_protos(&text, "syntax = \"proto3\";\nmessage M { Missing m = 1; }\n");
+        assert_eq!(code, Some(1));
+        let at = |line: usize| line + usize::from(first.is_some());
+        let expected = [
+            format!("FILE:{}: schema.descriptor_sets[0]: nothere.binpb: {missing} file; write the path of one", at(1)),
+            format!("FILE:{}: schema.protos[1]: empty: {missing} folder; write one that holds", at(1)),
+            "protos/a.proto:2:13: name 'Missing' is not defined".to_owned(),
+            format!("FILE:{}: tls.cert: no.crt {missing} file", at(7)),
+            format!("FILE:{}: tls.key: no.key {missing} file", at(8)),
+            format!("FILE:{}: upstreams.a.tls.ca: ca.crt {missing} file", at(5)),
+            format!("FILE:{}: auth.jwt.key: ", at(9)),
+        ];
+        for expected in expected.iter().map(String::as_str).chain(first) {
+            assert_eq!(lines.iter().filter(|line| line.starts_with(expected)).count(), 1, "{expected}: {lines:#?}");
+        }
+        assert_eq!(lines.len(), 8 + usize::from(first.is_some()), "{lines:#?}");
+        assert_eq!(lines.last().map(String::as_str), Some("FILE: more may follow once these are mended"));
+    }
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::Problem;
 use crate::config::{self, Config};
 use crate::gateway::snapshot::Snapshot;
+use crate::sources::Problem;
 use crate::tls::{Acceptor, Connector, Expiry, Wrong};
 
 /// The certificates of one configuration.
@@ -24,11 +24,8 @@ impl Certificates {
     pub(super) fn compile(config: &Config, previous: Option<&Snapshot>, problems: &mut Vec<Problem>) -> Self {
         let mut certificates = Self::default();
         let mut tell = |section: &str, wrong: Vec<Wrong>| {
-            problems.extend(wrong.into_iter().map(|(key, message)| {
-                let path = format!("{section}.{key}");
-                let line = [&*path, section].iter().find_map(|path| config.source.line(path)).unwrap_or(1);
-                Problem::Config(config::Problem { line, path, message })
-            }));
+            let place = |(key, message)| Problem::of(config, format!("{section}.{key}"), message);
+            problems.extend(wrong.into_iter().map(place));
         };
         if let Some(written) = &config.tls {
             let before = previous.and_then(|previous| previous.tls.as_ref());

@@ -146,8 +146,7 @@ impl Builder {
         let config = config::parse(&text, &|_| None).unwrap_or_else(|problems| panic!("{problems:?} in\n{text}"));
         let config = Arc::new(config);
         if let Some(said) = &self.reflections {
-            let schema = sources::load(&config, Path::new(""), said)
-                .map_err(|problems| problems.into_iter().map(Problem::Schema).collect::<Vec<_>>())?;
+            let schema = sources::load(&config, Path::new(""), said)?;
             return Ok(Loaded { config, schema, notes: Vec::new() });
         }
         let mut schema = Schema::builder();
