@@ -53,6 +53,7 @@ mod dialects;
 mod discovery_dns;
 mod discovery_load;
 mod discovery_slices;
+mod docs_names;
 mod drain;
 mod drain_process;
 mod errors_compile;
