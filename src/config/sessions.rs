@@ -70,7 +70,7 @@ section! {
     pub struct OwnRoute {
         /// Its path, such as `/api/auth/refresh`.
         path: String = checked("a path such as `/api/auth/refresh`", connect::path).required(),
-        /// The answer's body, as JSON or as YAML; the texts `{access_token}` and `{refresh_token}` in a renewal's are the tokens. By default `{"success": true}`, and the tokens by the names of their fields where `in_body` keeps them.
+        /// The answer's body, as JSON or as YAML; the texts `{access_token}` and `{refresh_token}` in a renewal's are the tokens. By default `{"success": true}`, and the tokens by the names of their fields where `in_body` keeps them. Who brings a refresh token in the body, and so keeps no cookies, is told the new tokens in any case: under `in_body: remove` by the names of their fields.
         response: Option<Json> = Jsons.optional(),
     }
 }

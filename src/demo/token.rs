@@ -83,7 +83,7 @@ pub(super) struct Claims {
     /// A token that does not say is an access token: tools for developers issue such.
     #[serde(default, rename = "type")]
     kind: Kind,
-    /// The session; access tokens that no login issued have none.
+    /// The session; access tokens that no login here issued have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sid: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -232,7 +232,7 @@ impl Tokens {
     }
 
     fn judge_any(&self, kinds: &[Kind], key: &DecodingKey, token: &str) -> Result<Claims, Refusal> {
-        let claims = (token.len() <= MAX_LENGTH)
+        let mut claims = (token.len() <= MAX_LENGTH)
             .then(|| jsonwebtoken::decode::<Claims>(token, key, &self.validation).ok())
             .flatten()
             .map(|token| token.claims)
@@ -241,6 +241,8 @@ impl Tokens {
         if unix(self.clock.now()) >= claims.exp {
             return Err(Refusal::new(Code::Unauthenticated, "TOKEN_EXPIRED", "the token has expired"));
         }
+        // Another issuer of the system ends its sessions itself.
+        claims.sid = claims.sid.filter(|_| claims.iss == ISSUER);
         Ok(claims)
     }
 }

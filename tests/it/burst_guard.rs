@@ -98,6 +98,17 @@ async fn who_goes_on_connecting_is_not_answered() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_is_trusted_connects_as_often_as_it_needs() {
+    let library = library().await;
+    let config = "burst_guard: { rate: 1/h, burst: 2 }\ntrusted_proxies: [127.0.0.0/8]";
+    let gateway = guarded(&library, config).start().await;
+    for _ in 0..200 {
+        gateway.get("/health").header("x-forwarded-for", "192.0.2.1").await.status(200);
+    }
+    assert_eq!(gateway.metric("transom_refusals_total{gate=\"burst_guard\",reason=\"connections\"}"), 0.0);
+}
+
+#[tokio::test]
 async fn a_reload_that_leaves_it_alone_forgets_nothing() {
     let library = library().await;
     let config = "burst_guard: { rate: 1/h, burst: 1 }";

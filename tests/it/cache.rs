@@ -131,6 +131,27 @@ async fn a_compressed_answer_is_kept_compressed() {
 }
 
 #[tokio::test]
+async fn each_way_to_one_reply_has_its_own_answer() {
+    let library = answering(|_| ok(json!({ "genre": "NOVEL", "authors": ["Herbert"] }))).await;
+    let config = "
+schema:
+  descriptor_sets: [in-memory]
+  http_rules:
+    - selector: library.v1.Library.GetBook
+      get: /v1/{name=shelves/*/books/*}
+      additional_bindings: [{ get: \"/authors/{name=shelves/*/books/*}\", response_body: authors }]
+methods: { library.v1.Library/GetBook: { cache: 1h } }";
+    let gateway = gateway().descriptors("library").upstream("library", &library).config(config).start().await;
+    let whole = |genre: Value| json!({ "genre": genre, "authors": ["Herbert"] });
+    for _ in 0..2 {
+        gateway.get(BOOK).await.status(200).json(&whole(json!("NOVEL")));
+        gateway.get(&format!("{BOOK}?$alt=json;enum-encoding=int")).await.status(200).json(&whole(json!(1)));
+        gateway.get("/authors/shelves/1/books/7").await.status(200).json(&json!(["Herbert"]));
+    }
+    library.saw("GetBook").times(1);
+}
+
+#[tokio::test]
 async fn a_reply_is_never_another_users() {
     let library = counting().await;
     let config = "

@@ -155,6 +155,35 @@ async fn what_one_gateway_forgets_all_forget() {
 }
 
 #[tokio::test]
+async fn who_was_cut_off_forgets_what_it_may_not_have_heard_of() {
+    let (library, redis) = (counting().await, redis().await);
+    let network = Network::before(redis.address()).await;
+    let one = sharing(&library, &redis, ECHOED).await;
+    let far = format!("redis: {{ url: \"redis://{}\" }}", network.address());
+    let other = cached(&library, ECHOED).config(&far).start().await;
+    connected(&other, ("x-a", "b")).await;
+    assert_eq!((ask(&one).await, ask(&other).await), ("1".to_owned(), "1".to_owned()));
+    network.becomes(Weather::Broken);
+    until("it is cut off", async || other.state.store.is_connected() == Some(false)).await;
+    one.post("/v1/echo", &json!({})).await.status(200);
+    assert_ne!(ask(&one).await, "1");
+    assert_eq!(ask(&other).await, "1", "it has heard nothing");
+    network.becomes(Weather::Clear);
+    until("the other forgets", async || ask(&other).await != "1").await;
+}
+
+#[tokio::test]
+async fn replies_that_are_not_shared_leave_no_trace() {
+    let (library, redis) = (counting().await, redis().await);
+    let gateway = sharing(&library, &redis, "{ ttl: 1h, public: true, shared: false }").await;
+    until("its connection", async || gateway.state.store.is_connected() == Some(true)).await;
+    for _ in 0..2 {
+        assert_eq!(ask(&gateway).await, "1");
+    }
+    assert_eq!(redis.ask(&["KEYS", "transom:cache:*"]).await, Told::Array(Vec::new()));
+}
+
+#[tokio::test]
 async fn a_redis_that_hangs_keeps_nobody_waiting_and_nothing_forgotten_comes_back() {
     let (library, redis) = (counting().await, redis().await);
     let (one, other) = (sharing(&library, &redis, ECHOED).await, sharing(&library, &redis, ECHOED).await);

@@ -1,6 +1,7 @@
 //! The example in which the gateway issues the tokens, before the booking system's own services.
 
 use serde_json::json;
+use transom::demo::proto::auth::ValidateTokenRequest;
 use transom::demo::{DESCRIPTORS, Service};
 
 use crate::demo_client::{EVENT, system};
@@ -10,7 +11,7 @@ use crate::support::socket::Socket;
 #[tokio::test]
 async fn the_services_take_the_gateways_own_tokens() {
     let system = system().await;
-    system.person("grace").await;
+    let grace = system.person("grace").await;
     let mut text = include_str!("../../examples/sessions/transom.yaml").to_owned();
     let address = |service| system.running.addresses(service)[0].to_string();
     for (variable, value) in [
@@ -36,6 +37,12 @@ async fn the_services_take_the_gateways_own_tokens() {
     tickets.status(200);
     let renewed = gateway.get("/api/v1/tickets").header("cookie", refresh).await;
     assert_eq!(renewed.status(200).headers.get_all("set-cookie").iter().count(), 2);
+    // To the auth service, too, such a token is good: it asks its own sessions about its own tokens alone.
+    let profile = gateway.get("/api/v1/user/profile").header("cookie", access).await;
+    assert_eq!(profile.status(200).value()["email"], "grace@example.com");
+    let token = access.split_once('=').unwrap().1;
+    let judged = system.auth().validate_token(ValidateTokenRequest { token: token.to_owned() }).await.unwrap();
+    assert_eq!((judged.get_ref().valid, &judged.get_ref().user_id), (true, &grace.user_id));
     // The one who watches seats, over a WebSocket.
     let token = gateway.get("/api/v1/auth/ws-token").header("cookie", access).await.status(200).value();
     let path = format!("/api/v1/events/{EVENT}:watch?token={}", token["token"].as_str().unwrap());

@@ -55,8 +55,14 @@ impl Dice {
     }
 }
 
-/// A request's head, and the status of its answer.
-async fn status(socket: &mut BufReader<TcpStream>, request: &[u8]) -> u16 {
+/// What of a token nobody may read: its parts, but for what is so short that it may be anything.
+fn parts(token: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(token).into_owned();
+    text.split('.').filter(|part| part.len() >= 12).map(str::to_owned).collect()
+}
+
+/// A request's head, and its answer: the status, and all that it says.
+async fn answer(socket: &mut BufReader<TcpStream>, request: &[u8]) -> (u16, String) {
     socket.write_all(request).await.unwrap();
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -66,7 +72,7 @@ async fn status(socket: &mut BufReader<TcpStream>, request: &[u8]) -> u16 {
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
     let mut body = vec![0; length.parse().unwrap()];
     socket.read_exact(&mut body).await.unwrap();
-    head[9..12].parse().unwrap()
+    (head[9..12].parse().unwrap(), head + &String::from_utf8(body).unwrap())
 }
 
 #[tokio::test]
@@ -102,6 +108,7 @@ methods:
     let good = [access.clone(), refresh.clone(), connect.clone()];
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut socket = BufReader::new(TcpStream::connect(gateway.address()).await.unwrap());
+    let mut sent = Vec::new();
     for at in 0..REQUESTS {
         let forged = dice.forge(&good);
         let (method, path) =
@@ -120,8 +127,11 @@ methods:
         let mut request = format!("{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n{name}").into_bytes();
         request.extend_from_slice(&value);
         request.extend_from_slice(b"\r\n\r\n");
-        let status = soon("an answer", status(&mut socket, &request)).await;
+        let (status, said) = soon("an answer", answer(&mut socket, &request)).await;
         assert_eq!(status, 401, "{}", String::from_utf8_lossy(&request));
+        let secrets = parts(&value);
+        assert!(!secrets.iter().any(|part| said.contains(part)), "{said}");
+        sent.push((path, secrets));
     }
     // Upgrades as well; a socket that opened would answer 101.
     for _ in 0..500 {
@@ -130,7 +140,8 @@ methods:
             "GET /v1/things/7:watch?token={forged} HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
              sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        assert_eq!(soon("an answer", status(&mut socket, request.as_bytes())).await, 401, "{request}");
+        assert_eq!(soon("an answer", answer(&mut socket, request.as_bytes())).await.0, 401, "{request}");
+        sent.push(("/v1/things/7:watch", parts(forged.as_bytes())));
     }
     rules.saw("Thing").times(0);
     rules.saw("Watch").times(0);
@@ -138,9 +149,15 @@ methods:
     gateway.get("/v1/things/7").header("authorization", &bearer(&access)).await.status(200);
     gateway.post("/refresh", &json!({})).header("cookie", &format!("rt={refresh}")).await.status(200);
     let lines = gateway.logged(REQUESTS + 504).await;
-    for line in lines.iter().filter(|line| line["status"] == 401) {
+    let refused: Vec<_> = lines.iter().filter(|line| line["status"] == 401).collect();
+    // One line each, in their order.
+    assert_eq!((lines.len(), refused.len()), (REQUESTS + 504, sent.len()));
+    let good: Vec<_> = good.iter().flat_map(|token| parts(token.as_bytes())).collect();
+    for (line, (path, secrets)) in refused.into_iter().zip(sent) {
         let text = line.to_string();
-        assert!(line["cause"].as_str().is_some_and(|cause| !cause.is_empty() && !cause.contains('\n')), "{text}");
-        assert!(!good.iter().any(|token| text.contains(token.rsplit('.').next().unwrap())), "{text}");
+        assert_eq!(line["path"], path, "{text}");
+        let cause = line["cause"].as_str().unwrap_or_default();
+        assert!(!cause.is_empty() && cause.len() < 200 && !cause.contains('\n'), "{text}");
+        assert!(!good.iter().chain(&secrets).any(|part| text.contains(part)), "{text}");
     }
 }
