@@ -5,7 +5,7 @@
 //! limit    what is asked, and by whom
 //! table    a value a client, for a million of them
 //! memory   buckets here
-//! redis    the connection: one a worker, made again when it breaks, waited for as long as said; buckets there
+//! redis    connections: one a worker and one for long values, made again when they break, waited for as long as said; buckets there
 //! lease    permits of buckets there, given out here
 //! sessions whose tokens the gateways issue, each good once
 //! events   what one gateway tells all
