@@ -152,10 +152,10 @@ impl Call {
         self.stop.get_or_insert_default().clone()
     }
 
-    /// An endpoint has answered.
+    /// An endpoint has answered; one without a name stands for an answer that another call got.
     pub(super) fn answered(&mut self, endpoint: Arc<str>) {
         self.asked = true;
-        self.endpoint = Some(endpoint);
+        self.endpoint = Some(endpoint).filter(|endpoint| !endpoint.is_empty());
     }
 
     /// Its service is asked: it may hear of the call, whether that ends or not.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::call::Call;
 use super::caller::{Asking, Judge};
-use super::renewal::Renewal;
+use super::renewal::{Renewal, Unrenewed};
 use crate::body::Body;
 use crate::config::{ACCESS_TOKEN, REFRESH_TOKEN};
 use crate::envelope::whole;
@@ -122,7 +122,7 @@ impl Desk {
             }
         };
         let worker = call.worker.clone();
-        match renewal.renew(&worker, &token).await {
+        match renewal.renew(&worker, &token, call.client).await {
             Ok(pair) => {
                 // Who brings a token by hand has no cookies to keep.
                 if by_cookie {
@@ -134,7 +134,8 @@ impl Desk {
                 }
                 Ok(pair)
             }
-            Err(refusal) => {
+            Err(Unrenewed::Limited(error)) => Err(error),
+            Err(Unrenewed::Refused(refusal)) => {
                 if by_cookie && refusal.is_of_token() {
                     call.cookies.set = renewal.cookies.cleared().to_vec();
                 }

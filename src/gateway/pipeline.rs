@@ -159,6 +159,9 @@ impl Gateway {
             let asked = (message, Coding::Identity);
             return Box::pin(cached::answer(call, cached, (binding, &out), head, outgoing, asked)).await;
         }
+        if let Some(service) = call.trades(rpc, &message) {
+            return Box::pin(call.refreshed((binding, &out), service, outgoing, message)).await;
+        }
 
         // Send.
         if rpc.server_streaming {

@@ -1,21 +1,32 @@
 //! Renewal: a call that comes without an access token, or with a cookie's that has expired, and with a refresh token's cookie
 //! is a call like any other: it gets new tokens on the way.
 
+mod sealed;
 mod service;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
+use transom_transcode::frame::PREFIX;
+use transom_transcode::plan::OutPlan;
 
 use super::call::Call;
 use super::caller::{Asking, Undecided};
+use super::route::{Binding, Rpc};
+use super::translate::answer;
 use super::worker::Worker;
-use crate::envelope::Dialect;
+use crate::body::Body;
+use crate::envelope::{Dialect, rest};
 use crate::error::Error;
 use crate::policy::auth::{Admission, Auth, Head, Identity, Mint, Pair, Refusal};
 use crate::policy::session::Cookies;
 use crate::store::Store;
+use crate::upstream::{Outgoing, Unary};
 pub(super) use service::Service;
+use service::{Asked, Untraded};
 
 /// How sessions are renewed by the calls themselves.
 pub struct Renewal {
@@ -32,12 +43,20 @@ pub(super) enum Way {
     Service(Service),
 }
 
+/// Why there are no new tokens.
+pub(super) enum Unrenewed {
+    /// The token is not good, or nobody can say.
+    Refused(Refusal),
+    /// Its client asks too often.
+    Limited(Error),
+}
+
 impl Renewal {
-    /// The next pair of a refresh token.
-    pub(super) async fn renew(&self, worker: &Arc<Worker>, token: &str) -> Result<Pair, Refusal> {
+    /// The next pair of a client's refresh token.
+    pub(super) async fn renew(&self, worker: &Arc<Worker>, token: &str, client: IpAddr) -> Result<Pair, Unrenewed> {
         match &self.way {
-            Way::Own(mint) => mint.renew(&self.auth, &worker.store, token).await,
-            Way::Service(service) => service.renew(worker, token).await,
+            Way::Own(mint) => mint.renew(&self.auth, &worker.store, token).await.map_err(Unrenewed::Refused),
+            Way::Service(service) => service.renew(worker, token, client).await,
         }
     }
 
@@ -84,9 +103,10 @@ impl Call {
     pub(super) async fn renew(&mut self, asking: &Asking<'_>, token: &str) -> Result<(), Error> {
         let Some(renewal) = asking.renewal else { return Err(Error::Internal) };
         let worker = self.worker.clone();
-        let pair = match renewal.renew(&worker, token).await {
+        let pair = match renewal.renew(&worker, token, self.client).await {
             Ok(pair) => pair,
-            Err(refusal) => {
+            Err(Unrenewed::Limited(error)) => return Err(error),
+            Err(Unrenewed::Refused(refusal)) => {
                 if refusal.is_of_token() {
                     self.cookies.set = renewal.cookies.cleared().to_vec();
                 }
@@ -108,5 +128,53 @@ impl Call {
         };
         self.caller = caller.map_err(|refusal| self.turned_away(asking.gate, refusal))?;
         Ok(())
+    }
+
+    /// Who trades the refresh token of this call's cookie, which its `frame` asks for, where calls do the same on their way:
+    /// then both are one question.
+    pub(super) fn trades<'r>(&self, rpc: &'r Rpc, frame: &[u8]) -> Option<&'r Service> {
+        let token = self.cookies.taken.as_deref()?;
+        let (Way::Service(service), session) = (&rpc.renewal.as_ref()?.way, rpc.session.as_ref()?) else { return None };
+        session.trades(token, frame.get(PREFIX..)?).then_some(service)
+    }
+
+    /// The answer of such a call over REST.
+    pub(super) async fn refreshed(
+        &mut self,
+        (binding, out): (&Binding, &OutPlan),
+        service: &Service,
+        outgoing: Outgoing<'_>,
+        frame: Bytes,
+    ) -> Result<Response<Body>, Error> {
+        let rpc = &*binding.rpc;
+        let reply = self.trade(rpc, service, outgoing, frame).await?;
+        self.answered(reply.endpoint);
+        let message = self.shape(rpc, reply.message).await?;
+        let content = answer(&self.worker, rpc, out, &message)?;
+        Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
+    }
+
+    /// Asks it, or reads what it has just answered to another call.
+    pub(super) async fn trade(
+        &mut self,
+        rpc: &Rpc,
+        service: &Service,
+        outgoing: Outgoing<'_>,
+        frame: Bytes,
+    ) -> Result<Unary, Error> {
+        let (worker, token) = (self.worker.clone(), self.cookies.taken.clone().unwrap_or_default());
+        let asked = Asked { frame, headers: outgoing.headers, client: None };
+        match worker.pool.within(outgoing.deadline, service.trade(&worker, &token, asked)).await {
+            None => Err(Error::Deadline),
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(Untraded::Failed(failure))) => Err(self.failed(failure)),
+            Some(Err(Untraded::Limited(error))) => Err(error),
+            Some(Err(Untraded::Refused(refusal))) => {
+                if let Some(session) = rpc.session.as_ref().filter(|_| refusal.is_of_token()) {
+                    self.cookies.set = session.cleared().to_vec();
+                }
+                Err(self.turned_away(&rpc.gate, refusal))
+            }
+        }
     }
 }

@@ -112,8 +112,13 @@ where
         let asked = (message, Coding::Identity);
         return cached::answer(call, cached, (binding, &binding.out), head, outgoing, asked).await;
     }
-    let reply = rpc.upstream.unary(&worker.pool, outgoing, message).await;
-    let reply = reply.map_err(|failure| call.failed(failure))?;
+    let reply = match call.trades(rpc, &message) {
+        Some(service) => Box::pin(call.trade(rpc, service, outgoing, message)).await?,
+        None => {
+            let reply = rpc.upstream.unary(&worker.pool, outgoing, message).await;
+            reply.map_err(|failure| call.failed(failure))?
+        }
+    };
     call.answered(reply.endpoint);
     let message = call.shape(rpc, reply.message).await?;
     let message = match call.dialect.codec() {

@@ -28,8 +28,8 @@ use crate::upstream::Outgoing;
 /// What a call has to do with its client's session.
 #[derive(Default)]
 pub(super) struct Cookies {
-    /// The refresh token of its cookie, as a record for its message.
-    taken: Option<Vec<u8>>,
+    /// The refresh token of its cookie, for its message.
+    pub(super) taken: Option<Box<str>>,
     /// What its answer sets, or clears.
     pub(super) set: Vec<HeaderValue>,
 }
@@ -186,8 +186,13 @@ pub(super) async fn answer(
     let headers = outgoing.headers.whole();
     headers.remove(&metadata::GRPC_ENCODING);
     headers.remove(&metadata::GRPC_ACCEPT_ENCODING);
-    let reply = rpc.upstream.unary(&worker.pool, outgoing, message.into()).await;
-    let reply = reply.map_err(|failure| call.failed(failure))?;
+    let reply = match call.trades(rpc, &message) {
+        Some(service) => call.trade(rpc, service, outgoing, message.into()).await?,
+        None => {
+            let reply = rpc.upstream.unary(&worker.pool, outgoing, message.into()).await;
+            reply.map_err(|failure| call.failed(failure))?
+        }
+    };
     call.answered(reply.endpoint);
     let message = call.shape(rpc, reply.message).await?;
     let message = match call.dialect.codec() {

@@ -124,32 +124,40 @@ impl Session {
         Ok(Some(Self { cookies: Arc::new(Cookies::compile(written, &config.environment)), role, taken }))
     }
 
-    /// The refresh token of a request's cookie, as a record for its message.
+    /// The refresh token of a request's cookie, for its message.
     ///
     /// # Errors
     /// It is none; or a page of another origin has sent the request: it would choose whose session its visitor's browser
     /// keeps. A GET may come from elsewhere, as a link in a mail does: whether that is wanted, its service knows.
-    pub fn take(&self, head: &Head<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+    pub fn take(&self, head: &Head<'_>) -> Result<Option<Box<str>>, Refusal> {
         own_page(head)?;
-        let Some(number) = self.taken else { return Ok(None) };
-        let token = cookie(head, &self.cookies.refresh.name)?;
-        Ok(token.map(|token| {
-            let mut record = Vec::with_capacity(token.len() + 8);
-            text(number, &token, &mut record);
-            record
-        }))
+        if self.taken.is_none() {
+            return Ok(None);
+        }
+        Ok(cookie(head, &self.cookies.refresh.name)?.map(|token| token.into_owned().into()))
     }
 
     /// Puts it into the message behind `start`, unless the client sends one itself.
-    pub fn put(&self, record: &[u8], message: &mut Vec<u8>, start: usize) {
+    pub fn put(&self, token: &str, message: &mut Vec<u8>, start: usize) {
         let mut sent = false;
         // A message that is broken is the service's to refuse.
         let _ = walk(&message[start..], |number, _, value| {
             sent |= self.taken == Some(number) && value.is_none_or(|value| !value.is_empty());
         });
         if !sent {
-            message.extend_from_slice(record);
+            self.ask(token, message);
         }
+    }
+
+    /// A request that trades this very refresh token for new tokens.
+    pub fn trades(&self, token: &str, message: &[u8]) -> bool {
+        let mut asked = None;
+        let walked = walk(message, |number, _, value| {
+            if self.taken == Some(number) {
+                asked = value;
+            }
+        });
+        self.renews() && walked.is_some() && asked == Some(token.as_bytes())
     }
 
     /// What becomes of a good answer; why not is for the log.

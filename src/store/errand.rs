@@ -6,7 +6,8 @@
 //! somebody's, under way: ask again in a moment
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -21,8 +22,8 @@ const PREFIX: &str = "transom:errand:";
 const UNDER_WAY: &[u8] = b"-";
 /// How long the Redis may take.
 const WAIT: Duration = Duration::from_millis(500);
-/// Errands that are kept here; beyond them each is one's own.
-const MOST: usize = 100_000;
+/// Errands that are kept here; beyond them each is one's own, and nobody is brought its answer.
+const MOST: usize = 1 << 16;
 
 /// How an errand stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +38,15 @@ pub enum Errand {
 
 /// Errands of this process.
 #[derive(Default)]
-pub(super) struct Errands(Mutex<HashMap<Box<str>, Kept>>);
+pub(super) struct Errands(Mutex<Kept>);
 
-/// An errand's answer, once it is there, and until when that holds.
-type Kept = (Option<Vec<u8>>, Instant);
+#[derive(Default)]
+struct Kept {
+    /// An errand's answer, once it is there, and until when that holds.
+    errands: HashMap<Arc<str>, (Option<Vec<u8>>, Instant)>,
+    /// The same instants, about in their order; some speak of errands that have ended before.
+    ends: VecDeque<(Arc<str>, Instant)>,
+}
 
 impl Store {
     /// How an errand stands; nobody's becomes the caller's, for so long at most.
@@ -72,7 +78,7 @@ impl Store {
     /// The Redis does not answer: those who wait do it themselves, later.
     pub async fn bring(&self, name: &str, answer: &[u8], stays: Duration) -> Result<(), Unavailable> {
         let Some(redis) = &self.redis else {
-            self.errands.bring(name, Some(answer.to_vec()), stays);
+            self.errands.bring(name, Some(answer.to_vec()), Instant::now() + stays);
             return Ok(());
         };
         let mut set = redis::cmd("SET");
@@ -83,7 +89,7 @@ impl Store {
     /// Gives an errand up: the next who asks does it.
     pub async fn give_up(&self, name: &str) {
         match &self.redis {
-            None => self.errands.bring(name, None, Duration::ZERO),
+            None => self.errands.bring(name, None, Instant::now()),
             Some(redis) => {
                 let mut delete = redis::cmd("DEL");
                 delete.arg(format!("{PREFIX}{name}"));
@@ -96,26 +102,44 @@ impl Store {
 
 impl Errands {
     fn ask(&self, name: &str, longest: Duration, now: Instant) -> Errand {
-        let mut errands = self.0.lock();
-        match errands.get(name) {
+        let mut kept = self.0.lock();
+        kept.forget(now);
+        match kept.errands.get(name) {
             Some((answer, until)) if *until > now => answer.clone().map_or(Errand::UnderWay, Errand::Done),
             _ => {
-                if errands.len() >= MOST {
-                    errands.retain(|_, (_, until)| *until > now);
-                }
-                if errands.len() < MOST {
-                    errands.insert(name.into(), (None, now + longest));
-                }
+                kept.keep(name, None, now + longest);
                 Errand::Mine
             }
         }
     }
 
-    fn bring(&self, name: &str, answer: Option<Vec<u8>>, stays: Duration) {
-        let mut errands = self.0.lock();
+    fn bring(&self, name: &str, answer: Option<Vec<u8>>, until: Instant) {
+        let mut kept = self.0.lock();
         match answer {
-            None => drop(errands.remove(name)),
-            Some(_) => drop(errands.insert(name.into(), (answer, Instant::now() + stays))),
+            None => drop(kept.errands.remove(name)),
+            Some(_) => kept.keep(name, answer, until),
+        }
+    }
+}
+
+impl Kept {
+    /// Keeps an errand where there is room; without, nobody waits for it.
+    fn keep(&mut self, name: &str, answer: Option<Vec<u8>>, until: Instant) {
+        let known = self.errands.remove_entry(name);
+        if self.ends.len() >= 2 * MOST || self.errands.len() >= MOST {
+            return;
+        }
+        let name = known.map_or_else(|| name.into(), |(name, _)| name);
+        self.ends.push_back((name.clone(), until));
+        self.errands.insert(name, (answer, until));
+    }
+
+    /// Forgets what has ended: each once, however many there are.
+    fn forget(&mut self, now: Instant) {
+        while let Some((name, _)) = self.ends.pop_front_if(|(_, until)| *until <= now) {
+            if self.errands.get(&name).is_some_and(|(_, until)| *until <= now) {
+                self.errands.remove(&name);
+            }
         }
     }
 }
@@ -128,18 +152,39 @@ fn millis(span: Duration) -> u64 {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Errand, Errands};
+    use super::{Errand, Errands, MOST};
 
     #[test]
     fn one_does_it_and_all_have_the_answer_for_a_moment() {
         let (errands, now) = (Errands::default(), Instant::now());
         let ask = |after: u64| errands.ask("a", Duration::from_secs(10), now + Duration::from_secs(after));
         assert_eq!((ask(0), ask(0), ask(9)), (Errand::Mine, Errand::UnderWay, Errand::UnderWay));
-        errands.bring("a", Some(vec![1]), Duration::from_secs(5));
+        errands.bring("a", Some(vec![1]), now + Duration::from_secs(5));
         assert_eq!((ask(0), ask(4)), (Errand::Done(vec![1]), Errand::Done(vec![1])));
         assert_eq!(ask(20), Errand::Mine, "later it is another");
-        errands.bring("a", None, Duration::ZERO);
+        errands.bring("a", None, now);
         assert_eq!(ask(20), Errand::Mine, "who gives up leaves it to the next");
         assert_eq!(ask(31), Errand::Mine, "who takes too long as well");
+    }
+
+    #[test]
+    fn a_flood_is_bounded_and_its_end_makes_room() {
+        let (errands, now) = (Errands::default(), Instant::now());
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let begun = Instant::now();
+        for number in 0..4 * MOST {
+            let name = number.to_string();
+            assert_eq!(errands.ask(&name, Duration::from_secs(5), now), Errand::Mine);
+            // A few are given up, most are brought what there is to know.
+            errands.bring(&name, Some(vec![0]).filter(|_| number % 16 != 0), at(10));
+        }
+        let sizes = || (errands.0.lock().errands.len(), errands.0.lock().ends.len());
+        let (kept, ends) = sizes();
+        assert!(kept <= MOST && ends <= 2 * MOST, "{kept} and {ends}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody looks through all of them: {:?}", begun.elapsed());
+        assert_eq!(errands.ask("1", Duration::from_secs(5), now), Errand::Done(vec![0]), "the first ones are kept");
+        assert_eq!(errands.ask("later", Duration::from_secs(5), at(11)), Errand::Mine);
+        assert_eq!(sizes(), (1, 1));
+        assert_eq!(errands.ask("later", Duration::from_secs(5), at(12)), Errand::UnderWay);
     }
 }

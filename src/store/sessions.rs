@@ -55,6 +55,8 @@ pub struct Session {
     pub token: String,
     /// Since when, in milliseconds since 1970.
     pub seen: u64,
+    /// When the session was opened, in milliseconds since 1970.
+    pub created: u64,
     /// When it ends in any case, in milliseconds since 1970.
     pub ends: u64,
     /// Whose it is.
@@ -87,7 +89,7 @@ impl Store {
         let times = numbers(redis.run(&OPEN, &call, WAIT).await?).ok_or(Unavailable)?;
         let [seen, ends] = *times else { return Err(Unavailable) };
         let (token, user) = (opening.token.to_owned(), opening.user.to_owned());
-        Ok(Session { token, seen, ends, user, data: opening.data.to_owned() })
+        Ok(Session { token, seen, created: seen, ends, user, data: opening.data.to_owned() })
     }
 
     /// Takes a refresh token and names the next one; or says which one another call has named a moment ago.
@@ -129,12 +131,13 @@ fn key(id: &str) -> String {
 }
 
 fn session(told: Vec<Value>) -> Option<Session> {
-    let [token, seen, ends, user, data] = <[Value; 5]>::try_from(told).ok()?;
+    let [token, seen, ends, user, data, created] = <[Value; 6]>::try_from(told).ok()?;
     let text = |value| redis::from_redis_value::<String>(value).ok();
     let number = |value| redis::from_redis_value::<u64>(value).ok();
     Some(Session {
         token: text(token)?,
         seen: number(seen)?,
+        created: number(created)?,
         ends: number(ends)?,
         user: text(user)?,
         data: text(data)?,

@@ -223,6 +223,97 @@ async fn a_service_renews_once_for_all_who_come_at_once() {
     }
 }
 
+#[tokio::test]
+async fn who_refreshes_beside_a_call_that_does_gets_the_same() {
+    let (library, redis) = (library().await, redis().await);
+    for shared in [format!("redis: {{ url: \"{}\" }}\n", redis.url()), String::new()] {
+        let sessions = format!("{shared}sessions:{SESSIONS}\n  automatic: true").replace(", path: /v1", "");
+        let (one, other) = (start(&library, &sessions).await, start(&library, &sessions).await);
+        let other = if shared.is_empty() { &one } else { &other };
+        let asked = || library.saw("Echo").calls().len();
+        let on_the_way = async |gateway: &Running, cookie: &str| {
+            cookies(gateway.get(BOOK).header("cookie", cookie).await.status(200))
+        };
+        let connect =
+            async |cookie: &str| other.post("/library.v1.Library/Echo", &json!({})).header("cookie", cookie).await;
+        let web = async |cookie: &str| {
+            let call = other.request("POST", "/library.v1.Library/Echo").header("cookie", cookie);
+            call.header("content-type", "application/grpc-web+proto").body(frame(b"").to_vec()).await
+        };
+        let kind = if shared.is_empty() { "alone" } else { "shared" };
+        // A call first, then the refresh itself, in each dialect.
+        let (before, cookie) = (asked(), format!("rt=r-first-{kind}"));
+        let set = on_the_way(&one, &cookie).await;
+        assert_eq!(set.len(), 2);
+        let rest = other.post("/v1/echo", &json!({})).header("cookie", &cookie).await;
+        assert_eq!(
+            (cookies(rest.status(200)), rest.value()["authors"][0].as_str()),
+            (set.clone(), cookie.strip_prefix("rt="))
+        );
+        assert_eq!(cookies(connect(&cookie).await.status(200)), set);
+        assert_eq!(cookies(web(&cookie).await.header("content-type", "application/grpc-web+proto")), set);
+        assert_eq!(asked() - before, 1, "asked once");
+        // The refresh first, with all that its client says, then a call.
+        let (before, cookie) = (asked(), format!("rt=r-then-{kind}"));
+        let rest = one.post("/v1/echo", &json!({ "pages": "7" })).header("cookie", &cookie).await;
+        assert_eq!(cookies(rest.status(200)).len(), 2);
+        assert_eq!(on_the_way(other, &cookie).await, cookies(&rest));
+        assert_eq!(
+            (asked() - before, &library.saw("Echo").calls().last().unwrap().messages[0]["pages"]),
+            (1, &json!("7"))
+        );
+        // Who sends the token by hand is the service's own affair.
+        one.post("/v1/echo", &json!({ "name": "r-hand" })).header("cookie", &cookie).await.status(200);
+        one.post("/v1/echo", &json!({ "name": "r-hand" })).header("cookie", &cookie).await.status(200);
+        assert_eq!(asked() - before, 3);
+        // One that is good no more leaves the browser, and the service is asked once.
+        let (before, cookie) = (asked(), format!("rt=stolen-{kind}"));
+        let refused = one.post("/v1/echo", &json!({})).header("cookie", &cookie).await;
+        assert!(refused.status(401).text().contains("unknown refresh token"), "the service's own words: {refused:?}");
+        assert_eq!(cookies(&refused).len(), 2);
+        let refused = other.post("/v1/echo", &json!({})).header("cookie", &cookie).await;
+        assert_eq!(cookies(refused.status(401).reason("TOKEN_INVALID")).len(), 2);
+        assert_eq!(cookies(connect(&cookie).await.status(401)).len(), 2);
+        assert_eq!(asked() - before, 1);
+    }
+    // While nobody can say who does it, the service is asked all the same.
+    let gone = "redis: { url: \"redis://127.0.0.1:1\" }\n";
+    let gone =
+        start(&library, &format!("{gone}sessions:{SESSIONS}\n  automatic: true").replace(", path: /v1", "")).await;
+    let before = library.saw("Echo").calls().len();
+    gone.post("/v1/echo", &json!({})).header("cookie", "rt=r-gone").await.status(200);
+    gone.get(BOOK).header("cookie", "rt=r-gone").await.status(503);
+    assert_eq!(library.saw("Echo").calls().len() - before, 1);
+}
+
+#[tokio::test]
+async fn cookies_that_are_junk_ask_no_more_than_the_refresh_rpc_lets_them() {
+    let library = library().await;
+    let more = format!("rate_limits: {{ renew: {{ by: client, rate: 3/h }} }}\nsessions:{SESSIONS}\n  automatic: true");
+    let config = format!(
+        "{}\nauth: {{ jwt: {{ secret: {SECRET} }}, sources: [bearer, {{ cookie: at }}] }}\nmethods:\n  \
+         library.v1.Library/CreateBook: {{ auth: public }}\n  library.v1.Library/Echo: {{ auth: public, rate_limits: [renew] }}",
+        more.replace(", path: /v1", "")
+    );
+    let gateway = gateway().descriptors("library").upstream("library", &library).config(&config).start().await;
+    let call = async |cookie: &str| gateway.get(BOOK).header("cookie", cookie).await;
+    let renewed = call("rt=r-good").await;
+    renewed.status(200);
+    for number in 0..2 {
+        call(&format!("rt=junk{number}")).await.status(401).reason("TOKEN_INVALID");
+    }
+    for number in 2..20 {
+        let refused = call(&format!("rt=junk{number}")).await;
+        refused.status(429).reason("RATE_LIMITED").no_header("set-cookie").no_header("ratelimit");
+        assert!(refused.headers.contains_key("retry-after"));
+    }
+    // What is known asks nobody.
+    assert_eq!(cookies(call("rt=r-good").await.status(200)), cookies(&renewed));
+    call("rt=junk0").await.status(401);
+    gateway.post("/v1/echo", &json!({})).header("cookie", "rt=r-other").await.status(429);
+    library.saw("Echo").times(3);
+}
+
 #[test]
 fn sessions_that_cannot_work_are_told() {
     let problem = |sessions: &str| {

@@ -44,6 +44,7 @@ impl Records {
         let session = Session {
             token: opening.token.to_owned(),
             seen: now,
+            created: now,
             ends,
             user: opening.user.to_owned(),
             data: opening.data.to_owned(),
@@ -124,7 +125,8 @@ mod tests {
         assert_eq!(turn(&records, "a", "b", 100), Err(Turn::Gone));
         let records = opened();
         for (at, token, next) in [(90, "a", "b"), (180, "b", "c"), (240, "c", "d")] {
-            assert!(turn(&records, token, next, at).is_ok());
+            let Turn::Good(session) = records.turn("s", (token, next), SPANS, at * 1000) else { panic!("{at}") };
+            assert_eq!((session.seen, session.created, session.ends), (at * 1000, 0, 250_000));
         }
         assert_eq!(turn(&records, "d", "e", 250), Err(Turn::Gone));
         let records = opened();

@@ -1,10 +1,10 @@
 -- Takes a session's refresh token and names the next one: src/store/sessions.rs.
 -- KEYS is the session. ARGV has the token that came, the next one; idle and grace milliseconds.
 -- Answers 0 where there is no session, 1 where the token was taken before (the session is gone from here on), else the good
--- token, since when, when the session ends, its user, its data.
+-- token, since when, when the session ends, its user, its data, since when it is open.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local held = redis.call('HMGET', KEYS[1], 'token', 'was', 'seen', 'ends', 'user', 'data')
+local held = redis.call('HMGET', KEYS[1], 'token', 'was', 'seen', 'ends', 'user', 'data', 'created')
 if not held[1] then
   return 0
 end
@@ -18,4 +18,4 @@ elseif held[2] ~= ARGV[1] or now - tonumber(seen) > tonumber(ARGV[4]) then
   redis.call('DEL', KEYS[1])
   return 1
 end
-return { token, seen, held[4], held[5], held[6] }
+return { token, seen, held[4], held[5], held[6], held[7] }
