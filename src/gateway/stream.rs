@@ -94,7 +94,7 @@ impl Asking {
         let (stop, codec) = (call.stop(), ToWire::with(call, binding, beside));
         let pace = binding.rpc.pace();
         if coding != Coding::Identity {
-            let body = Decoded::new(body, coding, stop.clone());
+            let body = Decoded::new(body, coding, stop.clone()).counted(coding, call.worker.pool.memory())?;
             return Ok(Self::Stream(Box::pin(Requests::new(body, reader, codec, stop.clone()).paced(pace)), stop));
         }
         Ok(Self::Stream(Box::pin(Requests::new(body, reader, codec, stop.clone()).paced(pace)), stop))

@@ -86,3 +86,23 @@ async fn replies_that_are_kept_have_a_bound_of_their_own() {
     library.saw("GetBook").times(1);
     until("none of it is held", async || gateway.state.memory.taken() == 0).await;
 }
+
+#[tokio::test]
+async fn what_a_coding_remembers_is_counted() {
+    let library = library().await;
+    let rule = "{ selector: library.v1.Library.ImportBooks, post: \"/v1/books:import\", body: \"*\" }";
+    let schema = format!("schema: {{ descriptor_sets: [in-memory], expose: all, http_rules: [{rule}] }}");
+    let gateway = front(&library, "20MiB").config(&schema).start().await;
+    let import = |coding: &str| {
+        let call = gateway.request("POST", "/v1/books:import").header("content-type", "application/x-ndjson");
+        call.header("content-encoding", coding).streamed()
+    };
+    let (first, open) = import("br");
+    let first = tokio::spawn(async move { first.try_send().await });
+    // Its window may be 16 MiB.
+    until("it is there", async || gateway.state.memory.taken() == 1 << 24).await;
+    let (second, _open) = import("br");
+    second.await.status(503).reason("OVERLOADED");
+    drop((first.abort(), open));
+    until("it is free", async || gateway.state.memory.taken() == 0).await;
+}

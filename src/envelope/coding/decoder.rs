@@ -4,6 +4,7 @@
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use async_compression::tokio::bufread::{BrotliDecoder, GzipDecoder, ZstdDecoder};
@@ -19,9 +20,12 @@ use super::{Coding, ZSTD_WINDOW_LOG};
 use crate::body::Broken;
 use crate::envelope::stream::Stop;
 use crate::error::Error;
+use crate::memory::{Memory, Room};
 
 /// What is made at once.
 const PIECE: usize = 16 * 1024;
+/// What its decoder remembers where the other side wants it to (RFC 7932, 9.1); that of the others is small.
+const BROTLI_WINDOW: usize = 1 << 24;
 
 /// What a compressed body says.
 pub struct Decoded {
@@ -29,6 +33,8 @@ pub struct Decoded {
     piece: BytesMut,
     stop: Stop,
     over: bool,
+    /// For what is remembered of what was said.
+    _window: Option<Room>,
 }
 
 impl Decoded {
@@ -40,7 +46,19 @@ impl Decoded {
     {
         let body = body.map_err(|error| io::Error::new(ErrorKind::ConnectionAborted, error));
         let reader = decoder(coding, StreamReader::new(body.into_data_stream()));
-        Self { reader, piece: BytesMut::new(), stop, over: false }
+        Self { reader, piece: BytesMut::new(), stop, over: false, _window: None }
+    }
+
+    /// The same; what its coding remembers takes room.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`]: there is none.
+    pub fn counted(self, coding: Coding, memory: &Arc<Memory>) -> Result<Self, Error> {
+        let mut window = memory.room();
+        if coding == Coding::Brotli {
+            window.grow(BROTLI_WINDOW)?;
+        }
+        Ok(Self { _window: Some(window), ..self })
     }
 }
 
