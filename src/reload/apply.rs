@@ -10,7 +10,8 @@ use super::load::Loaded;
 use crate::config::{self, Breaking, Config};
 use crate::gateway::{Problem, Snapshot, State, breaking};
 
-/// How long new upstreams may take to show whether they answer; calls to one that did not get there yet wait for it.
+/// How long new endpoints may take to show whether they answer and to be connected to; calls to one that did not get there yet wait
+/// for it.
 const WARM: Duration = Duration::from_secs(1);
 
 /// What runs now.
@@ -31,7 +32,7 @@ pub struct Refused {
     pub breaking: Vec<schema::Problem>,
 }
 
-/// Replaces what runs. New upstreams are connected to before the swap; calls in flight end as they began.
+/// Replaces what runs. New endpoints are connected to by every worker before the swap; calls in flight end as they began.
 ///
 /// # Errors
 /// Every problem; then nothing has changed.
@@ -90,14 +91,9 @@ async fn swap(state: &Arc<State>, after: Snapshot) -> u64 {
     }
     let upstreams: Vec<_> = after.upstreams.values().cloned().collect();
     state.watches.lock().discovery().follow(&after.config);
-    state.watches.lock().begin(&upstreams);
-    // What runs already is settled already.
-    let _ = tokio::time::timeout(WARM, async {
-        for upstream in &upstreams {
-            upstream.settled().await;
-        }
-    })
-    .await;
+    let prepared = state.watches.lock().prepare(&upstreams);
+    // What is not there by then comes later: calls wait for it or go elsewhere.
+    let _ = tokio::time::timeout(WARM, prepared).await;
 
     if let Some(auth) = &after.auth {
         auth.keep_fresh(&state.store);

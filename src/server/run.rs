@@ -87,6 +87,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let pool = Pool::new(id, count).sharing(&state.memory);
+                state.watches.lock().enlist(&pool);
                 let mut worker = Worker::new(pool, state.store.clone(), buffer, state.metrics.clone());
                 worker.heartbeat = limits.heartbeat;
                 let worker = Arc::new(worker);

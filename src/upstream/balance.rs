@@ -129,11 +129,20 @@ impl Roster {
 
     /// Until each endpoint was found to answer or not to.
     pub(super) async fn settled(&self) {
+        self.said(|| self.all.load().iter().all(|endpoint| endpoint.is_judged())).await;
+    }
+
+    /// Until this one was.
+    pub(super) async fn judged(&self, endpoint: &Endpoint) {
+        self.said(|| endpoint.is_judged()).await;
+    }
+
+    async fn said(&self, enough: impl Fn() -> bool) {
         loop {
             let verdict = self.verdict.notified();
             let mut verdict = std::pin::pin!(verdict);
             verdict.as_mut().enable();
-            if self.all.load().iter().all(|endpoint| endpoint.is_judged()) {
+            if enough() {
                 return;
             }
             verdict.await;
@@ -202,7 +211,7 @@ impl Roster {
     }
 
     /// The upstream's endpoints as they are now. Those that stay keep their state, connections and all.
-    pub(super) fn set_found(&self, found: &[Found], connections: usize, make: impl Fn(SocketAddr) -> Endpoint) {
+    pub(super) fn set_found(&self, found: &[Found], connections: usize, make: impl Fn(SocketAddr) -> Arc<Endpoint>) {
         let ways = self.writing.lock();
         let before = self.all.load();
         let mut seen = HashSet::with_capacity(found.len());
@@ -330,11 +339,11 @@ impl Roster {
         Some(now + step)
     }
 
-    fn newcomer(&self, endpoint: Endpoint, ways: &Ways) -> Arc<Endpoint> {
+    fn newcomer(&self, endpoint: Arc<Endpoint>, ways: &Ways) -> Arc<Endpoint> {
         if self.complete.load(Ordering::Relaxed) {
             self.warms(ways, &endpoint);
         }
-        Arc::new(endpoint)
+        endpoint
     }
 
     fn warms(&self, ways: &Ways, endpoint: &Endpoint) {

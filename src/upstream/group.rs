@@ -3,6 +3,7 @@
 //! It outlives the configurations that name it: a reload that changes timeouts or limits touches nothing here, one that
 //! changes endpoints keeps those that stay, connections and all.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -32,6 +33,8 @@ pub(super) struct Group {
     /// Who of them stands out, and for how long; a change is acted on at once.
     pub(super) outliers: watch::Sender<Option<OutlierEjection>>,
     written: Mutex<Written>,
+    /// Endpoints that the next configuration brings.
+    expected: Mutex<Vec<Arc<Endpoint>>>,
     /// Other endpoints were written or found.
     pub(super) moved: Notify,
     /// Some of its places have not been looked up yet.
@@ -74,6 +77,7 @@ impl Group {
                 breaker: config.circuit_breaker.clone(),
                 places: Vec::new(),
             }),
+            expected: Mutex::default(),
             moved: Notify::new(),
             unresolved: AtomicBool::new(false),
             resolved: Notify::new(),
@@ -106,6 +110,10 @@ impl Group {
         self.unresolved.store(written.places.iter().any(|place| !place.asked), Ordering::Release);
         self.list(&written);
         drop(written);
+        if self.is_resolved() {
+            // Whoever has not come by now does not come.
+            self.set_expected(Vec::new());
+        }
         self.roster.set_ways(Ways::of(config));
         self.roster.set_breaker(config.circuit_breaker.as_ref());
         let news = tell(&self.health, &config.health_check);
@@ -142,6 +150,7 @@ impl Group {
         drop(written);
         if !unresolved {
             self.roster.set_complete();
+            self.set_expected(Vec::new());
         }
         self.moved.notify_one();
         self.resolved.notify_waiters();
@@ -153,16 +162,21 @@ impl Group {
 
     /// Until it is known of each endpoint whether it answers.
     pub(super) async fn settled(&self) {
+        self.resolved().await;
+        self.roster.settled().await;
+    }
+
+    /// Until each place was looked up.
+    pub(super) async fn resolved(&self) {
         loop {
             let resolved = self.resolved.notified();
             let mut resolved = std::pin::pin!(resolved);
             resolved.as_mut().enable();
             if self.is_resolved() {
-                break;
+                return;
             }
             resolved.await;
         }
-        self.roster.settled().await;
     }
 
     /// Nobody names it any more: connections close once they are idle. Calls that are on their way still get there.
@@ -170,12 +184,34 @@ impl Group {
         self.roster.all().iter().for_each(|endpoint| endpoint.retire());
     }
 
+    /// What a place that was looked up stands for.
+    pub(super) fn stands_for(&self, place: &config::Place) -> Option<Vec<SocketAddr>> {
+        let written = self.written.lock();
+        let known = written.places.iter().find(|known| known.asked && known.is(place))?;
+        Some(known.found.iter().map(|found| found.address).collect())
+    }
+
+    /// Endpoints that are looked at already, in the place of those that were expected before and have not come.
+    pub(super) fn set_expected(&self, expected: Vec<Arc<Endpoint>>) {
+        let before = std::mem::replace(&mut *self.expected.lock(), expected);
+        before.iter().for_each(|endpoint| endpoint.retire());
+    }
+
+    pub(super) fn endpoint(&self, address: SocketAddr, connections: usize, breaker: Breaker) -> Endpoint {
+        let metrics = self.metrics.endpoint(&self.name, &address.to_string());
+        Endpoint::new(address, connections, breaker, metrics).with(&self.tls, &self.keepalive)
+    }
+
     fn list(&self, written: &Written) {
         let found: Vec<_> = written.places.iter().flat_map(Place::endpoints).collect();
-        self.roster.set_found(&found, written.connections, |address| {
-            let metrics = self.metrics.endpoint(&self.name, &address.to_string());
-            Endpoint::new(address, written.connections, Breaker::new(written.breaker.clone()), metrics)
-                .with(&self.tls, &self.keepalive)
+        let connections = written.connections;
+        self.roster.set_found(&found, connections, |address| {
+            let mut expected = self.expected.lock();
+            let is_it = |endpoint: &Arc<Endpoint>| endpoint.address == address && endpoint.connections == connections;
+            match expected.iter().position(is_it) {
+                Some(at) => expected.swap_remove(at),
+                None => Arc::new(self.endpoint(address, connections, Breaker::new(written.breaker.clone()))),
+            }
         });
     }
 }

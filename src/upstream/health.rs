@@ -53,7 +53,7 @@ impl Group {
     }
 
     /// Asks once, and notes the answer. True if it answered at all.
-    async fn look(&self, check: Option<&HealthCheck>, endpoint: &Arc<Endpoint>, pool: &Pool) -> bool {
+    pub(super) async fn look(&self, check: Option<&HealthCheck>, endpoint: &Arc<Endpoint>, pool: &Pool) -> bool {
         let Some(check) = check else {
             let reached = connection::probe(endpoint).await;
             self.roster.set_down(endpoint, reached.is_err());

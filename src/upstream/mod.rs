@@ -8,6 +8,7 @@
 //! [`Pool`]. A try goes to each endpoint at most once, and on to another only if the first cannot have seen it; more tries are
 //! `retry`'s to make, one beside another `hedge`'s.
 
+mod arrival;
 mod attempt;
 mod balance;
 mod body;

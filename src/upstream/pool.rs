@@ -44,7 +44,7 @@ pub struct Pool {
 }
 
 /// By the endpoint's id.
-type Slots = Mutex<HashMap<usize, Arc<Slot>, foldhash::fast::RandomState>>;
+pub(super) type Slots = Mutex<HashMap<usize, Arc<Slot>, foldhash::fast::RandomState>>;
 
 impl Pool {
     /// The pool of worker `worker` (from 0) of `workers`.
@@ -68,6 +68,15 @@ impl Pool {
     /// Which worker's it is.
     pub(super) fn worker(&self) -> usize {
         self.worker
+    }
+
+    /// Of how many.
+    pub(super) fn of(&self) -> (usize, usize) {
+        (self.worker, self.workers)
+    }
+
+    pub(super) fn slots(&self) -> &Arc<Slots> {
+        &self.slots
     }
 
     pub(super) fn timer(&self, deadline: Instant) -> Timer {
@@ -95,24 +104,35 @@ impl Pool {
 
     /// A stream to `endpoint`, or a place in the queue for one.
     pub(super) fn acquire(&self, endpoint: &Arc<Endpoint>, roster: &Arc<Roster>) -> Acquired {
-        let mut slots = self.slots.lock();
-        if let Some(slot) = slots.get(&endpoint.id) {
-            return slot.acquire();
-        }
-        // Those of retired endpoints that had no connection to close.
-        slots.retain(|_, slot| !slot.endpoint.is_retired());
-        let slot = Arc::new(Slot {
-            endpoint: Arc::clone(endpoint),
-            roster: Arc::clone(roster),
-            home: Arc::downgrade(&self.slots),
-            kept: share(endpoint.connections, self.worker, self.workers),
-            of: (self.worker, self.workers),
-            linger: self.linger,
-            memory: Arc::clone(&self.memory),
-            state: Mutex::default(),
-        });
-        slots.entry(endpoint.id).or_insert(slot).acquire()
+        acquire(&self.slots, (self.of(), self.linger, &self.memory), endpoint, roster)
     }
+}
+
+/// As [`Pool::acquire`], in the pool of these slots.
+#[inline]
+pub(super) fn acquire(
+    home: &Arc<Slots>,
+    (of, linger, memory): ((usize, usize), Duration, &Arc<Memory>),
+    endpoint: &Arc<Endpoint>,
+    roster: &Arc<Roster>,
+) -> Acquired {
+    let mut slots = home.lock();
+    if let Some(slot) = slots.get(&endpoint.id) {
+        return slot.acquire();
+    }
+    // Those of retired endpoints that had no connection to close.
+    slots.retain(|_, slot| !slot.endpoint.is_retired());
+    let slot = Arc::new(Slot {
+        endpoint: Arc::clone(endpoint),
+        roster: Arc::clone(roster),
+        home: Arc::downgrade(home),
+        kept: share(endpoint.connections, of.0, of.1),
+        of,
+        linger,
+        memory: Arc::clone(memory),
+        state: Mutex::default(),
+    });
+    slots.entry(endpoint.id).or_insert(slot).acquire()
 }
 
 impl Drop for Pool {

@@ -91,6 +91,7 @@ mod reload;
 mod reload_bench;
 mod reload_breaking;
 mod reload_files;
+mod reload_warm;
 mod request_bounds;
 mod rest_metadata;
 mod rest_unary;
