@@ -15,6 +15,7 @@ use transom_transcode::scratch::Scratch;
 use transom_transcode::to_json::to_json;
 use transom_transcode::to_wire::{Input, Media, to_wire};
 
+use crate::envelope::head::Known;
 use crate::envelope::{Codec, Dialect, connect};
 use crate::error::Error;
 use crate::gateway::{Action, Binding, Route, Snapshot};
@@ -33,7 +34,7 @@ pub(super) struct Request<'a> {
 pub(super) fn explain(file: &Path, request: &Request<'_>) -> Result<(), Refusal> {
     let snapshot = load::snapshot(file)?;
     let head = head(request)?;
-    let (mut dialect, mut captures) = (Dialect::detect(&head), Captures::default());
+    let (mut dialect, mut captures) = (Dialect::detect(&head, &Known::of(&head.headers)), Captures::default());
     let (method, path) = (&head.method, head.uri.path());
     let route = snapshot.route(&head, &mut dialect, &mut captures).map_err(|error| {
         let mut lines = vec![format!("{method} {path}: {}", refused(&error))];

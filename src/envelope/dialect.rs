@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version, header};
 
+use super::head::Known;
 use super::{connect, websocket};
 use crate::telemetry::DialectName;
 
@@ -46,8 +47,8 @@ pub enum Codec {
 impl Dialect {
     /// The dialect of a request. What only looks like an RPC (gRPC over HTTP/1.1, an unknown codec) is left to REST, and
     /// so is JSON that does not say whether it is Connect's: its path tells.
-    pub fn detect(head: &Parts) -> Self {
-        let Some(content_type) = content_type(&head.headers) else {
+    pub fn detect(head: &Parts, known: &Known<'_>) -> Self {
+        let Some(content_type) = known.content_type() else {
             if websocket::is_asked(head) {
                 return Self::WebSocket;
             }
@@ -152,12 +153,13 @@ pub fn essence(content_type: &str) -> &str {
 mod tests {
     use http::Request;
 
-    use super::{Codec, Dialect};
+    use super::{Codec, Dialect, Known};
 
     fn detect(version: http::Version, method: &str, uri: &str, headers: &[(&str, &str)]) -> Dialect {
         let request = Request::builder().version(version).method(method).uri(uri);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        Dialect::detect(&request.body(()).unwrap().into_parts().0)
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        Dialect::detect(&head, &Known::of(&head.headers))
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::body::{Body, Broken, End, Streamed};
 use crate::error::Error;
 
 pub use details::to_status;
-pub use status::{STATUS, status_of, take_status};
+pub use status::{STATUS, code_of, status_of, take_status};
 
 /// An answer whose head is the upstream's, but for what says how its messages are written.
 pub fn reply(headers: HeaderMap, codec: Codec, coding: Option<HeaderValue>, body: Body) -> Response<Body> {
@@ -133,10 +133,4 @@ pub fn trailers(error: &Error) -> HeaderMap {
 pub fn codings(headers: &HeaderMap) -> Result<(Coding, Coding), Error> {
     let accepted = Coding::for_messages(headers.get(&metadata::GRPC_ACCEPT_ENCODING));
     Ok((Coding::of_messages(headers.get(&metadata::GRPC_ENCODING))?, accepted))
-}
-
-/// The code that trailers carry; without one the call went wrong.
-pub fn code(trailers: &HeaderMap) -> Option<Code> {
-    let number = trailers.get(STATUS)?.to_str().ok()?.parse().ok()?;
-    Some(Code::from_number(number))
 }

@@ -7,8 +7,9 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 use transom_transcode::frame;
 
+use super::coding::Coding;
 use super::connect::TIMEOUT;
-use super::metadata::X_REQUEST_TIMEOUT;
+use super::metadata::{X_REQUEST_ID, X_REQUEST_TIMEOUT};
 use crate::error::Error;
 
 static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -20,11 +21,13 @@ const LONGEST: f64 = 1e9;
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'h> {
     headers: &'h HeaderMap,
-    host: Option<&'h HeaderValue>,
-    /// There is more than one `Host`.
-    hosts: bool,
+    host: Sent<'h>,
+    request_id: Sent<'h>,
     /// There is a `Connection`.
     connection: bool,
+    /// There is a `Content-Encoding`.
+    encoded: bool,
+    content_type: Option<&'h HeaderValue>,
     grpc_timeout: Option<&'h HeaderValue>,
     request_timeout: Option<&'h HeaderValue>,
     connect_timeout: Option<&'h HeaderValue>,
@@ -32,14 +35,30 @@ pub struct Known<'h> {
     pub accept_encoding: Option<&'h HeaderValue>,
 }
 
+/// How often a header was sent that is to come once.
+#[derive(Debug, Clone, Copy)]
+enum Sent<'h> {
+    Never,
+    Once(&'h HeaderValue),
+    Often,
+}
+
+impl<'h> Sent<'h> {
+    fn again(&mut self, value: &'h HeaderValue) {
+        *self = if matches!(self, Self::Never) { Self::Once(value) } else { Self::Often };
+    }
+}
+
 impl<'h> Known<'h> {
     /// Those of a request.
     pub fn of(headers: &'h HeaderMap) -> Self {
         let mut known = Self {
             headers,
-            host: None,
-            hosts: false,
+            host: Sent::Never,
+            request_id: Sent::Never,
             connection: false,
+            encoded: false,
+            content_type: None,
             grpc_timeout: None,
             request_timeout: None,
             connect_timeout: None,
@@ -47,20 +66,47 @@ impl<'h> Known<'h> {
         };
         for (name, value) in headers {
             if name == header::HOST {
-                known.hosts |= known.host.replace(value).is_some();
+                known.host.again(value);
+            } else if name == header::CONTENT_TYPE {
+                known.content_type.get_or_insert(value);
+            } else if name == header::ACCEPT_ENCODING {
+                known.accept_encoding.get_or_insert(value);
             } else if name == header::CONNECTION {
                 known.connection = true;
+            } else if name == header::CONTENT_ENCODING {
+                known.encoded = true;
+            } else if name == X_REQUEST_ID {
+                known.request_id.again(value);
             } else if name == GRPC_TIMEOUT {
                 known.grpc_timeout.get_or_insert(value);
             } else if name == X_REQUEST_TIMEOUT {
                 known.request_timeout.get_or_insert(value);
             } else if name == TIMEOUT {
                 known.connect_timeout.get_or_insert(value);
-            } else if name == header::ACCEPT_ENCODING {
-                known.accept_encoding.get_or_insert(value);
             }
         }
         known
+    }
+
+    /// The content type as it was sent.
+    pub fn content_type(&self) -> Option<&'h str> {
+        self.content_type?.to_str().ok()
+    }
+
+    /// How the body is compressed.
+    ///
+    /// # Errors
+    /// In a way that is not supported, or in several.
+    pub(super) fn coding(&self) -> Result<Coding, Error> {
+        if self.encoded { Coding::of_body(self.headers) } else { Ok(Coding::Identity) }
+    }
+
+    /// The client's name for the call, where it sent exactly one.
+    pub fn request_id(&self) -> Option<&'h HeaderValue> {
+        match self.request_id {
+            Sent::Once(id) => Some(id),
+            Sent::Never | Sent::Often => None,
+        }
     }
 
     /// The one host that the client means: `Host` or `:authority`, or both where they agree.
@@ -69,15 +115,17 @@ impl<'h> Known<'h> {
     /// There is none, there are several, they differ, or it is no host.
     pub fn host(&self, uri: &Uri) -> Result<HeaderValue, Error> {
         let host = match (uri.authority(), self.host) {
-            _ if self.hosts => None,
-            (None, host) => host.cloned(),
-            (Some(authority), None) => HeaderValue::from_str(authority.as_str()).ok(),
-            (Some(authority), Some(host)) => {
+            (_, Sent::Often) | (None, Sent::Never) => None,
+            (None, Sent::Once(host)) => Some(host.clone()),
+            (Some(authority), Sent::Never) => HeaderValue::from_str(authority.as_str()).ok(),
+            (Some(authority), Sent::Once(host)) => {
                 let equal = host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes());
                 equal.then(|| host.clone())
             }
         };
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_~:[]%".contains(byte);
+        let plain = |byte: &u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
+        };
         host.filter(|host| !host.is_empty() && host.as_bytes().iter().all(plain))
             .ok_or_else(|| Error::bad_request("send one Host header, the same as in the request line or in :authority"))
     }
@@ -145,6 +193,14 @@ mod tests {
             |(name, value): &(&'static str, &'static str)| (name.parse().unwrap(), HeaderValue::from_static(value));
         let headers: HeaderMap = sent.iter().map(pair).collect();
         Known::of(&headers).timeout().ok()
+    }
+
+    #[test]
+    fn two_ids_are_none() {
+        let mut headers = HeaderMap::from_iter([("x-request-id".parse().unwrap(), HeaderValue::from_static("one"))]);
+        assert_eq!(Known::of(&headers).request_id().unwrap(), "one");
+        headers.append("x-request-id", HeaderValue::from_static("two"));
+        assert_eq!(Known::of(&headers).request_id(), None);
     }
 
     #[test]

@@ -92,7 +92,7 @@ pub fn from_rpc(headers: &HeaderMap, known: &Known<'_>, frames: bool) -> HeaderM
     let named = known.named_by_connection();
     let mut metadata = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        if !kept_back(name.as_str()) && !named.iter().any(|dropped| dropped == name.as_str()) {
+        if crosses_from_rpc(name) && !named.iter().any(|dropped| dropped == name.as_str()) {
             metadata.append(name.clone(), sent_on(name, value));
         }
     }
@@ -219,6 +219,15 @@ fn crosses_to_grpc(name: &str) -> bool {
             | "upgrade"
             | "x-request-id"
     )
+}
+
+/// Those that most calls have are told by their number.
+fn crosses_from_rpc(name: &HeaderName) -> bool {
+    match *name {
+        header::TE | header::CONTENT_TYPE => false,
+        header::USER_AGENT | header::AUTHORIZATION => true,
+        _ => !kept_back(name.as_str()),
+    }
 }
 
 fn crosses_from_rest(name: &HeaderName) -> bool {

@@ -18,6 +18,7 @@ use super::session::Cookies;
 use super::socket::Tunnel;
 use super::worker::{Peer, Worker};
 use crate::body::{Body, End, Guard};
+use crate::envelope::head::Known;
 use crate::envelope::stream::Stop;
 use crate::envelope::{Dialect, coding, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
@@ -39,6 +40,8 @@ pub struct Call {
     pub dialect: Dialect,
     /// Its name in logs, at the upstream and in the answer.
     pub id: RequestId,
+    /// It is the first of its connection.
+    first: bool,
     /// Its client, as far as `trusted_proxies` lets it be known.
     pub client: IpAddr,
     /// When it came.
@@ -102,12 +105,13 @@ impl Call {
     pub const SIZE: usize = size_of::<Self>();
 
     /// A call that has just come.
-    pub(super) fn begin(worker: &Arc<Worker>, peer: &Peer, head: &Parts) -> Box<Self> {
+    pub(super) fn begin(worker: &Arc<Worker>, peer: &Peer, head: &Parts, known: &Known<'_>) -> Box<Self> {
         worker.metrics.in_flight().inc();
         Box::new(Self {
             worker: worker.clone(),
-            dialect: Dialect::detect(head),
-            id: worker.ids.of(&head.headers),
+            dialect: Dialect::detect(head, known),
+            id: worker.ids.or_next(known.request_id()),
+            first: peer.meet(),
             client: peer.ip(),
             started: Instant::now(),
             caller: None,
@@ -339,7 +343,10 @@ impl Call {
         self.set_cookies(&mut response);
         let response = self.pack(response);
         let mut response = if self.method == Method::HEAD { rest::without_body(response) } else { response };
-        response.headers_mut().insert(&metadata::X_REQUEST_ID, self.id.header().clone());
+        let mut id = self.id.header().clone();
+        // From the first answer of a connection HPACK learns the name, which is never sent again.
+        id.set_sensitive(!self.first);
+        response.headers_mut().insert(&metadata::X_REQUEST_ID, id);
         if let Some(cookie) = self.sticky.take() {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }

@@ -20,6 +20,7 @@ use transom_transcode::to_wire::{Input, Media, SystemParameters};
 use super::cached;
 use super::call::Call;
 use super::route::{Action, Binding, Route, Rpc};
+use super::snapshot::Snapshot;
 use super::socket::Tunnel;
 use super::state::State;
 use super::stream::{Asking, client_stream, stream};
@@ -63,17 +64,19 @@ impl Gateway {
     {
         // Here and not in the future: an `async fn` would keep the request beside its parts.
         let (head, body) = request.into_parts();
-        let call = Call::begin(worker, peer, &head);
-        async move { self.run(call, peer, &head, body).await }
+        async move {
+            let known = Known::of(&head.headers);
+            self.run(Call::begin(worker, peer, &head, &known), peer, &head, &known, body).await
+        }
     }
 
-    async fn run<B>(&self, mut call: Box<Call>, peer: &Peer, head: &Parts, body: B) -> Response<Body>
+    async fn run<B>(&self, mut call: Box<Call>, peer: &Peer, head: &Parts, known: &Known<'_>, body: B) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let answer = {
-            let mut answer = pin!(self.answer(&mut call, peer, head, body));
+            let mut answer = pin!(self.answer(&mut call, peer, (head, known), body));
             poll_fn(|cx| {
                 catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))).unwrap_or(Poll::Ready(Err(Error::Internal)))
             })
@@ -90,13 +93,20 @@ impl Gateway {
     }
 
     /// The line itself.
-    async fn answer<B>(&self, call: &mut Call, peer: &Peer, head: &Parts, body: B) -> Result<Response<Body>, Error>
+    async fn answer<B>(
+        &self,
+        call: &mut Call,
+        peer: &Peer,
+        (head, known): (&Parts, &Known<'_>),
+        body: B,
+    ) -> Result<Response<Body>, Error>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         // Arrive.
-        if let Some(answer) = self.arrive(call, peer, head) {
+        let snapshot = self.state.snapshot.load();
+        if let Some(answer) = self.arrive(call, peer, head, &snapshot) {
             return answer;
         }
 
@@ -104,11 +114,12 @@ impl Gateway {
         if head.method == Method::CONNECT && call.dialect != Dialect::WebSocket {
             return Err(Error::bad_request("CONNECT is not served here: this is no proxy for tunnels"));
         }
-        let known = Known::of(&head.headers);
         let host = known.host(&head.uri)?;
         call.accepts = known.accept_encoding.cloned();
         let mut captured = Captured::new();
-        let route = self.route(call, head, &mut captured)?;
+        let route = route(&snapshot, call, head, &mut captured)?;
+        // It is needed no longer: the route holds what the call needs.
+        drop(snapshot);
         let Action::Call(binding) = &route.action else {
             return Box::pin(self.ask_own(call, &route, head, body)).await;
         };
@@ -117,7 +128,7 @@ impl Gateway {
         // Admit, by the head alone.
         call.enter(rpc)?;
         call.gates(rpc, head).await?;
-        let mut outgoing = admit(call, peer, rpc, head, &known, host)?;
+        let mut outgoing = admit(call, peer, rpc, head, known, host)?;
         call.speak_for_caller(rpc, head, outgoing.headers.given_mut())?;
         if call.dialect == Dialect::Grpc(Codec::Proto) && rpc.opaque && !rpc.replays() && !rpc.is_noted() {
             let stop = call.stop();
@@ -141,14 +152,14 @@ impl Gateway {
             return Ok(response);
         }
         if rpc.client_streaming {
-            let asking = Asking::messages(call, binding, head, &captured, body)?;
+            let asking = Asking::messages(call, binding, (head, known), &captured, body)?;
             return match rpc.server_streaming {
                 true => Box::pin(stream(call, binding, out, head, outgoing, (asking, Coding::Identity))).await,
                 false => Box::pin(client_stream(call, binding, out, outgoing, asking)).await,
             };
         }
         let limit = rpc.settings.body.value;
-        let (media, coding) = rest::admit(head, &body, limit, binding.taken())?;
+        let (media, coding) = rest::admit(known, &body, limit, binding.taken())?;
 
         // Translate in.
         let asked = Asked { head, media, coding, captured: &captured, limit, deadline: outgoing.deadline };
@@ -187,8 +198,13 @@ impl Gateway {
     }
 
     /// Who calls, whether it may at all, and which pages may read the answer. Browsers' own questions are answered here.
-    fn arrive(&self, call: &mut Call, peer: &Peer, head: &Parts) -> Option<Result<Response<Body>, Error>> {
-        let snapshot = self.state.snapshot.load();
+    fn arrive(
+        &self,
+        call: &mut Call,
+        peer: &Peer,
+        head: &Parts,
+        snapshot: &Snapshot,
+    ) -> Option<Result<Response<Body>, Error>> {
         let limit = snapshot.config.clients.headers;
         if head.headers.len() > limit {
             return Some(Err(Error::TooManyHeaders { limit }));
@@ -203,20 +219,7 @@ impl Gateway {
         {
             return Some(Err(refused));
         }
-        if snapshot.shared { self.preflight(call, head, &snapshot) } else { None }
-    }
-
-    /// Where the request goes. The snapshot is needed here and no later: the route holds what the call needs.
-    fn route<'p>(&self, call: &mut Call, head: &'p Parts, captured: &mut Captured<'p>) -> Result<Arc<Route>, Error> {
-        let snapshot = self.state.snapshot.load();
-        let mut working = call.worker.working.lock();
-        let route = snapshot.route(head, &mut call.dialect, &mut working.captures)?;
-        captured.extend(working.captures.iter(head.uri.path()));
-        if !matches!(route.action, Action::Builtin) {
-            call.cors = route.cors().cloned();
-        }
-        call.route = Some(route.clone());
-        Ok(route.clone())
+        if snapshot.shared { self.preflight(call, head, snapshot) } else { None }
     }
 
     /// What the gateway answers itself.
@@ -233,6 +236,23 @@ impl Gateway {
         let response = self.builtin.clone().oneshot(request).await.map_err(|_| Error::Internal)?;
         Ok(response.map(Body::boxed))
     }
+}
+
+/// Where the request goes.
+fn route<'p>(
+    snapshot: &Snapshot,
+    call: &mut Call,
+    head: &'p Parts,
+    captured: &mut Captured<'p>,
+) -> Result<Arc<Route>, Error> {
+    let mut working = call.worker.working.lock();
+    let route = snapshot.route(head, &mut call.dialect, &mut working.captures)?;
+    captured.extend(working.captures.iter(head.uri.path()));
+    if !matches!(route.action, Action::Builtin) {
+        call.cors = route.cors().cloned();
+    }
+    call.route = Some(route.clone());
+    Ok(route.clone())
 }
 
 /// What a REST request is translated from, its body apart.

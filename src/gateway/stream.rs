@@ -20,6 +20,7 @@ use super::translate::answer;
 use crate::body::{Body, Broken};
 use crate::envelope::coding::{Coding, Decoded, Packed};
 use crate::envelope::grpc_web::Text;
+use crate::envelope::head::Known;
 use crate::envelope::stream::opaque::{Frames, Watched};
 use crate::envelope::stream::{Prefixed, Replies, Requests, Stop, Writer};
 use crate::envelope::{Dialect, connect, grpc, grpc_web, metadata, rest};
@@ -73,7 +74,7 @@ impl Asking {
     pub(super) fn messages<B>(
         call: &mut Call,
         binding: &Binding,
-        head: &Parts,
+        (head, known): (&Parts, &Known<'_>),
         captured: &[&str],
         body: B,
     ) -> Result<Self, Error>
@@ -82,7 +83,7 @@ impl Asking {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let limit = binding.rpc.settings.body.value;
-        let (reader, media, coding) = rest::admit_stream(head, &body, limit, binding.taken())?;
+        let (reader, media, coding) = rest::admit_stream(known, &body, limit, binding.taken())?;
         let beside = Beside {
             captures: captured.iter().map(|&capture| capture.into()).collect(),
             query: head.uri.query().unwrap_or_default().into(),

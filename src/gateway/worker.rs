@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -92,6 +93,8 @@ pub struct Peer {
     pub(super) forwarded: HeaderValue,
     /// Whose certificate it showed, as `x-forwarded-client-cert` says it.
     pub(super) certificate: Option<HeaderValue>,
+    /// A call of it has come.
+    met: Arc<AtomicBool>,
 }
 
 impl Peer {
@@ -100,13 +103,18 @@ impl Peer {
         let text = address.ip().to_canonical().to_string();
         // An address has no character that a header cannot hold.
         let forwarded = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self { address, tls, forwarded, certificate: None }
+        Self { address, tls, forwarded, certificate: None, met: Arc::default() }
     }
 
     /// The same, with the certificate that it showed and that was verified.
     #[must_use]
     pub fn certified(self, certificate: Option<HeaderValue>) -> Self {
         Self { certificate, ..self }
+    }
+
+    /// Whether this is its first call.
+    pub(super) fn meet(&self) -> bool {
+        !self.met.load(Ordering::Relaxed) && !self.met.swap(true, Ordering::Relaxed)
     }
 
     /// Its address; IPv4 also where it came over an IPv6 socket.

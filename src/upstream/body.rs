@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::task::AbortHandle;
 
-use crate::envelope::grpc::status_of;
+use crate::envelope::grpc::code_of;
 
 use super::Permit;
 use super::attempt::Attempt;
@@ -123,7 +123,7 @@ impl Body for ReplyBody {
                 if let Some(trailers) = frame.trailers_ref() {
                     this.state = State::Done;
                     this.sending = None;
-                    this.attempt.ended(status_of(trailers).map(|status| status.code));
+                    this.attempt.ended(code_of(trailers));
                 } else {
                     this.attempt.served();
                 }

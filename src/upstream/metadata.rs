@@ -90,12 +90,14 @@ impl Metadata {
         &mut self.given
     }
 
-    /// The head of one try, which has so much time.
-    pub(super) fn head(&self, timeout: HeaderValue) -> HeaderMap {
+    /// The head of one try, which has so much time. With the first of a connection HPACK learns the name of ids, which it has no
+    /// table for: it is never sent again, while they are never kept.
+    pub(super) fn head(&self, timeout: HeaderValue, first: bool) -> HeaderMap {
         let mut head = match &self.about {
             None => filled(&BARE, [timeout]),
             Some(about) => {
-                let [id, address, host, scheme] = about.values();
+                let [mut id, address, host, scheme] = about.values();
+                id.set_sensitive(!first);
                 let map = if about.unpacks { &TRANSLATED } else { &OPAQUE };
                 filled(map, [timeout, id, address, host, scheme])
             }
@@ -163,12 +165,12 @@ mod tests {
 
     #[test]
     fn every_value_stands_under_its_name() {
-        assert_eq!(Metadata::default().head(TIME), map(&CALL));
+        assert_eq!(Metadata::default().head(TIME, false), map(&CALL));
         let opaque = Metadata::new(HeaderMap::new(), about(false));
-        assert_eq!(opaque.head(TIME), map(&[&ABOUT[..], &CALL].concat()));
+        assert_eq!(opaque.head(TIME, false), map(&[&ABOUT[..], &CALL].concat()));
         let translated = Metadata::new(HeaderMap::new(), about(true));
         let encoding = [("grpc-accept-encoding", "gzip")];
-        assert_eq!(translated.head(TIME), map(&[&ABOUT[..], &CALL, &encoding].concat()));
+        assert_eq!(translated.head(TIME, false), map(&[&ABOUT[..], &CALL, &encoding].concat()));
         assert_eq!(*translated.clone().whole(), map(&[&ABOUT[..], &encoding].concat()));
     }
 
@@ -177,11 +179,11 @@ mod tests {
         let mut given = map(&[("authorization", "Bearer a"), ("baggage", "a=1"), ("x-forwarded-host", "given")]);
         given.append("baggage", HeaderValue::from_static("b=2"));
         let mut metadata = Metadata::new(given, about(false));
-        let head = metadata.head(TIME);
+        let head = metadata.head(TIME, false);
         assert_eq!(head["authorization"], "Bearer a");
         assert_eq!(head.get_all("baggage").iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
         assert_eq!(head.get_all("x-forwarded-host").iter().collect::<Vec<_>>(), ["given"]);
         assert_eq!(metadata.whole()["x-forwarded-host"], "given");
-        assert_eq!(metadata.head(TIME), head, "whole or not");
+        assert_eq!(metadata.head(TIME, false), head, "whole or not");
     }
 }

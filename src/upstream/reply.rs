@@ -119,7 +119,15 @@ impl Head {
     pub(super) fn read(response: Response<()>) -> Result<Self, Failure> {
         let (head, ()) = response.into_parts();
         let mut headers = head.headers;
-        if headers.contains_key(STATUS) {
+        let (mut ended, mut grpc) = (false, false);
+        for (name, value) in &headers {
+            if name == CONTENT_TYPE {
+                grpc = is_grpc(value.as_bytes());
+            } else if name == STATUS {
+                ended = true;
+            }
+        }
+        if ended {
             return match status_of(&headers) {
                 Some(Status { code: Code::Ok, .. }) => Ok(Self::Ended(headers)),
                 _ => {
@@ -135,7 +143,7 @@ impl Head {
             let text = format!("the service answered HTTP status {}", head.status.as_u16());
             return Err(refusal(Status::new(code, text), headers, HeaderMap::new()));
         }
-        if !headers.get(CONTENT_TYPE).is_some_and(|value| is_grpc(value.as_bytes())) {
+        if !grpc {
             return Err(Failure::protocol("the reply's content type is not application/grpc"));
         }
         Ok(Self::Open(headers))

@@ -193,7 +193,7 @@ impl Outgoing<'_> {
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.head(grpc_timeout(left));
+        *request.headers_mut() = self.headers.head(grpc_timeout(left), lease.connection().opened() == 0);
         Exchange::open(lease, request).map_err(|unopened| match unopened {
             Unopened::Draining => Failure::new(Seen::NotSeen, FailureKind::Refused, "the connection goes away"),
             Unopened::Malformed(error) => Failure::new(Seen::Local, FailureKind::Malformed, error.to_string()),

@@ -1,12 +1,12 @@
 //! What a REST request's head allows of its body.
 
-use http::request::Parts;
 use http_body::Body;
 use transom_transcode::to_wire::Media;
 
 use super::Messages;
 use crate::envelope::coding::Coding;
-use crate::envelope::{content_type, essence};
+use crate::envelope::essence;
+use crate::envelope::head::Known;
 use crate::error::Error;
 
 /// What a route takes for a body.
@@ -41,12 +41,12 @@ impl Taken<'_> {
 /// What the body is, and how it is compressed. Refuses by the head alone: a body that is too long, in another type, or
 /// compressed in a way that is not supported. A `raw` one may have any type: it is taken as it is.
 pub fn admit<'h, B: Body>(
-    head: &'h Parts,
+    known: &Known<'h>,
     body: &B,
     limit: usize,
     taken: Taken<'_>,
 ) -> Result<(Media<'h>, Coding), Error> {
-    let (content_type, raw) = (content_type(&head.headers), taken.raw);
+    let (content_type, raw) = (known.content_type(), taken.raw);
     if body.is_end_stream() {
         let media = if raw { Media::Raw(content_type.unwrap_or_default()) } else { Media::Json };
         return Ok((media, Coding::Identity));
@@ -71,18 +71,17 @@ pub fn admit<'h, B: Body>(
             return Err(Error::UnsupportedMedia { message: message.into() });
         }
     };
-    Ok((media, Coding::of_body(&head.headers)?))
+    Ok((media, known.coding()?))
 }
 
 /// How a body is cut into messages of at most `limit` bytes each, what they are, and how all of it is compressed.
 pub fn admit_stream<'h, B: Body>(
-    head: &'h Parts,
+    known: &Known<'h>,
     body: &B,
     limit: usize,
     taken: Taken<'_>,
 ) -> Result<(Messages, Media<'h>, Coding), Error> {
-    let coding = Coding::of_body(&head.headers)?;
-    let content_type = content_type(&head.headers);
+    let (coding, content_type) = (known.coding()?, known.content_type());
     if !body.is_end_stream() {
         taken.admit(content_type)?;
     }

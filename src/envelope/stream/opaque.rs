@@ -32,7 +32,7 @@ impl<B, W: Writer> Frames<B, W> {
     }
 
     fn close(&mut self, end: Result<HeaderMap, (Error, String)>) -> Poll<Option<Sent>> {
-        let end = end.and_then(|trailers| match grpc::code(&trailers) {
+        let end = end.and_then(|trailers| match grpc::code_of(&trailers) {
             Some(code) => Ok((trailers, code)),
             None => Err((Error::UpstreamProtocol, "trailers without a status".to_owned())),
         });

@@ -164,7 +164,7 @@ where
 
     /// Writes the stream's last bytes.
     fn close(&mut self, end: Result<HeaderMap, Error>) -> Last {
-        let end = end.and_then(|trailers| match grpc::code(&trailers) {
+        let end = end.and_then(|trailers| match grpc::code_of(&trailers) {
             Some(code) => Ok((trailers, code)),
             None => Err(Error::UpstreamProtocol),
         });
