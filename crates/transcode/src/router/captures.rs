@@ -85,7 +85,9 @@ impl Segments {
             }
         }
         if bytes.len() > 1 {
-            self.starts.extend(memchr::memchr_iter(b'/', bytes).map(|at| at as u32 + 1));
+            // Segments are short: to look at each byte costs a third of a search for the next slash.
+            let slashes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+            self.starts.extend(slashes.map(|(at, _)| at as u32 + 1));
         }
         Ok(true)
     }

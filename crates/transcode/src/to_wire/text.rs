@@ -15,6 +15,11 @@ pub(super) enum Encoding {
 pub(super) fn decode(text: &str, encoding: Encoding, out: &mut Vec<u8>) -> Result<(), &'static str> {
     out.clear();
     let mut rest = text.as_bytes();
+    // Most have nothing to decode: they are copied.
+    if memchr::memchr2(b'%', b'+', rest).is_none() {
+        out.extend_from_slice(rest);
+        return Ok(());
+    }
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
         match byte {
