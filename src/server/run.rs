@@ -83,7 +83,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
         let (gateway, state, limits, phases, open) =
             (gateway.clone(), state.clone(), limits.clone(), phases.clone(), open.clone());
         let work = move || {
-            enter_shard(id);
+            enter_shard(id, count);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let pool = Pool::new(id, count).sharing(&state.memory);

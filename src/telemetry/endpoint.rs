@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use super::shard::{Gauge, Sharded};
+use super::shard::{Gauge, Sharded, add};
 
 /// How one try at an endpoint ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl EndpointMetrics {
     /// Counts one finished try.
     #[inline]
     pub fn record(&self, outcome: Outcome) {
-        self.0.outcomes.here()[outcome as usize].fetch_add(1, Ordering::Relaxed);
+        add(&self.0.outcomes.here()[outcome as usize], 1);
     }
 
     /// Tries counted with this outcome.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use transom_transcode::status::Code;
 
 use super::dialect::DialectName;
-use super::shard::Sharded;
+use super::shard::{Sharded, add};
 
 /// Upper bounds of the latency buckets, in microseconds; the last one is open.
 const BOUNDS: [u64; 16] = [
@@ -25,9 +25,9 @@ impl RouteMetrics {
     pub fn record(&self, dialect: DialectName, code: Code, elapsed: Duration) {
         let cells = self.0.dialects[dialect as usize].here();
         let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        cells.codes[usize::from(code.number())].fetch_add(1, Ordering::Relaxed);
-        cells.buckets[BOUNDS.partition_point(|bound| micros > *bound)].fetch_add(1, Ordering::Relaxed);
-        cells.micros.fetch_add(micros, Ordering::Relaxed);
+        add(&cells.codes[usize::from(code.number())], 1);
+        add(&cells.buckets[BOUNDS.partition_point(|bound| micros > *bound)], 1);
+        add(&cells.micros, micros);
     }
 
     /// Calls counted with this dialect and code.

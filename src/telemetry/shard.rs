@@ -2,11 +2,12 @@
 //!
 //! A cell that all cores add to travels between their caches. Two threads that do nothing but add to the eight that a call
 //! touches pay 349 ns a call, with a shard each 42 ns (AMD EPYC, 2026-11-22). With a call's other work in between, two cores
-//! show no difference: shards are for machines with many.
+//! show no difference: shards are for machines with many. Who is alone with a shard adds to it without the bus lock that makes up
+//! most of those 42.
 
 use std::cell::Cell;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, OnceLock};
 
 /// Shards beyond this many would cost more memory than contention costs time.
@@ -16,13 +17,35 @@ const MOST_SHARDS: usize = 64;
 static CORES: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get).min(MOST_SHARDS));
 
-thread_local! {
-    static SHARD: Cell<usize> = const { Cell::new(0) };
+/// Where a thread counts.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    shard: usize,
+    /// No other thread counts there.
+    alone: bool,
 }
 
-/// From here on this thread counts in the shard of worker `worker`; other threads count in the first.
-pub fn enter_shard(worker: usize) {
-    SHARD.set(worker);
+/// Of threads that are no workers.
+const COMMON: Place = Place { shard: 0, alone: false };
+
+thread_local! {
+    static PLACE: Cell<Place> = const { Cell::new(COMMON) };
+}
+
+/// From here on this thread, worker `worker` of `workers`, counts in a shard of its own, if there are enough of them; threads that
+/// are no workers count in the first.
+pub fn enter_shard(worker: usize, workers: usize) {
+    PLACE.set(Place { shard: 1 + worker % *CORES, alone: workers <= *CORES });
+}
+
+/// Adds to a cell of this thread's own shard, modulo 2^64.
+#[inline]
+pub(super) fn add(cell: &AtomicU64, more: u64) {
+    if PLACE.get().alone {
+        cell.store(cell.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+    } else {
+        cell.fetch_add(more, Ordering::Relaxed);
+    }
 }
 
 /// A `T` per worker, made when that worker first touches it.
@@ -38,15 +61,15 @@ impl<T: Default> Default for Sharded<T> {
 }
 
 impl<T: Default> Sharded<T> {
-    /// One place per core.
+    /// One place per core, and one for all other threads.
     pub fn new() -> Self {
-        Self { shards: (0..*CORES).map(|_| OnceLock::new()).collect() }
+        Self { shards: (0..=*CORES).map(|_| OnceLock::new()).collect() }
     }
 
     /// This thread's own.
     #[inline]
     pub fn here(&self) -> &T {
-        self.shards[SHARD.get() % self.shards.len()].get_or_init(Box::default)
+        self.shards[PLACE.get().shard].get_or_init(Box::default)
     }
 
     /// All that were touched.
@@ -58,7 +81,8 @@ impl<T: Default> Sharded<T> {
 /// A number that goes up and down; whoever adds need not be the one that subtracts.
 #[derive(Debug)]
 pub struct Gauge {
-    shards: Sharded<AtomicI64>,
+    /// What was added, less what was taken away, modulo 2^64.
+    shards: Sharded<AtomicU64>,
 }
 
 impl Gauge {
@@ -76,18 +100,19 @@ impl Gauge {
     /// One more.
     #[inline]
     pub fn inc(&self) {
-        self.shards.here().fetch_add(1, Ordering::Relaxed);
+        add(self.shards.here(), 1);
     }
 
     /// One less.
     #[inline]
     pub fn dec(&self) {
-        self.shards.here().fetch_sub(1, Ordering::Relaxed);
+        add(self.shards.here(), u64::MAX);
     }
 
     /// The sum over all workers. Not a snapshot: it is what each shard held when it was read.
     pub fn value(&self) -> i64 {
-        self.shards.all().map(|shard| shard.load(Ordering::Relaxed)).sum()
+        let sum = self.shards.all().fold(0_u64, |sum, shard| sum.wrapping_add(shard.load(Ordering::Relaxed)));
+        sum.cast_signed()
     }
 }
 
@@ -105,22 +130,42 @@ impl Drop for Entered<'_> {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Gauge, enter_shard};
+    use super::{CORES, Gauge, enter_shard};
 
     #[test]
     fn a_gauge_sums_over_workers() {
         let gauge = Arc::new(Gauge::new());
-        let threads: Vec<_> = (0..4)
+        // More than there are shards for, so that some share one.
+        let workers = *CORES + 2;
+        let threads: Vec<_> = (0..workers)
             .map(|worker| {
                 let gauge = gauge.clone();
                 std::thread::spawn(move || {
-                    enter_shard(worker);
+                    enter_shard(worker, workers);
                     (0..1000).for_each(|_| gauge.inc());
                 })
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
+        // Of a thread that is no worker.
         gauge.dec();
-        assert_eq!(gauge.value(), 3999);
+        assert_eq!(gauge.value(), 1000 * i64::try_from(workers).unwrap() - 1);
+    }
+
+    #[test]
+    fn who_is_alone_loses_nothing() {
+        let gauge = Arc::new(Gauge::new());
+        let threads: Vec<_> = (0..*CORES)
+            .map(|worker| {
+                let gauge = gauge.clone();
+                std::thread::spawn(move || {
+                    enter_shard(worker, *CORES);
+                    (0..1000).for_each(|_| gauge.inc());
+                    gauge.dec();
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(gauge.value(), 999 * i64::try_from(*CORES).unwrap());
     }
 }

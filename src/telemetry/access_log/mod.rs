@@ -71,17 +71,22 @@ pub struct Entry<'a> {
 #[derive(Debug)]
 pub struct LogBuffer {
     format: Format,
-    clock: Mutex<Clock>,
-    batch: Arc<Mutex<Batch>>,
+    page: Arc<Mutex<Page>>,
     queue: Arc<Queue>,
+}
+
+/// What a worker writes on. Only the writer takes its lock besides, twice a second.
+#[derive(Debug)]
+struct Page {
+    clock: Clock,
+    batch: Batch,
 }
 
 impl LogBuffer {
     /// Logs one call.
     pub fn write(&self, entry: &Entry<'_>) {
-        // Only the writer takes this lock besides, twice a second.
-        let mut batch = self.batch.lock();
-        let mut clock = self.clock.lock();
+        let mut page = self.page.lock();
+        let Page { clock, batch } = &mut *page;
         let time = clock.at(entry.ended, || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
         match self.format {
             Format::Json => line::json(&mut batch.bytes, time, entry),
@@ -90,14 +95,14 @@ impl LogBuffer {
         batch.lines += 1;
         if batch.bytes.len() >= FULL {
             let bytes = self.queue.spare();
-            self.queue.push(std::mem::replace(&mut *batch, Batch { bytes, lines: 0 }));
+            self.queue.push(std::mem::replace(batch, Batch { bytes, lines: 0 }));
         }
     }
 }
 
 impl Drop for LogBuffer {
     fn drop(&mut self) {
-        self.queue.push(std::mem::take(&mut *self.batch.lock()));
+        self.queue.push(std::mem::take(&mut self.page.lock().batch));
     }
 }
 

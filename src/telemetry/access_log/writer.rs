@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::line::Clock;
-use super::{FULL, Format, LogBuffer};
+use super::{FULL, Format, LogBuffer, Page};
 
 /// A buffer that is not full waits at most this long.
 const TICK: Duration = Duration::from_millis(500);
@@ -47,9 +47,9 @@ impl AccessLog {
 
     /// A worker's part of it.
     pub fn buffer(&self) -> LogBuffer {
-        let batch = Arc::new(Mutex::new(Batch::default()));
-        self.queue.state.lock().buffers.push(Arc::downgrade(&batch));
-        LogBuffer { format: self.format, clock: Mutex::new(Clock::new()), batch, queue: self.queue.clone() }
+        let page = Arc::new(Mutex::new(Page { clock: Clock::new(), batch: Batch::default() }));
+        self.queue.state.lock().pages.push(Arc::downgrade(&page));
+        LogBuffer { format: self.format, page, queue: self.queue.clone() }
     }
 
     /// Takes lines from elsewhere, the process's own.
@@ -118,7 +118,7 @@ struct State {
     full: VecDeque<Batch>,
     /// Their bytes.
     waiting: usize,
-    buffers: Vec<Weak<Mutex<Batch>>>,
+    pages: Vec<Weak<Mutex<Page>>>,
     /// Written and emptied: what takes their place is in no cache, and the kernel may have to find it first.
     spare: Vec<Vec<u8>>,
     /// What waits is not to wait for more.
@@ -178,14 +178,15 @@ impl Queue {
             state.hurry = false;
             // Workers lock their buffer first and the queue second; so the queue is let go of before a buffer is locked.
             let fetch = closed || flush != state.flushes_done || fetched.elapsed() >= TICK;
-            let buffers = if fetch { state.buffers.clone() } else { Vec::new() };
-            state.buffers.retain(|buffer| buffer.strong_count() > 0);
+            let pages = if fetch { state.pages.clone() } else { Vec::new() };
+            state.pages.retain(|page| page.strong_count() > 0);
             if fetch {
                 fetched = Instant::now();
             }
             drop(state);
 
-            batches.extend(buffers.iter().filter_map(Weak::upgrade).map(|buffer| std::mem::take(&mut *buffer.lock())));
+            let pages = pages.iter().filter_map(Weak::upgrade);
+            batches.extend(pages.map(|page| std::mem::take(&mut page.lock().batch)));
             let left = batches.len() - write(&mut out, &batches);
             let lost = batches.iter().rev().take(left).map(|batch| batch.lines).sum();
             self.lost.fetch_add(lost, Ordering::Relaxed);
