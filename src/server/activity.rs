@@ -72,6 +72,13 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
 
+impl InFlight {
+    /// Its connection is old: it is to be the last.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.is_old()
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);

@@ -118,16 +118,17 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
     let activity = Arc::new(Activity::default());
     let io = Rewound::new(head, socket, activity.clone());
     let _open = terms.state.metrics.connections(protocol).enter();
-    let peer = Arc::new(peer);
+    let client = Arc::new((terms.clone(), peer));
     let tunnels = Tunnels::default();
     let service = service_fn(|mut request: Request<Incoming>| {
-        let (terms, peer, call, activity) = (terms.clone(), peer.clone(), activity.begin(), activity.clone());
+        let (client, call) = (client.clone(), activity.begin());
         if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(tunnels.tether(activity.begin()));
         }
         async move {
-            let mut response = terms.answer.answer(&peer, request).await;
-            let last = || terms.state.draining.load(Ordering::Relaxed) || activity.is_old();
+            let (terms, peer) = &*client;
+            let mut response = terms.answer.answer(peer, request).await;
+            let last = || terms.state.draining.load(Ordering::Relaxed) || call.is_last();
             if protocol == Protocol::Http1 && last() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
