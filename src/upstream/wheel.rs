@@ -130,7 +130,7 @@ struct Inner {
     /// Ticks up to and including this one have fired.
     now: u64,
     /// First entry of each slot's list.
-    slots: Box<[usize; SLOTS]>,
+    slots: Box<[usize]>,
     /// One bit a slot: its list is not empty.
     occupied: [u64; SLOTS / 64],
     entries: Slab<Entry>,
@@ -153,7 +153,7 @@ impl Inner {
         Self {
             start,
             now: 0,
-            slots: Box::new([NONE; SLOTS]),
+            slots: vec![NONE; SLOTS].into(),
             occupied: [0; SLOTS / 64],
             entries: Slab::new(),
             turning: false,

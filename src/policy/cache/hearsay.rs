@@ -29,8 +29,9 @@ impl Generations {
             self.share();
         }
         let mut me = [0; 8];
-        // Without randomness two gateways might take each other for themselves: then they hear nothing of each other.
-        let named = rand::fill(&mut me).is_ok();
+        // Without randomness two gateways might take each other for themselves: then they hear nothing of each other. One that is
+        // alone needs no name, and none of the memory and time in which randomness of that quality is first gathered.
+        let named = store.redis().is_some() && rand::fill(&mut me).is_ok();
         async move {
             let hear = async {
                 loop {
