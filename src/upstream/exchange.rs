@@ -88,17 +88,16 @@ impl Exchange {
     }
 
     /// The next DATA frame. What the one before it took from the stream's window is given back: who asks for more has
-    /// passed it on.
+    /// passed it on. What the last one took h2 gives back itself: most replies are one frame.
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         let Some(receive) = &mut self.receive else { return Poll::Ready(None) };
-        if self.held > 0 {
-            // Fails only if more is released than came.
-            drop(receive.flow_control().release_capacity(self.held));
-            self.held = 0;
-        }
         match ready!(receive.poll_data(cx)) {
             Some(Ok(data)) => {
-                self.held = data.len();
+                let passed_on = std::mem::replace(&mut self.held, data.len());
+                if passed_on > 0 {
+                    // Fails only if more is released than came.
+                    drop(receive.flow_control().release_capacity(passed_on));
+                }
                 Poll::Ready(Some(Ok(data)))
             }
             Some(Err(error)) => {
