@@ -119,7 +119,8 @@ impl Source {
         let config = match self.config() {
             Ok(config) => config,
             Err(Unread { mut lines, flawed }) => {
-                if let Some((config, told)) = flawed {
+                if let Some(flawed) = flawed {
+                    let (config, told) = *flawed;
                     lines.extend(self.beside(config, &told));
                 }
                 return Load { files: None, outcome: Err(lines) };
@@ -227,7 +228,7 @@ impl Source {
                 if config.is_none() {
                     lines.push(self.more());
                 }
-                Err(Unread { lines, flawed: config.map(|config| (config, problems)) })
+                Err(Unread { lines, flawed: config.map(|config| Box::new((config, problems))) })
             }
         }
     }
@@ -253,7 +254,7 @@ struct Unread {
     /// A line for each problem.
     lines: Vec<String>,
     /// What could be read of it all the same, and its problems.
-    flawed: Option<(Config, Problems)>,
+    flawed: Option<Box<(Config, Problems)>>,
 }
 
 impl From<Vec<String>> for Unread {
