@@ -15,6 +15,7 @@ use http::{HeaderValue, Method, Request, Response, header};
 use smallvec::SmallVec;
 use tower::ServiceExt as _;
 use transom_transcode::frame::PREFIX;
+use transom_transcode::plan::OutPlan;
 use transom_transcode::to_wire::{Input, Media, SystemParameters};
 
 use super::cached;
@@ -165,13 +166,9 @@ impl Gateway {
         let asked = Asked { head, media, coding, captured: &captured, limit, deadline: outgoing.deadline };
         let message = message(call, binding, asked, body).await?;
 
-        // Look up.
-        if let Some(cached) = &rpc.cache {
-            let asked = (message, Coding::Identity);
-            return Box::pin(cached::answer(call, cached, (binding, &out), head, outgoing, asked)).await;
-        }
-        if let Some(service) = call.trades(rpc, &message) {
-            return Box::pin(call.refreshed((binding, &out), service, outgoing, message)).await;
+        // Look up: a reply that is kept, or that another call has just got.
+        if rpc.cache.is_some() || call.refreshes(rpc) {
+            return Box::pin(look_up(call, (binding, &out), head, outgoing, message)).await;
         }
 
         // Send.
@@ -288,6 +285,20 @@ where
     }
     call.note(&binding.rpc, &message);
     Ok(message)
+}
+
+/// A call that may not have to be made.
+async fn look_up(
+    call: &mut Call,
+    (binding, out): (&Binding, &OutPlan),
+    head: &Parts,
+    outgoing: Outgoing<'_>,
+    message: Bytes,
+) -> Result<Response<Body>, Error> {
+    match &binding.rpc.cache {
+        Some(cached) => cached::answer(call, cached, (binding, out), head, outgoing, (message, Coding::Identity)).await,
+        None => call.refreshed((binding, out), outgoing, message).await,
+    }
 }
 
 /// What the head alone decides: a deadline. What goes to the upstream with every message is complete from

@@ -138,16 +138,26 @@ impl Call {
         session.trades(token, frame.get(PREFIX..)?).then_some(service)
     }
 
+    /// The call has such a cookie, and calls are renewed on their way: what its message asks for decides.
+    pub(super) fn refreshes(&self, rpc: &Rpc) -> bool {
+        self.cookies.taken.is_some() && rpc.renewal.is_some()
+    }
+
     /// The answer of such a call over REST.
     pub(super) async fn refreshed(
         &mut self,
         (binding, out): (&Binding, &OutPlan),
-        service: &Service,
         outgoing: Outgoing<'_>,
         frame: Bytes,
     ) -> Result<Response<Body>, Error> {
         let rpc = &*binding.rpc;
-        let reply = self.trade(rpc, service, outgoing, frame).await?;
+        let reply = match self.trades(rpc, &frame) {
+            Some(service) => self.trade(rpc, service, outgoing, frame).await?,
+            None => {
+                let reply = rpc.upstream.unary(&self.worker.pool, outgoing, frame).await;
+                reply.map_err(|failure| self.failed(failure))?
+            }
+        };
         self.answered(reply.endpoint);
         let message = self.shape(rpc, reply.message).await?;
         let content = answer(&self.worker, rpc, out, &message)?;

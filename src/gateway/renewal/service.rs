@@ -13,6 +13,7 @@ use transom_transcode::frame::{self, PREFIX};
 
 use super::Unrenewed;
 use super::sealed::Sealed;
+use crate::config::Priority;
 use crate::error::Error;
 use crate::gateway::route::Rpc;
 use crate::gateway::worker::Worker;
@@ -126,7 +127,8 @@ async fn ask(rpc: &Rpc, worker: &Worker, asked: Asked) -> Result<Unary, Untraded
         deadline: Instant::now() + LONGEST,
         max_age: None,
         patient: true,
-        priority: rpc.settings.priority.value,
+        // Whatever is in a cookie makes such a question: it goes before nobody's.
+        priority: if asked.client.is_some() { Priority::Normal } else { rpc.settings.priority.value },
         aim: Aim::default(),
         retry: None,
     };
