@@ -6,6 +6,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -73,6 +74,11 @@ impl End {
 pub trait Guard: Send {
     /// So many bytes more have been handed to the connection.
     fn sent(&mut self, bytes: usize);
+
+    /// When a stream has had its time, read or not; none: whenever its client lets go of it.
+    fn until(&self) -> Option<Instant> {
+        None
+    }
 
     /// The last byte has been handed over, or the answer was broken off; `end` is the outcome of a streamed body.
     fn ended(&mut self, end: Option<End>);
@@ -146,6 +152,12 @@ impl Body {
     pub fn guarded(mut self, guard: Box<dyn Guard>) -> Self {
         self.guard = Some(guard);
         self
+    }
+
+    /// When it has had its time, if it is a stream: nobody may have asked it for anything by then.
+    pub fn until(&self) -> Option<Instant> {
+        let guard = self.guard.as_ref().filter(|_| matches!(self.content, Content::Streamed(_)));
+        guard.and_then(|guard| guard.until())
     }
 
     fn finish(&mut self, end: Option<End>) {

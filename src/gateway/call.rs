@@ -32,6 +32,9 @@ use crate::upstream::{Failure, FailureKind};
 /// For a stream without an end of its own: longer than any connection lives.
 pub(super) const UNBOUNDED: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// A stream that is read says itself that its time is over; so much later it is cut off.
+const UNREAD: Duration = Duration::from_secs(1);
+
 /// One request in flight; its answer's body carries it to the end.
 pub struct Call {
     /// Where it runs.
@@ -46,6 +49,8 @@ pub struct Call {
     pub client: IpAddr,
     /// When it came.
     pub started: Instant,
+    /// When it is given up.
+    deadline: Instant,
     /// Who calls, once that is verified.
     pub caller: Option<Arc<Identity>>,
     /// A caller who takes a moment.
@@ -107,13 +112,15 @@ impl Call {
     /// A call that has just come.
     pub(super) fn begin(worker: &Arc<Worker>, peer: &Peer, head: &Parts, known: &Known<'_>) -> Box<Self> {
         worker.metrics.in_flight().inc();
+        let started = Instant::now();
         Box::new(Self {
             worker: worker.clone(),
             dialect: Dialect::detect(head, known),
             id: worker.ids.or_next(known.request_id()),
             first: peer.meet(),
             client: peer.ip(),
-            started: Instant::now(),
+            started,
+            deadline: started + UNBOUNDED,
             caller: None,
             undecided: None,
             values: None,
@@ -142,8 +149,19 @@ impl Call {
     }
 
     /// When the call is given up: after the method's timeout, or the client's if that is shorter.
-    pub(super) fn deadline(&self, method: Option<Duration>, client: Option<Duration>) -> Instant {
-        self.started + method.unwrap_or(UNBOUNDED).min(client.unwrap_or(UNBOUNDED))
+    pub(super) fn deadline(&mut self, method: Option<Duration>, client: Option<Duration>) -> Instant {
+        self.deadline = self.started + method.unwrap_or(UNBOUNDED).min(client.unwrap_or(UNBOUNDED));
+        self.deadline
+    }
+
+    /// When its stream has had its time though nobody reads it, and what that means.
+    pub(super) fn over(&self) -> (Instant, Error) {
+        // The oldest of an age that is given or take a tenth.
+        let aged = self.rpc().and_then(|rpc| rpc.max_age).map(|age| self.started + age + age / 10);
+        match aged.filter(|aged| *aged < self.deadline) {
+            Some(aged) => (aged + UNREAD, Error::StreamAge),
+            None => (self.deadline + UNREAD, Error::Deadline),
+        }
     }
 
     /// So many bytes of the request's body were read.
@@ -391,6 +409,10 @@ impl Guard for Call {
         self.bytes_out += bytes as u64;
     }
 
+    fn until(&self) -> Option<Instant> {
+        Some(self.over().0).filter(|until| *until < self.started + UNBOUNDED)
+    }
+
     fn ended(&mut self, end: Option<End>) {
         if let Some(outcome) = &mut self.outcome {
             outcome.whole = true;
@@ -407,18 +429,21 @@ impl Drop for Call {
     fn drop(&mut self) {
         // Who has left before the answer's end has logged out as well.
         self.log_out();
-        let left = Outcome {
-            status: Error::ClientGone.http().as_u16(),
-            code: Error::ClientGone.code(),
-            reason: Error::ClientGone.reason(),
-            whole: false,
-        };
-        let outcome = self.outcome.filter(|outcome| outcome.whole).unwrap_or(left);
+        let ended = Instant::now();
+        let outcome = self.outcome.filter(|outcome| outcome.whole).unwrap_or_else(|| {
+            let (until, why) = self.over();
+            match self.outcome {
+                Some(told) if ended >= until => Outcome { code: why.code(), reason: why.reason(), ..told },
+                _ => {
+                    let left = Error::ClientGone;
+                    Outcome { status: left.http().as_u16(), code: left.code(), reason: left.reason(), whole: false }
+                }
+            }
+        });
         // Of a client that has left nobody knows whether its call has changed something.
         if let Some(invalidates) = self.rpc().and_then(|rpc| rpc.invalidates.get()).filter(|_| self.asked) {
             invalidates.called(outcome.code, &self.touched);
         }
-        let ended = Instant::now();
         let elapsed = ended.saturating_duration_since(self.started);
         let (logged, metrics) = match &self.route {
             Some(route) => (&route.logged, &route.metrics),

@@ -14,7 +14,7 @@ use http::Response;
 use http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -143,8 +143,9 @@ impl Tunnel {
         let mut heartbeat = interval_at(Instant::now() + every, every);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let leaving = tether.as_ref().map(|tether| Box::pin(tether.leaving.clone().cancelled_owned()));
-        let mut talk =
-            Talk { upstream: Upstream::Asked(asking), inbound, rpc, out, codec, heartbeat, silent: 0, leaving };
+        let over = Box::pin(sleep_until(call.over().0.into()));
+        let upstream = Upstream::Asked(asking);
+        let mut talk = Talk { upstream, inbound, rpc, out, codec, heartbeat, silent: 0, leaving, over };
         let ending = std::future::poll_fn(|cx| talk.poll(cx, &mut socket, &mut call)).await;
         let codec = talk.codec.unwrap_or(Codec::Json);
         let schema = talk.rpc.schema.clone();
@@ -219,6 +220,8 @@ struct Talk {
     /// Heartbeats since the client was last heard.
     silent: u32,
     leaving: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Its time, for a client that does not read: its answers are not asked for then.
+    over: Pin<Box<Sleep>>,
 }
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -246,6 +249,9 @@ impl Talk {
             && leaving.as_mut().poll(cx).is_ready()
         {
             return Poll::Ready(Ending::Ended(Err(Error::Draining)));
+        }
+        if self.over.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ending::Ended(Err(call.over().1)));
         }
         while self.heartbeat.poll_tick(cx).is_ready() {
             // A client that is not being read cannot be heard.

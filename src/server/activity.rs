@@ -5,16 +5,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 /// Marks of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Activity {
+    begun: Instant,
     /// Calls whose answer's last byte has not been handed over.
     in_flight: AtomicUsize,
     /// Calls begun.
@@ -25,8 +26,26 @@ pub(super) struct Activity {
     sent: AtomicBool,
     /// Bytes wait for a client that does not read: hyper holds them.
     stuck: AtomicBool,
+    /// When the stream that it carries has had its time, in milliseconds from its begin; 0: it carries none. Over HTTP/1.1 it
+    /// carries one at a time.
+    until: AtomicU64,
     /// It is old: its next answer is to be its last.
     old: AtomicBool,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            in_flight: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            received: AtomicBool::new(false),
+            sent: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
+            until: AtomicU64::new(0),
+            old: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Activity {
@@ -41,6 +60,18 @@ impl Activity {
     /// Whether what was to be written has not been.
     pub(super) fn stuck(&self, stuck: bool) {
         self.stuck.store(stuck, Ordering::Relaxed);
+    }
+
+    /// The answer that it carries now is given up then.
+    pub(super) fn ends_by(&self, until: Option<Instant>) {
+        let after = until.map(|until| until.saturating_duration_since(self.begun).as_millis());
+        self.until.store(after.map_or(0, |after| u64::try_from(after).unwrap_or(u64::MAX).max(1)), Ordering::Relaxed);
+    }
+
+    /// Its answer has had its time, though its client does not read it.
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        let until = self.until.load(Ordering::Relaxed);
+        until > 0 && self.in_flight() > 0 && now >= self.begun + Duration::from_millis(until)
     }
 
     pub(super) fn grow_old(&self) {
@@ -64,6 +95,7 @@ impl Activity {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.received.store(false, Ordering::Relaxed);
+        self.until.store(0, Ordering::Relaxed);
         InFlight(self.clone())
     }
 }
@@ -76,6 +108,11 @@ impl InFlight {
     /// Its connection is old: it is to be the last.
     pub(super) fn is_last(&self) -> bool {
         self.0.is_old()
+    }
+
+    /// Its answer is given up then, where its connection carries no other.
+    pub(super) fn ends_by(&self, until: Option<Instant>) {
+        self.0.ends_by(until);
     }
 }
 
@@ -180,7 +217,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::{Activity, Finding, Watch};
 
@@ -229,6 +266,19 @@ mod tests {
         assert_eq!(found, [Finding::Busy; 3]);
         activity.stuck(false);
         assert_eq!(watch.look(&activity), Finding::Idle);
+    }
+
+    #[test]
+    fn an_answer_has_its_time_and_the_next_one_its_own() {
+        let (activity, now) = (Arc::new(Activity::default()), Instant::now());
+        let call = activity.begin();
+        assert!(!activity.is_overdue(now + IDLE));
+        activity.ends_by(Some(now + HEAD));
+        assert_eq!([HEAD / 2, IDLE].map(|after| activity.is_overdue(now + after)), [false, true]);
+        drop(call);
+        assert!(!activity.is_overdue(now + IDLE));
+        let _next = activity.begin();
+        assert!(!activity.is_overdue(now + IDLE));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use hyper::rt::Write as _;
 use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Finding, InFlight, Tracked, Watch};
 use super::limits::Limits;
+use super::patience::{self, Patient};
 use super::phase::{Phase, Phases, reached};
 use super::preface::{self, Head, Rewound};
 use super::seldom::Seldom;
@@ -56,6 +57,11 @@ pub(super) trait Answer: Send + Sync + 'static {
         true
     }
 
+    /// When an answer has had its time, whether its client reads it or not.
+    fn until(_: &Self::Body) -> Option<std::time::Instant> {
+        None
+    }
+
     /// Answers one request.
     fn answer(&self, peer: &Peer, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
 }
@@ -69,7 +75,7 @@ pub(super) struct Terms<A> {
     /// TLS is spoken where the snapshot has certificates.
     pub(super) secure: bool,
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<Patient>,
 }
 
 impl<A> Terms<A> {
@@ -84,7 +90,7 @@ impl<A> Terms<A> {
             .max_buf_size(2 * limits.head_bytes as usize)
             // hyper's own refusal is bare, and logged nowhere: the gateway's is for who sends a few too many.
             .max_headers(2 * limits.headers);
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let mut http2 = http2::Builder::new(Patient);
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams)
@@ -129,6 +135,11 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
             let (terms, peer) = &*client;
             let mut response = terms.answer.answer(peer, request).await;
             let last = || terms.state.draining.load(Ordering::Relaxed) || call.is_last();
+            let until = A::until(response.body());
+            match protocol {
+                Protocol::Http1 => call.ends_by(until),
+                Protocol::Http2 => patience::ends_by(until),
+            }
             if protocol == Protocol::Http1 && last() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -274,7 +285,7 @@ struct Gathered<'c, C> {
     socket: Gather<TokioIo<Rewound>>,
 }
 
-type Http2<S> = http2::Connection<TokioIo<Gather<TokioIo<Rewound>>>, S, TokioExecutor>;
+type Http2<S> = http2::Connection<TokioIo<Gather<TokioIo<Rewound>>>, S, Patient>;
 
 impl<C: Future> Future for Gathered<'_, C> {
     type Output = C::Output;
@@ -292,7 +303,7 @@ where
     S: hyper::service::HttpService<Incoming>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     S::ResBody: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
-    TokioExecutor: Http2ServerConnExec<S::Future, S::ResBody>,
+    Patient: Http2ServerConnExec<S::Future, S::ResBody>,
 {
     const RESTS: bool = false;
 
@@ -388,6 +399,9 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
                 connection.as_mut().announce();
             }
             Some(Beside::Look) => {
+                if activity.is_overdue(std::time::Instant::now()) {
+                    return Driven::Broken;
+                }
                 match watch.look(activity) {
                     Finding::SlowHead => return Driven::Broken,
                     // It was told to end, and nothing has moved since: its client does not read.

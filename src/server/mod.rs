@@ -7,6 +7,7 @@
 //! preface     HTTP/1.1 or HTTP/2, by the first bytes
 //! activity    what a connection is doing; when it is idle
 //! seldom      waits beside a connection without being polled with it
+//! patience    calls of HTTP/2 end with their time, read or not
 //! connection  one connection from its first byte to its close
 //! redirect    plain HTTP is sent on to https://
 //! expiry      warns of certificates that end
@@ -19,6 +20,7 @@ mod connection;
 mod expiry;
 mod limits;
 mod listen;
+mod patience;
 mod phase;
 mod preface;
 mod redirect;

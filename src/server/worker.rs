@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -32,6 +32,10 @@ impl Answer for Calls {
 
     fn admits(&self, address: IpAddr) -> bool {
         self.gateway.admits(address)
+    }
+
+    fn until(body: &Body) -> Option<Instant> {
+        body.until()
     }
 
     async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http_body_util::BodyExt as _;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -9,7 +10,7 @@ use transom_transcode::status::Code;
 
 use crate::support::gateway::{Running, gateway};
 use crate::support::library::library;
-use crate::support::reply::{hang, ok};
+use crate::support::reply::{hang, ok, stream};
 use crate::support::socket::Socket;
 use crate::support::speak::Speech;
 use crate::support::upstream::{self, Upstream};
@@ -90,6 +91,47 @@ async fn an_old_socket_is_closed_with_the_status() {
         assert!(details.to_string().contains("STREAM_AGE"), "{details}");
         assert_eq!(socket.closed().await.0, 4014);
     }
+}
+
+/// An upstream whose streams are more than all buffers on the way hold.
+async fn large(service: &str, method: &str, field: &str) -> Upstream {
+    let message = json!({ field: "x".repeat(1 << 20) });
+    upstream::grpc(service).server_stream(method, move |_| stream(vec![message.clone(); 16]).then_hang()).start().await
+}
+
+async fn let_go(gateway: &Running, upstream: &Upstream, method: &str, times: usize) {
+    upstream.cancelled(method, times).await;
+    let line = gateway.logged(times).await.pop().unwrap();
+    assert_eq!((&line["code"], &line["reason"]), (&json!("UNAVAILABLE"), &json!("STREAM_AGE")), "{line}");
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_ends_by_its_age_over_both_versions() {
+    let library = large("library.v1.Library", "WatchBooks", "title").await;
+    let builder = gateway().descriptors("library").upstream("library", &library);
+    let builder = builder.config("overload: { max_stream_age: 300ms }\nclients: { idle_timeout: 500ms }");
+    let gateway = builder.start().await;
+
+    let mut raw = gateway.raw().await;
+    let head =
+        "POST /library.v1.Library/WatchBooks HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc-web+proto\r\n";
+    raw.write(format!("{head}content-length: 5\r\n\r\n\0\0\0\0\0")).await;
+    let_go(&gateway, &library, "WatchBooks", 1).await;
+
+    let call = gateway.request("POST", "/library.v1.Library/WatchBooks").http2().body("\0\0\0\0\0");
+    let unread = call.header("content-type", "application/grpc+proto").open().await;
+    assert_eq!(unread.status(), 200);
+    let_go(&gateway, &library, "WatchBooks", 2).await;
+    unread.into_body().collect().await.expect_err("the stream is reset");
+}
+
+#[tokio::test]
+async fn a_socket_that_nobody_reads_ends_by_its_age() {
+    let rules = large("rules.v1.Rules", "Watch", "text").await;
+    let gateway = gateway().descriptors("rules").upstream("rules", &rules);
+    let gateway = gateway.config("overload: { max_stream_age: 300ms }").start().await;
+    let _unread = Socket::open(gateway.address(), "/v1/things/7:watch", &[]).await;
+    let_go(&gateway, &rules, "Watch", 1).await;
 }
 
 #[tokio::test]
