@@ -9,7 +9,7 @@ use transom::config;
 use transom_transcode::status::Code;
 
 use crate::support::client::Call;
-use crate::support::gateway::{Running, gateway};
+use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::reply::{fail, ok, stream};
 use crate::support::until;
 use crate::support::upstream::{self, Upstream};
@@ -30,7 +30,7 @@ async fn libraries<const N: usize>() -> [Upstream; N] {
 }
 
 /// A gateway before endpoints with these labels; `keys` are more of the upstream's, `top` of the configuration.
-async fn start(all: &[(&Upstream, &str)], keys: &str, top: &str) -> Running {
+fn before(all: &[(&Upstream, &str)], keys: &str, top: &str) -> Builder {
     let endpoint = |(library, labels): &(&Upstream, &str)| {
         format!("{{ address: \"{}\", labels: {{ {labels} }} }}", library.address())
     };
@@ -39,7 +39,11 @@ async fn start(all: &[(&Upstream, &str)], keys: &str, top: &str) -> Running {
     let config = format!(
         "{top}\nupstreams: {{ library: {{ services: [library.v1.Library], endpoints: [{endpoints}], {keys} }} }}"
     );
-    gateway().descriptors("library").config(&config).start().await
+    gateway().descriptors("library").config(&config)
+}
+
+async fn start(all: &[(&Upstream, &str)], keys: &str, top: &str) -> Running {
+    before(all, keys, top).start().await
 }
 
 fn calls<const N: usize>(all: &[Upstream; N]) -> [usize; N] {
@@ -129,6 +133,63 @@ async fn a_subset_of_nobody_may_be_nowhere() {
     all[0].stop().await;
     until("the fall", async || gateway.get(BOOK).header("x-version", "v1").await.status == 503).await;
     gateway.get(BOOK).await.status(200);
+}
+
+#[tokio::test]
+async fn endpoints_and_their_labels_come_and_go_to_the_call() {
+    let all = libraries::<4>().await;
+    let subset = "subset: { label: version, header: x-version }";
+    let with = |labels: [&str; 4]| {
+        let named: Vec<_> = all.iter().zip(labels).filter(|(_, labels)| !labels.is_empty()).collect();
+        before(&named, subset, "zone: a")
+    };
+    let gateway = with(["zone: a, version: v1", "zone: b, version: v2", "", ""]).start().await;
+    let ask = |version: &str| gateway.get(BOOK).header("x-version", version);
+    assert_eq!(spread(&all, 10, || gateway.get(BOOK)).await, [10, 0, 0, 0]);
+    // Nobody of that version is near.
+    assert_eq!(spread(&all, 10, || ask("v2")).await, [0, 10, 0, 0]);
+
+    // Two come, one of them near.
+    let next = with(["zone: a, version: v1", "zone: b, version: v2", "zone: a, version: v2", "version: v2"]);
+    gateway.reload(&next).await.unwrap();
+    assert_eq!(spread(&all, 10, || gateway.get(BOOK)).await, [5, 0, 5, 0]);
+    assert_eq!(spread(&all, 10, || ask("v2")).await, [0, 0, 10, 0]);
+
+    // Labels alone are others, then one goes.
+    let next = with(["zone: b, version: v2", "zone: b, version: v1", "zone: a, version: v1", "zone: a, version: v2"]);
+    gateway.reload(&next).await.unwrap();
+    assert_eq!(spread(&all, 10, || gateway.get(BOOK)).await, [0, 0, 5, 5]);
+    assert_eq!(spread(&all, 10, || ask("v2")).await, [0, 0, 0, 10]);
+    gateway.reload(&with(["zone: b, version: v2", "zone: b, version: v1", "zone: a, version: v1", ""])).await.unwrap();
+    assert_eq!(spread(&all, 10, || gateway.get(BOOK)).await, [0, 0, 10, 0]);
+    assert_eq!(spread(&all, 10, || ask("v2")).await, [10, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn no_call_fails_while_zones_and_subsets_churn() {
+    let all = libraries::<3>().await;
+    let subset = "subset: { label: version, header: x-version, default: v1 }";
+    let turn = |at: usize| match at % 3 {
+        0 => before(&[(&all[0], "zone: a, version: v1"), (&all[1], "zone: b, version: v2")], subset, "zone: a"),
+        1 => before(&[(&all[1], "zone: a, version: v1"), (&all[2], "zone: b, version: v1")], subset, "zone: a"),
+        _ => before(&[(&all[2], "version: v2"), (&all[0], "zone: b")], subset, "zone: b"),
+    };
+    let gateway = turn(0).start().await;
+    let stop = AtomicBool::new(false);
+    let calling = async {
+        while !stop.load(Relaxed) {
+            for version in ["v1", "v2", "v3"] {
+                gateway.get(BOOK).header("x-version", version).await.status(200);
+            }
+        }
+    };
+    let reloading = async {
+        for at in 1..=30 {
+            gateway.reload(&turn(at)).await.unwrap();
+        }
+        stop.store(true, Relaxed);
+    };
+    tokio::join!(calling, reloading);
 }
 
 /// A gateway with a canary.

@@ -137,6 +137,36 @@ async fn pods_come_and_go() {
 }
 
 #[tokio::test]
+async fn calls_follow_the_zones_that_slices_name() {
+    let api = api_server().await;
+    let libraries = [book("first").start().await, book("second").start().await];
+    let set = |zones: [&str; 2]| {
+        for (at, zone) in zones.into_iter().enumerate() {
+            let mut pod = pod(&libraries[at], &ready());
+            pod["endpoints"][0]["zone"] = zone.into();
+            api.set(&format!("books-{at}"), pod);
+        }
+    };
+    set(["a", "b"]);
+    let gateway = found_by(&api, "kubernetes://library/books:grpc").config("zone: b").start().await;
+    let calls = async || {
+        for _ in 0..4 {
+            who(&gateway).await;
+        }
+        libraries.each_ref().map(|library| library.saw("GetBook").calls().len())
+    };
+    assert_eq!(calls().await, [0, 4]);
+    api.watched(1).await;
+    set(["b", "a"]);
+    until("the other one is near", async || {
+        let before = calls().await;
+        let after = calls().await;
+        (after[0] - before[0], after[1] - before[1]) == (4, 0)
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn conditions_and_ports_are_understood() {
     let api = api_server().await;
     let at = |address: &str, conditions: Value| json!({ "addresses": [address, "10.9.9.9"], "conditions": conditions });
