@@ -1,23 +1,43 @@
 //! The one response body: what the server sends to the client, whole or as it comes.
 //!
-//! It carries the call's [`Guard`], which learns of the last byte, or of the drop when the client left before it.
+//! It carries the call's [`Guard`], which learns of the last byte, or of the drop when the client left before it. A call whose
+//! client does not read is in flight as long as its bytes are kept: they hold the guard ([`hold`]).
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
 use transom_transcode::status::Code;
 
+use self::hold::Loose;
 use crate::error::Error;
+
+pub mod hold;
+
+/// Bytes that the connection is given at once: a client that reads slowly is seen to read.
+const PIECE: usize = 64 * 1024;
 
 /// A response body.
 pub struct Body {
     content: Content,
     guard: Option<Box<dyn Guard>>,
+    loose: Loose,
+    long: Option<Box<Long>>,
+}
+
+/// What is known of an answer that is long.
+#[derive(Default)]
+struct Long {
+    /// What is left of a frame that came in one piece.
+    rest: Bytes,
+    /// The guard, once the last byte was handed over; the bytes that are not written yet share it.
+    held: Arc<Mutex<Option<Box<dyn Guard>>>>,
 }
 
 /// Where the bytes come from.
@@ -97,15 +117,19 @@ impl fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl Body {
+    fn of(content: Content) -> Self {
+        Self { content, guard: None, loose: Loose::default(), long: None }
+    }
+
     /// No bytes.
     pub fn empty() -> Self {
-        Self { content: Content::Empty, guard: None }
+        Self::of(Content::Empty)
     }
 
     /// All bytes at once; the server knows the length and writes them with the head.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        Self { content: if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) }, guard: None }
+        Self::of(if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) })
     }
 
     /// The bytes of a body that has them all at once.
@@ -119,7 +143,7 @@ impl Body {
 
     /// Bytes as they come.
     pub fn streamed(source: impl Streamed + 'static) -> Self {
-        Self { content: Content::Streamed(Box::pin(source)), guard: None }
+        Self::of(Content::Streamed(Box::pin(source)))
     }
 
     /// The body of a built-in endpoint.
@@ -160,9 +184,39 @@ impl Body {
         guard.and_then(|guard| guard.until())
     }
 
+    /// A piece of `data` is on its way; what is left of it is given back.
+    fn hand_over(&mut self, mut data: Bytes) -> (Bytes, Bytes) {
+        let rest = data.split_off(data.len().min(PIECE));
+        if let Some(guard) = &mut self.guard {
+            guard.sent(data.len());
+            if self.loose.ends(data.len()) {
+                let held = Arc::clone(&self.long.get_or_insert_default().held);
+                data = hold::held(data, held);
+            }
+        }
+        (data, rest)
+    }
+
+    /// The same of a frame that came in one piece; what is left of it comes next.
+    fn piece(&mut self, frame: Bytes) -> Bytes {
+        let (piece, rest) = self.hand_over(frame);
+        if !rest.is_empty() {
+            self.long.get_or_insert_default().rest = rest;
+        }
+        piece
+    }
+
+    /// What is left of such a frame, in bytes.
+    fn rest(&self) -> usize {
+        self.long.as_ref().map_or(0, |long| long.rest.len())
+    }
+
     fn finish(&mut self, end: Option<End>) {
         if let Some(mut guard) = self.guard.take() {
             guard.ended(end);
+            if let Some(long) = self.long.take() {
+                *long.held.lock() = Some(guard);
+            }
         }
     }
 }
@@ -173,41 +227,34 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
+        if let Some(long) = this.long.as_mut().filter(|long| !long.rest.is_empty()) {
+            let rest = std::mem::take(&mut long.rest);
+            return Poll::Ready(Some(Ok(Frame::data(this.piece(rest)))));
+        }
         match &mut this.content {
             Content::Empty => {
                 this.finish(None);
                 Poll::Ready(None)
             }
+            // It has ended when it is dropped: until then it may wait for its client.
             Content::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
-                this.content = Content::Empty;
-                if let Some(guard) = &mut this.guard {
-                    guard.sent(bytes.len());
-                }
-                this.finish(None);
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                let (piece, rest) = this.hand_over(bytes);
+                this.content = if rest.is_empty() { Content::Empty } else { Content::Full(rest) };
+                Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Content::Streamed(source) => {
                 // A panic while translating costs this answer, not the others on its connection.
                 let polled = catch_unwind(AssertUnwindSafe(|| source.as_mut().poll_frame(cx)));
                 let polled = polled.unwrap_or(Poll::Ready(Some(Err(Broken))));
                 let frame = std::task::ready!(polled);
-                match data_of(frame.as_ref()) {
-                    Some(data) => {
-                        this.guard.iter_mut().for_each(|guard| guard.sent(data.len()));
-                        // HTTP/1.1 asks for nothing beyond a length that was told.
-                        if source.is_over() {
-                            let end = source.end();
-                            this.finish(Some(end));
-                        }
-                    }
-                    // Trailers, an error or nothing: whichever it is, it is the last.
-                    None => {
-                        let end = source.end();
-                        this.content = Content::Empty;
-                        this.finish(Some(end));
-                    }
+                if matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
+                    return Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| this.piece(data)))));
                 }
+                // Trailers, an error or nothing: whichever it is, it is the last.
+                let end = source.end();
+                this.content = Content::Empty;
+                this.finish(Some(end));
                 Poll::Ready(frame)
             }
         }
@@ -221,27 +268,30 @@ impl http_body::Body for Body {
         match &self.content {
             Content::Empty => SizeHint::with_exact(0),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Content::Streamed(source) => source.size_hint(),
+            Content::Streamed(source) => {
+                let (rest, mut hint, more) = (self.rest() as u64, SizeHint::new(), source.size_hint());
+                hint.set_lower(more.lower().saturating_add(rest));
+                if let Some(upper) = more.upper() {
+                    hint.set_upper(upper.saturating_add(rest));
+                }
+                hint
+            }
         }
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        // A server that knows the length of an empty body never asks for it.
-        match &self.content {
-            Content::Empty => self.finish(None),
-            Content::Streamed(source) if source.is_over() => {
-                let end = source.end();
-                self.finish(Some(end));
-            }
-            Content::Full(_) | Content::Streamed(_) => {}
+        // A server that knows the length asks for no more than that, nor for an empty body at all.
+        let over = match &self.content {
+            Content::Empty => Some(None),
+            Content::Streamed(source) if source.is_over() && self.rest() == 0 => Some(Some(source.end())),
+            Content::Full(_) | Content::Streamed(_) => None,
+        };
+        if let Some(end) = over {
+            self.finish(end);
         }
     }
-}
-
-fn data_of(frame: Option<&Result<Frame<Bytes>, Broken>>) -> Option<&Bytes> {
-    frame?.as_ref().ok()?.data_ref()
 }
 
 impl fmt::Debug for Body {

@@ -2,6 +2,9 @@
 //!
 //! A timer that every request resets would be the dearest part of a small call's bookkeeping. Instead each call leaves
 //! marks, and the connection's one timer reads them every few seconds.
+//!
+//! An answer that its client does not read is neither at work nor over, and one connection may keep a thousand of them beside others
+//! that are read: so each piece that waits is marked with the time when it began to.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+
+use crate::body::hold::{Loose, held};
 
 /// Marks of one connection.
 #[derive(Debug)]
@@ -31,6 +36,10 @@ pub(super) struct Activity {
     until: AtomicU64,
     /// It is old: its next answer is to be its last.
     old: AtomicBool,
+    /// The time now, in periods of which the client may let an answer wait for one.
+    period: AtomicUsize,
+    /// Pieces of answers that the client has not taken: that began to wait in an even period, and in an odd one.
+    unread: [AtomicUsize; 2],
 }
 
 impl Default for Activity {
@@ -44,6 +53,8 @@ impl Default for Activity {
             stuck: AtomicBool::new(false),
             until: AtomicU64::new(0),
             old: AtomicBool::new(false),
+            period: AtomicUsize::new(0),
+            unread: [AtomicUsize::new(0), AtomicUsize::new(0)],
         }
     }
 }
@@ -90,6 +101,28 @@ impl Activity {
         self.calls.load(Ordering::Relaxed)
     }
 
+    /// A piece of an answer begins to wait for the client: since when.
+    fn offered(&self) -> usize {
+        let since = self.period.load(Ordering::Relaxed) % 2;
+        self.unread[since].fetch_add(1, Ordering::Relaxed);
+        since
+    }
+
+    /// It has been taken.
+    fn taken(&self, since: usize) {
+        self.unread[since].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The next period begins, unless something waits since before this one.
+    fn next_period(&self) -> Result<(), Waits> {
+        let before = self.period.load(Ordering::Relaxed) + 1;
+        if self.unread[before % 2].load(Ordering::Relaxed) > 0 {
+            return Err(Waits);
+        }
+        self.period.store(before, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// A call begins.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -123,16 +156,58 @@ impl Drop for InFlight {
     }
 }
 
+/// Something of an answer has waited all through a period.
+struct Waits;
+
+/// A piece of an answer that the connection keeps; dropped when that is written.
+struct Unread {
+    activity: Arc<Activity>,
+    since: usize,
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.activity.taken(self.since);
+    }
+}
+
 /// An answer's body; its call is in flight as long as it is there.
 #[derive(Debug)]
 pub(super) struct Tracked<B> {
     body: B,
-    _call: InFlight,
+    call: InFlight,
+    /// Since when the last piece waits: hyper comes again when it has found room for it.
+    waits: Option<usize>,
+    loose: Loose,
 }
 
 impl<B> Tracked<B> {
     pub(super) fn new(body: B, call: InFlight) -> Self {
-        Self { body, _call: call }
+        Self { body, call, waits: None, loose: Loose::default() }
+    }
+}
+
+impl<B> Tracked<B> {
+    /// A piece is on its way.
+    fn hand_over(&mut self, data: Bytes) -> Bytes {
+        let activity = &self.call.0;
+        self.waits = Some(activity.offered());
+        match self.loose.ends(data.len()) {
+            true => held(data, Unread { activity: activity.clone(), since: activity.offered() }),
+            false => data,
+        }
+    }
+
+    fn taken(&mut self) {
+        if let Some(since) = self.waits.take() {
+            self.call.0.taken(since);
+        }
+    }
+}
+
+impl<B> Drop for Tracked<B> {
+    fn drop(&mut self) {
+        self.taken();
     }
 }
 
@@ -140,8 +215,11 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Tracked<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        this.taken();
+        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| this.hand_over(data)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -161,6 +239,8 @@ pub(super) struct Watch {
     head: Duration,
     idle: Duration,
     quiet: Duration,
+    /// What has passed of the period.
+    period: Duration,
     calls: usize,
 }
 
@@ -175,12 +255,14 @@ pub(super) enum Finding {
     Idle,
     /// A head has begun, and does not end.
     SlowHead,
+    /// An answer has waited too long for its client to read.
+    Unread,
 }
 
 impl Watch {
     /// `head` and `idle` are held to within the shorter of the two.
     pub(super) fn new(head: Duration, idle: Duration) -> Self {
-        Self { every: head.min(idle), head, idle, quiet: Duration::ZERO, calls: 0 }
+        Self { every: head.min(idle), head, idle, quiet: Duration::ZERO, period: Duration::ZERO, calls: 0 }
     }
 
     /// How long nothing may happen from now on.
@@ -195,6 +277,13 @@ impl Watch {
 
     /// Looks, `every` after the last time.
     pub(super) fn look(&mut self, activity: &Activity) -> Finding {
+        self.period += self.every;
+        if self.period >= self.idle {
+            if let Err(Waits) = activity.next_period() {
+                return Finding::Unread;
+            }
+            self.period = Duration::ZERO;
+        }
         let calls = activity.calls();
         let sent = activity.sent.swap(false, Ordering::Relaxed);
         if activity.in_flight() > 0 || calls != self.calls || sent {
@@ -279,6 +368,22 @@ mod tests {
         assert!(!activity.is_overdue(now + IDLE));
         let _next = activity.begin();
         assert!(!activity.is_overdue(now + IDLE));
+    }
+
+    #[test]
+    fn an_answer_waits_a_whole_period_for_its_client_whatever_else_goes_on() {
+        let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(IDLE, IDLE));
+        let since = activity.offered();
+        let mut look = || {
+            drop(activity.begin());
+            watch.look(&activity)
+        };
+        assert_eq!([look(), look(), look()], [Finding::Busy, Finding::Unread, Finding::Unread]);
+        let later = activity.offered();
+        activity.taken(since);
+        assert_eq!(look(), Finding::Busy);
+        activity.taken(later);
+        assert_eq!([look(), look(), look()], [Finding::Busy; 3]);
     }
 
     #[test]

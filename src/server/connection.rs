@@ -405,8 +405,8 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
                 match watch.look(activity) {
                     Finding::SlowHead => return Driven::Broken,
                     // It was told to end, and nothing has moved since: its client does not read.
-                    Finding::Idle if closing => return Driven::Broken,
-                    Finding::Idle => {
+                    Finding::Idle | Finding::Unread if closing => return Driven::Broken,
+                    Finding::Idle | Finding::Unread => {
                         connection.as_mut().close();
                         closing = true;
                     }

@@ -170,8 +170,8 @@ async fn a_client_that_does_not_read_is_let_go() {
     raw.write("GET /v1/shelves/1/books/7 HTTP/1.1\r\nhost: a\r\n\r\n").await;
     library.called("GetBook", 1).await;
     let open = async || gateway.state.metrics.connections(Protocol::Http1).value();
-    until("its answer is on its way", async || gateway.metric("transom_in_flight") == 0.0).await;
     until("its connection is dropped", async || open().await == 0).await;
+    until("its call is over", async || gateway.metric("transom_in_flight") == 0.0).await;
 }
 
 #[tokio::test]

@@ -110,6 +110,7 @@ mod transcoding_metadata;
 mod transcoding_paths;
 mod transcoding_rules;
 mod transcoding_streams;
+mod unread;
 mod validate;
 mod validate_oracle;
 mod web_clients;

@@ -1,0 +1,73 @@
+//! Hold: what is kept as long as bytes that were handed out are.
+//!
+//! A connection takes an answer's bytes and keeps those that its client has not read: that may be for ever, and the call seems
+//! to be over. Who must know of it ties something to the bytes that is dropped with them. Few bytes are not worth it: those go
+//! loose, and what a connection may keep of them is bounded by the count of its streams.
+
+use bytes::Bytes;
+
+/// So many bytes of an answer may go loose at most.
+const LOOSE: usize = 8 * 1024;
+
+/// Which of an answer's bytes are to be held: of those that are written in their order, one frame in so many bytes is enough.
+#[derive(Debug, Default)]
+pub struct Loose(usize);
+
+impl Loose {
+    /// Whether the next frame, of so many bytes, is to be held.
+    #[inline]
+    pub fn ends(&mut self, bytes: usize) -> bool {
+        self.0 = self.0.saturating_add(bytes);
+        let ends = self.0 > LOOSE;
+        if ends {
+            self.0 = 0;
+        }
+        ends
+    }
+}
+
+/// The same bytes, which keep `kept` until the last of them is dropped.
+pub fn held<K: Send + 'static>(bytes: Bytes, kept: K) -> Bytes {
+    Bytes::from_owner(Held { bytes, _kept: kept })
+}
+
+struct Held<K> {
+    bytes: Bytes,
+    _kept: K,
+}
+
+impl<K> AsRef<[u8]> for Held<K> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::{LOOSE, Loose, held};
+
+    #[test]
+    fn what_is_kept_goes_with_the_last_of_the_bytes() {
+        let kept = Arc::new(());
+        let mut bytes = held(Bytes::from_static(b"answer"), Arc::clone(&kept));
+        let first = bytes.split_to(3);
+        drop(bytes);
+        assert_eq!((&first[..], Arc::strong_count(&kept)), (&b"ans"[..], 2));
+        drop(first);
+        assert_eq!(Arc::strong_count(&kept), 1);
+    }
+
+    #[test]
+    fn never_more_than_so_many_bytes_go_loose() {
+        let mut loose = Loose::default();
+        assert!(!loose.ends(LOOSE));
+        assert!(loose.ends(1));
+        assert!(loose.ends(LOOSE + 1));
+        assert!((0..8).all(|_| !loose.ends(LOOSE / 8)));
+        assert!(loose.ends(usize::MAX));
+    }
+}
