@@ -17,12 +17,12 @@ use super::renewal::Renewal;
 use super::route::Rpc;
 use super::translate::print;
 use super::worker::Worker;
-use crate::config::{self, Priority};
+use crate::config;
 use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
 use crate::policy::auth::{Admission, Claim, Claims, Gate, Head, Once, Question, Refusal, Verdict};
 use crate::policy::cors::Cors;
-use crate::upstream::{FailureKind, Metadata, Outgoing};
+use crate::upstream::{FailureKind, Outgoing};
 
 /// Who is asked about a caller.
 pub(super) struct Asking<'a> {
@@ -205,16 +205,7 @@ impl Judge {
         let prefix = frame::prefix(message.len() - PREFIX);
         message[..PREFIX].copy_from_slice(&prefix);
         let deadline = Instant::now() + self.timeout;
-        let outgoing = Outgoing {
-            uri: &rpc.uri,
-            headers: Metadata::default(),
-            deadline,
-            max_age: None,
-            patient: true,
-            priority: Priority::High,
-            aim: rpc.common_aim(),
-            retry: None,
-        };
+        let outgoing = Outgoing { aim: rpc.common_aim(), ..Outgoing::own(&rpc.uri, deadline) };
         let reply = match rpc.upstream.unary(&worker.pool, outgoing, message.into()).await {
             Ok(reply) => reply,
             Err(failure) => {

@@ -13,17 +13,16 @@ use prost::Message;
 use tokio::time::sleep;
 use transom_transcode::status::Code;
 
-use crate::config::{HealthCheck, Priority};
+use crate::config::HealthCheck;
 
+use super::Outgoing;
 use super::connection;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
 use super::group::Group;
-use super::metadata::Metadata;
 use super::pick::queued;
 use super::pool::{Acquired, Pool};
 use super::reply;
-use super::{Aim, Outgoing};
 
 /// The most that a health reply is read of.
 const REPLY: usize = 64 * 1024;
@@ -88,16 +87,7 @@ impl Group {
             Acquired::Full => return Err(Failure::new(Seen::Local, FailureKind::Overloaded, "checks pile up")),
         };
         let uri = Uri::from_static("http://health/grpc.health.v1.Health/Check");
-        let outgoing = Outgoing {
-            uri: &uri,
-            headers: Metadata::default(),
-            deadline,
-            max_age: None,
-            patient: true,
-            priority: Priority::High,
-            aim: Aim::default(),
-            retry: None,
-        };
+        let outgoing = Outgoing::own(&uri, deadline);
         let mut exchange = outgoing.open(lease, Instant::now())?;
         exchange.send_whole(framed(&HealthCheckRequest { service: check.service.clone() }));
         let reply =

@@ -143,6 +143,22 @@ pub struct EndpointState {
     pub in_flight: i64,
 }
 
+impl<'r> Outgoing<'r> {
+    /// A call of the gateway's own, without metadata: whoever is late with its answer is at fault, and it is refused last.
+    pub fn own(uri: &'r Uri, deadline: Instant) -> Self {
+        Self {
+            uri,
+            headers: Metadata::default(),
+            deadline,
+            max_age: None,
+            patient: true,
+            priority: Priority::High,
+            aim: Aim::default(),
+            retry: None,
+        }
+    }
+}
+
 impl Upstream {
     /// Endpoints written as addresses can be called at once, names once [`Watches`] have resolved them.
     pub fn compile(name: &str, config: &config::Upstream, metrics: &Arc<Metrics>) -> Arc<Self> {
