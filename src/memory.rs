@@ -6,13 +6,13 @@
 //! more is refused. What is made of that which came, as JSON of a reply, is counted and not refused: its work is done.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::telemetry::Refusals;
+use crate::telemetry::{Metrics, Refusals};
 
 /// Up to so many bytes are part of what any call takes, and are not counted.
 pub const SMALL: usize = 64 * 1024;
@@ -23,33 +23,30 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The bytes that all calls hold, and how many they may.
 #[derive(Debug)]
 pub struct Memory {
-    most: AtomicUsize,
-    taken: AtomicUsize,
+    most: AtomicU64,
+    taken: Arc<AtomicU64>,
     refused: Option<Refusals>,
 }
 
 impl Memory {
     /// So many bytes at most.
-    pub fn new(most: usize, refused: Refusals) -> Arc<Self> {
-        Arc::new(Self { refused: Some(refused), ..Self::of(most) })
+    pub fn new(most: usize, metrics: &Metrics) -> Arc<Self> {
+        let refused = Some(metrics.refusals("overload", "memory"));
+        Arc::new(Self { most: AtomicU64::new(most as u64), taken: metrics.held_bytes(), refused })
     }
 
     /// As many as there are.
     pub fn unbounded() -> Arc<Self> {
-        Arc::new(Self::of(usize::MAX))
-    }
-
-    fn of(most: usize) -> Self {
-        Self { most: AtomicUsize::new(most), taken: AtomicUsize::new(0), refused: None }
+        Arc::new(Self { most: AtomicU64::new(u64::MAX), taken: Arc::default(), refused: None })
     }
 
     /// From now on so many.
     pub fn set_most(&self, most: usize) {
-        self.most.store(most, Ordering::Relaxed);
+        self.most.store(most as u64, Ordering::Relaxed);
     }
 
     /// Bytes that are held now.
-    pub fn taken(&self) -> usize {
+    pub fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
 
@@ -63,7 +60,7 @@ impl Memory {
         if bytes.len() <= SMALL {
             return bytes;
         }
-        let room = Room { memory: Arc::clone(self), bytes: bytes.len() };
+        let room = Room { memory: Arc::clone(self), bytes: bytes.len() as u64 };
         self.taken.fetch_add(room.bytes, Ordering::Relaxed);
         room.hold(bytes)
     }
@@ -73,7 +70,7 @@ impl Memory {
 #[derive(Debug)]
 pub struct Room {
     memory: Arc<Memory>,
-    bytes: usize,
+    bytes: u64,
 }
 
 impl Room {
@@ -82,6 +79,7 @@ impl Room {
     /// # Errors
     /// [`Error::Overloaded`]: there are not so many.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        let bytes = bytes as u64;
         let more = bytes.saturating_sub(self.bytes);
         if more == 0 {
             return Ok(());
@@ -137,7 +135,7 @@ mod tests {
     use crate::telemetry::Metrics;
 
     fn memory(most: usize) -> Arc<Memory> {
-        Memory::new(most, Metrics::new().refusals("overload", "memory"))
+        Memory::new(most, &Metrics::new())
     }
 
     #[test]
@@ -160,7 +158,7 @@ mod tests {
     fn what_comes_is_refused_when_it_is_full_and_what_was_made_is_not() {
         let memory = memory(2 * SMALL);
         let made = memory.hold(Bytes::from(vec![0; 3 * SMALL]));
-        assert_eq!(memory.taken(), 3 * SMALL);
+        assert_eq!(memory.taken(), 3 * SMALL as u64);
         let mut room = memory.room();
         assert!(matches!(room.grow(1), Err(Error::Overloaded { .. })));
         drop(made);

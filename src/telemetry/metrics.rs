@@ -128,6 +128,11 @@ impl Metrics {
         self.series.lost_lines.clone()
     }
 
+    /// Where bytes are counted that calls hold of bodies and messages.
+    pub fn held_bytes(&self) -> Arc<AtomicU64> {
+        self.series.held_bytes.clone()
+    }
+
     /// What is counted of reloads.
     pub fn reloads(&self) -> &Reloads {
         &self.series.reloads
@@ -162,6 +167,7 @@ struct AllSeries {
     accepted: Sharded<AtomicU64>,
     turned_away: Sharded<AtomicU64>,
     lost_lines: Arc<AtomicU64>,
+    held_bytes: Arc<AtomicU64>,
     reloads: Reloads,
     tls: Tls,
 }
@@ -179,6 +185,7 @@ impl AllSeries {
             accepted: Sharded::new(),
             turned_away: Sharded::new(),
             lost_lines: Arc::default(),
+            held_bytes: Arc::default(),
             reloads: Reloads::default(),
             tls: Tls::default(),
         }
@@ -320,6 +327,11 @@ impl AllSeries {
         encoder
             .encode_descriptor(name, "Calls in flight.", None, MetricType::Gauge)?
             .encode_gauge(&self.in_flight.value())?;
+        let name = "transom_memory_held_bytes";
+        let held = i64::try_from(self.held_bytes.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        encoder
+            .encode_descriptor(name, "What calls hold of bodies and messages.", None, MetricType::Gauge)?
+            .encode_gauge(&held)?;
         let name = "transom_connections";
         let mut metric = encoder.encode_descriptor(name, "Clients' open connections.", None, MetricType::Gauge)?;
         for protocol in Protocol::ALL {
