@@ -1,45 +1,74 @@
 #!/usr/bin/env python3
-"""What balancer, breaker, outlier counts and limits cost a call, in instructions of user space.
+"""What balancer, breaker, outlier ejection and limits cost a call: instructions of the same GET with each of them more.
 
-    python3 benches/compare/cost.py [--calls 20000]        builds the unit tests with --release; needs valgrind
+    python3 benches/compare/cost.py [--calls 1000] [--binaries target/release]        needs valgrind and h2load
 
-The test `upstream::tests::cost` makes so many calls that only pass these and go nowhere. It runs twice under callgrind, with the calls and
-without, and what is more is theirs: the same figure on every run, whatever else the machine is doing.
+Counted under callgrind in user space, one call after the other: nearly the same figure on every run, whatever else the machine is
+doing.
 """
 
 import argparse
-import json
-import os
 import pathlib
-import re
-import subprocess
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TEST = "upstream::tests::cost::of_balancer_breaker_and_limits"
+import compare
+import instructions
+from compare import DESCRIPTORS, REST, ROOT
+
+# Name, endpoints, keys of the upstream, keys beside it: each has what those before it have.
+STEPS = [
+    ("one endpoint", 1, "", ""),
+    ("four by weight, breaker, ejection, in-flight bounds", 4, """
+    circuit_breaker: { failures: 5 }
+    outlier_ejection: { error_rate: 50%, latency_factor: 5 }
+    limits: { in_flight: 1000 }
+""", "overload: { in_flight: 10000 }\n"),
+    ("adaptive concurrency", 4, "    adaptive_concurrency: {}\n", ""),
+    ("a rate limit by client", 4, "", "rate_limits: { public: { by: client, rate: 1000000/s } }\n"),
+    ("the burst guard", 4, "", "burst_guard: { rate: 1000000/s, burst: 1000000 }\n"),
+]
 
 
-def binary():
-    """The unit tests, built."""
-    command = ["cargo", "test", "--release", "-p", "transom", "--lib", "--no-run", "--message-format=json"]
-    lines = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-    built = (json.loads(line) for line in lines if line.startswith("{"))
-    return next(line["executable"] for line in built if line.get("executable") and line["target"]["name"] == "transom")
-
-
-def instructions(tests, calls):
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", tests, "--exact", TEST, "--ignored"]
-    ran = subprocess.run(command, env={**os.environ, "CALLS": str(calls)}, check=True, capture_output=True, text=True)
-    return int(re.search(r"Collected : (\d+)", ran.stderr)[1])
+def gateway(name, upstreams, keys, more):
+    endpoints = ", ".join(f'{{ address: "127.0.0.1:{port}", weight: {at % 2 + 1} }}' for at, port in enumerate(upstreams))
+    file = ROOT / "target" / f"compare-{name}.yaml"
+    file.write_text(f"""
+listen: "127.0.0.1:${{PORT}}"
+admin: {{ listen: "127.0.0.1:${{ADMIN_PORT}}" }}
+workers: 1
+schema: {{ descriptor_sets: ["{DESCRIPTORS}"] }}
+upstreams:
+  ticket:
+    services: [ticket.TicketService]
+    endpoints: [{endpoints}]
+{keys}{more}
+""")
+    for old in instructions.out(name).parent.glob(f"{instructions.out(name).name}.*"):
+        old.unlink()
+    under = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={instructions.out(name)}"]
+    started = compare.start_transom(0, upstreams[0], name, file, under)
+    instructions.until_ready(started)
+    return started
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--calls", type=int, default=20_000)
-    calls = arguments.parse_args().calls
-    tests = binary()
-    each = (instructions(tests, 2 * calls) - instructions(tests, calls)) / calls
-    print(f"{each:.0f} instructions a call: {each / 3:.0f} ns at one a cycle and 3 GHz, of 500 that it may take")
+    arguments.add_argument("--calls", type=int, default=1000)
+    arguments.add_argument("--binaries", type=pathlib.Path, default=compare.BINARIES)
+    arguments = arguments.parse_args()
+    compare.BINARIES = arguments.binaries
+    upstreams = [compare.start_upstream(1) for _ in range(4)]
+    before, keys, more = None, "", ""
+    for at, (what, endpoints, key, beside) in enumerate(STEPS):
+        keys, more = keys + key, more + beside
+        started = gateway(f"cost-{at}", upstreams[:endpoints], keys, more)
+        count = instructions.count(started, 1, arguments.calls, instructions.arguments_of(started, REST[0]))
+        started.process.stop()
+        print(f"{what:52} {count:8.0f} instructions a call" + (f" {count - before:+8.0f}" if before else ""))
+        before = count
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    finally:
+        compare.stop_all()

@@ -2,7 +2,6 @@
 
 mod cancel;
 mod connections;
-mod cost;
 mod generations;
 mod health;
 mod hedges;
