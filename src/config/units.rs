@@ -83,8 +83,9 @@ pub(super) fn size(text: &str) -> Result<Option<usize>, String> {
 /// A size in the largest unit that divides it: `4MiB`, `1000`.
 pub fn write_size(bytes: usize) -> String {
     let units = SIZES.iter().rev().filter(|(unit, _)| unit.ends_with("iB"));
-    let unit =
-        units.map(|(unit, scale)| (*unit, *scale as usize)).find(|(_, scale)| bytes >= *scale && bytes.is_multiple_of(*scale));
+    let unit = units
+        .map(|(unit, scale)| (*unit, *scale as usize))
+        .find(|(_, scale)| bytes >= *scale && bytes.is_multiple_of(*scale));
     let (unit, scale) = unit.unwrap_or(("", 1));
     format!("{}{unit}", bytes / scale)
 }

@@ -55,7 +55,7 @@ async fn connections_stand_before_the_first_call() {
         ("other connections", vec![old_at.clone()], "connections: 4", &old_at),
     ] {
         println!("{what}");
-        let gateway = behind(&[old_at.clone()], "").start().await;
+        let gateway = behind(std::slice::from_ref(&old_at), "").start().await;
         gateway.get(BOOK).await.status(200);
         let all = if keys.is_empty() { 2.0 } else { 4.0 };
         if reload(&gateway, &behind(&endpoints, keys)).await && brought != &new_at {
@@ -77,7 +77,7 @@ async fn who_is_ill_or_gone_when_a_reload_brings_it_gets_no_call() {
     let gone = library().await;
     gone.stop().await;
     let [old_at, ill_at, gone_at] = [&old, &ill, &gone].map(|library| library.address().to_string());
-    let gateway = behind(&[old_at.clone()], check).start().await;
+    let gateway = behind(std::slice::from_ref(&old_at), check).start().await;
     gateway.get(BOOK).await.status(200);
     if reload(&gateway, &behind(&[old_at, ill_at.clone(), gone_at], check)).await {
         for _ in 0..12 {

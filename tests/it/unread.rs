@@ -46,8 +46,7 @@ fn front(library: &Upstream) -> Builder {
 /// A connection whose client lets each answer send so many bytes.
 async fn connect(gateway: &Running, window: u32) -> (Client, JoinHandle<Result<(), h2::Error>>) {
     let socket = TcpStream::connect(gateway.address()).await.unwrap();
-    let (client, connection) =
-        h2::client::Builder::new().initial_window_size(window).handshake(socket).await.unwrap();
+    let (client, connection) = h2::client::Builder::new().initial_window_size(window).handshake(socket).await.unwrap();
     (client.ready().await.unwrap(), tokio::spawn(connection))
 }
 
