@@ -66,7 +66,8 @@ impl Gateway {
         // Here and not in the future: an `async fn` would keep the request beside its parts.
         let (head, body) = request.into_parts();
         async move {
-            let known = Known::of(&head.headers);
+            // Boxed: it waits as long as the call does.
+            let known = Box::new(Known::of(&head.headers));
             self.run(Call::begin(worker, peer, &head, &known), peer, &head, &known, body).await
         }
     }
