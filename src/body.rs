@@ -1,7 +1,7 @@
 //! The one response body: what the server sends to the client, whole or as it comes.
 //!
 //! It carries the call's [`Guard`], which learns of the last byte, or of the drop when the client left before it. A call whose
-//! client does not read is in flight as long as its bytes are kept: they hold the guard ([`hold`]).
+//! client does not read is in flight as long as its bytes are kept: they hold the guard.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,10 +15,11 @@ use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use transom_transcode::status::Code;
 
-use self::hold::Loose;
+use self::loose::Loose;
 use crate::error::Error;
+use crate::memory::held;
 
-pub mod hold;
+pub mod loose;
 
 /// Bytes that the connection is given at once: a client that reads slowly is seen to read.
 const PIECE: usize = 64 * 1024;
@@ -190,8 +191,8 @@ impl Body {
         if let Some(guard) = &mut self.guard {
             guard.sent(data.len());
             if self.loose.ends(data.len()) {
-                let held = Arc::clone(&self.long.get_or_insert_default().held);
-                data = hold::held(data, held);
+                let guard = Arc::clone(&self.long.get_or_insert_default().held);
+                data = held(data, guard);
             }
         }
         (data, rest)

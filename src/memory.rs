@@ -97,7 +97,7 @@ impl Room {
 
     /// These bytes are what it was taken for: it is free when nobody holds them any more.
     pub fn hold(self, bytes: Bytes) -> Bytes {
-        Bytes::from_owner(Held { bytes, _room: self })
+        held(bytes, self)
     }
 }
 
@@ -112,13 +112,17 @@ pub fn let_go(bytes: Bytes) -> Bytes {
     if bytes.len() <= SMALL { bytes } else { Bytes::copy_from_slice(&bytes) }
 }
 
-/// Bytes and the room that they take.
-struct Held {
-    bytes: Bytes,
-    _room: Room,
+/// The same bytes, which keep `kept` until the last of them is dropped.
+pub fn held<K: Send + 'static>(bytes: Bytes, kept: K) -> Bytes {
+    Bytes::from_owner(Held { bytes, _kept: kept })
 }
 
-impl AsRef<[u8]> for Held {
+struct Held<K> {
+    bytes: Bytes,
+    _kept: K,
+}
+
+impl<K> AsRef<[u8]> for Held<K> {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use crate::body::hold::{Loose, held};
+use crate::body::loose::Loose;
+use crate::memory::held;
 
 /// Marks of one connection.
 #[derive(Debug)]
