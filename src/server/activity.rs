@@ -17,6 +17,7 @@ use http_body::{Frame, SizeHint};
 
 use crate::body::loose::Loose;
 use crate::memory::held;
+use crate::telemetry::Protocol;
 
 /// Marks of one connection.
 #[derive(Debug)]
@@ -28,7 +29,10 @@ pub(super) struct Activity {
     calls: AtomicUsize,
     /// Bytes have come since a call last began or ended: part of a head.
     received: AtomicBool,
-    /// Bytes have gone since the last look: of an answer that a slow client still reads, though its call is over.
+    /// HTTP/2: a head has begun and not ended, or nothing was said yet.
+    heading: AtomicBool,
+    /// Bytes have gone since the last look. They are of an answer that a slow client still reads, though its call is over, if
+    /// there is one: HTTP/2 answers PINGs too.
     sent: AtomicBool,
     /// Bytes wait for a client that does not read: hyper holds them.
     stuck: AtomicBool,
@@ -54,6 +58,7 @@ impl Default for Activity {
             stuck: AtomicBool::new(false),
             until: AtomicU64::new(0),
             old: AtomicBool::new(false),
+            heading: AtomicBool::new(false),
             period: AtomicUsize::new(0),
             unread: [AtomicUsize::new(0), AtomicUsize::new(0)],
         }
@@ -67,6 +72,16 @@ impl Activity {
 
     pub(super) fn sent(&self) {
         self.sent.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a head has begun that has not ended.
+    pub(super) fn heading(&self, heading: bool) {
+        self.heading.store(heading, Ordering::Relaxed);
+    }
+
+    /// Some of an answer is kept that its client has not read.
+    fn keeps(&self) -> bool {
+        self.unread.iter().any(|pieces| pieces.load(Ordering::Relaxed) > 0)
     }
 
     /// Whether what was to be written has not been.
@@ -186,9 +201,7 @@ impl<B> Tracked<B> {
     pub(super) fn new(body: B, call: InFlight) -> Self {
         Self { body, call, waits: None, loose: Loose::default() }
     }
-}
 
-impl<B> Tracked<B> {
     /// A piece is on its way.
     fn hand_over(&mut self, data: Bytes) -> Bytes {
         let activity = &self.call.0;
@@ -243,6 +256,9 @@ pub(super) struct Watch {
     /// What has passed of the period.
     period: Duration,
     calls: usize,
+    protocol: Protocol,
+    /// HTTP/2: a head was open the last time.
+    heading: bool,
 }
 
 /// What a look found.
@@ -262,8 +278,17 @@ pub(super) enum Finding {
 
 impl Watch {
     /// `head` and `idle` are held to within the shorter of the two.
-    pub(super) fn new(head: Duration, idle: Duration) -> Self {
-        Self { every: head.min(idle), head, idle, quiet: Duration::ZERO, period: Duration::ZERO, calls: 0 }
+    pub(super) fn new(protocol: Protocol, head: Duration, idle: Duration) -> Self {
+        Self {
+            protocol,
+            heading: true,
+            every: head.min(idle),
+            head,
+            idle,
+            quiet: Duration::ZERO,
+            period: Duration::ZERO,
+            calls: 0,
+        }
     }
 
     /// How long nothing may happen from now on.
@@ -286,15 +311,22 @@ impl Watch {
             self.period = Duration::ZERO;
         }
         let calls = activity.calls();
-        let sent = activity.sent.swap(false, Ordering::Relaxed);
+        let sent = activity.sent.swap(false, Ordering::Relaxed) && activity.keeps();
         if activity.in_flight() > 0 || calls != self.calls || sent {
             self.calls = calls;
             self.quiet = Duration::ZERO;
             return Finding::Busy;
         }
         self.quiet += self.every;
-        // Without a single call the connection is its first head, whether a byte of it has come or not.
-        let begun = activity.received.load(Ordering::Relaxed) || calls == 0;
+        let begun = match self.protocol {
+            // Without a single call the connection is its first head, whether a byte of it has come or not.
+            Protocol::Http1 => activity.received.load(Ordering::Relaxed) || calls == 0,
+            // A gRPC channel may connect long before its first call.
+            Protocol::Http2 => {
+                let heading = activity.heading.load(Ordering::Relaxed);
+                std::mem::replace(&mut self.heading, heading) && heading
+            }
+        };
         match self.quiet {
             quiet if quiet >= self.idle => Finding::Idle,
             quiet if begun && quiet >= self.head => Finding::SlowHead,
@@ -305,94 +337,4 @@ impl Watch {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::{Duration, Instant};
-
-    use super::{Activity, Finding, Watch};
-
-    const HEAD: Duration = Duration::from_secs(10);
-    const IDLE: Duration = Duration::from_secs(30);
-
-    #[test]
-    fn a_connection_that_never_calls_is_a_slow_head() {
-        let (activity, mut watch) = (Activity::default(), Watch::new(HEAD, IDLE));
-        assert_eq!(watch.look(&activity), Finding::SlowHead);
-    }
-
-    #[test]
-    fn a_connection_is_idle_after_its_calls() {
-        let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(HEAD, IDLE));
-        drop(activity.begin());
-        let found: Vec<_> = (0..4).map(|_| watch.look(&activity)).collect();
-        assert_eq!(found, [Finding::Busy, Finding::Quiet, Finding::Quiet, Finding::Idle]);
-    }
-
-    #[test]
-    fn a_call_in_flight_is_never_idle_and_resets_the_clock() {
-        let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(HEAD, IDLE));
-        let call = activity.begin();
-        assert!((0..100).all(|_| watch.look(&activity) == Finding::Busy));
-        drop(call);
-        assert_eq!(watch.look(&activity), Finding::Quiet);
-    }
-
-    #[test]
-    fn an_answer_that_is_still_read_is_not_idle() {
-        let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(HEAD, IDLE));
-        drop(activity.begin());
-        for _ in 0..100 {
-            activity.sent();
-            assert_eq!(watch.look(&activity), Finding::Busy);
-        }
-    }
-
-    #[test]
-    fn an_answer_that_nobody_reads_is_no_rest() {
-        let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(HEAD, IDLE));
-        drop(activity.begin());
-        activity.stuck(true);
-        let found: Vec<_> = (0..3).map(|_| watch.look(&activity)).collect();
-        assert_eq!(found, [Finding::Busy; 3]);
-        activity.stuck(false);
-        assert_eq!(watch.look(&activity), Finding::Idle);
-    }
-
-    #[test]
-    fn an_answer_has_its_time_and_the_next_one_its_own() {
-        let (activity, now) = (Arc::new(Activity::default()), Instant::now());
-        let call = activity.begin();
-        assert!(!activity.is_overdue(now + IDLE));
-        activity.ends_by(Some(now + HEAD));
-        assert_eq!([HEAD / 2, IDLE].map(|after| activity.is_overdue(now + after)), [false, true]);
-        drop(call);
-        assert!(!activity.is_overdue(now + IDLE));
-        let _next = activity.begin();
-        assert!(!activity.is_overdue(now + IDLE));
-    }
-
-    #[test]
-    fn an_answer_waits_a_whole_period_for_its_client_whatever_else_goes_on() {
-        let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(IDLE, IDLE));
-        let since = activity.offered();
-        let mut look = || {
-            drop(activity.begin());
-            watch.look(&activity)
-        };
-        assert_eq!([look(), look(), look()], [Finding::Busy, Finding::Unread, Finding::Unread]);
-        let later = activity.offered();
-        activity.taken(since);
-        assert_eq!(look(), Finding::Busy);
-        activity.taken(later);
-        assert_eq!([look(), look(), look()], [Finding::Busy; 3]);
-    }
-
-    #[test]
-    fn bytes_after_a_call_are_a_head_that_must_end() {
-        let (activity, mut watch) = (Arc::new(Activity::default()), Watch::new(HEAD, IDLE));
-        drop(activity.begin());
-        assert_eq!(watch.look(&activity), Finding::Busy);
-        activity.received();
-        assert_eq!(watch.look(&activity), Finding::SlowHead);
-    }
-}
+mod tests;

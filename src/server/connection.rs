@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Finding, InFlight, Tracked, Watch};
+use super::frames::Framed;
 use super::limits::Limits;
 use super::patience::{self, Patient};
 use super::phase::{Phase, Phases, reached};
@@ -149,7 +150,7 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
     let old = terms.limits.max_age.map(|age| Instant::now() + about(age));
     match protocol {
         Protocol::Http1 => {
-            let mut watch = Watch::new(terms.limits.head, terms.limits.idle_http1);
+            let mut watch = Watch::new(protocol, terms.limits.head, terms.limits.idle_http1);
             let (mut io, mut service) = (io, service);
             loop {
                 let mut connection = Box::new(terms.http1.serve_connection(io, service).with_upgrades());
@@ -172,12 +173,11 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
         Protocol::Http2 => {
             // A call is a task here: boxed, hyper and tokio hand on a pointer to it and not, six times, the 3 KB that it takes.
             let service = service_fn(|request| Box::pin(service.call(request)));
-            let socket = Gather::new(TokioIo::new(io));
+            let socket = Gather::new(Framed::new(TokioIo::new(io), activity.clone()));
             // Not in here: the memory of one that is at rest is that of the other.
             let mut connection = Box::pin(terms.http2.serve_connection(TokioIo::new(socket.clone()), service));
             let connection = pin!(Gathered { connection: connection.as_mut(), socket: socket.clone() });
-            // A gRPC channel may connect long before its first call.
-            let mut watch = Watch::new(terms.limits.idle_http2, terms.limits.idle_http2);
+            let mut watch = Watch::new(protocol, terms.limits.head, terms.limits.idle_http2);
             if drive(connection, (&mut watch, old), &activity, &tunnels, phases.clone()).await == Driven::Well {
                 linger(socket, phases).await;
             }
@@ -282,10 +282,10 @@ where
 /// An HTTP/2 connection, whose calls share what is written in a turn.
 struct Gathered<'c, C> {
     connection: Pin<&'c mut C>,
-    socket: Gather<TokioIo<Rewound>>,
+    socket: Gather<Framed<TokioIo<Rewound>>>,
 }
 
-type Http2<S> = http2::Connection<TokioIo<Gather<TokioIo<Rewound>>>, S, Patient>;
+type Http2<S> = http2::Connection<TokioIo<Gather<Framed<TokioIo<Rewound>>>>, S, Patient>;
 
 impl<C: Future> Future for Gathered<'_, C> {
     type Output = C::Output;

@@ -1,5 +1,6 @@
 //! What one client, and all of them, may take of the server.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config;
@@ -10,7 +11,7 @@ use crate::gateway::HEARTBEAT;
 pub struct Limits {
     /// Open connections of the process; one more is closed at once.
     pub connections: usize,
-    /// Of these, those of one client's address; one more is closed at once.
+    /// Of these, those of one client's address; one more is closed at once. None: [`Limits::of_client`] says.
     pub per_client: Option<usize>,
     /// How long the head of a request may take, from its first byte; and a new connection its first.
     pub head: Duration,
@@ -61,6 +62,15 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// How many connections there may be from that address. What nobody has said does not hold for who is on this machine.
+    pub(super) fn of_client(&self, address: IpAddr) -> Option<usize> {
+        match self.per_client {
+            None if address.to_canonical().is_loopback() => None,
+            None => Some((self.connections / 4).max(1)),
+            said => said,
+        }
+    }
+
     /// What configuration says of them.
     pub fn compile(written: &config::Clients) -> Self {
         let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -83,6 +93,15 @@ impl Limits {
 mod tests {
     use super::Limits;
     use crate::config;
+
+    #[test]
+    fn no_client_can_have_all_connections() {
+        let limits = |per_client| Limits { connections: 1000, per_client, ..Limits::default() };
+        let of = |per_client, address: &str| limits(per_client).of_client(address.parse().unwrap());
+        assert_eq!([of(None, "192.0.2.1"), of(Some(7), "192.0.2.1")], [Some(250), Some(7)]);
+        assert_eq!([of(None, "127.0.0.1"), of(None, "::ffff:127.0.0.1"), of(Some(7), "::1")], [None, None, Some(7)]);
+        assert_eq!(Limits { connections: 1, ..Limits::default() }.of_client("2001:db8::1".parse().unwrap()), Some(1));
+    }
 
     #[test]
     fn what_is_not_written_is_the_default() {

@@ -5,6 +5,7 @@
 //! listen      sockets, bound before any thread starts
 //! phase       serving → draining → closing → gone
 //! preface     HTTP/1.1 or HTTP/2, by the first bytes
+//! frames      where a client is in HTTP/2's frames
 //! activity    what a connection is doing; when it is idle
 //! seldom      waits beside a connection without being polled with it
 //! patience    calls of HTTP/2 end with their time, read or not
@@ -18,6 +19,7 @@
 mod activity;
 mod connection;
 mod expiry;
+mod frames;
 mod limits;
 mod listen;
 mod patience;

@@ -14,7 +14,7 @@ use crate::telemetry::Protocol;
 use crate::tls::Socket;
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4). No HTTP/1.1 request begins with these bytes.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The first bytes of a connection.
 #[derive(Debug)]

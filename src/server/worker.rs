@@ -161,7 +161,7 @@ fn admit<A: Answer>(
     if !terms.answer.admits(address.ip()) {
         return;
     }
-    let counted = open.enter(terms.limits.connections).and_then(|counted| match terms.limits.per_client {
+    let counted = open.enter(terms.limits.connections).and_then(|counted| match terms.limits.of_client(address.ip()) {
         Some(most) if !is_proxy(&terms.state, address.ip()) => open.enter_client(counted, network(address.ip()), most),
         _ => Some(counted),
     });

@@ -97,6 +97,42 @@ async fn idle_connections_end_after_their_time() {
 }
 
 #[tokio::test]
+async fn a_connection_that_only_pings_is_idle() {
+    let gateway = limited("idle_timeout_http2: 300ms").await;
+    let mut raw = gateway.raw().await;
+    raw.write(PREFACE).await;
+    let open = || gateway.state.metrics.connections(Protocol::Http2).value();
+    until("it is open", async || open() == 1).await;
+    until("it is closed", async || {
+        raw.write(frame(6, 0, 0, b"are you?")).await;
+        open() == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn heads_over_http2_end_in_time_or_their_connections_do() {
+    let gateway = limited("head_timeout: 300ms, idle_timeout_http2: 1h").await;
+    // `GET /livez`, cut short in its frame, and after a frame that says that it goes on.
+    let block = b"\x82\x86\x04\x06/livez\x01\x01a";
+    let whole = frame(1, 5, 1, block);
+    let cut = [PREFACE, &whole[..whole.len() - 3]].concat();
+    let goes_on = [PREFACE, &frame(1, 1, 1, &block[..4])].concat();
+    for said in [&PREFACE[..24], &PREFACE[..30], &cut, &goes_on] {
+        let mut raw = gateway.raw().await;
+        raw.write(said).await;
+        raw.read_to_end().await;
+    }
+    // Who has said hello, or all of a request, may be quiet.
+    let mut quiet = gateway.raw().await;
+    quiet.write(PREFACE).await;
+    let mut asked = gateway.raw().await;
+    asked.write([PREFACE, &whole].concat()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(gateway.state.metrics.connections(Protocol::Http2).value(), 2);
+}
+
+#[tokio::test]
 async fn old_connections_take_no_new_calls_and_end_those_they_have() {
     let go_on = std::sync::Arc::new(Notify::new());
     let held = go_on.clone();
