@@ -125,7 +125,7 @@ fn every_key_has_its_effect() {
     assert_eq!(books.health_name.as_deref(), Some("books-service"));
     let check = books.health_check.as_ref().expect("a health check");
     assert_eq!((check.interval, check.timeout), (Duration::from_secs(30), Duration::from_secs(2)));
-    assert_eq!(check.service, "library.Books");
+    assert_eq!((check.service.as_str(), check.unhealthy_after), ("library.Books", 2));
     assert_eq!((books.timeout, books.connections), (Duration::from_millis(2500), 4));
     assert_eq!((books.limits.in_flight, books.limits.receive, books.limits.send), (50, 1 << 20, 2 << 20));
     assert!(books.required);

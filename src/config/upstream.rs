@@ -178,6 +178,9 @@ section! {
         interval: Duration = duration(100 * MILLISECOND..=HOUR).or("5s"),
         /// Time that one check may take.
         timeout: Duration = duration(MILLISECOND..=HOUR).or("1s"),
+        /// So many checks in a row that fail or are not answered make an endpoint unhealthy. One that says it does not serve
+        /// is at once, and so is one that was never found healthy.
+        unhealthy_after: usize = count(1..=100).or("2"),
         /// The service asked for; empty asks for the server as a whole.
         service: String = text("a name").or(""),
     }
@@ -186,7 +189,7 @@ section! {
 section! {
     /// When an endpoint is left alone, and for how long.
     pub struct CircuitBreaker {
-        /// Failures in a row after which it is: UNAVAILABLE, INTERNAL, DEADLINE_EXCEEDED (not by a deadline of the client's own), broken streams, answers that are no gRPC, connections that cannot be made. A connection that breaks is one, however many calls it carried.
+        /// Failures in a row after which it is: UNAVAILABLE, INTERNAL, DEADLINE_EXCEEDED (not by a deadline of the client's own), broken streams, answers that are no gRPC, tries that a hedge has overtaken by far, connections that cannot be made. A connection that breaks is one, however many calls it carried.
         failures: usize = count(1..=10_000).or("5"),
         /// How long it gets no calls. One that was down or unhealthy meanwhile and is so no more is probed at once.
         open_for: Duration = duration(MILLISECOND..=HOUR).or("30s"),

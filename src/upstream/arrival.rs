@@ -12,6 +12,7 @@ use super::balance::Roster;
 use super::breaker::Breaker;
 use super::endpoint::Endpoint;
 use super::group::Group;
+use super::health::UNTRIED;
 use super::pool::{Acquired, Pool, Slots, acquire};
 use super::{Upstream, literal};
 use crate::config;
@@ -87,7 +88,7 @@ impl Upstream {
                 let (group, homes, asking) = (Arc::clone(group), Arc::clone(&homes), Arc::clone(&asking));
                 let check = self.config.health_check.clone();
                 arriving.spawn(async move {
-                    group.look(check.as_ref(), &endpoint, &asking).await;
+                    group.look(check.as_ref(), &endpoint, &asking, &mut { UNTRIED }).await;
                     stand(endpoint, &group.roster, &homes).await;
                 });
             }

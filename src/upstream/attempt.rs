@@ -102,7 +102,8 @@ impl Attempt {
     pub(super) fn failed(&mut self, failure: Failure) -> Failure {
         self.outcome = outcome(&failure.kind);
         match &failure.kind {
-            FailureKind::Status(answer) if self.is_well(answer.status.code) => self.served(),
+            FailureKind::Status(answer) if answer.http.is_some() && !answer.is_foreign() => self.served(),
+            FailureKind::Status(answer) if !answer.is_foreign() && self.is_well(answer.status.code) => self.served(),
             FailureKind::Status(_) | FailureKind::Protocol => self.judge(false),
             // However many calls a connection carried: it breaks once, though each of them has failed.
             FailureKind::Reset if !self.connection.drains() || self.connection.breaks() => self.judge(false),

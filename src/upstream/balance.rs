@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::attempt::Probe;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Health};
 use super::turns::{self, Member, Turns};
 use super::warmth::{self, WARM};
 use super::{Aim, key_of, zone};
@@ -247,11 +247,11 @@ impl Roster {
         self.verdict.notify_waiters();
     }
 
-    /// Says what an endpoint's health check said.
-    pub(super) fn set_healthy(&self, endpoint: &Endpoint, healthy: bool) {
+    /// Says what an endpoint's health checks have come to.
+    pub(super) fn set_health(&self, endpoint: &Endpoint, health: Health) {
         let ways = self.writing.lock();
-        if endpoint.set_healthy(healthy) {
-            if healthy {
+        if endpoint.set_health(health) {
+            if health == Health::Serves {
                 endpoint.breaker.recovered(Instant::now());
                 self.warms(&ways, endpoint);
             }
@@ -411,6 +411,10 @@ impl Part {
             let (rest, others): (Vec<_>, Vec<_>) = ejected.into_iter().partition(rests);
             resting.extend(rest);
             live = others;
+        }
+        if live.is_empty() && resting.is_empty() {
+            // All at once silent: it may well be us, or the way.
+            live = all.iter().filter(|(endpoint, _)| endpoint.is_last_resort()).cloned().collect();
         }
         let first = live.iter().map(|(endpoint, _)| endpoint.priority()).min();
         live.retain(|(endpoint, _)| Some(endpoint.priority()) == first);

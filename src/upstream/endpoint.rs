@@ -29,6 +29,18 @@ const RETIRED: u8 = 4;
 const REACHED: u8 = 8;
 /// It stands out from its peers.
 const EJECTED: u8 = 16;
+/// It is unhealthy for having said nothing, which may be the fault of the way there.
+const SILENT: u8 = 32;
+
+/// What health checks have come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    Serves,
+    /// It says that it does not, or something that is no answer.
+    Ill,
+    /// It has not answered in time, time after time.
+    Silent,
+}
 
 /// Shared by all workers; each keeps its own connections to it.
 pub(super) struct Endpoint {
@@ -189,8 +201,14 @@ impl Endpoint {
     }
 
     /// True if that is news.
-    pub(super) fn set_healthy(&self, healthy: bool) -> bool {
-        self.set(UNHEALTHY, !healthy)
+    pub(super) fn set_health(&self, health: Health) -> bool {
+        let news = self.set(SILENT, health == Health::Silent);
+        self.set(UNHEALTHY, health != Health::Serves) || news
+    }
+
+    /// It gets no calls only for having been silent: better that than nobody.
+    pub(super) fn is_last_resort(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & (DOWN | UNHEALTHY | SILENT) == UNHEALTHY | SILENT
     }
 
     /// It gets no calls while its peers do.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use h2::Reason;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use transom_transcode::status::{Code, Status};
 
 use crate::error::Error;
@@ -82,6 +82,16 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Metadata with the status, without the `grpc-status` family.
     pub trailers: HeaderMap,
+    /// The HTTP status that it was made of, where no gRPC status came.
+    pub http: Option<StatusCode>,
+}
+
+impl Answer {
+    /// It is what nobody answers who speaks gRPC and is well. What is said of the request or of who makes it may be said by
+    /// anybody on the way, and clients could bring it about.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.http.is_some_and(|http| !matches!(http.as_u16(), 400 | 401 | 403 | 413 | 414 | 429 | 431))
+    }
 }
 
 impl Failure {

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::balance::{Roster, Ways};
 use super::breaker::Breaker;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Health};
 use super::literal;
 use crate::config::{self, CircuitBreaker, HealthCheck, OutlierEjection};
 use crate::discovery::Found;
@@ -120,7 +120,7 @@ impl Group {
         tell(&self.outliers, &config.outlier_ejection);
         if news && config.health_check.is_none() {
             // Nobody would ever say that they are well again.
-            self.roster.all().iter().for_each(|endpoint| self.roster.set_healthy(endpoint, true));
+            self.roster.all().iter().for_each(|endpoint| self.roster.set_health(endpoint, Health::Serves));
         }
         self.moved.notify_one();
     }

@@ -17,7 +17,7 @@ use crate::config::HealthCheck;
 
 use super::Outgoing;
 use super::connection;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Health};
 use super::failure::{Failure, FailureKind, Seen};
 use super::group::Group;
 use super::pick::queued;
@@ -27,15 +27,18 @@ use super::reply;
 /// The most that a health reply is read of.
 const REPLY: usize = 64 * 1024;
 
+/// Checks that were missed by an endpoint that was never found well: it has no credit.
+pub(super) const UNTRIED: usize = usize::MAX;
+
 impl Group {
     /// Looks after one endpoint until it is retired.
     pub(super) async fn tend(self: Arc<Self>, endpoint: Arc<Endpoint>, pool: Arc<Pool>) {
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut missed) = (Backoff::new(), UNTRIED);
         let mut rule = self.health.subscribe();
         loop {
             let check = rule.borrow_and_update().clone();
             endpoint.forget_falls();
-            let answers = self.look(check.as_ref(), &endpoint, &pool).await;
+            let answers = self.look(check.as_ref(), &endpoint, &pool, &mut missed).await;
             let pause = match (&check, answers) {
                 (_, false) => backoff.next(Instant::now()),
                 (Some(check), true) => jitter(check.interval),
@@ -51,26 +54,38 @@ impl Group {
         }
     }
 
-    /// Asks once, and notes the answer. True if it answered at all.
-    pub(super) async fn look(&self, check: Option<&HealthCheck>, endpoint: &Arc<Endpoint>, pool: &Pool) -> bool {
+    /// Asks once, and notes the answer, or how many were `missed` in a row. True if it answered at all.
+    pub(super) async fn look(
+        &self,
+        check: Option<&HealthCheck>,
+        endpoint: &Arc<Endpoint>,
+        pool: &Pool,
+        missed: &mut usize,
+    ) -> bool {
         let Some(check) = check else {
             let reached = connection::probe(endpoint).await;
             self.roster.set_down(endpoint, reached.is_err());
             return reached.is_ok();
         };
         let outcome = self.check(check, endpoint, pool).await;
-        let healthy = match &outcome {
-            Ok(serving) => *serving,
-            // It has no such service: that it answers must do.
-            Err(failure) => failure.code() == Some(Code::Unimplemented),
+        let said = match &outcome {
+            Ok(serving) => Some(if *serving { Health::Serves } else { Health::Ill }),
+            Err(failure) => said(failure),
         };
         if let Err(failure) = &outcome
-            && !healthy
+            && said != Some(Health::Serves)
         {
             tracing::debug!(upstream = %self.name, endpoint = %endpoint.label, %failure, "health check failed");
         }
-        // In this order: an endpoint that comes back gets calls once its check has passed.
-        self.roster.set_healthy(endpoint, healthy);
+        // What our own pool refuses says nothing of the endpoint.
+        let Some(health) = said else { return false };
+        let healthy = health == Health::Serves;
+        *missed = if healthy { 0 } else { missed.saturating_add(1) };
+        // One that was healthy has not become ill by one check that was lost; what it says itself is believed.
+        if healthy || outcome.is_ok() || *missed >= check.unhealthy_after {
+            // In this order: an endpoint that comes back gets calls once its check has passed.
+            self.roster.set_health(endpoint, health);
+        }
         if healthy {
             self.roster.set_down(endpoint, false);
         }
@@ -95,6 +110,19 @@ impl Group {
         let reply = HealthCheckResponse::decode(reply.message)
             .map_err(|_| Failure::protocol("the health reply is no HealthCheckResponse"))?;
         Ok(reply.status == SERVING)
+    }
+}
+
+/// What a check that failed says; none: it was not made.
+fn said(failure: &Failure) -> Option<Health> {
+    match &failure.kind {
+        FailureKind::Overloaded => None,
+        // It has no such service: that it answers must do, if it answers gRPC.
+        FailureKind::Status(answer) if answer.http.is_none() && answer.status.code == Code::Unimplemented => {
+            Some(Health::Serves)
+        }
+        FailureKind::Deadline => Some(Health::Silent),
+        _ => Some(Health::Ill),
     }
 }
 

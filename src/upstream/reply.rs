@@ -141,7 +141,11 @@ impl Head {
         if head.status != StatusCode::OK {
             let code = Code::from_http(head.status.as_u16());
             let text = format!("the service answered HTTP status {}", head.status.as_u16());
-            return Err(refusal(Status::new(code, text), headers, HeaderMap::new()));
+            let mut failure = refusal(Status::new(code, text), headers, HeaderMap::new());
+            if let FailureKind::Status(answer) = &mut failure.kind {
+                answer.http = Some(head.status);
+            }
+            return Err(failure);
         }
         if !grpc {
             return Err(Failure::protocol("the reply's content type is not application/grpc"));
@@ -160,7 +164,7 @@ fn is_grpc(content_type: &[u8]) -> bool {
 
 fn refusal(status: Status, headers: HeaderMap, trailers: HeaderMap) -> Failure {
     let cause = format!("{}: {}", status.code.name(), status.message);
-    Failure::new(Seen::Seen, FailureKind::Status(Box::new(Answer { status, headers, trailers })), cause)
+    Failure::new(Seen::Seen, FailureKind::Status(Box::new(Answer { status, headers, trailers, http: None })), cause)
 }
 
 /// Room for a message of so many bytes.

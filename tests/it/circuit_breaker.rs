@@ -103,7 +103,24 @@ async fn what_speaks_against_an_endpoint_and_what_does_not() {
     for (index, failure) in failures.into_iter().enumerate() {
         assert_eq!(broken(failure).await, (true, true), "failure {index}");
     }
-    assert_eq!(broken(|| raw(200, "text/html", b"<p>")).await, (true, true));
+    let foreign: [fn() -> Reply; 4] = [
+        || raw(200, "text/html", b"<p>"),
+        || raw(404, "text/html", b"<p>"),
+        || raw(500, "text/html", b"<p>"),
+        || raw(302, "text/html", b"<p>"),
+    ];
+    for (index, failure) in foreign.into_iter().enumerate() {
+        assert_eq!(broken(failure).await, (true, true), "foreign {index}");
+    }
+    let of_the_request: [fn() -> Reply; 4] = [
+        || raw(401, "text/html", b"<p>"),
+        || raw(403, "text/html", b"<p>"),
+        || raw(429, "text/html", b"<p>"),
+        || raw(431, "text/html", b"<p>"),
+    ];
+    for (index, refusal) in of_the_request.into_iter().enumerate() {
+        assert_eq!(broken(refusal).await, (false, false), "refusal {index}");
+    }
     for code in [Code::NotFound, Code::InvalidArgument, Code::Unknown, Code::ResourceExhausted, Code::Unauthenticated] {
         let (library, ill) = library(move || fail(code, "")).await;
         let gateway = start(&[&library], ONE).await;

@@ -32,6 +32,8 @@ const CONNECT_FAILED: Row = (Code::Unavailable, "CONNECT_FAILED", 502);
 const NO_ENDPOINT: Row = (Code::Unavailable, "NO_ENDPOINT", 503);
 const RESET: Row = (Code::Unavailable, "UPSTREAM_RESET", 502);
 const PROTOCOL: Row = (Code::Internal, "UPSTREAM_PROTOCOL", 502);
+/// The service's own status, of which the gateway says no reason.
+const NOT_GRPC: Row = (Code::Unimplemented, "", 501);
 const DEADLINE: Row = (Code::DeadlineExceeded, "DEADLINE", 504);
 
 /// The dialects of a kind of call, over each version of HTTP.
@@ -73,7 +75,7 @@ async fn in_every_dialect(gateway: &Running, rows: &[Row]) {
         made
     };
     for line in gateway.logged(made).await {
-        let told = |row: &Row| line["code"] == row.0.name() && line["reason"] == row.1;
+        let told = |row: &Row| line["code"] == row.0.name() && line["reason"].as_str().unwrap_or_default() == row.1;
         assert!(rows.iter().any(told), "{line}");
     }
 }
@@ -88,6 +90,7 @@ async fn a_call_that_is_not_answered_is_a_row_of_the_table_in_every_dialect() {
         (Fault::Garbage, &[PROTOCOL]),
         (Fault::Refuses, &[CONNECT_FAILED]),
         (Fault::Resets, &[RESET]),
+        (Fault::NotGrpc, &[NOT_GRPC]),
         (Fault::GoesAway, &[CONNECT_FAILED]),
         (Fault::Abandons, &[RESET]),
         (Fault::Ends, &[RESET]),
@@ -96,6 +99,23 @@ async fn a_call_that_is_not_answered_is_a_row_of_the_table_in_every_dialect() {
         println!("{fault:?}");
         let service = Faulty::start(fault, Stage::Before).await;
         in_every_dialect(&before(service.address(), KEYS).await, rows).await;
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_answers_plain_http_errors_is_left_alone_in_every_dialect() {
+    let unary = all(&Speech::UNARY).map(|(speech, version)| (speech, version, "GetBook", book()));
+    let streams = all(&Speech::SERVER_STREAM).map(|(speech, version)| (speech, version, "WatchBooks", shelf()));
+    for (speech, version, method, message) in unary.chain(streams) {
+        let service = Faulty::start(Fault::NotGrpc, Stage::Before).await;
+        let keys = "connections: 1, circuit_breaker: { failures: 2, open_for: 1h }";
+        let gateway = before(service.address(), keys).await;
+        for code in [Code::Unimplemented, Code::Unimplemented, Code::Unavailable] {
+            let outcome = speech.call(version, method).send(&gateway, std::slice::from_ref(&message)).await;
+            assert_eq!(outcome.code, Some(code), "{speech:?} over HTTP/{version}, {method}: {outcome:?}");
+        }
+        let lines = gateway.logged(3).await;
+        assert_eq!(lines[2]["reason"], "CIRCUIT_OPEN", "{lines:?}");
     }
 }
 

@@ -117,7 +117,7 @@ async fn without_health_checks_nobody_stays_unhealthy() {
     let server = numbered(7).await;
     let mut checked = settings(&[server.address]);
     let (interval, timeout) = (Duration::from_millis(20), Duration::from_secs(1));
-    checked.health_check = Some(HealthCheck { interval, timeout, service: String::new() });
+    checked.health_check = Some(HealthCheck { interval, timeout, unhealthy_after: 2, service: String::new() });
     let first = Upstream::compile("test", &checked, &Metrics::new());
     let mut watches = Watches::default();
     watches.begin([&first]);

@@ -2,16 +2,17 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use http::Response;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::support::{Call, Server, answer, call, numbered, settings, status, until, upstream, who};
 use crate::config::HealthCheck;
 use crate::telemetry::Metrics;
-use crate::upstream::{FailureKind, Pool, Upstream, Watches};
+use crate::upstream::{Aim, FailureKind, Pool, Upstream, Watches};
 
 /// Watched until it is dropped.
 fn watch(upstream: &Arc<Upstream>) -> Watches {
@@ -53,16 +54,24 @@ async fn an_endpoint_that_never_answered_is_found_out_without_calls() {
     assert!(matches!(failure.kind, FailureKind::NoEndpoint), "{failure}");
 }
 
+/// What a server says of its health: a status, or one of these.
+const NO_SUCH_SERVICE: Option<u8> = None;
+const NOT_FOUND: Option<u8> = Some(200);
+const NOTHING: Option<u8> = Some(201);
+
 /// A server that answers calls, and health checks with what is set.
 async fn with_health(health: &Arc<Mutex<Option<u8>>>) -> Server {
-    let health = Arc::clone(health);
+    let (health, held) = (Arc::clone(health), Arc::new(Mutex::new(Vec::new())));
     Server::start(move |(request, mut respond): Call| {
         if !request.uri().path().starts_with("/grpc.health.v1.Health/") {
             return answer((request, respond), &[9]);
         }
         match *health.lock() {
+            // As a proxy says it, of which nothing is behind.
+            NOT_FOUND => drop(respond.send_response(Response::builder().status(404).body(()).unwrap(), true)),
+            NOTHING => held.lock().push((request, respond)),
             Some(serving) => answer((request, respond), &[8, serving]),
-            None => {
+            NO_SUCH_SERVICE => {
                 let mut head = super::support::grpc_head();
                 head.headers_mut().extend(status("12"));
                 respond.send_response(head, true).unwrap();
@@ -78,7 +87,7 @@ async fn an_endpoint_that_says_it_does_not_serve_gets_no_calls() {
     let server = with_health(&health).await;
     let mut settings = settings(&[server.address]);
     let (interval, timeout) = (Duration::from_millis(20), Duration::from_secs(1));
-    settings.health_check = Some(HealthCheck { interval, timeout, service: "s".into() });
+    settings.health_check = Some(HealthCheck { interval, timeout, unhealthy_after: 2, service: "s".into() });
     let upstream = Upstream::compile("test", &settings, &Metrics::new());
     let _watched = watch(&upstream);
     let pool = Pool::new(0, 1);
@@ -88,9 +97,63 @@ async fn an_endpoint_that_says_it_does_not_serve_gets_no_calls() {
     until(|| upstream.usable() == 0).await;
     assert!(matches!(call(&upstream, &pool).await.unwrap_err().kind, FailureKind::NoEndpoint));
     // No such service: that it answers must do.
-    *health.lock() = None;
+    *health.lock() = NO_SUCH_SERVICE;
     until(|| upstream.usable() == 1).await;
     assert_eq!(who(&upstream, &pool).await, 9);
+    // The same in HTTP's words is nobody's answer who speaks gRPC.
+    *health.lock() = NOT_FOUND;
+    until(|| upstream.usable() == 0).await;
+    assert!(matches!(call(&upstream, &pool).await.unwrap_err().kind, FailureKind::NoEndpoint));
+}
+
+/// An upstream whose endpoints are checked often, and are ill after so many checks.
+fn checked(servers: &[&Server], unhealthy_after: usize) -> Arc<Upstream> {
+    let mut settings = settings(&servers.iter().map(|server| server.address).collect::<Vec<_>>());
+    let (interval, timeout) = (Duration::from_millis(20), Duration::from_millis(100));
+    settings.health_check = Some(HealthCheck { interval, timeout, unhealthy_after, service: String::new() });
+    Upstream::compile("test", &settings, &Metrics::new())
+}
+
+#[tokio::test]
+async fn a_check_that_is_lost_takes_no_endpoint_out() {
+    let (asked, ill) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+    let (checks, switch) = (Arc::clone(&asked), Arc::clone(&ill));
+    let server = Server::start(move |(request, mut respond): Call| {
+        if !request.uri().path().starts_with("/grpc.health.v1.Health/") {
+            return answer((request, respond), &[9]);
+        }
+        // One by one at first, then all.
+        match checks.fetch_add(1, Ordering::Relaxed) {
+            3 | 5 => respond.send_reset(h2::Reason::CANCEL),
+            7.. if switch.load(Ordering::Relaxed) => respond.send_reset(h2::Reason::CANCEL),
+            _ => answer((request, respond), &[8, 1]),
+        }
+    })
+    .await;
+    let upstream = checked(&[&server], 2);
+    let _watched = watch(&upstream);
+    until(|| upstream.usable() == 1).await;
+    until(|| !upstream.describe()[0].healthy).await;
+    assert!(asked.load(Ordering::Relaxed) >= 9, "{asked:?}");
+    ill.store(false, Ordering::Relaxed);
+    until(|| upstream.describe()[0].healthy).await;
+}
+
+#[tokio::test]
+async fn where_all_are_silent_at_once_they_are_asked_all_the_same() {
+    let health = [Arc::new(Mutex::new(Some(1))), Arc::new(Mutex::new(Some(1)))];
+    let servers = [with_health(&health[0]).await, with_health(&health[1]).await];
+    let upstream = checked(&servers.each_ref(), 1);
+    let _watched = watch(&upstream);
+    let pool = Pool::new(0, 1);
+    until(|| upstream.usable() == 2).await;
+    health.iter().for_each(|health| *health.lock() = NOTHING);
+    until(|| upstream.usable() == 0).await;
+    assert_eq!(who(&upstream, &pool).await, 9);
+    // Who says that it does not serve is believed.
+    health.iter().for_each(|health| *health.lock() = Some(2));
+    until(|| !upstream.roster.is_live(Aim::default())).await;
+    assert!(matches!(call(&upstream, &pool).await.unwrap_err().kind, FailureKind::NoEndpoint));
 }
 
 /// A failing endpoint is asked for the sixth time after 50 ms, 100, 200, 400 and 800, each less up to a quarter. Were
@@ -99,7 +162,8 @@ async fn until_asked_six_times(check: bool, serve: impl Fn(TcpStream) -> Broken 
     let server = Server::raw("127.0.0.1:0".parse().unwrap(), Arc::default(), serve).await;
     let mut settings = settings(&[server.address]);
     let (interval, timeout) = (Duration::from_millis(100), Duration::from_secs(1));
-    settings.health_check = check.then_some(HealthCheck { interval, timeout, service: String::new() });
+    settings.health_check =
+        check.then_some(HealthCheck { interval, timeout, unhealthy_after: 2, service: String::new() });
     let upstream = Upstream::compile("test", &settings, &Metrics::new());
     let begun = Instant::now();
     let _watched = watch(&upstream);

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::frames::{ACK, END_HEADERS, Head, PREFACE, frame, kind};
+use super::frames::{ACK, END_HEADERS, END_STREAM, Head, PREFACE, frame, kind};
 use super::grpc;
 
 /// What is wrong with a service.
@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     Refuses,
     /// It resets a call: INTERNAL_ERROR.
     Resets,
+    /// It answers a call with an HTTP status alone: 404.
+    NotGrpc,
     /// It goes away before it has looked at a call: GOAWAY below its stream, FIN.
     GoesAway,
     /// It goes away while it has a call, and drops it: GOAWAY with its stream, FIN.
@@ -138,6 +140,8 @@ impl Connection {
             Fault::Garbage => (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec(), false),
             Fault::Refuses => (reset(REFUSED_STREAM), false),
             Fault::Resets => (reset(INTERNAL_ERROR), false),
+            // `:status: 404` of HPACK's table.
+            Fault::NotGrpc => (frame(kind::HEADERS, END_HEADERS | END_STREAM, stream, &[0x8d]), false),
             Fault::GoesAway => (goaway(stream - 1), true),
             Fault::Abandons => (goaway(stream), true),
             Fault::Ends | Fault::Breaks => (Vec::new(), true),
