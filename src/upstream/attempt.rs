@@ -1,15 +1,20 @@
 //! Attempt: one try at one endpoint, counted, and judged by what it says of that endpoint.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use transom_transcode::status::Code;
 
 use crate::telemetry::Outcome;
 
+use super::breaker::Round;
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind};
+
+/// So many times what another endpoint took for the same call: that is an endpoint which hangs. One that is a little slower
+/// now and then is served in between, and what counts is what fails in a row.
+const STUCK: u32 = 4;
 
 /// A stream at an endpoint. Dropped without an outcome, its caller has left.
 pub(super) struct Attempt {
@@ -24,23 +29,29 @@ pub(super) struct Attempt {
 }
 
 /// The right to one of the few calls that an endpoint gets to prove itself; dropped unused, another call has it.
-pub(super) struct Probe(Option<Arc<Endpoint>>);
+pub(super) struct Probe {
+    /// None once it is used.
+    endpoint: Option<Arc<Endpoint>>,
+    round: Round,
+}
 
 impl Probe {
-    /// The endpoint's breaker has given it.
-    pub(super) fn of(endpoint: &Arc<Endpoint>) -> Self {
-        Self(Some(Arc::clone(endpoint)))
+    /// If the endpoint's breaker gives one now.
+    pub(super) fn of(endpoint: &Arc<Endpoint>, now: Instant) -> Option<Self> {
+        let round = endpoint.breaker.probe(now)?;
+        Some(Self { endpoint: Some(Arc::clone(endpoint)), round })
     }
 
-    fn used(mut self) -> bool {
-        self.0.take().is_some()
+    fn used(mut self) -> Round {
+        self.endpoint = None;
+        self.round
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        if let Some(endpoint) = &self.0 {
-            endpoint.breaker.released();
+        if let Some(endpoint) = &self.endpoint {
+            endpoint.breaker.released(self.round);
         }
     }
 }
@@ -80,9 +91,23 @@ impl Attempt {
         self.connection.slot.endpoint.counts.served(self.began);
     }
 
-    /// Another try was faster: it would have taken at least so long.
-    pub(super) fn overtaken(&self) {
+    /// The head of a stream came. Its messages may take their time, and other calls are refused as long as nobody knows.
+    pub(super) fn opened(&mut self) {
+        if self.probe.is_some() {
+            self.served();
+        }
+    }
+
+    /// Another try was answered `within` so short a time: this one would have taken at least as long as it has by now.
+    pub(super) fn overtaken(&mut self, within: Duration) {
         self.connection.slot.endpoint.counts.served(self.began);
+        if self.began.elapsed() > within.saturating_mul(STUCK) {
+            let probe = self.probe.take().map(Probe::used);
+            let slot = &self.connection.slot;
+            if let Some(circuit) = slot.endpoint.breaker.failed(probe, Instant::now()) {
+                slot.turned(circuit);
+            }
+        }
     }
 
     /// It ended with this status; none is an answer that breaks the protocol.
@@ -134,7 +159,7 @@ impl Attempt {
 
     fn judge(&mut self, served: bool) {
         self.judged = true;
-        let probe = self.probe.take().is_some_and(Probe::used);
+        let probe = self.probe.take().map(Probe::used);
         let slot = &self.connection.slot;
         let news = match served {
             true => slot.endpoint.breaker.served(probe),

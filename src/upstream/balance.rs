@@ -197,8 +197,8 @@ impl Roster {
     ) -> Option<T> {
         let listed = self.listed.load();
         let part = listed.part(aim)?;
-        if let Some(endpoint) = part.probe(tried) {
-            return Some(take(endpoint, Some(Probe::of(endpoint))));
+        if let Some((endpoint, probe)) = part.probe(tried) {
+            return Some(take(endpoint, Some(probe)));
         }
         let live = &part.live;
         if live.is_empty() {
@@ -294,7 +294,7 @@ impl Roster {
 
     /// It was not to be reached.
     pub(super) fn failed(&self, endpoint: &Endpoint) {
-        if let Some(circuit) = endpoint.breaker.failed(false, Instant::now()) {
+        if let Some(circuit) = endpoint.breaker.failed(None, Instant::now()) {
             self.turned(endpoint, circuit);
         }
     }
@@ -430,14 +430,14 @@ impl Part {
 
     /// One that is to prove itself now.
     #[inline]
-    fn probe(&self, tried: &[usize]) -> Option<&Arc<Endpoint>> {
+    fn probe(&self, tried: &[usize]) -> Option<(&Arc<Endpoint>, Probe)> {
         if self.resting.is_empty() {
             return None;
         }
         let mut untried = self.resting.iter().filter(|endpoint| !tried.contains(&endpoint.id));
-        let endpoint = untried.find(|endpoint| endpoint.breaker.probe(Instant::now()))?;
-        endpoint.metrics.turned(Circuit::HalfOpen);
-        Some(endpoint)
+        let found = untried.find_map(|endpoint| Some((endpoint, Probe::of(endpoint, Instant::now())?)))?;
+        found.0.metrics.turned(Circuit::HalfOpen);
+        Some(found)
     }
 }
 

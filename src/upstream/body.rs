@@ -68,6 +68,12 @@ impl ReplyBody {
         self
     }
 
+    /// Its head came, and more is to come.
+    pub(super) fn opened(mut self) -> Self {
+        self.attempt.opened();
+        self
+    }
+
     pub(super) fn sending(mut self, task: Option<AbortHandle>) -> Self {
         self.sending = task.map(Sending);
         self

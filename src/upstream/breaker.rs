@@ -28,7 +28,13 @@ struct State {
     /// None: it always admits.
     rule: Option<CircuitBreaker>,
     phase: Phase,
+    /// That began last.
+    round: Round,
 }
+
+/// Which probes belong together: what those of an earlier round come to says nothing any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Round(u32);
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
@@ -50,7 +56,7 @@ enum Phase {
 impl Breaker {
     pub(super) fn new(rule: Option<CircuitBreaker>) -> Self {
         let phase = Phase::Admitting { failures: 0 };
-        Self { calm: AtomicBool::new(true), state: Mutex::new(State { rule, phase }) }
+        Self { calm: AtomicBool::new(true), state: Mutex::new(State { rule, phase, round: Round::default() }) }
     }
 
     /// What is configured now; without a rule, or with a new one, it starts anew. True if that is news.
@@ -64,21 +70,21 @@ impl Breaker {
         news
     }
 
-    /// A call was served, as a probe or not. The state that follows, if that is another.
+    /// A call was served, as a probe of a round or as none. The state that follows, if that is another.
     #[inline]
-    pub(super) fn served(&self, probe: bool) -> Option<Circuit> {
+    pub(super) fn served(&self, probe: Option<Round>) -> Option<Circuit> {
         if self.calm.load(Ordering::Relaxed) { None } else { self.served_after_failures(probe) }
     }
 
     #[cold]
-    fn served_after_failures(&self, probe: bool) -> Option<Circuit> {
+    fn served_after_failures(&self, probe: Option<Round>) -> Option<Circuit> {
         let mut state = self.state.lock();
         match state.phase {
             Phase::Admitting { .. } => {
                 self.enter(&mut state, Phase::Admitting { failures: 0 });
                 None
             }
-            Phase::Probing { since, under_way, served } if probe => {
+            Phase::Probing { since, under_way, served } if probe == Some(state.round) => {
                 let served = served + 1;
                 if state.rule.as_ref().is_some_and(|rule| served < rule.probes) {
                     let under_way = under_way.saturating_sub(1);
@@ -95,7 +101,7 @@ impl Breaker {
 
     /// A call has failed by the endpoint's own fault. The state that follows, if that is another.
     #[cold]
-    pub(super) fn failed(&self, probe: bool, now: Instant) -> Option<Circuit> {
+    pub(super) fn failed(&self, probe: Option<Round>, now: Instant) -> Option<Circuit> {
         let mut state = self.state.lock();
         let rule = state.rule.as_ref()?;
         let (most, open) = (rule.failures, Phase::Refusing { until: now + rule.open_for });
@@ -104,7 +110,7 @@ impl Breaker {
                 self.enter(&mut state, Phase::Admitting { failures: failures + 1 });
                 None
             }
-            Phase::Probing { .. } if !probe => None,
+            Phase::Probing { .. } if probe != Some(state.round) => None,
             Phase::Refusing { .. } => None,
             Phase::Admitting { .. } | Phase::Probing { .. } => {
                 self.enter(&mut state, open);
@@ -113,31 +119,36 @@ impl Breaker {
         }
     }
 
-    /// Lets a call through to see how it fares, if it is time and not too many are.
+    /// Lets a call through to see how it fares, if it is time and not too many are: as one of this round.
     #[cold]
-    pub(super) fn probe(&self, now: Instant) -> bool {
+    pub(super) fn probe(&self, now: Instant) -> Option<Round> {
         let mut state = self.state.lock();
-        let Some(CircuitBreaker { probes, open_for, .. }) = state.rule.clone() else { return false };
-        let fresh = Phase::Probing { since: now, under_way: 1, served: 0 };
-        let next = match state.phase {
-            Phase::Admitting { .. } => return false,
-            Phase::Refusing { until } if now < until => return false,
+        let CircuitBreaker { probes, open_for, .. } = state.rule.clone()?;
+        let next = Round(state.round.0.wrapping_add(1));
+        let fresh = (Phase::Probing { since: now, under_way: 1, served: 0 }, next);
+        let (phase, round) = match state.phase {
+            Phase::Admitting { .. } => return None,
+            Phase::Refusing { until } if now < until => return None,
             Phase::Refusing { .. } => fresh,
             Phase::Probing { since, under_way, served } if under_way + served < probes => {
-                Phase::Probing { since, under_way: under_way + 1, served }
+                (Phase::Probing { since, under_way: under_way + 1, served }, state.round)
             }
             // Those that were let through have said nothing for so long: others may say more.
             Phase::Probing { since, .. } if now.saturating_duration_since(since) >= open_for => fresh,
-            Phase::Probing { .. } => return false,
+            Phase::Probing { .. } => return None,
         };
-        self.enter(&mut state, next);
-        true
+        state.round = round;
+        self.enter(&mut state, phase);
+        Some(round)
     }
 
     /// A probe has ended and shown nothing.
-    pub(super) fn released(&self) {
+    pub(super) fn released(&self, probe: Round) {
         let mut state = self.state.lock();
-        if let Phase::Probing { under_way, .. } = &mut state.phase {
+        let of_now = state.round == probe;
+        if let Phase::Probing { under_way, .. } = &mut state.phase
+            && of_now
+        {
             *under_way = under_way.saturating_sub(1);
         }
     }

@@ -15,7 +15,7 @@ use super::attempt::Attempt;
 use super::failure::Failure;
 use super::pick::Tries;
 use super::pool::Pool;
-use super::replay::{Answered, Awaited};
+use super::replay::{Answered, Awaited, shorten};
 use super::retry::Retry;
 use super::wheel::Timer;
 use super::{Outgoing, Upstream};
@@ -48,7 +48,7 @@ impl Upstream {
             exchange.send_whole(message.clone());
             let (endpoint, limit) = (Arc::clone(attempt.endpoint()), self.config.limits.receive);
             let mut beside = tries.beside(&attempt);
-            let mut second_timer = outgoing.timer(pool);
+            let mut second = None;
             let race = {
                 let mut first = pin!(R::read(&endpoint, &mut exchange, timer, limit));
                 let waited = poll_fn(|cx| match first.as_mut().poll(cx) {
@@ -60,21 +60,27 @@ impl Upstream {
                     None if self.may_hedge(rule, tries, &beside, pool) => {
                         tries.made += 1;
                         tracing::debug!(first = %endpoint, ?delay, "upstream hedge");
-                        let second = self.once::<R>(pool, outgoing, &mut beside, &mut second_timer, message);
+                        (outgoing.deadline, outgoing.patient) = (tries.deadline, tries.patient);
+                        shorten(outgoing, rule);
+                        let (_, timer) = second.insert((Instant::now(), outgoing.timer(pool)));
+                        let second = self.once::<R>(pool, outgoing, &mut beside, timer, message);
                         race(rule, first, pin!(second)).await
                     }
                     None => first.await.map_or_else(Race::Lost, Race::First),
                 }
             };
+            let within = second.as_ref().map(|(began, _)| began.elapsed()).unwrap_or_default();
             match race {
                 Race::First(reply) => return Ok(Answered { reply, attempt, exchange, alone: tries.made == 0 }),
                 Race::Second(answered, lost) => {
-                    beaten(attempt, lost);
-                    *timer = second_timer;
+                    beaten(attempt, lost, within);
+                    if let Some((_, second)) = second {
+                        *timer = second;
+                    }
                     return Ok(Answered { alone: false, ..answered });
                 }
                 Race::Final(failure, lost) => {
-                    beaten(attempt, lost);
+                    beaten(attempt, lost, within);
                     return Err(failure);
                 }
                 Race::Lost(failure) => {
@@ -93,11 +99,12 @@ impl Upstream {
     }
 }
 
-/// The first try has lost: its endpoint is judged by how it failed, or by the time that it has taken already.
-fn beaten(mut attempt: Attempt, lost: Option<Failure>) {
+/// The first try has lost: its endpoint is judged by how it failed, or by the time that it has taken already where the second
+/// was answered `within` another.
+fn beaten(mut attempt: Attempt, lost: Option<Failure>, within: Duration) {
     match lost {
         Some(failure) => drop(attempt.failed(failure)),
-        None => attempt.overtaken(),
+        None => attempt.overtaken(within),
     }
 }
 

@@ -147,7 +147,7 @@ async fn again(
 }
 
 /// A try may have a deadline of its own.
-fn shorten(outgoing: &mut Outgoing<'_>, rule: &Retry) {
+pub(super) fn shorten(outgoing: &mut Outgoing<'_>, rule: &Retry) {
     let try_ends = rule.per_try().map(|time| Instant::now() + time);
     if let Some(try_ends) = try_ends.filter(|try_ends| *try_ends < outgoing.deadline) {
         outgoing.deadline = try_ends;

@@ -172,7 +172,7 @@ fn streaming(head: Head, body: ReplyBody) -> Streaming {
             headers.remove(CONTENT_TYPE);
             Streaming { endpoint, headers: HeaderMap::new(), body: body.ended(headers) }
         }
-        Head::Open(headers) => Streaming { endpoint, headers, body },
+        Head::Open(headers) => Streaming { endpoint, headers, body: body.opened() },
     }
 }
 

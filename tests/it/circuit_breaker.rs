@@ -225,3 +225,21 @@ async fn one_probe_at_a_time_and_the_rest_are_refused() {
     probe.status(200);
     assert_eq!(state(&gateway).await, "closed");
 }
+
+#[tokio::test]
+async fn a_stream_that_opens_is_a_probe_that_was_served_however_quiet_it_is() {
+    let ill = Arc::new(AtomicBool::new(true));
+    let switch = ill.clone();
+    let library = upstream::grpc("library.v1.Library")
+        .unary("GetBook", move |_| if switch.load(Ordering::Relaxed) { unavailable() } else { ok(json!({})) })
+        .server_stream("WatchBooks", |_| stream([]).then_hang())
+        .start()
+        .await;
+    let gateway = start(&[&library], "circuit_breaker: { failures: 1, open_for: 50ms }").await;
+    gateway.get(BOOK).await.status(503);
+    ill.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    let _quiet = gateway.get("/v1/shelves/1/books:watch").open().await;
+    until("the probe is served", async || state(&gateway).await == "closed").await;
+    gateway.get(BOOK).await.status(200);
+}

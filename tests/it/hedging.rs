@@ -127,3 +127,36 @@ async fn a_hedge_is_one_of_the_attempts_and_of_the_budget() {
     // A tenth, and the floor of one a second over ten seconds.
     assert!((61..=77).contains(&calls), "{calls}");
 }
+
+#[tokio::test]
+async fn a_second_try_has_a_time_of_its_own() {
+    let (stuck, late) = (library(hang).await, library(|| slow(250)).await);
+    let keys = "timeout: 10s, retry: { attempts: 2, hedge: 300ms, per_try_timeout: 400ms, budget: 100% }";
+    let gateway = start(&[&stuck, &late], keys).await;
+    gateway.get(BOOK).await.status(200);
+    let text = late.saw("GetBook").calls()[0].headers["grpc-timeout"].to_str().unwrap().to_owned();
+    let given = transom_transcode::frame::timeout::parse(&text).unwrap();
+    assert!(given > Duration::from_millis(350), "{given:?}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_is_found_out_though_the_others_answer_for_it() {
+    let (stuck, well) = (library(hang).await, library(quick).await);
+    let keys = format!("circuit_breaker: {{ failures: 3, open_for: 1h }}, {HEDGE}");
+    let gateway = start(&[&stuck, &well], &keys).await;
+    for _ in 0..16 {
+        gateway.get(BOOK).await.status(200);
+    }
+    stuck.saw("GetBook").times(3);
+
+    // Who is slower than the others, and no more, is not.
+    let (late, quick) = (library(|| slow(90)).await, library(|| slow(30)).await);
+    let gateway = start(&[&late, &quick], &keys).await;
+    for _ in 0..8 {
+        gateway.get(BOOK).await.status(200);
+    }
+    let upstreams = gateway.admin("/upstreams").await.value();
+    let mut endpoints = upstreams["upstreams"][0]["endpoints"].as_array().unwrap().iter();
+    assert!(endpoints.all(|endpoint| endpoint["circuit"] == "closed"), "{upstreams}");
+    assert!(seen(&late, "GetBook") >= 4);
+}
