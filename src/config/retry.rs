@@ -17,7 +17,7 @@ section! {
         budget: Percent = percent().or("20%"),
         /// The first pause; each one after it is twice as long. Of each, chance takes any part (full jitter); after a service's `RetryInfo` or `Retry-After` it is added to that.
         backoff: Duration = duration(MILLISECOND..=HOUR).or("25ms"),
-        /// The longest pause.
+        /// The longest pause. Where a service wishes for more than ten times as long, the call is not tried again.
         max_backoff: Duration = duration(MILLISECOND..=HOUR).or("1s"),
         /// Time of one try; by default a try may take all of the call's.
         per_try_timeout: Option<Duration> = duration(MILLISECOND..=24 * HOUR).optional(),

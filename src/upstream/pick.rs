@@ -20,6 +20,10 @@ use crate::telemetry::Circuit;
 
 /// Connections that may go away under one call before that counts against their endpoints.
 const DRAINED: u8 = 3;
+/// Endpoints that may refuse one call: more of them are too many of their kind, and asking all is what keeps them so.
+const REFUSALS: u8 = 3;
+/// Endpoints that one call may find unreachable.
+const UNREACHED: u8 = 10;
 /// When to come again while the probe of an open breaker is under way.
 const PROBE: Duration = Duration::from_secs(1);
 
@@ -28,6 +32,9 @@ pub(super) struct Tries {
     endpoints: SmallVec<[usize; 2]>,
     /// How often a connection went away under it. That is not the endpoint's refusal, which may be asked again.
     drained: u8,
+    /// How many endpoints have refused it, and how many could not be reached.
+    refused: u8,
+    unreached: u8,
     last: Option<Box<Failure>>,
     /// Which endpoints it may go to.
     aim: Aim,
@@ -47,6 +54,8 @@ impl Tries {
         Self {
             endpoints: SmallVec::new(),
             drained: 0,
+            refused: 0,
+            unreached: 0,
             last: None,
             aim: outgoing.aim,
             deadline: outgoing.deadline,
@@ -59,7 +68,7 @@ impl Tries {
     /// The next ones are made after a pause.
     pub(super) fn start_over(&mut self) {
         self.again = true;
-        self.drained = 0;
+        (self.drained, self.refused, self.unreached) = (0, 0, 0);
         self.last = None;
     }
 
@@ -74,6 +83,10 @@ impl Tries {
         self.drained = self.drained.saturating_add(connection.drains().into());
         if !connection.drains() || self.drained > DRAINED {
             self.endpoints.push(connection.slot.endpoint.id);
+            self.refused += 1;
+        }
+        if self.refused > REFUSALS {
+            return Err(failure);
         }
         self.last = Some(Box::new(failure));
         Ok(())
@@ -85,7 +98,9 @@ impl Tries {
         endpoints.push(attempt.connection().slot.endpoint.id);
         let nowhere = Failure::new(Seen::NotSeen, FailureKind::NoEndpoint, "there is no other endpoint");
         let (aim, deadline, patient) = (self.aim, self.deadline, self.patient);
-        Self { endpoints, drained: 0, last: Some(Box::new(nowhere)), aim, deadline, patient, made: 0, again: false }
+        let last = Some(Box::new(nowhere));
+        let (drained, refused, unreached) = (0, self.refused, self.unreached);
+        Self { endpoints, drained, refused, unreached, last, aim, deadline, patient, made: 0, again: false }
     }
 
     /// Where the try beside has been this one need not go.
@@ -105,10 +120,15 @@ impl Tries {
         self.aim
     }
 
-    fn unreachable(&mut self, endpoint: &Endpoint, failure: Failure) {
+    fn unreachable(&mut self, endpoint: &Endpoint, failure: Failure) -> Result<(), Failure> {
         endpoint.metrics.record(outcome(&failure.kind));
         self.endpoints.push(endpoint.id);
+        self.unreached += 1;
+        if self.unreached > UNREACHED {
+            return Err(failure);
+        }
         self.last = Some(Box::new(failure));
+        Ok(())
     }
 }
 
@@ -131,13 +151,13 @@ impl Upstream {
                 Some(Turn::Lease(lease, probe)) => return Ok((lease, probe)),
                 Some(Turn::Queued(endpoint, probe, wait, place)) => match Box::pin(queued(wait, place, timer)).await {
                     Ok(lease) => return Ok((lease, probe)),
-                    Err(failure) if failure.seen == Seen::NotSeen => tries.unreachable(&endpoint, failure),
+                    Err(failure) if failure.seen == Seen::NotSeen => tries.unreachable(&endpoint, failure)?,
                     Err(failure) => return Err(failure.at(&endpoint.label)),
                 },
                 Some(Turn::Full(endpoint)) => {
                     let cause = "the queue for a stream is full";
                     let failure = Failure::new(Seen::Local, FailureKind::Overloaded, cause).at(&endpoint.label);
-                    tries.unreachable(&endpoint, failure);
+                    tries.unreachable(&endpoint, failure)?;
                 }
                 None if std::mem::take(&mut tries.again) => tries.endpoints.clear(),
                 None => match tries.last.take() {

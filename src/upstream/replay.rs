@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -134,7 +134,8 @@ async fn again(
     }
     tries.made += 1;
     let Some(pause) = rule.pause(&failure, tries.made.into(), retry::random()) else { return Err(failure) };
-    if tries.deadline.saturating_duration_since(now) <= pause || !rule.withdraw(pool.worker()) {
+    let left = tries.deadline.saturating_duration_since(now).min(outgoing.max_age.copied().unwrap_or(Duration::MAX));
+    if left <= pause || !rule.withdraw(pool.worker()) {
         return Err(failure);
     }
     tracing::debug!(%failure, made = tries.made, ?pause, "upstream retry");

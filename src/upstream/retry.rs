@@ -19,6 +19,9 @@ use transom_transcode::status::{Code, Detail};
 use super::failure::{Answer, Failure, FailureKind, Seen};
 use crate::config;
 
+/// So many times the longest pause a service may wish for: a call that waits holds its places, and its client sees nothing.
+const PATIENCE: u32 = 10;
+
 /// What a method's calls go by.
 #[derive(Debug, Clone)]
 pub struct Retry {
@@ -91,7 +94,7 @@ impl Retry {
         }
         let pause = self.backoff(made, random);
         match &failure.kind {
-            FailureKind::Status(answer) => wish(answer).pause(pause),
+            FailureKind::Status(answer) => wish(answer).pause(pause, self.rule.max_backoff.saturating_mul(PATIENCE)),
             _ => Some(pause),
         }
     }
@@ -129,9 +132,11 @@ enum Wish {
 }
 
 impl Wish {
-    fn pause(self, backoff: Duration) -> Option<Duration> {
+    /// The pause that it makes of the rule's; none: who asks for more than the `most` asks for no retry from here.
+    fn pause(self, backoff: Duration, most: Duration) -> Option<Duration> {
         match self {
             Self::Nothing => Some(backoff),
+            Self::After(wish) | Self::NotBefore(wish) if wish > most => None,
             Self::Never => None,
             Self::After(pause) => Some(pause),
             Self::NotBefore(pause) => Some(pause.saturating_add(backoff)),

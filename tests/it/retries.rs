@@ -170,3 +170,18 @@ async fn retries_are_a_share_of_the_calls() {
     // A tenth, and the floor of one a second over ten seconds.
     assert!((110..=121).contains(&calls), "{calls}");
 }
+
+#[tokio::test]
+async fn a_wish_for_a_long_pause_is_told_to_the_client_and_not_waited_for() {
+    let library = upstream::grpc("library.v1.Library")
+        .unary("GetBook", |_| unavailable().trailer("retry-after", "3600"))
+        .server_stream("WatchBooks", |_| unavailable().trailer("retry-after", "3600"))
+        .start()
+        .await;
+    let gateway = start(&[&library], "timeout: 24h, retry: {}").await;
+    gateway.get(BOOK).await.status(503);
+    // A stream has no deadline that would bound the pause.
+    gateway.get("/v1/shelves/1/books:watch").await.status(503);
+    library.saw("WatchBooks").times(1);
+    assert_eq!(gateway.metric("transom_in_flight"), 0.0);
+}

@@ -91,6 +91,9 @@ fn a_service_says_when_or_never() {
     assert_eq!(pause(&[("grpc-retry-pushback-ms", "-1")], vec![]), None);
     assert_eq!(pause(&[("grpc-retry-pushback-ms", "soon")], vec![]), None);
     assert_eq!(pause(&[("retry-after", "3")], vec![]), Some(3100 * MS));
+    assert_eq!(pause(&[("retry-after", "4")], vec![]), None, "who waits so long is told, and may come again");
+    assert_eq!(pause(&[("grpc-retry-pushback-ms", "3001")], vec![]), None);
+    assert_eq!(pause(&[], info(&[8, 200, 1])), None);
     assert_eq!(pause(&[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], vec![]), Some(100 * MS));
     assert_eq!(pause(&[], info(&[8, 2, 16, 0x80, 0xca, 0xb5, 0xee, 1])), Some(2600 * MS));
     assert_eq!(pause(&[], info(&[8, 0xff])), Some(100 * MS), "what is no RetryInfo says nothing");

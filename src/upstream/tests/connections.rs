@@ -43,6 +43,19 @@ async fn refused_everywhere_is_refused_once_per_endpoint() {
 }
 
 #[tokio::test]
+async fn not_all_of_many_are_asked_by_one_call() {
+    let refuse = |(_, mut respond): Call| respond.send_reset(Reason::REFUSED_STREAM);
+    let mut servers = Vec::new();
+    for _ in 0..12 {
+        servers.push(Server::start(refuse).await);
+    }
+    let addresses: Vec<_> = servers.iter().map(|server| server.address).collect();
+    let failure = call(&upstream(&addresses), &Pool::new(0, 1)).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Refused), "{failure}");
+    assert_eq!(servers.iter().map(Server::calls).sum::<usize>(), 4);
+}
+
+#[tokio::test]
 async fn a_reset_is_not_sent_again() {
     let reset = |(_, mut respond): Call| respond.send_reset(Reason::INTERNAL_ERROR);
     let servers = [Server::start(reset).await, Server::start(reset).await];
