@@ -137,6 +137,7 @@ pub(crate) fn wire_to_json(data: &[u8]) {
         enums_as_numbers: bits & 2 != 0,
         proto_names: bits & 4 != 0,
         int64_as_numbers: bits & 8 != 0,
+        unknown_any: bits & 16 != 0,
     };
     let Ok(json) = decode(&OutPlan::whole(output, options), wire) else { return };
     assert!(serde_json::from_slice::<serde_json::Value>(&json).is_ok(), "{}", String::from_utf8_lossy(&json));

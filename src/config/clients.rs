@@ -23,6 +23,8 @@ section! {
         idle_timeout: Duration = duration(100 * MILLISECOND..=24 * HOUR).or("75s"),
         /// How long an HTTP/2 connection may be without a call, whatever PINGs it sends, or an answer wait for its client to read on.
         idle_timeout_http2: Duration = duration(100 * MILLISECOND..=24 * HOUR).or("5m"),
+        /// How long a call over HTTP/1.1 may stand still, its service taking nothing of the request and nothing going of the answer: then its client is taken to have left. HTTP/2 hears its clients meanwhile.
+        stall_timeout: Duration = duration(100 * MILLISECOND..=24 * HOUR).or("60s"),
         /// Calls that one HTTP/2 connection may have open together.
         streams: usize = count(1..=100_000).or("1000"),
         /// How old a connection may grow, give or take a tenth: then it takes no new calls, so that clients spread anew. None: as old as it likes.

@@ -49,7 +49,7 @@ section! {
         cors: Cors = kind::section().or("{}"),
         /// Its failed calls are tried again; in place of its upstream's `retry`.
         retry: Option<Retry> = kind::section().optional(),
-        /// It may be called twice for once. By default so it is if the .proto says so (`idempotency_level`) or a rule reaches it by GET.
+        /// It may be called twice for once. By default so it is if the .proto says so (`idempotency_level`) or a rule reaches it by GET; what a server says of itself by reflection does not count.
         idempotent: Option<bool> = flag().optional(),
         /// What is answered in place of a service that cannot be asked.
         fallback: Option<Fallback> = kind::section().optional(),

@@ -123,6 +123,8 @@ impl Coding {
     /// They are not in this coding, or say more.
     pub fn decode(self, bytes: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
         let read = match self {
+            // Nothing needs no compression.
+            _ if bytes.is_empty() => Ok(Vec::new()),
             Self::Identity => bounded(bytes, limit),
             Self::Gzip => bounded(flate2::read::MultiGzDecoder::new(bytes), limit),
             Self::Brotli => bounded(brotli::Decompressor::new(bytes, BROTLI_BUFFER), limit),

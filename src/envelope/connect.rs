@@ -8,9 +8,10 @@ mod unary;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use transom_transcode::frame::connect::decode;
 
 use super::coding::Coding;
-use super::{Codec, Dialect};
+use super::{Codec, Dialect, is_in_utf8};
 use crate::error::Error;
 
 pub use error::error;
@@ -29,17 +30,16 @@ static ACCEPT_ENCODING: HeaderName = HeaderName::from_static("connect-accept-enc
 /// The one version that there is.
 const VERSION: &[u8] = b"1";
 
-/// The codec that a GET's query names, if it names one.
+/// The codec that a GET's query names, if it names one. One that is not known is told in JSON: [`message_of_query`] refuses it.
 pub fn get_codec(head: &Parts) -> Option<Codec> {
     if head.method != Method::GET {
         return None;
     }
     let encoding = head.uri.query()?.split('&').find_map(|pair| pair.strip_prefix("encoding="))?;
-    match encoding {
-        "proto" => Some(Codec::Proto),
-        "json" => Some(Codec::Json),
-        _ => None,
-    }
+    Some(match decode(encoding).as_deref() {
+        Ok(b"proto") => Codec::Proto,
+        _ => Codec::Json,
+    })
 }
 
 /// What a method is, as far as it decides how it may be called.
@@ -59,6 +59,16 @@ pub struct Kind {
 pub fn admit(dialect: Dialect, headers: &HeaderMap, kind: Kind) -> Result<(), Error> {
     if headers.get(&PROTOCOL_VERSION).is_some_and(|version| version.as_bytes() != VERSION) {
         return Err(Error::bad_request("connect-protocol-version must be 1"));
+    }
+    let json = match dialect {
+        Dialect::Connect(Codec::Json) => Some("application/json"),
+        Dialect::ConnectStream(Codec::Json) => Some("application/connect+json"),
+        _ => None,
+    };
+    if let (Some(json), Some(sent)) = (json, super::content_type(headers))
+        && !is_in_utf8(sent, json)
+    {
+        return Err(Error::UnsupportedMedia { message: "JSON is UTF-8 here, whatever charset is named".into() });
     }
     match (dialect, kind.streams) {
         (Dialect::ConnectGet(_), _) if !kind.no_side_effects || kind.streams => {

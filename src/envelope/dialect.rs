@@ -149,11 +149,24 @@ pub fn essence(content_type: &str) -> &str {
     content_type[..end].trim()
 }
 
+/// Whether a content type is this one, and its charset, if it names one, is UTF-8.
+pub fn is_in_utf8(content_type: &str, wanted: &str) -> bool {
+    if content_type == wanted {
+        return true;
+    }
+    let charset = content_type.split(';').skip(1).filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
+    });
+    essence(content_type).eq_ignore_ascii_case(wanted)
+        && charset.into_iter().all(|charset| charset.eq_ignore_ascii_case("utf-8"))
+}
+
 #[cfg(test)]
 mod tests {
     use http::Request;
 
-    use super::{Codec, Dialect, Known};
+    use super::{Codec, Dialect, Known, is_in_utf8};
 
     fn detect(version: http::Version, method: &str, uri: &str, headers: &[(&str, &str)]) -> Dialect {
         let request = Request::builder().version(version).method(method).uri(uri);
@@ -190,5 +203,20 @@ mod tests {
         assert_eq!(get("/p.S/M?connect=v1&encoding=proto&message="), Dialect::ConnectGet(proto));
         assert_eq!(get("/p.S/M?encoding=proto&message="), Dialect::Rest);
         assert_eq!(get("/p.S/M?connect=v1"), Dialect::Rest);
+    }
+
+    #[test]
+    fn json_is_json_in_utf8() {
+        for (content_type, taken) in [
+            ("application/json", true),
+            ("Application/JSON ; charset=UTF-8", true),
+            ("application/json; charset=\"utf-8\"", true),
+            ("application/json; charset=utf-16", false),
+            ("text/json", false),
+            ("application/x-www-form-urlencoded", false),
+            ("", false),
+        ] {
+            assert_eq!(is_in_utf8(content_type, "application/json"), taken, "{content_type}");
+        }
     }
 }

@@ -29,4 +29,4 @@ pub mod stream;
 pub mod websocket;
 pub mod whole;
 
-pub use dialect::{Codec, Dialect, content_type, essence};
+pub use dialect::{Codec, Dialect, content_type, essence, is_in_utf8};

@@ -52,7 +52,9 @@ impl Answers {
                     let trailers = frame.into_trailers().unwrap_or_default();
                     return Poll::Ready(match status_of(&trailers) {
                         // A status of OK over half a message is no OK.
-                        Some(_) if !self.deframer.is_empty() => Err(Error::UpstreamProtocol),
+                        Some(status) if status.code == Code::Ok && !self.deframer.is_empty() => {
+                            Err(Error::UpstreamProtocol)
+                        }
                         Some(status) if status.code == Code::Ok => Ok(None),
                         Some(status) => Err(Error::Upstream(Box::new(status))),
                         None => Err(Error::UpstreamProtocol),

@@ -1,11 +1,19 @@
 //! What a change of snapshots breaks for REST clients: routes that are gone, and what their requests and replies are now.
 
-use transom_transcode::plan::Body;
+use std::sync::Arc;
+
+use transom_transcode::plan::{Body, Unknown};
 use transom_transcode::router::Captures;
-use transom_transcode::schema::{Changes, Problem};
+use transom_transcode::schema::{Changes, Field, Kind, Problem};
 
 use super::route::{Action, Binding, Route};
 use super::snapshot::Snapshot;
+
+/// What a binding of any method is tried with: those that routes name, and one that none does.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "ANY"];
+
+/// A segment that is nobody's literal.
+const SEGMENT: &str = "~";
 
 /// Everything that worked before and does not after, each once. Nothing of it is certain harm: a field may be one that
 /// nobody reads.
@@ -13,29 +21,51 @@ pub fn breaking(before: &Snapshot, after: &Snapshot) -> Vec<Problem> {
     let mut comparison = Comparison { before, after, changes: Changes::new(&before.schema, &after.schema) };
     for route in &before.routes {
         let Action::Call(was) = &route.action else { continue };
-        match successor(route, after) {
-            Some(is) => comparison.compare(route, was, is),
-            None => comparison.tell(route, "is gone"),
+        let successors = successors(route, before, after);
+        if successors.gone {
+            comparison
+                .tell(route, if successors.found.is_empty() { "is gone" } else { "is gone for some of its requests" });
+        }
+        for is in successors.found {
+            comparison.compare(route, was, is);
         }
     }
     comparison.changes.found()
 }
 
-/// Where a request that went to `old` goes now.
-fn successor<'a>(old: &Route, after: &'a Snapshot) -> Option<&'a Binding> {
-    let binding = |route: &'a Route| match &route.action {
-        Action::Call(binding) => Some(binding),
-        Action::Builtin | Action::Desk(_) => None,
-    };
-    let shape = shape(&old.template);
-    let same = |new: &&Route| new.method == old.method && self::shape(&new.template) == shape;
-    if let Some(same) = after.routes.iter().map(|route| &**route).find(same) {
-        return binding(same);
+/// Where the requests that went to a route go now.
+struct Successors<'a> {
+    found: Vec<&'a Binding>,
+    /// Some go nowhere.
+    gone: bool,
+}
+
+/// Tried with a request of each method and each kind of path that the route takes: of those, what went to it before.
+fn successors<'a>(old: &Arc<Route>, before: &Snapshot, after: &'a Snapshot) -> Successors<'a> {
+    let mut successors = Successors { found: Vec::new(), gone: false };
+    if old.method.is_empty() {
+        // An RPC without a rule is found by its own path.
+        match after.find_rpc(&old.template).map(|route| &route.action) {
+            Some(Action::Call(is)) => successors.found.push(is),
+            _ => successors.gone = true,
+        }
+        return successors;
     }
-    // A wider template of the same RPC takes its requests, too.
-    let method = if &*old.method == "*" { "GET" } else { &*old.method };
-    let found = after.find_rest(method, &sample(&shape), &mut Captures::default()).ok()?;
-    (found.rpc == old.rpc).then(|| binding(found)).flatten()
+    let methods = if &*old.method == "*" { &METHODS[..] } else { &[&*old.method] };
+    let samples = samples(&shape(&old.template));
+    for (method, path) in methods.iter().flat_map(|method| samples.iter().map(move |path| (method, path))) {
+        let mut captures = Captures::default();
+        // Some of what its template matches may always have gone to another.
+        if !before.find_rest(method, path, &mut captures).is_ok_and(|route| Arc::ptr_eq(route, old)) {
+            continue;
+        }
+        match after.find_rest(method, path, &mut captures).map(|route| &route.action) {
+            Ok(Action::Call(is)) if successors.found.iter().any(|found| found.id == is.id) => {}
+            Ok(Action::Call(is)) => successors.found.push(is),
+            Ok(Action::Builtin | Action::Desk(_)) | Err(_) => successors.gone = true,
+        }
+    }
+    successors
 }
 
 struct Comparison<'a> {
@@ -49,6 +79,16 @@ impl Comparison<'_> {
         if kind(was) != kind(is) {
             self.tell(route, &format!("is {} and was {}", kind(is), kind(was)));
         }
+        if was.rpc.name != is.rpc.name {
+            self.tell(route, &format!("calls {} and called {}", is.rpc.name, was.rpc.name));
+        }
+        if numbers(self.before, was) != numbers(self.after, is) {
+            let (had, has) = (captured(self.before, was), captured(self.after, is));
+            self.tell(route, &format!("sets {has} by its path and set {had}"));
+        }
+        if was.bind.unknown == Unknown::Ignore && is.bind.unknown == Unknown::Refuse {
+            self.tell(route, "refuses unknown fields and passed over them");
+        }
         let (had, has) = (body(self.before, was), body(self.after, is));
         if had != has {
             self.tell(route, &format!("takes {has} as its body and took {had}"));
@@ -58,6 +98,20 @@ impl Comparison<'_> {
         let (had, has) = (reply(self.before, was), reply(self.after, is));
         if had != has {
             self.tell(route, &format!("answers {has} and answered {had}"));
+        }
+        let (had, has) = (was.out.options, is.out.options);
+        for (key, had, has) in [
+            ("proto_names", had.proto_names, has.proto_names),
+            ("enums_as_numbers", had.enums_as_numbers, has.enums_as_numbers),
+            ("int64_as_numbers", had.int64_as_numbers, has.int64_as_numbers),
+        ] {
+            if had != has {
+                self.tell(route, &format!("prints with `{key}: {has}` and did with `{key}: {had}`"));
+            }
+        }
+        // More than before is what clients read over.
+        if had.emit_defaults && !has.emit_defaults {
+            self.tell(route, "leaves out defaults, which it printed");
         }
         match (was.out.field, is.out.field) {
             (Some(old), Some(new)) => self.changes.field((was.out.output, old), (is.out.output, new)),
@@ -72,6 +126,30 @@ impl Comparison<'_> {
         let what = format!("{} {} {what}", route.method, route.template);
         self.changes.push(Problem::new(file.unwrap_or_default(), format!("{service}.{method}"), what));
     }
+}
+
+/// The fields that the path sets, each by its numbers from the request downwards.
+fn numbers(snapshot: &Snapshot, binding: &Binding) -> Vec<Vec<u32>> {
+    let fields = |path: &[u16]| fields(snapshot, binding, path).map(|field| field.number).collect();
+    binding.bind.captures.iter().map(|capture| fields(&capture.path)).collect()
+}
+
+/// The same in words.
+fn captured(snapshot: &Snapshot, binding: &Binding) -> String {
+    let name = |path: &[u16]| fields(snapshot, binding, path).map(|field| &*field.name).collect::<Vec<_>>().join(".");
+    let names: Vec<_> = binding.bind.captures.iter().map(|capture| format!("`{}`", name(&capture.path))).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+fn fields<'s>(snapshot: &'s Snapshot, binding: &Binding, path: &[u16]) -> impl Iterator<Item = &'s Field> {
+    path.iter().scan(Some(binding.bind.input), |message, slot| {
+        let field = &snapshot.schema.message((*message)?).fields[usize::from(*slot)];
+        *message = match field.kind {
+            Kind::Message(id) | Kind::Group(id) => Some(id),
+            _ => None,
+        };
+        Some(field)
+    })
 }
 
 /// What is read of a request's body.
@@ -116,23 +194,36 @@ fn shape(template: &str) -> String {
     shape
 }
 
-/// A path of this shape.
-fn sample(shape: &str) -> String {
-    shape.replace("**", "x/x").replace('*', "x")
+/// Paths of this shape: `**` is up to three segments.
+fn samples(shape: &str) -> Vec<String> {
+    let Some((before, after)) = shape.split_once("**") else { return vec![shape.replace('*', SEGMENT)] };
+    let sample = |segments: usize| {
+        // Of no segments nothing is left, the slash before them neither.
+        let before = if segments == 0 { before.trim_end_matches('/') } else { before };
+        let path = format!("{before}{}{after}", ["**"; 3][..segments].join("/"));
+        let path = path.replace("**", "*").replace('*', SEGMENT);
+        if path.starts_with('/') { path } else { format!("/{path}") }
+    };
+    (0..=3).map(sample).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{sample, shape};
+    use super::{samples, shape};
 
     #[test]
     fn a_template_is_what_its_client_sees() {
-        for (template, seen, path) in [
-            ("/v1/shelves", "/v1/shelves", "/v1/shelves"),
-            ("/v1/{name=shelves/*}/books/{id}:move", "/v1/shelves/*/books/*:move", "/v1/shelves/x/books/x:move"),
-            ("/files/{path=**}", "/files/**", "/files/x/x"),
+        for (template, seen, paths) in [
+            ("/v1/shelves", "/v1/shelves", &["/v1/shelves"][..]),
+            ("/v1/{name=shelves/*}/books/{id}:move", "/v1/shelves/*/books/*:move", &["/v1/shelves/~/books/~:move"]),
+            ("/files/{path=**}", "/files/**", &["/files", "/files/~", "/files/~/~", "/files/~/~/~"]),
+            ("/{a=**}/b/{c}", "/**/b/*", &["/b/~", "/~/b/~", "/~/~/b/~", "/~/~/~/b/~"]),
+            ("/v1/{name=**}:move", "/v1/**:move", &["/v1:move", "/v1/~:move", "/v1/~/~:move", "/v1/~/~/~:move"]),
         ] {
-            assert_eq!((shape(template).as_str(), sample(seen).as_str()), (seen, path));
+            assert_eq!(
+                (shape(template).as_str(), samples(seen)),
+                (seen, paths.iter().map(|path| (*path).to_owned()).collect())
+            );
         }
     }
 }

@@ -60,9 +60,9 @@ impl ToWire {
         Self { bind, ..Self::with(call, binding, beside) }
     }
 
-    /// Appends a message of this codec.
+    /// Appends a message of this codec. What the path binds is held against every message, and a binary one is not read.
     pub(super) fn message_in(&mut self, codec: Codec, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        if codec == Codec::Proto && !self.begun && !self.beside.is_empty() {
+        if codec == Codec::Proto && !self.beside.is_empty() {
             let message = "the path and the query bind to a JSON message: send a text, or take the RPC's own path";
             return Err(Error::bad_request(message));
         }

@@ -25,7 +25,6 @@ pub(super) struct Inbound {
     limits: (usize, usize),
     /// The method takes one message.
     one: bool,
-    full: bool,
     /// How often the client may speak.
     pace: Option<Pace>,
 }
@@ -44,27 +43,20 @@ impl Inbound {
         let (sender, receiver) = mpsc::channel(1);
         let limits = (rpc.settings.body.value, rpc.send.output);
         let state = State::Open(codec, PollSender::new(sender));
-        (Self { state, limits, one: !rpc.client_streaming, full: false, pace: rpc.pace() }, Incoming(receiver))
+        (Self { state, limits, one: !rpc.client_streaming, pace: rpc.pace() }, Incoming(receiver))
     }
 
     /// No messages.
     pub(super) fn nothing() -> Self {
-        Self { state: State::Nothing, limits: (0, 0), one: false, full: false, pace: None }
+        Self { state: State::Nothing, limits: (0, 0), one: false, pace: None }
     }
 
     /// Ready when the upstream has room for a message; or when it wants none, so that the client is still heard.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let ready = match &mut self.state {
+        match &mut self.state {
             State::Open(_, sender) => sender.poll_reserve(cx).map(drop),
             State::Ended | State::Nothing => Poll::Ready(()),
-        };
-        self.full = ready.is_pending();
-        ready
-    }
-
-    /// The upstream has no room: its client is not being read.
-    pub(super) fn is_full(&self) -> bool {
-        self.full
+        }
     }
 
     /// Passes a message on; [`Inbound::poll_ready`] was ready.

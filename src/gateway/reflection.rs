@@ -1,4 +1,5 @@
-//! What the gateway answers by server reflection: the services that clients reach, and every file that those need.
+//! What the gateway answers by server reflection: the services that clients reach, every file that those need, and what else is
+//! loaded for their messages: extensions, and types that an `Any` may hold.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -35,7 +36,22 @@ impl Reflection {
         for file in declaring.into_iter().filter_map(|name| known.get(name)) {
             this.add(file, &known, |service| exposed.contains(service));
         }
-        this
+        // A file that is of services which nobody reaches is not served for its messages' sake, unless they are extensions of
+        // what is.
+        let mut left: Vec<_> = schema.files.iter().map(|file| (file, file.outline())).collect();
+        loop {
+            let (more, others): (Vec<_>, _) = left.into_iter().partition(|(_, outline)| {
+                outline.services.is_empty()
+                    || outline.extensions.iter().any(|(extended, _)| this.outermost(extended).is_some())
+            });
+            left = others;
+            if more.is_empty() {
+                return this;
+            }
+            for (file, _) in more {
+                this.add(file, &known, |service| exposed.contains(service));
+            }
+        }
     }
 
     /// A file and all that it imports.
@@ -73,9 +89,14 @@ impl Reflection {
 
     /// The file that declares a symbol: a service, a method, a message, a field, an enum …
     pub fn declaring(&self, schema: &Schema, symbol: &str) -> Option<Bytes> {
-        let outer = std::iter::successors(Some(symbol), |inner| inner.rsplit_once('.').map(|(outer, _)| outer));
-        let (declared, at) = outer.into_iter().find_map(|name| Some((name, self.by_symbol.get(name)?)))?;
+        let (declared, at) = self.outermost(symbol)?;
         (declared == symbol || declares(schema, declared, symbol)).then(|| self.files[*at].clone())
+    }
+
+    /// What is declared at the top of a file and may hold this symbol, and the file.
+    fn outermost<'s>(&self, symbol: &'s str) -> Option<(&'s str, &usize)> {
+        let mut outer = std::iter::successors(Some(symbol), |inner| inner.rsplit_once('.').map(|(outer, _)| outer));
+        outer.find_map(|name| Some((name, self.by_symbol.get(name)?)))
     }
 
     /// The file that extends a message by a number.

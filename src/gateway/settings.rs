@@ -235,7 +235,7 @@ impl Settings {
             idempotent: layers.method(
                 &["idempotent"],
                 |entry| entry.idempotent,
-                Setting { value: method.idempotency != Idempotency::Unknown, from: Origin::Default },
+                Setting { value: declared(service, method) != Idempotency::Unknown, from: Origin::Default },
                 |new, _| !new,
             ),
             fallback: layers.method(
@@ -298,8 +298,15 @@ impl Settings {
             enums_as_numbers: self.enums_as_numbers.value,
             proto_names: self.proto_names.value,
             int64_as_numbers: self.int64_as_numbers.value,
+            // What a service says is not lost because nobody here has its schema.
+            unknown_any: true,
         }
     }
+}
+
+/// What a method's author says of calling it again, or by GET. What a server says of itself by reflection turns nothing on.
+pub(super) fn declared(service: &Service, method: &Method) -> Idempotency {
+    if service.reflected { Idempotency::Unknown } else { method.idempotency }
 }
 
 #[cfg(test)]

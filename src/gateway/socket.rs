@@ -1,7 +1,8 @@
 //! Socket: a call over a WebSocket, from its handshake to its close.
 //!
 //! Both directions are polled in one place and neither waits for the other: a message is taken from the client when the
-//! upstream has room for it, and from the upstream when the client has. What is held is one message each way.
+//! upstream has room for it, and from the upstream when the client has. What is held is one message each way, and one of the
+//! client's that waits for room: so its close is seen even where the upstream takes nothing.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -44,6 +45,9 @@ const TURN: usize = 32;
 
 /// Heartbeats that a client may leave unanswered.
 const SILENCE: u32 = 2;
+
+/// A client that is not heard, because its messages wait for room, is pinged so often: a socket that leads nowhere refuses a ping.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// How long a client may take to answer a close.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -139,13 +143,12 @@ impl Tunnel {
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit));
         let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-        let every = call.worker.heartbeat;
-        let mut heartbeat = interval_at(Instant::now() + every, every);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let heartbeat = every(call.worker.heartbeat);
         let leaving = tether.as_ref().map(|tether| Box::pin(tether.leaving.clone().cancelled_owned()));
         let over = Box::pin(sleep_until(call.over().0.into()));
         let upstream = Upstream::Asked(asking);
-        let mut talk = Talk { upstream, inbound, rpc, out, codec, heartbeat, silent: 0, leaving, over };
+        let (silent, waiting, probe) = (0, None, None);
+        let mut talk = Talk { upstream, inbound, rpc, out, codec, heartbeat, silent, waiting, probe, leaving, over };
         let ending = std::future::poll_fn(|cx| talk.poll(cx, &mut socket, &mut call)).await;
         let codec = talk.codec.unwrap_or(Codec::Json);
         let schema = talk.rpc.schema.clone();
@@ -219,6 +222,10 @@ struct Talk {
     heartbeat: Interval,
     /// Heartbeats since the client was last heard.
     silent: u32,
+    /// A message of the client's that has yet to be passed on.
+    waiting: Option<Message>,
+    /// The upstream has no room for it: no more are read, and the client is probed.
+    probe: Option<Interval>,
     leaving: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Its time, for a client that does not read: its answers are not asked for then.
     over: Pin<Box<Sleep>>,
@@ -253,16 +260,24 @@ impl Talk {
         if self.over.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ending::Ended(Err(call.over().1)));
         }
+        let mut beat = false;
         while self.heartbeat.poll_tick(cx).is_ready() {
+            beat = true;
             // A client that is not being read cannot be heard.
-            self.silent = if self.inbound.is_full() { 0 } else { self.silent + 1 };
+            self.silent = if self.probe.is_some() { 0 } else { self.silent + 1 };
             if self.silent > SILENCE {
                 let close = websocket::frame(CloseCode::Away, "the client does not answer pings");
                 return Poll::Ready(Ending::Fault(close, Error::ClientGone));
             }
-            if Pin::new(&mut *socket).poll_ready(cx).is_ready() && Pin::new(&mut *socket).start_send(ping()).is_err() {
-                return Poll::Ready(Ending::Left);
-            }
+        }
+        while self.probe.as_mut().is_some_and(|probe| probe.poll_tick(cx).is_ready()) {
+            beat = true;
+        }
+        if beat
+            && Pin::new(&mut *socket).poll_ready(cx).is_ready()
+            && Pin::new(&mut *socket).start_send(ping()).is_err()
+        {
+            return Poll::Ready(Ending::Left);
         }
         match Pin::new(socket).poll_flush(cx) {
             Poll::Ready(Err(_)) => Poll::Ready(Ending::Left),
@@ -300,33 +315,48 @@ impl Talk {
     /// The client's messages, as the upstream takes them.
     fn poll_client(&mut self, cx: &mut Context<'_>, socket: &mut Socket, call: &mut Call) -> Poll<Ending> {
         for _ in 0..TURN {
-            ready!(self.inbound.poll_ready(cx));
-            let message = match ready!(Pin::new(&mut *socket).poll_next(cx)) {
-                Some(Ok(message)) => message,
-                Some(Err(error)) => return Poll::Ready(fault(&error)),
-                None => return Poll::Ready(Ending::Left),
-            };
-            self.silent = 0;
-            call.read(message.len());
-            let taken = match message {
-                Message::Text(text) if text.is_empty() => self.inbound.end(),
-                Message::Text(text) => {
-                    self.codec.get_or_insert(Codec::Json);
-                    self.inbound.message(text.as_bytes(), Codec::Json)
+            if self.waiting.is_none() {
+                let message = match ready!(Pin::new(&mut *socket).poll_next(cx)) {
+                    Some(Ok(message)) => message,
+                    Some(Err(error)) => return Poll::Ready(fault(&error)),
+                    None => return Poll::Ready(Ending::Left),
+                };
+                self.silent = 0;
+                call.read(message.len());
+                match message {
+                    Message::Text(_) | Message::Binary(_) => self.waiting = Some(message),
+                    Message::Close(_) => return Poll::Ready(Ending::Closed),
+                    Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
                 }
-                Message::Binary(bytes) => {
-                    self.codec.get_or_insert(Codec::Proto);
-                    self.inbound.message(&bytes, Codec::Proto)
-                }
-                Message::Close(_) => return Poll::Ready(Ending::Closed),
-                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
-            };
-            if let Err(error) = taken {
+            }
+            if self.inbound.poll_ready(cx).is_pending() {
+                self.probe.get_or_insert_with(|| every(PROBE));
+                return Poll::Pending;
+            }
+            self.probe = None;
+            let Some(message) = self.waiting.take() else { continue };
+            if let Err(error) = self.pass(&message) {
                 return Poll::Ready(Ending::Ended(Err(error)));
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Passes a message of the client's on to the upstream, which has room for it.
+    fn pass(&mut self, message: &Message) -> Result<(), Error> {
+        match message {
+            Message::Text(text) if text.is_empty() => self.inbound.end(),
+            Message::Text(text) => {
+                self.codec.get_or_insert(Codec::Json);
+                self.inbound.message(text.as_bytes(), Codec::Json)
+            }
+            Message::Binary(bytes) => {
+                self.codec.get_or_insert(Codec::Proto);
+                self.inbound.message(bytes, Codec::Proto)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -344,6 +374,13 @@ fn written(call: &Call, rpc: &Arc<Rpc>, out: &OutPlan, codec: Codec, message: &B
 
 fn ping() -> Message {
     Message::Ping(Bytes::new())
+}
+
+/// Ticks from then on.
+fn every(period: Duration) -> Interval {
+    let mut interval = interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 /// What is wrong with what the client sent.

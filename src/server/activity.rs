@@ -6,14 +6,24 @@
 //! An answer that its client does not read is neither at work nor over, and one connection may keep a thousand of them beside others
 //! that are read: so each piece that waits is marked with the time when it began to.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
+
+/// The connection waits for bytes.
+const WAITS: u8 = 0;
+/// Bytes have been read, and no more were asked for.
+const TAKEN: u8 = 1;
+/// The same since before the last look.
+const LYING: u8 = 2;
 
 use crate::body::loose::Loose;
 use crate::memory::held;
@@ -45,6 +55,11 @@ pub(super) struct Activity {
     period: AtomicUsize,
     /// Pieces of answers that the client has not taken: that began to wait in an even period, and in an odd one.
     unread: [AtomicUsize; 2],
+    /// [`WAITS`], [`TAKEN`] or [`LYING`].
+    reading: AtomicU8,
+    /// A descriptor of the socket is asked for, and then it is here.
+    asked: AtomicBool,
+    handle: Mutex<Option<io::Result<OwnedFd>>>,
 }
 
 impl Default for Activity {
@@ -61,6 +76,9 @@ impl Default for Activity {
             heading: AtomicBool::new(false),
             period: AtomicUsize::new(0),
             unread: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            reading: AtomicU8::new(WAITS),
+            asked: AtomicBool::new(false),
+            handle: Mutex::new(None),
         }
     }
 }
@@ -68,6 +86,46 @@ impl Default for Activity {
 impl Activity {
     pub(super) fn received(&self) {
         self.received.store(true, Ordering::Relaxed);
+        self.reading.store(TAKEN, Ordering::Relaxed);
+    }
+
+    /// Nothing is there to be read.
+    pub(super) fn waits(&self) {
+        self.reading.store(WAITS, Ordering::Relaxed);
+    }
+
+    /// A call is in flight, and nobody reads on: it would not be noticed if the client left.
+    pub(super) fn is_unread(&self) -> bool {
+        self.reading.load(Ordering::Relaxed) != WAITS && self.in_flight() > 0
+    }
+
+    /// Nobody has read since the last look.
+    fn lies(&self) -> bool {
+        self.reading.compare_exchange(TAKEN, LYING, Ordering::Relaxed, Ordering::Relaxed) == Err(LYING)
+    }
+
+    /// Asks for a second descriptor of the socket.
+    pub(super) fn ask_for_handle(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Gives it, if it is asked for.
+    pub(super) fn offer_handle(&self, handle: impl FnOnce() -> io::Result<OwnedFd>) {
+        if self.asked.load(Ordering::Relaxed) {
+            self.asked.store(false, Ordering::Relaxed);
+            *self.handle.lock() = Some(handle());
+        }
+    }
+
+    /// What was given.
+    pub(super) fn take_handle(&self) -> Option<io::Result<OwnedFd>> {
+        self.handle.lock().take()
+    }
+
+    /// It is not needed any more. A socket is closed when all of its descriptors are.
+    pub(super) fn forget_handle(&self) {
+        self.asked.store(false, Ordering::Relaxed);
+        drop(self.take_handle());
     }
 
     pub(super) fn sent(&self) {
@@ -259,6 +317,9 @@ pub(super) struct Watch {
     protocol: Protocol,
     /// HTTP/2: a head was open the last time.
     heading: bool,
+    /// How long a call may stand still, and how long it has.
+    stall: Option<Duration>,
+    still: Duration,
 }
 
 /// What a look found.
@@ -274,6 +335,8 @@ pub(super) enum Finding {
     SlowHead,
     /// An answer has waited too long for its client to read.
     Unread,
+    /// A call stands still: nothing of its request is taken, and nothing of its answer goes.
+    Stalled,
 }
 
 impl Watch {
@@ -288,7 +351,14 @@ impl Watch {
             quiet: Duration::ZERO,
             period: Duration::ZERO,
             calls: 0,
+            stall: None,
+            still: Duration::ZERO,
         }
+    }
+
+    /// The same for a connection that does not hear its client while a call stands still: it may for so long.
+    pub(super) fn stalling(self, stall: Duration) -> Self {
+        Self { every: self.every.min(stall), stall: Some(stall), ..self }
     }
 
     /// How long nothing may happen from now on.
@@ -313,9 +383,11 @@ impl Watch {
         let calls = activity.calls();
         let sent = activity.sent.swap(false, Ordering::Relaxed) && activity.keeps();
         if activity.in_flight() > 0 || calls != self.calls || sent {
+            let stands = self.stall.is_some() && activity.lies() && calls == self.calls && !sent;
+            self.still = if stands { self.still + self.every } else { Duration::ZERO };
             self.calls = calls;
             self.quiet = Duration::ZERO;
-            return Finding::Busy;
+            return if self.stall.is_some_and(|stall| self.still >= stall) { Finding::Stalled } else { Finding::Busy };
         }
         self.quiet += self.every;
         let begun = match self.protocol {

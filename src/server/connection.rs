@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Finding, InFlight, Tracked, Watch};
 use super::frames::Framed;
+use super::hangup::Hangup;
 use super::limits::Limits;
 use super::patience::{self, Patient};
 use super::phase::{Phase, Phases, reached};
@@ -150,13 +151,16 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
     let old = terms.limits.max_age.map(|age| Instant::now() + about(age));
     match protocol {
         Protocol::Http1 => {
-            let mut watch = Watch::new(protocol, terms.limits.head, terms.limits.idle_http1);
+            let watch = Watch::new(protocol, terms.limits.head, terms.limits.idle_http1);
+            let mut watch = watch.stalling(terms.limits.stall);
             let (mut io, mut service) = (io, service);
             loop {
                 let mut connection = Box::new(terms.http1.serve_connection(io, service).with_upgrades());
                 let driven = drive(Pin::new(&mut *connection), (&mut watch, old), &activity, &tunnels, phases.clone());
                 // What hyper has read and nobody has answered is part of a head, whose time is over.
-                let resting = match driven.await {
+                let driven = driven.await;
+                activity.forget_handle();
+                let resting = match driven {
                     Driven::Resting => connection.into_parts().filter(|parts| parts.read_buf.is_empty()),
                     Driven::Well | Driven::Broken => None,
                 };
@@ -256,6 +260,9 @@ trait Graceful: Future {
     /// It can be taken down to its socket, and be put up again.
     const RESTS: bool;
 
+    /// It reads at all times, whatever becomes of its calls.
+    const HEARS: bool;
+
     /// Told that the server drains, or that it is old: HTTP/2 says GOAWAY; HTTP/1.1 says it with its next answer.
     fn announce(self: Pin<&mut Self>);
 
@@ -271,6 +278,7 @@ where
     S::ResBody: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
 {
     const RESTS: bool = true;
+    const HEARS: bool = false;
 
     fn announce(self: Pin<&mut Self>) {}
 
@@ -306,6 +314,7 @@ where
     Patient: Http2ServerConnExec<S::Future, S::ResBody>,
 {
     const RESTS: bool = false;
+    const HEARS: bool = true;
 
     fn announce(mut self: Pin<&mut Self>) {
         self.connection.as_mut().graceful_shutdown();
@@ -348,6 +357,7 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
     let mut phase = if late { Phase::Draining } else { Phase::Serving };
     let (mut closing, mut ended) = (false, Driven::Broken);
     let mut seldom = Seldom::new();
+    let mut hangup = Hangup::default();
     loop {
         let happened = {
             seldom.begin();
@@ -364,12 +374,14 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
                     Poll::Ready(None)
                 }
                 Poll::Pending if late && activity.calls() > 0 => Poll::Ready(Some(Beside::FirstCall)),
+                Poll::Pending if !C::HEARS && hangup.look(cx, activity).is_ready() => Poll::Ready(Some(Beside::HungUp)),
                 Poll::Pending => seldom.poll(cx, beside.as_mut()).map(Some),
             })
             .await
         };
         match happened {
             None => return ended,
+            Some(Beside::HungUp) => return Driven::Broken,
             Some(Beside::FirstCall) => {
                 late = false;
                 connection.as_mut().announce();
@@ -403,7 +415,7 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
                     return Driven::Broken;
                 }
                 match watch.look(activity) {
-                    Finding::SlowHead => return Driven::Broken,
+                    Finding::SlowHead | Finding::Stalled => return Driven::Broken,
                     // It was told to end, and nothing has moved since: its client does not read.
                     Finding::Idle | Finding::Unread if closing => return Driven::Broken,
                     Finding::Idle | Finding::Unread => {
@@ -424,6 +436,8 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
 enum Beside {
     /// The first call of a connection that came late.
     FirstCall,
+    /// Its client has left, and nobody reads what it sent.
+    HungUp,
     /// The server's next phase.
     Phase,
     /// The time to look at what it does.

@@ -20,6 +20,9 @@ pub struct Limits {
     pub idle_http1: Duration,
     /// How long an HTTP/2 connection may be without a call.
     pub idle_http2: Duration,
+    /// How long a call over HTTP/1.1 may stand still, its service taking nothing of the request and nothing going of the
+    /// answer: a client that leaves behind bytes for which there is no room cannot be noticed otherwise.
+    pub stall: Duration,
     /// Bytes of a request's head; more gets 431.
     pub head_bytes: u32,
     /// Headers of a request. The connection lets twice as many through, and the gateway refuses them.
@@ -48,6 +51,7 @@ impl Default for Limits {
             head: Duration::from_secs(10),
             idle_http1: Duration::from_secs(75),
             idle_http2: Duration::from_secs(300),
+            stall: Duration::from_secs(60),
             head_bytes: 64 * 1024,
             headers: 100,
             streams: 1000,
@@ -80,6 +84,7 @@ impl Limits {
             head: written.head_timeout,
             idle_http1: written.idle_timeout,
             idle_http2: written.idle_timeout_http2,
+            stall: written.stall_timeout,
             head_bytes: bytes(written.head_size),
             headers: written.headers,
             streams: bytes(written.streams),

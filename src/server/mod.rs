@@ -20,6 +20,7 @@ mod activity;
 mod connection;
 mod expiry;
 mod frames;
+mod hangup;
 mod limits;
 mod listen;
 mod patience;

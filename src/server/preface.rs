@@ -53,11 +53,17 @@ impl Rewound {
 
     /// Notes what became of a write.
     fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.give_handle();
         self.activity.stuck(written.is_pending());
         if written.is_ready() {
             self.activity.sent();
         }
         written
+    }
+
+    /// Gives a descriptor of the socket to who has asked for one.
+    fn give_handle(&self) {
+        self.activity.offer_handle(|| self.socket.inner().handle());
     }
 
     /// Waits for bytes, which are kept for who reads next; false: no more will come.
@@ -76,7 +82,11 @@ impl Read for Rewound {
             buf.put_slice(&this.head.bytes[this.head.from..end]);
             this.head.from = end;
         } else {
-            ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
+            let read = Pin::new(&mut this.socket).poll_read(cx, buf);
+            if read.is_pending() {
+                this.activity.waits();
+            }
+            ready!(read)?;
         }
         this.activity.received();
         Poll::Ready(Ok(()))
@@ -90,6 +100,7 @@ impl Write for Rewound {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.give_handle();
         let flushed = Pin::new(&mut self.socket).poll_flush(cx);
         self.activity.stuck(flushed.is_pending());
         flushed

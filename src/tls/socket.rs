@@ -1,6 +1,7 @@
 //! Socket: a TCP connection, with TLS or without. Without, it costs a branch that always goes the same way.
 
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -25,6 +26,18 @@ impl Socket {
     pub fn identity(&self) -> Option<HeaderValue> {
         let Self::Tls(stream) = self else { return None };
         identity(stream.get_ref().1.peer_certificates()?.first()?)
+    }
+
+    /// A second descriptor of the socket, to ask the kernel about it.
+    ///
+    /// # Errors
+    /// The process has no descriptors left.
+    pub fn handle(&self) -> io::Result<OwnedFd> {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        socket.as_fd().try_clone_to_owned()
     }
 }
 

@@ -179,6 +179,14 @@ async fn messages_are_unpacked_and_packed() {
         assert_eq!(encoding.as_deref(), Some("gzip"));
         library.saw("Discuss").message(&remark).no_header("grpc-encoding").header("grpc-accept-encoding", "gzip");
 
+        // Nothing needs no compression.
+        for flag in [0, 1] {
+            let mut call = speech.call(2, "Discuss").header(names[0], "gzip").open(&gateway, None).await;
+            call.send_bytes(Bytes::copy_from_slice(&[flag, 0, 0, 0, 0]));
+            call.close();
+            call.outcome().await.ok(&[json!({})]);
+        }
+
         // A bomb, and a way that is not known.
         let mut call = speech.call(2, "Discuss").header(names[0], "gzip").open(&gateway, None).await;
         let mut bomb = frame(&gzip(&vec![b' '; 8 << 20])).to_vec();

@@ -8,6 +8,7 @@ use transom_transcode::frame::timeout;
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Running, gateway};
+use crate::support::grpc::frame;
 use crate::support::heard::Outcome;
 use crate::support::library::{library, library_that_waits};
 use crate::support::socket::Socket;
@@ -392,6 +393,42 @@ async fn a_path_that_is_no_methods_is_refused_in_each_dialect() {
 }
 
 #[tokio::test]
+async fn a_connect_get_names_its_codec_and_json_is_utf8() {
+    let library = library().await;
+    let gateway = start(&library).await;
+    let message = "message=%7B%22name%22%3A%22shelves%2F1%2Fbooks%2F7%22%7D";
+    for (query, status) in [
+        ("connect=v1&encoding=json", 200),
+        ("connect=v1&encoding=js%6Fn", 200),
+        ("encoding=js%6fn", 200),
+        ("connect=v1&encoding=xml", 415),
+        ("encoding=xml", 415),
+        ("connect=v1&encoding=%zz", 400),
+    ] {
+        let reply = gateway.get(&format!("/library.v1.Library/GetBook?{query}&{message}")).await;
+        reply.status(status).header("content-type", "application/json");
+        assert_eq!(reply.value()["code"].as_str(), (status != 200).then_some("invalid_argument"), "{query}");
+    }
+    let mut calls = 3;
+    library.saw("GetBook").times(calls);
+    for (charset, taken) in
+        [("", true), ("; charset=utf-8", true), ("; charset=\"UTF-8\"", true), ("; charset=latin1", false)]
+    {
+        let post =
+            |path: &str, kind: &str| gateway.request("POST", path).header("content-type", &format!("{kind}{charset}"));
+        let call = post("/library.v1.Library/GetBook", "application/json").body(book("7").to_string());
+        let reply = call.await;
+        reply.status(if taken { 200 } else { 415 });
+        assert_eq!(reply.value()["code"].as_str(), (!taken).then_some("invalid_argument"));
+        calls += usize::from(taken);
+        library.saw("GetBook").times(calls);
+        let watch = frame(shelf("1").to_string().as_bytes());
+        let call = post("/library.v1.Library/WatchBooks", "application/connect+json").body(watch);
+        call.await.status(if taken { 200 } else { 415 });
+    }
+}
+
+#[tokio::test]
 async fn bad_input_gets_each_dialects_own_error() {
     let library = library().await;
     let gateway = start(&library).await;
@@ -412,6 +449,8 @@ async fn bad_input_gets_each_dialects_own_error() {
             (&[7, 0, 0, 0, 0][..], Code::InvalidArgument),
             (&[0, 0xff, 0xff, 0xff, 0xff], Code::ResourceExhausted),
             (&[1, 0, 0, 0, 1, b'x'], Code::InvalidArgument),
+            (&[0, 0, 0, 0, 5, b'{', b'}'], Code::InvalidArgument),
+            (&[0, 0, 0], Code::InvalidArgument),
         ] {
             if bytes[0] == 1 && matches!(speech, Speech::Grpc | Speech::Web | Speech::WebText | Speech::ConnectStream) {
                 // Compressed or not is the upstream's to say.
@@ -423,6 +462,8 @@ async fn bad_input_gets_each_dialects_own_error() {
             call.outcome().await.failed(code);
         }
     }
+    let saw = library.saw("Discuss");
+    assert!(saw.calls().iter().all(|call| call.messages.is_empty() && !call.finished), "half a message is none");
     // A text that is no JSON. (Binary frames cross as gRPC's do: what is in them is the service's to judge.)
     for version in [1, 2] {
         for bytes in [&b"{\"text\": 1}"[..], b"\x07", b"[]"] {

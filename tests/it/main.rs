@@ -31,6 +31,7 @@ mod connections_at_rest;
 mod config_examples;
 mod conformance;
 mod cors;
+mod cut_short;
 #[cfg(feature = "demo")]
 mod demo_auth;
 #[cfg(feature = "demo")]
@@ -70,6 +71,7 @@ mod http_requests;
 mod http_two;
 mod http_two_frames;
 mod keepalive;
+mod left;
 #[cfg(feature = "demo")]
 mod killed;
 mod kubernetes;

@@ -19,6 +19,7 @@ use transom::telemetry::Metrics;
 use crate::support::gateway::{self, gateway};
 use crate::support::protos::{compile_text, descriptors};
 use crate::support::reply::ok;
+use crate::support::tls::{self, Authority, Shield};
 use crate::support::{PATIENCE, soon, until, upstream};
 
 /// A server that only reflects.
@@ -140,6 +141,44 @@ async fn a_server_without_reflection_is_told() {
 }
 
 #[tokio::test]
+async fn an_upstream_with_tls_is_asked_as_it_is_called() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let server = Reflector::start(descriptors("library"), Speaks::V1).await;
+    let shown = tls::server(&authority.issue(&["127.0.0.1"]), Some(&authority));
+    let shield = Shield::before(server.address, shown).await;
+    let folder = tempfile::tempdir().unwrap();
+    authority.issue(&["spiffe://gateway"]).write(folder.path(), "own");
+    let ask = async |authority: &Authority, keys: &str| {
+        let mut config = config::parse(
+            &format!(
+                "schema: {{ reflection: [library] }}\nupstreams:\n  library:\n    services: [library.v1.Library]\n    \
+                 endpoints: ['{}']\n    tls: {{ ca: '{}'{keys} }}",
+                shield.address,
+                authority.file().display(),
+            ),
+            &|_| None,
+        )
+        .unwrap();
+        config.folder = folder.path().to_owned();
+        let (said, silent) = ask(&config).await;
+        (services(&config, &said), silent)
+    };
+    let (found, silent) = ask(&authority, ", cert: own.crt, key: own.key").await;
+    assert_eq!((found, silent), (vec!["library.v1.Library".to_owned()], Vec::new()));
+    assert!(shield.seen.lock().iter().all(Option::is_some), "our certificate was seen");
+    // It is not who it must be; it does not know us; a file is not there.
+    for (authority, keys, told) in [
+        (&stranger, ", cert: own.crt, key: own.key", "invalid peer certificate"),
+        (&authority, "", ""),
+        (&authority, ", cert: none.crt, key: own.key", "tls.cert"),
+    ] {
+        let (found, silent) = ask(authority, keys).await;
+        assert!(found.is_empty());
+        assert!(matches!(&silent[..], [line] if line.contains("cannot be asked") && line.contains(told)), "{silent:?}");
+    }
+}
+
+#[tokio::test]
 async fn patience_has_an_end() {
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let said = Reflections::default();
@@ -205,6 +244,9 @@ async fn a_gateway_serves_what_another_gateway_reflects() {
         .await
         .status(200)
         .json(&json!({ "name": "shelves/1/books/7", "title": "Dune" }));
+    library.saw("GetBook").times(1);
+    // That it has no side effects, its server says, and nobody here.
+    running.get("/library.v1.Library/GetBook?connect=v1&encoding=json&message=%7B%7D").await.status(405);
     library.saw("GetBook").times(1);
 }
 

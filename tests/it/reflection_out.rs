@@ -107,6 +107,67 @@ async fn exposed_services_and_all_that_they_need() {
 }
 
 #[tokio::test]
+async fn extensions_and_types_that_no_service_imports_are_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [
+        (
+            "b.proto",
+            "syntax = \"proto2\"; package b; import \"google/api/annotations.proto\";
+             message M { optional string id = 1; extensions 100 to 200; }
+             service S { rpc Get(M) returns (M) { option (google.api.http) = { get: \"/b/{id}\" }; } }",
+        ),
+        // Extensions beside a service that nobody reaches.
+        (
+            "ext.proto",
+            "syntax = \"proto2\"; package b; import \"b.proto\"; extend M { optional int32 cost = 100; }
+             message Detail { optional string why = 1; extensions 5; } service Hidden { rpc Do(M) returns (M); }",
+        ),
+        // An extension of what is only there since.
+        (
+            "more.proto",
+            "syntax = \"proto2\"; package b; import \"ext.proto\"; extend Detail { optional bool more = 5; }
+             service Hidden2 { rpc Do(M2) returns (M2); } message M2 {}",
+        ),
+        ("loose.proto", "syntax = \"proto3\"; package c; message Loose {}"),
+        (
+            "secret.proto",
+            "syntax = \"proto3\"; package d; message Secret {} service Own { rpc Do(Secret) returns (Secret); }",
+        ),
+    ];
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let proto = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("proto");
+    let mut compiler = protox::Compiler::new([folder.path(), &proto]).unwrap();
+    compiler.include_imports(true).open_files(files.map(|(name, _)| name)).unwrap();
+    let upstream = upstream::grpc("b.S").start().await;
+    let gateway = gateway().descriptor_set(compiler.encode_file_descriptor_set());
+    let gateway = gateway.upstream("b", &upstream).config(PUBLIC).start().await;
+    let mut talk = Conversation::with(&gateway).await;
+
+    assert_eq!(talk.services().await, [&["b.S"], &BUILT_IN[..]].concat());
+    for (symbol, file) in [
+        ("b.cost", Ok("ext.proto")),
+        ("b.Detail", Ok("ext.proto")),
+        ("b.more", Ok("more.proto")),
+        ("c.Loose", Ok("loose.proto")),
+        ("b.Hidden", Err(5)),
+        ("b.Hidden2", Err(5)),
+        ("d.Own", Err(5)),
+        ("d.Secret", Err(5)),
+    ] {
+        assert_eq!(talk.symbol(symbol).await.as_deref().map_err(|code| *code), file, "{symbol}");
+    }
+    let cost = ExtensionRequest { containing_type: "b.M".to_owned(), extension_number: 100 };
+    let file = talk.file(MessageRequest::FileContainingExtension(cost)).await.unwrap();
+    assert_eq!(FileDescriptorProto::decode(&*file).unwrap().name(), "ext.proto");
+    match talk.ask(MessageRequest::AllExtensionNumbersOfType("b.M".to_owned())).await {
+        MessageResponse::AllExtensionNumbersResponse(numbers) => assert_eq!(numbers.extension_number, [100]),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn v1alpha_answers_the_same() {
     let gateway = gateway().config(PUBLIC).start().await;
     let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel(&gateway).await);

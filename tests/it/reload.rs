@@ -9,6 +9,7 @@ use transom::reload::Refused;
 
 use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::reply::{ok, stream};
+use crate::support::socket::Socket;
 use crate::support::upstream::{self, Upstream};
 use crate::support::{soon, until};
 
@@ -56,11 +57,16 @@ async fn a_hundred_reloads_under_load_lose_no_call_and_no_stream() {
             (1..=RELOADS + 1)
                 .fold(stream([]), |reply, at| reply.then(json!({ "pages": at.to_string() })).then_wait(&held))
         })
+        .client_stream("ImportBooks", |books| ok(json!({ "imported": books.len() })))
+        .bidi("Discuss", |remark| vec![remark.clone()])
         .start()
         .await;
     let (spare, internals) = (library().start().await, upstream::grpc("library.v1.Internals").start().await);
-    let gateway = behind(&[&library_one], "").start().await;
+    let gateway = behind(&[&library_one], "").expose_all().start().await;
 
+    let mut import = gateway.grpc("library.v1.Library/ImportBooks").open().await;
+    let mut talk = gateway.grpc("library.v1.Library/Discuss").open().await;
+    let mut socket = Socket::open(gateway.address(), "/library.v1.Library/Discuss", &[]).await;
     let mut watch = gateway.grpc("library.v1.Library/WatchBooks").open().await;
     watch.send(&json!({ "parent": "shelves/1" }));
     watch.close();
@@ -85,6 +91,12 @@ async fn a_hundred_reloads_under_load_lose_no_call_and_no_stream() {
         let done = calls_at(&library_one) + calls_at(&spare);
         go_on.notify_one();
         assert_eq!(watch.next().await, Some(json!({ "pages": (at + 2).to_string() })));
+        let remark = json!({ "text": at.to_string() });
+        import.send(&json!({ "title": at.to_string() }));
+        talk.send(&remark);
+        assert_eq!(talk.next().await, Some(remark.clone()));
+        socket.json(&remark).await;
+        assert_eq!(socket.value().await, remark);
         until("calls after the reload", async || calls_at(&library_one) + calls_at(&spare) > done + 8).await;
     }
     stop.store(true, Ordering::Relaxed);
@@ -102,6 +114,13 @@ async fn a_hundred_reloads_under_load_lose_no_call_and_no_stream() {
     go_on.notify_one();
     assert_eq!(watch.next().await, None);
     watch.status().await.ok(&[]);
+    import.close();
+    assert_eq!(import.next().await, Some(json!({ "imported": RELOADS })));
+    import.status().await.ok(&[]);
+    talk.close();
+    talk.status().await.ok(&[]);
+    socket.end().await;
+    assert_eq!(socket.closed().await.0, 1000);
     until("old snapshots are gone", async || before.iter().all(|snapshot| snapshot.upgrade().is_none())).await;
 }
 

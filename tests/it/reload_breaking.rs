@@ -18,6 +18,13 @@ service Shop {
   rpc GetItem(GetItemRequest) returns (Item) { option (google.api.http) = { get: "/v1/{name=items/*}" }; }
   rpc AddItem(AddItemRequest) returns (Receipt) { option (google.api.http) = { post: "/v1/items" body: "item" response_body: "item" }; }
 }
+service Files {
+  rpc Get(File) returns (File) { option (google.api.http) = { get: "/v1/files/{path=**}" }; }
+  rpc Any(File) returns (File) { option (google.api.http) = { custom { kind: "*" path: "/v1/any/{path}" } }; }
+  rpc One(File) returns (File) { option (google.api.http) = { get: "/v1/one/{path}" }; }
+  rpc Two(File) returns (File) { option (google.api.http) = { get: "/v1/two/{path}" }; }
+}
+message File { string path = 1; string other = 2; int64 size = 3; }
 message GetItemRequest { string name = 1; }
 message AddItemRequest { Item item = 1; string note = 2; }
 message Receipt { Item item = 1; int32 number = 2; }
@@ -30,6 +37,8 @@ message Item {
   Item part_of = 6;
   string first = 7;
   map<string, int32> stock = 8;
+  oneof kind { string left = 20; int32 right = 21; }
+  optional int32 rest = 23;
 }
 enum Colour { COLOUR_UNSPECIFIED = 0; RED = 1; BLUE = 2; }
 "#;
@@ -39,8 +48,7 @@ fn descriptors(proto: &str) -> Vec<u8> {
 }
 
 fn snapshot(proto: &str) -> Snapshot {
-    let text =
-        "schema: { descriptor_sets: [x] }\nupstreams: { shop: { services: [shop.v1.Shop], endpoints: ['h:1'] } }";
+    let text = "schema: { descriptor_sets: [x] }\nupstreams: { shop: { services: [shop.v1.Shop, shop.v1.Files], endpoints: ['h:1'] } }";
     let config = Arc::new(config::parse(text, &|_| None).unwrap());
     let mut schema = Schema::builder();
     schema.add(&descriptors(proto), "test").unwrap();
@@ -89,7 +97,10 @@ fn each_break_is_told_once_with_its_file_and_symbol() {
             &[("/v1/{name=items/*}", "/v2/{name=items/*}")],
             &["shop.proto: shop.v1.Shop.GetItem: GET /v1/{name=items/*} is gone"],
         ),
-        (&[("get: ", "delete: ")], &["shop.proto: shop.v1.Shop.GetItem: GET /v1/{name=items/*} is gone"]),
+        (
+            &[("get: \"/v1/{name=items/*}", "delete: \"/v1/{name=items/*}")],
+            &["shop.proto: shop.v1.Shop.GetItem: GET /v1/{name=items/*} is gone"],
+        ),
         (
             &[("returns (Item)", "returns (stream Item)")],
             &["shop.proto: shop.v1.Shop.GetItem: GET /v1/{name=items/*} is a server stream and was unary"],
@@ -101,6 +112,58 @@ fn each_break_is_told_once_with_its_file_and_symbol() {
         (
             &[(" response_body: \"item\"", "")],
             &["shop.proto: shop.v1.Shop.AddItem: POST /v1/items answers the whole message and answered `item`"],
+        ),
+        // Paths of some lengths, and requests of some methods.
+        (
+            &[("/v1/files/{path=**}", "/v1/files/{path}/{other}")],
+            &[
+                "shop.proto: shop.v1.Files.Get: GET /v1/files/{path=**} is gone for some of its requests",
+                "shop.proto: shop.v1.Files.Get: GET /v1/files/{path=**} sets `path`, `other` by its path and set `path`",
+            ],
+        ),
+        (
+            &[("custom { kind: \"*\" path: \"/v1/any/{path}\" }", "get: \"/v1/any/{path}\"")],
+            &["shop.proto: shop.v1.Files.Any: * /v1/any/{path} is gone for some of its requests"],
+        ),
+        // The same URL, and something else behind it.
+        (
+            &[("/v1/one/", "/v1/three/"), ("/v1/two/", "/v1/one/"), ("/v1/three/", "/v1/two/")],
+            &[
+                "shop.proto: shop.v1.Files.One: GET /v1/one/{path} calls shop.v1.Files/Two and called shop.v1.Files/One",
+                "shop.proto: shop.v1.Files.Two: GET /v1/two/{path} calls shop.v1.Files/One and called shop.v1.Files/Two",
+            ],
+        ),
+        (
+            &[("/v1/one/{path}", "/v1/one/{other}")],
+            &["shop.proto: shop.v1.Files.One: GET /v1/one/{path} sets `other` by its path and set `path`"],
+        ),
+        (
+            &[
+                (
+                    "get: \"/v1/one/{path}\" };",
+                    "get: \"/v1/one/{path}\" }; option (transom.method).output = { proto_names: true, enums_as_numbers: true };",
+                ),
+                (
+                    "import \"google/protobuf/timestamp.proto\";",
+                    "import \"google/protobuf/timestamp.proto\"; import \"transom/options.proto\";",
+                ),
+            ],
+            &[
+                "shop.proto: shop.v1.Files.One: GET /v1/one/{path} prints with `enums_as_numbers: true` and did with `enums_as_numbers: false`",
+                "shop.proto: shop.v1.Files.One: GET /v1/one/{path} prints with `proto_names: true` and did with `proto_names: false`",
+            ],
+        ),
+        (
+            &[("optional int32 rest", "int32 rest")],
+            &["shop.proto: shop.v1.Item.rest: no longer tells its default from its absence"],
+        ),
+        (
+            &[("int32 right = 21; }", "int32 right = 21; string first = 7; }"), ("string first = 7;\n", "\n")],
+            &[
+                "shop.proto: shop.v1.Item.first: is in the oneof `kind`, where it excludes others, and was not",
+                "shop.proto: shop.v1.Item.left: is in the oneof `kind`, where it excludes others, and was not",
+                "shop.proto: shop.v1.Item.right: is in the oneof `kind`, where it excludes others, and was not",
+            ],
         ),
         (
             &[("string note = 2;", ""), ("int32 price = 2;", "")],
@@ -119,13 +182,15 @@ fn what_only_widens_breaks_nobody() {
         &[][..],
         &[("string first = 7;", "string first = 7; string last = 17;")],
         &[("BLUE = 2;", "BLUE = 2; GREEN = 3;")],
-        // The same path by another name, and a wider one.
-        &[
-            ("{name=items/*}", "{id}"),
-            ("GetItemRequest { string name = 1; }", "GetItemRequest { string name = 1; string id = 2; }"),
-            ("\"/v1/{id}\"", "\"/v1/items/{id}\""),
-        ],
+        // The same path with less of it in the field, and a wider one.
+        &[("{name=items/*}", "items/{name}")],
         &[("{name=items/*}", "{name=items/**}")],
+        // A oneof is nobody's business but its members'.
+        &[(
+            "oneof kind { string left = 20; int32 right = 21; }",
+            "oneof sort { string left = 20; int32 right = 21; bool up = 22; }",
+        )],
+        &[("int32 price = 2;", "optional int32 price = 2;")],
         // Nobody sees it: the reply is its field `item`.
         &[("int32 number = 2;", "")],
         // How repeated numbers lie on the wire is no client's business.
@@ -139,7 +204,12 @@ fn what_only_widens_breaks_nobody() {
 fn shop(proto: &str, breaking: &str) -> Builder {
     let schema = format!("schema: {{ descriptor_sets: [in-memory], breaking: {breaking} }}");
     let endpoints = ["127.0.0.1:1".to_owned()];
-    gateway().descriptor_set(descriptors(proto)).config(&schema).upstream_at("shop", "shop.v1.Shop", &endpoints, "")
+    gateway().descriptor_set(descriptors(proto)).config(&schema).upstream_at(
+        "shop",
+        "shop.v1.Shop, shop.v1.Files",
+        &endpoints,
+        "",
+    )
 }
 
 #[tokio::test]

@@ -85,6 +85,20 @@ async fn binary_frames_are_protobuf() {
 }
 
 #[tokio::test]
+async fn a_binary_frame_does_not_change_what_the_path_binds() {
+    let (service, gateway) = start().await;
+    for path in ["/v1/chat/7", "/rules.v1.Rules/Chat?id=7"] {
+        let mut socket = open(&gateway, path).await;
+        socket.json(&json!({ "text": "a" })).await;
+        assert_eq!(socket.value().await, json!({ "id": "7", "text": "a" }));
+        socket.send(Message::binary(b"\x0a\x018".to_vec())).await;
+        assert_eq!(socket.value().await["error"]["code"], 3);
+        assert_eq!(socket.closed().await.0, 4003);
+        service.saw("Chat").messages(&[json!({ "id": "7", "text": "a" })]);
+    }
+}
+
+#[tokio::test]
 async fn a_subprotocol_says_how_answers_are_written() {
     let (_service, gateway) = start().await;
     let path = "/v1/things/7:watch";

@@ -111,6 +111,9 @@ pub struct OutOptions {
     pub proto_names: bool,
     /// 64-bit integers print as numbers; one beyond 2^53 is refused.
     pub int64_as_numbers: bool,
+    /// An `Any` of a type that no loaded schema knows prints as it came, `{"@type":"…","value":"<base64>"}`; else it is
+    /// refused, as ProtoJSON has no form for it.
+    pub unknown_any: bool,
 }
 
 /// What one translation may take.

@@ -46,6 +46,9 @@ pub fn message_of_query(head: &Parts, limit: usize) -> Result<Bytes, Error> {
     if !matches!(&*query.version, "" | "v1") {
         return Err(Error::bad_request("connect must be v1"));
     }
+    if !matches!(&*query.encoding, "json" | "proto") {
+        return Err(Error::UnsupportedMedia { message: "encoding must be json or proto".into() });
+    }
     let compression = HeaderValue::from_str(&query.compression);
     let coding = match query.compression.as_ref() {
         "" => Coding::Identity,
@@ -58,8 +61,6 @@ fn decode(message: Bytes, coding: Coding, limit: usize) -> Result<Bytes, Error> 
     match coding {
         Coding::Identity if message.len() > limit => Err(Error::TooLarge { limit }),
         Coding::Identity => Ok(message),
-        // Nothing needs no compression.
-        _ if message.is_empty() => Ok(message),
         coding => coding.decode(&message, limit).map(Bytes::from),
     }
 }

@@ -5,8 +5,8 @@ use transom_transcode::to_wire::Media;
 
 use super::Messages;
 use crate::envelope::coding::Coding;
-use crate::envelope::essence;
 use crate::envelope::head::Known;
+use crate::envelope::{essence, is_in_utf8};
 use crate::error::Error;
 
 /// What a route takes for a body.
@@ -96,38 +96,5 @@ pub fn admit_stream<'h, B: Body>(
     } else {
         let message = "send the messages as a JSON array, or a line each as application/x-ndjson";
         Err(Error::UnsupportedMedia { message: message.into() })
-    }
-}
-
-/// Whether a content type is this one, and its charset, if it names one, is UTF-8.
-fn is_in_utf8(content_type: &str, wanted: &str) -> bool {
-    if content_type == wanted {
-        return true;
-    }
-    let charset = content_type.split(';').skip(1).filter_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"'))
-    });
-    essence(content_type).eq_ignore_ascii_case(wanted)
-        && charset.into_iter().all(|charset| charset.eq_ignore_ascii_case("utf-8"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_in_utf8;
-
-    #[test]
-    fn json_is_json_in_utf8() {
-        for (content_type, taken) in [
-            ("application/json", true),
-            ("Application/JSON ; charset=UTF-8", true),
-            ("application/json; charset=\"utf-8\"", true),
-            ("application/json; charset=utf-16", false),
-            ("text/json", false),
-            ("application/x-www-form-urlencoded", false),
-            ("", false),
-        ] {
-            assert_eq!(is_in_utf8(content_type, "application/json"), taken, "{content_type}");
-        }
     }
 }

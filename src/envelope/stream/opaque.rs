@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use transom_transcode::frame::FrameError;
+use transom_transcode::frame::{FrameError, PREFIX};
+use transom_transcode::status::Code;
 
 use super::{Last, Stop, Writer};
 use crate::body::{Broken, End, Streamed};
@@ -23,20 +24,31 @@ pub struct Frames<B, W> {
     end: Option<End>,
     /// What follows the last byte.
     last: Last,
+    /// What came before a break has had its turn to be written.
+    breaking: bool,
 }
 
 impl<B, W: Writer> Frames<B, W> {
     /// Lets messages of up to `limit` bytes through; `stop` knows of the other direction of the call.
     pub fn new(body: B, limit: usize, stop: Stop, writer: W) -> Self {
-        Self { body, lengths: Lengths::new(limit), writer, stop, end: None, last: Last::Nothing }
+        Self { body, lengths: Lengths::new(limit), writer, stop, end: None, last: Last::Nothing, breaking: false }
     }
 
-    fn close(&mut self, end: Result<HeaderMap, (Error, String)>) -> Poll<Option<Sent>> {
+    /// The end, after `before`, the last bytes of whole messages.
+    fn close(
+        &mut self,
+        cx: &Context<'_>,
+        before: &[u8],
+        end: Result<HeaderMap, (Error, String)>,
+    ) -> Poll<Option<Sent>> {
+        let cut = self.lengths.is_within();
         let end = end.and_then(|trailers| match grpc::code_of(&trailers) {
+            // A status of OK over half a message is no OK.
+            Some(Code::Ok) if cut => Err((Error::UpstreamProtocol, "OK within a message".to_owned())),
             Some(code) => Ok((trailers, code)),
             None => Err((Error::UpstreamProtocol, "trailers without a status".to_owned())),
         });
-        let mut out = Vec::new();
+        let mut out = before.to_vec();
         self.last = match end {
             Ok((trailers, code)) => {
                 self.end = Some(End::status(code));
@@ -49,16 +61,27 @@ impl<B, W: Writer> Frames<B, W> {
                 last
             }
         };
+        if cut && out.len() > before.len() {
+            // An end in the body would be read as what is missing of the message.
+            out.truncate(before.len());
+            self.last = Last::Break;
+        }
         if out.is_empty() {
-            return self.finish();
+            return self.finish(cx);
         }
         Poll::Ready(Some(Ok(Frame::data(self.writer.chunk(out.into())))))
     }
 
-    fn finish(&mut self) -> Poll<Option<Sent>> {
+    fn finish(&mut self, cx: &Context<'_>) -> Poll<Option<Sent>> {
         Poll::Ready(match std::mem::replace(&mut self.last, Last::Nothing) {
             Last::Nothing => None,
             Last::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
+            Last::Break if !std::mem::replace(&mut self.breaking, true) => {
+                // The server throws away with the connection what it has not written yet: it gets a turn to write.
+                self.last = Last::Break;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             Last::Break => Some(Err(Broken)),
         })
     }
@@ -75,29 +98,33 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Sent>> {
         let this = &mut *self;
         if this.end.is_some() {
-            return this.finish();
+            return this.finish(cx);
         }
         match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => match this.lengths.pass(&data) {
                     Ok(()) => Poll::Ready(Some(Ok(Frame::data(this.writer.chunk(data))))),
-                    Err(Wrong::TooLarge(limit)) => {
-                        let cause = "a message that is announced to be longer".to_owned();
-                        this.close(Err((Error::ResponseTooLarge { limit }, cause)))
-                    }
-                    Err(Wrong::Flag(flag)) => {
-                        let cause = format!("a message that begins with {flag}");
-                        this.close(Err((Error::UpstreamProtocol, cause)))
+                    Err((whole, wrong)) => {
+                        let (error, cause) = match wrong {
+                            Wrong::TooLarge(limit) => {
+                                let cause = "a message that is announced to be longer".to_owned();
+                                (Error::ResponseTooLarge { limit }, cause)
+                            }
+                            Wrong::Flag(flag) => {
+                                (Error::UpstreamProtocol, format!("a message that begins with {flag}"))
+                            }
+                        };
+                        this.close(cx, &data[..whole], Err((error, cause)))
                     }
                 },
-                Err(frame) => this.close(Ok(frame.into_trailers().unwrap_or_default())),
+                Err(frame) => this.close(cx, &[], Ok(frame.into_trailers().unwrap_or_default())),
             },
             Some(Err(error)) => {
                 let cause = error.to_string();
-                this.close(Err((error.into(), cause)))
+                this.close(cx, &[], Err((error.into(), cause)))
             }
             // An answer without trailers says nothing about its outcome.
-            None => this.close(Err((Error::UpstreamProtocol, "no trailers".to_owned()))),
+            None => this.close(cx, &[], Err((Error::UpstreamProtocol, "no trailers".to_owned()))),
         }
     }
 
@@ -119,6 +146,11 @@ impl<B> Watched<B> {
     pub fn new(body: B, limit: usize, stop: Stop) -> Self {
         Self { body, lengths: Lengths::new(limit), stop }
     }
+
+    /// The end may come here.
+    fn whole(&self) -> Result<(), Error> {
+        if self.lengths.is_within() { Err(Error::bad_request("the last message is cut short")) } else { Ok(()) }
+    }
 }
 
 impl<B> Body for Watched<B>
@@ -129,28 +161,37 @@ where
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        Poll::Ready(match frame {
+        let fault = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    self.stop.came(data.len());
+                let passed = match frame.data_ref() {
+                    Some(data) => {
+                        self.stop.came(data.len());
+                        self.lengths.pass(data).map_err(|(_, wrong)| match wrong {
+                            Wrong::TooLarge(limit) => Error::TooLarge { limit },
+                            Wrong::Flag(flag) => Error::bad_request(FrameError::Flag(flag).to_string()),
+                        })
+                    }
+                    // Trailers are an end too.
+                    None => self.whole(),
+                };
+                match passed {
+                    Ok(()) => return Poll::Ready(Some(Ok(frame))),
+                    Err(fault) => fault,
                 }
-                if let Some(Err(wrong)) = frame.data_ref().map(|data| self.lengths.pass(data)) {
-                    self.stop.with(match wrong {
-                        Wrong::TooLarge(limit) => Error::TooLarge { limit },
-                        Wrong::Flag(flag) => Error::bad_request(FrameError::Flag(flag).to_string()),
-                    });
-                    return Poll::Ready(Some(Err(Broken)));
-                }
-                Some(Ok(frame))
             }
-            Some(Err(_)) => Some(Err(Broken)),
-            None => None,
-        })
+            Some(Err(_)) => return Poll::Ready(Some(Err(Broken))),
+            None => match self.whole() {
+                Ok(()) => return Poll::Ready(None),
+                Err(fault) => fault,
+            },
+        };
+        self.stop.with(fault);
+        Poll::Ready(Some(Err(Broken)))
     }
 
+    /// Who sends on as the body ends must not take half a message for whole: then it is asked once more.
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.is_end_stream() && !self.lengths.is_within()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -174,39 +215,51 @@ struct Lengths {
     /// Bytes of the current message still to come.
     rest: usize,
     /// The prefix seen so far.
-    prefix: [u8; 5],
+    prefix: [u8; PREFIX],
     seen: usize,
 }
 
 impl Lengths {
     fn new(limit: usize) -> Self {
-        Self { limit, rest: 0, prefix: [0; 5], seen: 0 }
+        Self { limit, rest: 0, prefix: [0; PREFIX], seen: 0 }
     }
 
-    /// One more chunk.
-    fn pass(&mut self, mut chunk: &[u8]) -> Result<(), Wrong> {
-        while !chunk.is_empty() {
+    /// What has passed ends in the middle of a message, or of its prefix.
+    fn is_within(&self) -> bool {
+        self.rest > 0 || self.seen > 0
+    }
+
+    /// One more chunk. Of one that may not pass as a whole, the bytes before the wrong message may.
+    fn pass(&mut self, chunk: &[u8]) -> Result<(), (usize, Wrong)> {
+        let mut at = 0;
+        while at < chunk.len() {
             if self.rest > 0 {
-                let taken = self.rest.min(chunk.len());
+                let taken = self.rest.min(chunk.len() - at);
                 self.rest -= taken;
-                chunk = &chunk[taken..];
+                at += taken;
                 continue;
             }
-            let taken = (self.prefix.len() - self.seen).min(chunk.len());
-            self.prefix[self.seen..self.seen + taken].copy_from_slice(&chunk[..taken]);
+            let taken = (PREFIX - self.seen).min(chunk.len() - at);
+            self.prefix[self.seen..self.seen + taken].copy_from_slice(&chunk[at..at + taken]);
             self.seen += taken;
-            chunk = &chunk[taken..];
-            if self.seen == self.prefix.len() {
-                self.seen = 0;
-                let [flag, length @ ..] = self.prefix;
-                if flag > 1 {
-                    return Err(Wrong::Flag(flag));
-                }
-                self.rest = u32::from_be_bytes(length) as usize;
-                if self.rest > self.limit {
-                    return Err(Wrong::TooLarge(self.limit));
-                }
+            at += taken;
+            if self.seen < PREFIX {
+                break;
             }
+            let [flag, length @ ..] = self.prefix;
+            let length = u32::from_be_bytes(length) as usize;
+            let wrong = match flag {
+                0 | 1 if length <= self.limit => {
+                    (self.seen, self.rest) = (0, length);
+                    continue;
+                }
+                0 | 1 => Wrong::TooLarge(self.limit),
+                flag => Wrong::Flag(flag),
+            };
+            // What of its prefix came in an earlier chunk has passed.
+            let before = at.checked_sub(PREFIX);
+            self.seen = if before.is_some() { 0 } else { self.seen };
+            return Err((before.unwrap_or(0), wrong));
         }
         Ok(())
     }
@@ -236,13 +289,32 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_message_is_refused_at_its_prefix() {
+    fn a_longer_message_is_refused_at_its_prefix_and_what_was_before_it_passes() {
         let stream = stream();
         for size in 1..=stream.len() {
             let mut lengths = Lengths::new(9);
-            let passed = stream.chunks(size).position(|chunk| lengths.pass(chunk) == Err(Wrong::TooLarge(9)));
-            // The third prefix ends at byte 18.
-            assert_eq!(passed, Some(17 / size), "chunks of {size}");
+            let mut passed = 0;
+            let refused = stream.chunks(size).find_map(|chunk| match lengths.pass(chunk) {
+                Ok(()) => {
+                    passed += chunk.len();
+                    None
+                }
+                Err((whole, wrong)) => Some((passed + whole, wrong)),
+            });
+            // The third prefix is at byte 13; of one that began in an earlier chunk, that part has passed.
+            let before = if 13 / size == 17 / size { 13 } else { 17 / size * size };
+            assert_eq!(refused, Some((before, Wrong::TooLarge(9))), "chunks of {size}");
+            assert_eq!(lengths.is_within(), before > 13, "chunks of {size}");
+        }
+    }
+
+    #[test]
+    fn a_stream_may_end_between_its_messages_alone() {
+        let stream = stream();
+        for end in 0..=stream.len() {
+            let mut lengths = Lengths::new(10);
+            lengths.pass(&stream[..end]).unwrap();
+            assert_eq!(!lengths.is_within(), [0, 5, 13, 28, 34].contains(&end), "{end} bytes");
         }
     }
 }

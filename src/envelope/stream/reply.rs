@@ -131,9 +131,12 @@ where
         match frame {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => self.deframer.push(data),
-                // A status of OK over half a message is no OK.
-                Err(_) if !self.deframer.is_empty() => self.ended(Err(Error::UpstreamProtocol)),
-                Err(frame) => self.ended(Ok(frame.into_trailers().unwrap_or_default())),
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    // A status of OK over half a message is no OK.
+                    let cut = !self.deframer.is_empty() && grpc::code_of(&trailers) == Some(Code::Ok);
+                    self.ended(if cut { Err(Error::UpstreamProtocol) } else { Ok(trailers) });
+                }
             },
             Some(Err(error)) => {
                 self.cause = Some(error.to_string());

@@ -12,7 +12,7 @@ use crate::envelope::metadata;
 use crate::gateway::fallback::Fallback;
 use crate::gateway::route::Rpc;
 use crate::gateway::session::Issues;
-use crate::gateway::settings::{Origin, Settings};
+use crate::gateway::settings::{Origin, Settings, declared};
 use crate::policy::auth::Gate;
 use crate::policy::cors::Cors;
 use crate::policy::rate::Rates;
@@ -32,12 +32,13 @@ impl Compiler<'_> {
         let depth = Limits::default().depth;
         let mut settings = Settings::compile(self.config, upstream.name(), written, service, method);
         self.check_options(&settings)?;
-        settings.idempotent.value |= by_get && settings.idempotent.from == Origin::Default;
-        let declared = settings.idempotent.from != Origin::Default;
+        let written_so = settings.idempotent.from != Origin::Default;
+        let safe = by_get && !service.reflected;
+        settings.idempotent.value |= safe && !written_so;
         let repeats = match settings.idempotent.value {
             false => Idempotency::Unknown,
-            true if by_get || declared => Idempotency::NoSideEffects,
-            true => method.idempotency,
+            true if safe || written_so => Idempotency::NoSideEffects,
+            true => declared(service, method),
         };
         let retry = settings.retry.value.as_ref().and_then(|retry| upstream.retry(retry, repeats));
         let fallback = match &settings.fallback.value {
@@ -74,7 +75,7 @@ impl Compiler<'_> {
             name: path[1..].into(),
             client_streaming: method.client_streaming,
             server_streaming: method.server_streaming,
-            no_side_effects: method.idempotency == Idempotency::NoSideEffects,
+            no_side_effects: declared(service, method) == Idempotency::NoSideEffects,
             uri: uri.map_err(|error| format!("its path is no URI: {error}"))?,
             upstream: upstream.clone(),
             aims: canary.is_some() || written.subset.is_some() || matches!(written.balance, Balance::Hash(_)),

@@ -172,6 +172,20 @@ fn what_keeps_users_logged_in_is_refused_last() {
 }
 
 #[test]
+fn what_is_reflected_makes_no_call_repeatable() {
+    let idempotent = |config: &str, reflected, idempotency| {
+        let method = Method { idempotency, ..method(MethodPolicy::default()) };
+        settings(config, &Service { reflected, ..service() }, &method).idempotent.value
+    };
+    let written = format!("{BARE}    methods: {{ library.v1.Library/GetBook: {{ idempotent: true }} }}\n");
+    for idempotency in [Idempotency::Idempotent, Idempotency::NoSideEffects] {
+        assert!(idempotent(BARE, false, idempotency));
+        assert!(!idempotent(BARE, true, idempotency));
+        assert!(idempotent(&written, true, idempotency));
+    }
+}
+
+#[test]
 fn a_reflected_priority_may_only_be_lower() {
     let service = Service { reflected: true, ..service() };
     let reflected = |priority| {

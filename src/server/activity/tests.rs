@@ -112,3 +112,23 @@ fn bytes_after_a_call_are_a_head_that_must_end() {
     activity.received();
     assert_eq!(watch.look(&activity), Finding::SlowHead);
 }
+
+#[test]
+fn a_call_that_stands_still_has_stalled_after_its_time() {
+    let (activity, watch) = (Arc::new(Activity::default()), Watch::new(Protocol::Http1, HEAD, IDLE));
+    let mut watch = watch.stalling(2 * HEAD);
+    let _call = activity.begin();
+    // Nothing lies: its client is heard.
+    activity.waits();
+    assert!((0..100).all(|_| watch.look(&activity) == Finding::Busy));
+    // Something is taken from time to time, or something goes.
+    for _ in 0..100 {
+        activity.received();
+        assert_eq!([watch.look(&activity), watch.look(&activity)], [Finding::Busy; 2]);
+    }
+    for _ in 0..100 {
+        activity.sent();
+        assert_eq!(watch.look(&activity), Finding::Busy);
+    }
+    assert_eq!([watch.look(&activity), watch.look(&activity)], [Finding::Busy, Finding::Stalled]);
+}

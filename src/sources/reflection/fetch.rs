@@ -1,9 +1,14 @@
 //! One round of questions: which services, which files declare them, which files those import. All of it is bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Uri;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
@@ -12,6 +17,7 @@ use transom_transcode::schema::{DescriptorFile, descriptor_set};
 
 use super::session::Session;
 use crate::config::{self, Upstream};
+use crate::tls::Connector;
 
 /// Time to connect to one endpoint, and to talk with it.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -23,11 +29,19 @@ const MAX_BYTES: usize = 64 << 20;
 const MAX_SERVICES: usize = 10_000;
 
 /// What an upstream says of the services that are assigned to it, as a binary `FileDescriptorSet`; the same answers give
-/// the same bytes. The first endpoint that answers speaks for all.
-pub(super) async fn fetch(upstream: &Upstream) -> Result<Bytes, String> {
+/// the same bytes. The first endpoint that answers speaks for all. It is asked as it is called: where the upstream has `tls`, it
+/// must be who it must be, and sees our certificate; the files are read for each round, from `folder` where they are relative.
+pub(super) async fn fetch(upstream: &Upstream, folder: &Path) -> Result<Bytes, String> {
     let mut reasons = Vec::new();
+    let tls = match &upstream.tls {
+        None => None,
+        Some(written) => Some(Connector::compile(written, &upstream.endpoints, folder, None).map_err(|wrong| {
+            let told = wrong.iter().map(|(key, why)| format!("tls.{key} {why}"));
+            told.collect::<Vec<_>>().join("; ")
+        })?),
+    };
     for endpoint in &upstream.endpoints {
-        let answer = tokio::time::timeout(TALK, ask(endpoint, &upstream.services)).await;
+        let answer = tokio::time::timeout(TALK, ask(endpoint, tls.as_ref(), &upstream.services)).await;
         let why = match answer {
             Ok(Ok(set)) => return Ok(set),
             Ok(Err(why)) => why,
@@ -38,9 +52,27 @@ pub(super) async fn fetch(upstream: &Upstream) -> Result<Bytes, String> {
     Err(reasons.join("; "))
 }
 
-async fn ask(endpoint: &config::Endpoint, services: &[String]) -> Result<Bytes, String> {
-    let uri = Endpoint::from_shared(format!("http://{}", endpoint.place)).map_err(|error| error.to_string())?;
-    let channel = uri.connect_timeout(CONNECT).connect().await.map_err(|error| with_cause(&error))?;
+async fn ask(endpoint: &config::Endpoint, tls: Option<&Arc<Connector>>, services: &[String]) -> Result<Bytes, String> {
+    let place = endpoint.place.to_string();
+    let uri = Endpoint::from_shared(format!("http://{place}")).map_err(|error| error.to_string())?;
+    let uri = uri.connect_timeout(CONNECT);
+    let channel = match tls {
+        None => uri.connect().await,
+        Some(tls) => {
+            let origin = Uri::try_from(format!("https://{place}")).map_err(|error| error.to_string())?;
+            let tls = tls.clone();
+            let secure = tower::service_fn(move |_: Uri| {
+                let (tls, place) = (tls.clone(), place.clone());
+                async move {
+                    let socket = TcpStream::connect(place).await?;
+                    let address = socket.peer_addr()?.ip();
+                    tls.connect(socket, address).await.map(TokioIo::new)
+                }
+            });
+            uri.origin(origin).connect_with_connector(secure).await
+        }
+    };
+    let channel = channel.map_err(|error| with_cause(&error))?;
     let mut round = Round::start(channel, services).await?;
     round.follow_imports().await?;
     let Round { files, .. } = round;

@@ -6,6 +6,7 @@ mod fetch;
 mod session;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,9 +41,9 @@ impl Reflections {
     pub async fn ask(&self, config: &Config, patience: Duration) -> Vec<String> {
         let mut asked = JoinSet::new();
         for (name, upstream) in reflecting(config) {
-            let (name, upstream) = (name.to_owned(), upstream.clone());
+            let (name, upstream, folder) = (name.to_owned(), upstream.clone(), config.folder.clone());
             asked.spawn(async move {
-                let answer = tokio::time::timeout(patience, fetch::fetch(&upstream)).await;
+                let answer = tokio::time::timeout(patience, fetch::fetch(&upstream, &folder)).await;
                 (name, answer.unwrap_or_else(|_| Err(format!("no answer within {patience:?}"))))
             });
         }
@@ -76,7 +77,8 @@ impl Reflections {
         });
         for (name, upstream) in wanted {
             if !asking.contains_key(name) {
-                let task = self.clone().follow_one(name.to_owned(), upstream.clone(), interval, changed.clone());
+                let whom = (upstream.clone(), config.folder.clone());
+                let task = self.clone().follow_one(name.to_owned(), whom, interval, changed.clone());
                 let _task = AbortOnDropHandle::new(tokio::spawn(task));
                 asking.insert(name.to_owned(), Asking { upstream: upstream.clone(), interval, _task });
             }
@@ -86,14 +88,14 @@ impl Reflections {
     async fn follow_one(
         self: Arc<Self>,
         name: String,
-        upstream: Upstream,
+        (upstream, folder): (Upstream, PathBuf),
         interval: Duration,
         changed: impl Fn(&str) + Send,
     ) {
         let mut pause = FIRST_PAUSE;
         let mut failing = false;
         loop {
-            match fetch::fetch(&upstream).await {
+            match fetch::fetch(&upstream, &folder).await {
                 Ok(set) => {
                     if std::mem::take(&mut failing) {
                         tracing::info!(upstream = name, "its schema can be asked for again");

@@ -90,7 +90,10 @@ impl<'a> Query<'a> {
 }
 
 /// A query's value: percent-encoded, a plus is a space.
-fn decode(value: &str) -> Result<Cow<'_, [u8]>, QueryError> {
+///
+/// # Errors
+/// A `%` that no two hex digits follow.
+pub fn decode(value: &str) -> Result<Cow<'_, [u8]>, QueryError> {
     if !value.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Ok(Cow::Borrowed(value.as_bytes()));
     }

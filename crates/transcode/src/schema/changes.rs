@@ -103,12 +103,14 @@ impl<'a> Changes<'a> {
         if after.presence == Presence::Required && before.presence != Presence::Required {
             tell("is required now".to_owned());
         }
-        let oneof = |message: &'a Message, field: &Field| field.oneof.map(|at| &*message.oneofs[usize::from(at)]);
-        match (oneof(old, before), oneof(new, after)) {
-            (before, Some(after)) if before != Some(after) => {
-                tell(format!("is in the oneof `{after}`, where it excludes others, and was not"));
-            }
-            _ => {}
+        if cardinality(before) == cardinality(after)
+            && before.presence != Presence::Implicit
+            && after.presence == Presence::Implicit
+        {
+            tell("no longer tells its default from its absence".to_owned());
+        }
+        if let Some(oneof) = newly_excluding((old, before), (new, after)) {
+            tell(format!("is in the oneof `{oneof}`, where it excludes others, and was not"));
         }
         match (before.kind, after.kind) {
             (Kind::Message(before) | Kind::Group(before), Kind::Message(after) | Kind::Group(after)) => {
@@ -150,6 +152,18 @@ impl<'a> Changes<'a> {
     fn file(&self, now: Option<&'a str>, then: Option<&'a str>) -> &'a str {
         now.or(then).unwrap_or_default()
     }
+}
+
+/// The oneof of a field now, if it holds a field that was there before and was not in one with it. How a oneof is called is
+/// nobody's business.
+fn newly_excluding<'m>((old, before): (&Message, &Field), (new, after): (&'m Message, &Field)) -> Option<&'m str> {
+    let at = after.oneof?;
+    let mut members = new.fields.iter().filter(|member| member.oneof == Some(at));
+    let apart = |member: &Field| {
+        let earlier = old.slot_declared(&member.name).map(|slot| &old.fields[slot]);
+        earlier.is_some_and(|earlier| earlier.oneof.is_none() || earlier.oneof != before.oneof)
+    };
+    members.any(apart).then(|| &*new.oneofs[usize::from(at)])
 }
 
 /// In words, as both sides see it: how repeated scalars lie on the wire is nobody's business.

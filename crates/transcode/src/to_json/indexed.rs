@@ -243,7 +243,7 @@ impl<'a> Printer<'a> {
 
     fn indexed_any(&mut self, parts: Range<usize>) -> Done {
         let opened = self.with_spans(parts, Self::open_any)?;
-        let Some((inner, value)) = opened else { return Ok(self.text.raw(b"{},")?) };
+        let Some((inner, value)) = opened else { return Ok(()) };
         let at = self.scratch.records.len();
         let span = Span::new(value.start(), value.end);
         self.scratch.records.push(Record { place: 0, slot: 0, wire_type: 0, span });

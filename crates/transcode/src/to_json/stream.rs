@@ -338,7 +338,7 @@ impl<'a> Printer<'a> {
                     }
                     self.close_any()?;
                 }
-                None => self.text.raw(b"{},")?,
+                None => {}
             },
             _ => self.leaf(message, &[Span::new(at, end)])?,
         }

@@ -486,6 +486,31 @@ fn depth_is_bounded() {
 }
 
 #[test]
+fn an_any_of_an_unknown_type_prints_as_it_came_where_that_is_wanted() {
+    let any = |url: &str, value: &[u8]| [len(1, url), len(2, value)].concat();
+    let keep = OutOptions { unknown_any: true, ..OutOptions::default() };
+    let unknown = any("type.example.com/acme.Unknown", b"\x08\x01");
+    for (wire, printed) in [
+        (unknown.clone(), r#"{"any":{"@type":"type.example.com/acme.Unknown","value":"CAE="}}"#),
+        (len(1, "no slash"), r#"{"any":{"@type":"no slash","value":""}}"#),
+        // The same of one that is known, and inside of it.
+        (any("x/p.M", &len(9, "a")), r#"{"any":{"@type":"x/p.M","text":"a"}}"#),
+        (
+            any("x/p.M", &len(61, &unknown)),
+            r#"{"any":{"@type":"x/p.M","any":{"@type":"type.example.com/acme.Unknown","value":"CAE="}}}"#,
+        ),
+        (Vec::new(), r#"{"any":{}}"#),
+    ] {
+        let one = len(61, &wire);
+        assert_eq!(try_print(PROTO, &one, "", keep, Limits::default()).unwrap(), printed);
+        // Out of order, so that it is printed with an index.
+        let twice = [int(5, 1), one, int(5, 0)].concat();
+        assert_eq!(try_print(PROTO, &twice, "", keep, Limits::default()).unwrap(), printed);
+    }
+    assert!(refuse(&len(61, unknown)).message.contains("acme.Unknown"));
+}
+
+#[test]
 fn output_is_bounded() {
     let limits = |output| Limits { output, ..Limits::default() };
     let flags = len(24, vec![0; 10_000]);

@@ -86,12 +86,14 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    /// Prints an `Any` up to where its message's fields or value go; none if it is empty.
+    /// Prints an `Any` up to where its message's fields or value go; none if all of it is printed: it is empty, or of a type
+    /// that nobody knows.
     pub(super) fn open_any(&mut self, spans: &[Span]) -> Result<Option<(Inner<'a>, Scalar)>, Halt> {
         let found = last_of(self.wire, spans, [Kind::String, Kind::Bytes], self.depth)?;
         let [url, value] = found.map(Option::unwrap_or_default);
         if url.is_default(Kind::String) {
             if value.is_default(Kind::Bytes) {
+                self.text.raw(b"{},")?;
                 return Ok(None);
             }
             return Err(malformed("a google.protobuf.Any has a value but no type"));
@@ -99,7 +101,11 @@ impl<'a> Printer<'a> {
         self.enter()?;
         self.text.raw(b"{\"@type\":")?;
         self.text.string(self.wire, url.start(), url.end, b',')?;
-        let inner = self.inner(&self.wire[url.start()..url.end])?;
+        let Some(inner) = self.inner(&self.wire[url.start()..url.end])? else {
+            self.text.raw(b"\"value\":")?;
+            self.text.base64(&self.wire[value.start()..value.end])?;
+            return self.close_any().map(|()| None);
+        };
         if !inner.is_inline() {
             self.text.raw(b"\"value\":")?;
         }
@@ -112,11 +118,13 @@ impl<'a> Printer<'a> {
         Ok(self.text.close(b'}')?)
     }
 
-    fn inner(&self, url: &[u8]) -> Result<Inner<'a>, Halt> {
+    /// The type of an `Any`, if it is known; where it has to be, that it is not.
+    fn inner(&self, url: &[u8]) -> Result<Option<Inner<'a>>, Halt> {
         let url = String::from_utf8_lossy(url);
         let name = url.rsplit_once('/').map(|(_, name)| name);
         match name.and_then(|name| self.schema.message_named(name)) {
-            Some(id) => Ok(Inner { id, message: self.schema.message(id) }),
+            Some(id) => Ok(Some(Inner { id, message: self.schema.message(id) })),
+            None if self.options.unknown_any => Ok(None),
             None => Err(Invalid::new(format!("no loaded schema knows the type {url:?}")).into()),
         }
     }

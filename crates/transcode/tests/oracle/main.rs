@@ -113,6 +113,7 @@ fn options(draw: &mut Draw<'_>) -> OutOptions {
         enums_as_numbers: draw.one_in(2),
         proto_names: draw.one_in(2),
         int64_as_numbers: draw.one_in(4),
+        unknown_any: false,
     }
 }
 
