@@ -171,17 +171,18 @@ mod tests {
     fn a_flood_is_bounded_and_its_end_makes_room() {
         let (errands, now) = (Errands::default(), Instant::now());
         let at = |seconds| now + Duration::from_secs(seconds);
-        let begun = Instant::now();
         for number in 0..4 * MOST {
             let name = number.to_string();
             assert_eq!(errands.ask(&name, Duration::from_secs(5), now), Errand::Mine);
             // A few are given up, most are brought what there is to know.
             errands.bring(&name, Some(vec![0]).filter(|_| number % 16 != 0), at(10));
         }
-        let sizes = || (errands.0.lock().errands.len(), errands.0.lock().ends.len());
+        let sizes = || {
+            let kept = errands.0.lock();
+            (kept.errands.len(), kept.ends.len())
+        };
         let (kept, ends) = sizes();
         assert!(kept <= MOST && ends <= 2 * MOST, "{kept} and {ends}");
-        assert!(begun.elapsed() < Duration::from_secs(20), "nobody looks through all of them: {:?}", begun.elapsed());
         assert_eq!(errands.ask("1", Duration::from_secs(5), now), Errand::Done(vec![0]), "the first ones are kept");
         assert_eq!(errands.ask("later", Duration::from_secs(5), at(11)), Errand::Mine);
         assert_eq!(sizes(), (1, 1));
