@@ -28,30 +28,33 @@ pub(super) struct Attempt {
     judged: bool,
 }
 
-/// The right to one of the few calls that an endpoint gets to prove itself; dropped unused, another call has it.
-pub(super) struct Probe {
-    /// None once it is used.
-    endpoint: Option<Arc<Endpoint>>,
+/// The right to one of the few calls that an endpoint gets to prove itself; dropped unused, another call has it. In a box, since
+/// every call has room for one and hardly any has one.
+pub(super) struct Probe(Box<Given>);
+
+struct Given {
+    endpoint: Arc<Endpoint>,
     round: Round,
+    used: bool,
 }
 
 impl Probe {
     /// If the endpoint's breaker gives one now.
     pub(super) fn of(endpoint: &Arc<Endpoint>, now: Instant) -> Option<Self> {
         let round = endpoint.breaker.probe(now)?;
-        Some(Self { endpoint: Some(Arc::clone(endpoint)), round })
+        Some(Self(Box::new(Given { endpoint: Arc::clone(endpoint), round, used: false })))
     }
 
     fn used(mut self) -> Round {
-        self.endpoint = None;
-        self.round
+        self.0.used = true;
+        self.0.round
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        if let Some(endpoint) = &self.endpoint {
-            endpoint.breaker.released(self.round);
+        if !self.0.used {
+            self.0.endpoint.breaker.released(self.0.round);
         }
     }
 }
