@@ -62,7 +62,8 @@ async fn a_hundred_reloads_under_load_lose_no_call_and_no_stream() {
         .start()
         .await;
     let (spare, internals) = (library().start().await, upstream::grpc("library.v1.Internals").start().await);
-    let gateway = behind(&[&library_one], "").expose_all().start().await;
+    // A client stream has a deadline.
+    let gateway = behind(&[&library_one], "timeout: 10min").expose_all().start().await;
 
     let mut import = gateway.grpc("library.v1.Library/ImportBooks").open().await;
     let mut talk = gateway.grpc("library.v1.Library/Discuss").open().await;
