@@ -381,8 +381,8 @@ impl Watch {
             self.period = Duration::ZERO;
         }
         let calls = activity.calls();
-        let sent = activity.sent.swap(false, Ordering::Relaxed) && activity.keeps();
-        if activity.in_flight() > 0 || calls != self.calls || sent {
+        let sent = activity.sent.swap(false, Ordering::Relaxed);
+        if activity.in_flight() > 0 || calls != self.calls || sent && activity.keeps() {
             let stands = self.stall.is_some() && activity.lies() && calls == self.calls && !sent;
             self.still = if stands { self.still + self.every } else { Duration::ZERO };
             self.calls = calls;
