@@ -69,13 +69,13 @@ async fn a_token_in_the_query_opens_a_socket_and_goes_no_further() {
 #[tokio::test]
 async fn claims_are_set_in_every_message_of_a_socket() {
     let (service, gateway) = start(&Arc::default()).await;
-    let path = format!("/rules.v1.Rules/Chat?token={}&id=7", token(&json!({})));
+    let path = format!("/rules.v1.Rules/Chat?token={}", token(&json!({})));
     let mut socket = Socket::open(gateway.address(), &path, &[]).await;
     socket.json(&json!({ "color": "RED" })).await;
     socket.json(&json!({ "color": "RED", "text": "u1" })).await;
     socket.json(&json!({})).await;
     socket.send(Message::binary(Vec::new())).await;
-    assert_eq!(socket.value().await, json!({ "id": "7", "text": "u1", "color": "RED" }));
+    assert_eq!(socket.value().await, json!({ "text": "u1", "color": "RED" }));
     let (set, bare) = (json!({ "text": "u1", "color": "RED" }), json!({ "text": "u1" }));
     assert_eq!((socket.value().await, socket.value().await, socket.value().await), (set, bare.clone(), bare));
     // Another value in a later message, in protobuf: field 4.
