@@ -18,16 +18,16 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
+use crate::body::loose::Loose;
+use crate::memory::held;
+use crate::telemetry::Protocol;
+
 /// The connection waits for bytes.
 const WAITS: u8 = 0;
 /// Bytes have been read, and no more were asked for.
 const TAKEN: u8 = 1;
 /// The same since before the last look.
 const LYING: u8 = 2;
-
-use crate::body::loose::Loose;
-use crate::memory::held;
-use crate::telemetry::Protocol;
 
 /// Marks of one connection.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl Activity {
     }
 
     /// A call is in flight, and nobody reads on: it would not be noticed if the client left.
-    pub(super) fn is_unread(&self) -> bool {
+    pub(super) fn is_unheard(&self) -> bool {
         self.reading.load(Ordering::Relaxed) != WAITS && self.in_flight() > 0
     }
 

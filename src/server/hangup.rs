@@ -1,7 +1,7 @@
 //! Hang-up: a client that has left while nobody reads what it sent.
 //!
 //! An HTTP/1.1 connection is read as its request's body is taken. Where the service takes no more of it the connection is
-//! unread: bytes lie in the socket, and behind them the client's close. What the kernel knows of that is asked for beside the
+//! unheard: bytes lie in the socket, and behind them the client's close. What the kernel knows of that is asked for beside the
 //! reading, by a descriptor of the socket's that nobody reads from. It costs a few calls of the system, so only a connection
 //! that stays so has one.
 
@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(super) struct Hangup {
     state: State,
-    /// Kept once it is made: bodies that are read in pieces are unread for moments, over and over.
+    /// Kept once it is made: bodies that are read in pieces are unheard for moments, over and over.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -33,7 +33,7 @@ enum State {
     #[default]
     Hearing,
     /// It is not; `all_along` since the timer was set.
-    Unread { all_along: bool },
+    Unheard { all_along: bool },
     /// A descriptor has been asked for.
     Asked,
     /// The kernel says when the client closes.
@@ -45,7 +45,7 @@ enum State {
 impl Hangup {
     /// Looks after each turn of the connection; ready when its client has closed or reset it unheard.
     pub(super) fn look(&mut self, cx: &mut Context<'_>, activity: &Activity) -> Poll<()> {
-        if activity.is_unread() {
+        if activity.is_unheard() {
             return self.poll(cx, activity);
         }
         if !matches!(self.state, State::Hearing) {
@@ -63,9 +63,9 @@ impl Hangup {
                     if !running {
                         self.set_timer();
                     }
-                    self.state = State::Unread { all_along: !running };
+                    self.state = State::Unheard { all_along: !running };
                 }
-                State::Unread { all_along } => {
+                State::Unheard { all_along } => {
                     if let Some(timer) = &mut self.timer {
                         ready!(timer.as_mut().poll(cx));
                     }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_is_unread_for_moments_asks_for_nothing() {
+    async fn a_connection_that_is_unheard_for_moments_asks_for_nothing() {
         let (activity, mut hangup) = (Arc::new(Activity::default()), Hangup::default());
         let _call = activity.begin();
         let turn = async |hangup: &mut Hangup| {

@@ -8,6 +8,7 @@
 //! frames      where a client is in HTTP/2's frames
 //! activity    what a connection is doing; when it is idle
 //! seldom      waits beside a connection without being polled with it
+//! hangup      a client that left while nobody reads what it sent
 //! patience    calls of HTTP/2 end with their time, read or not
 //! connection  one connection from its first byte to its close
 //! redirect    plain HTTP is sent on to https://

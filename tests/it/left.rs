@@ -176,7 +176,7 @@ async fn a_client_that_stays_is_waited_for() {
     for how in How::ALL {
         clients.push(how.says(&gateway, usize::MAX).await);
     }
-    // Longer than a connection may be unread before its client is watched.
+    // Longer than a connection may be unheard before its client is watched.
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((over.load(Relaxed), gateway.lines().len()), (0, 0));
 }
