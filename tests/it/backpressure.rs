@@ -149,7 +149,8 @@ async fn start_with(library: SocketAddr, limits: Limits) -> Running {
         .descriptors("library")
         .expose_all()
         .limits(limits)
-        .upstream_at("library", "library.v1.Library", &[library.to_string()], "")
+        // Its calls do not end of themselves.
+        .upstream_at("library", "library.v1.Library", &[library.to_string()], "timeout: 10min")
         .start()
         .await
 }
