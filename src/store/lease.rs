@@ -1,10 +1,9 @@
 //! Leases: permits that were taken from Redis a few at a time, given out here without asking.
 //!
-//! Who comes seldom takes one permit, as if there were no lease. Who comes back before the permits of the last lease could
-//! have come back by themselves is handed twice as many next time, up to a tenth of the burst. A lease lapses in the
-//! time that its permits take to come back: so a gateway holds no more than it could have taken anyway, and never one
-//! permit beyond the limit in all but what it was handed in the period before. One call asks for a lease; others of the
-//! same asker wait for it.
+//! Who comes seldom takes one permit, as if there were no lease. Who used up the last lease and comes back before its permits
+//! could have come back by themselves is handed twice as many next time, or as many as waited, up to a tenth of the burst. A
+//! lease lapses in the time that its permits take to come back, or in a moment that is longer than a trip: so a gateway never lets
+//! one in beyond the limit but for what it held of one lease. One call asks for a lease; others of the same asker wait for it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +17,10 @@ use super::table::{Key, Resting, Table};
 
 /// Permits of one lease, at most.
 const MOST: u64 = 100;
+
+/// The least time that a lease holds, in nanoseconds: where permits come back faster than a trip takes, each would have lapsed
+/// before it is there.
+const LEAST: u64 = 10_000_000;
 
 /// Permits that are given out here.
 pub(super) struct Leases {
@@ -40,6 +43,8 @@ struct Lease {
     remaining: u64,
     /// Who asks at the moment is waited for.
     asking: Option<Arc<Notify>>,
+    /// Calls that have waited for the last trip.
+    waited: u32,
 }
 
 impl Resting for Lease {
@@ -120,12 +125,14 @@ impl Leases {
             return Found::Standing(lease.standing(now));
         }
         if let Some(notify) = &lease.asking {
+            lease.waited += 1;
             return Found::Wait(notify.clone());
         }
         lease.asking = Some(Arc::new(Notify::new()));
         let most = u32::try_from((quota.burst() / 10).clamp(1, MOST)).unwrap_or(1);
-        let hurried = lease.lapses > now;
-        Found::Empty(if hurried { lease.size.saturating_mul(2).clamp(1, most) } else { 1 })
+        let hurried = lease.permits == 0 && lease.lapses.saturating_add(LEAST) > now;
+        let wanted = if hurried { lease.size.saturating_mul(2) } else { 1 };
+        Found::Empty(wanted.max(std::mem::take(&mut lease.waited)).clamp(1, most))
     }
 
     fn now(&self) -> u64 {
@@ -158,7 +165,7 @@ impl Asking<'_> {
         let lease = shard.value(self.key, now);
         lease.size = wanted;
         lease.permits = told.granted.saturating_sub(1);
-        lease.lapses = now + u64::from(told.granted) * ask.limit.quota.step;
+        lease.lapses = now + (u64::from(told.granted) * ask.limit.quota.step).max(LEAST);
         lease.refused = if told.granted == 0 { now + nanos(told.retry) } else { 0 };
         lease.full = now + nanos(told.reset);
         lease.remaining = told.remaining;
