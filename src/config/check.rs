@@ -23,7 +23,6 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
         Some(auth) => verification(auth, reader),
         None => unverified(config, reader),
     }
-    bindings(config, reader);
     sessions(config, reader);
     vault(config, reader);
 }
@@ -441,17 +440,5 @@ fn sessions(config: &Config, reader: &mut Reader) {
     if !config.auth.as_ref().is_some_and(|auth| auth.sources.iter().any(reads)) {
         let message = format!("`auth.sources` does not read it; write `{{cookie: {name}}}` there");
         tell("sessions.access_token.cookie", message);
-    }
-}
-
-/// What is bound comes from a token.
-fn bindings(config: &Config, reader: &mut Reader) {
-    for (name, method) in &config.methods {
-        if matches!(method.auth, Some(Access::Public)) && method.bind.as_ref().is_some_and(|bind| !bind.is_empty()) {
-            let path = super::place(&["methods", name, "bind"]);
-            let line = reader.line(&[&path]);
-            let message = "a public method has no claims; remove this, or `auth: public`";
-            reader.problems.push(line, path, message.to_owned());
-        }
     }
 }

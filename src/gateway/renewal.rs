@@ -132,7 +132,7 @@ impl Call {
 
     /// Who trades the refresh token of this call's cookie, which its `frame` asks for, where calls do the same on their way:
     /// then both are one question.
-    pub(super) fn trades<'r>(&self, rpc: &'r Rpc, frame: &[u8]) -> Option<&'r Service> {
+    fn trades<'r>(&self, rpc: &'r Rpc, frame: &[u8]) -> Option<&'r Service> {
         let token = self.cookies.taken.as_deref()?;
         let (Way::Service(service), session) = (&rpc.renewal.as_ref()?.way, rpc.session.as_ref()?) else { return None };
         session.trades(token, frame.get(PREFIX..)?).then_some(service)
@@ -151,21 +151,28 @@ impl Call {
         frame: Bytes,
     ) -> Result<Response<Body>, Error> {
         let rpc = &*binding.rpc;
-        let reply = match self.trades(rpc, &frame) {
-            Some(service) => self.trade(rpc, service, outgoing, frame).await?,
+        let reply = self.send(rpc, outgoing, frame).await?;
+        let content = answer(&self.worker, rpc, out, &reply.message)?;
+        Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
+    }
+
+    /// Sends the call's one message, or reads what another call with the same refresh token has just been answered: the reply
+    /// as its client is to see it.
+    pub(super) async fn send(&mut self, rpc: &Rpc, outgoing: Outgoing<'_>, frame: Bytes) -> Result<Unary, Error> {
+        let mut reply = match self.trades(rpc, &frame) {
+            Some(service) => Box::pin(self.trade(rpc, service, outgoing, frame)).await?,
             None => {
                 let reply = rpc.upstream.unary(&self.worker.pool, outgoing, frame).await;
                 reply.map_err(|failure| self.failed(failure))?
             }
         };
-        self.answered(reply.endpoint);
-        let message = self.shape(rpc, reply.message).await?;
-        let content = answer(&self.worker, rpc, out, &message)?;
-        Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
+        self.answered(reply.endpoint.clone());
+        reply.message = self.shape(rpc, reply.message).await?;
+        Ok(reply)
     }
 
     /// Asks it, or reads what it has just answered to another call.
-    pub(super) async fn trade(
+    async fn trade(
         &mut self,
         rpc: &Rpc,
         service: &Service,

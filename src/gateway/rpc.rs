@@ -112,18 +112,10 @@ where
         let asked = (message, Coding::Identity);
         return cached::answer(call, cached, (binding, &binding.out), head, outgoing, asked).await;
     }
-    let reply = match call.trades(rpc, &message) {
-        Some(service) => Box::pin(call.trade(rpc, service, outgoing, message)).await?,
-        None => {
-            let reply = rpc.upstream.unary(&worker.pool, outgoing, message).await;
-            reply.map_err(|failure| call.failed(failure))?
-        }
-    };
-    call.answered(reply.endpoint);
-    let message = call.shape(rpc, reply.message).await?;
+    let reply = call.send(rpc, outgoing, message).await?;
     let message = match call.dialect.codec() {
-        Codec::Json => print(&worker, rpc, &binding.out, &message)?.into(),
-        Codec::Proto => message,
+        Codec::Json => print(&worker, rpc, &binding.out, &reply.message)?.into(),
+        Codec::Proto => reply.message,
     };
     Ok(connect::reply(call.dialect, message, [&reply.headers, &reply.trailers]))
 }

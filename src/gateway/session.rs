@@ -186,18 +186,10 @@ pub(super) async fn answer(
     let headers = outgoing.headers.whole();
     headers.remove(&metadata::GRPC_ENCODING);
     headers.remove(&metadata::GRPC_ACCEPT_ENCODING);
-    let reply = match call.trades(rpc, &message) {
-        Some(service) => call.trade(rpc, service, outgoing, message.into()).await?,
-        None => {
-            let reply = rpc.upstream.unary(&worker.pool, outgoing, message.into()).await;
-            reply.map_err(|failure| call.failed(failure))?
-        }
-    };
-    call.answered(reply.endpoint);
-    let message = call.shape(rpc, reply.message).await?;
+    let reply = call.send(rpc, outgoing, message.into()).await?;
     let message = match call.dialect.codec() {
-        Codec::Json => print(&worker, rpc, &binding.out, &message)?.into(),
-        Codec::Proto => message,
+        Codec::Json => print(&worker, rpc, &binding.out, &reply.message)?.into(),
+        Codec::Proto => reply.message,
     };
     let named = (coding != Coding::Identity).then(|| coding.name());
     match call.dialect {

@@ -6,7 +6,7 @@
 //! somebody's, under way: ask again in a moment
 //! ```
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,8 +44,8 @@ pub(super) struct Errands(Mutex<Kept>);
 struct Kept {
     /// An errand's answer, once it is there, and until when that holds.
     errands: HashMap<Arc<str>, (Option<Vec<u8>>, Instant)>,
-    /// The same instants, about in their order; some speak of errands that have ended before.
-    ends: VecDeque<(Arc<str>, Instant)>,
+    /// The same instants in their order, one for each errand.
+    ends: BTreeSet<(Instant, Arc<str>)>,
 }
 
 impl Store {
@@ -116,28 +116,36 @@ impl Errands {
     fn bring(&self, name: &str, answer: Option<Vec<u8>>, until: Instant) {
         let mut kept = self.0.lock();
         match answer {
-            None => drop(kept.errands.remove(name)),
+            None => drop(kept.take(name)),
             Some(_) => kept.keep(name, answer, until),
         }
     }
 }
 
 impl Kept {
-    /// Keeps an errand where there is room; without, nobody waits for it.
+    /// Keeps an errand: one that is known already in its place, another where there is room; without, nobody waits for it.
     fn keep(&mut self, name: &str, answer: Option<Vec<u8>>, until: Instant) {
-        let known = self.errands.remove_entry(name);
-        if self.ends.len() >= 2 * MOST || self.errands.len() >= MOST {
+        let known = self.take(name);
+        if known.is_none() && self.errands.len() >= MOST {
             return;
         }
-        let name = known.map_or_else(|| name.into(), |(name, _)| name);
-        self.ends.push_back((name.clone(), until));
+        let name = known.unwrap_or_else(|| name.into());
+        self.ends.insert((until, name.clone()));
         self.errands.insert(name, (answer, until));
+    }
+
+    /// Takes an errand out: its name, if it was there.
+    fn take(&mut self, name: &str) -> Option<Arc<str>> {
+        let (name, (_, until)) = self.errands.remove_entry(name)?;
+        let end = (until, name);
+        self.ends.remove(&end);
+        Some(end.1)
     }
 
     /// Forgets what has ended: each once, however many there are.
     fn forget(&mut self, now: Instant) {
-        while let Some((name, _)) = self.ends.pop_front_if(|(_, until)| *until <= now) {
-            if self.errands.get(&name).is_some_and(|(_, until)| *until <= now) {
+        while self.ends.first().is_some_and(|(until, _)| *until <= now) {
+            if let Some((_, name)) = self.ends.pop_first() {
                 self.errands.remove(&name);
             }
         }
@@ -181,11 +189,27 @@ mod tests {
             let kept = errands.0.lock();
             (kept.errands.len(), kept.ends.len())
         };
-        let (kept, ends) = sizes();
-        assert!(kept <= MOST && ends <= 2 * MOST, "{kept} and {ends}");
+        assert_eq!(sizes(), (MOST, MOST));
         assert_eq!(errands.ask("1", Duration::from_secs(5), now), Errand::Done(vec![0]), "the first ones are kept");
         assert_eq!(errands.ask("later", Duration::from_secs(5), at(11)), Errand::Mine);
         assert_eq!(sizes(), (1, 1));
         assert_eq!(errands.ask("later", Duration::from_secs(5), at(12)), Errand::UnderWay);
+    }
+
+    #[test]
+    fn who_has_a_place_keeps_it_in_a_flood() {
+        let (errands, now) = (Errands::default(), Instant::now());
+        let ask = |name: &str| errands.ask(name, Duration::from_secs(5), now);
+        // What is given up takes no room.
+        for number in 0..4 * MOST {
+            let name = number.to_string();
+            assert_eq!(ask(&name), Errand::Mine);
+            errands.bring(&name, None, now);
+        }
+        assert_eq!((ask("honest"), ask("honest")), (Errand::Mine, Errand::UnderWay));
+        (0..2 * MOST).for_each(|number| drop(ask(&number.to_string())));
+        assert_eq!(ask("honest"), Errand::UnderWay);
+        errands.bring("honest", Some(vec![1]), now + Duration::from_secs(10));
+        assert_eq!(ask("honest"), Errand::Done(vec![1]));
     }
 }

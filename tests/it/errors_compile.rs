@@ -31,6 +31,25 @@ fn names_that_no_schema_has_get_a_suggestion() {
 }
 
 #[test]
+fn what_no_token_sets_is_not_left_to_callers() {
+    let told = |of_echo: &str| {
+        let config = format!(
+            "auth: {{ jwt: {{ secret: {} }} }}\nmethods:\n  library.v1.Library/*: {{ bind: {{ title: sub }} }}\n  \
+             library.v1.Library/Echo: {{ {of_echo} }}",
+            "s".repeat(32)
+        );
+        let builder = gateway().descriptors("library").upstream_at("library", "library.v1.Library", &here(), "");
+        let all = problems(&builder.config(&config));
+        all.into_iter().filter(|problem| problem.contains("Echo is public and has no claims")).collect::<Vec<_>>()
+    };
+    let problems = told("auth: public");
+    assert!(problems.len() == 1 && problems[0].contains("methods[\"library.v1.Library/*\"].bind"), "{problems:#?}");
+    assert_eq!(told("auth: public, bind: {}"), Vec::<String>::new());
+    assert_eq!(told("auth: public, bind: { title: sub }").len(), 1);
+    assert_eq!(told(""), Vec::<String>::new());
+}
+
+#[test]
 fn a_rule_that_is_wrong_is_told_with_its_place() {
     let set = compile_text(
         "wrong.proto",

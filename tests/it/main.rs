@@ -117,3 +117,4 @@ mod validate;
 mod validate_oracle;
 mod web_clients;
 mod websocket;
+mod websocket_frames;

@@ -126,7 +126,18 @@ impl Compiler<'_> {
     /// The fields of a method's request that the token sets.
     pub(super) fn compile_bound(&mut self, settings: &Settings, method: &Method) -> Option<Bound> {
         let bind = &settings.bind.value;
-        if bind.is_empty() || settings.auth.value == config::Access::Public {
+        if bind.is_empty() {
+            return None;
+        }
+        // Whoever calls would say what a token is to say.
+        if settings.auth.value == config::Access::Public {
+            if let Origin::Written(place) = &settings.bind.from {
+                let why = format!(
+                    "{} is public and has no claims; write `bind: {{}}` for it, or another `auth`",
+                    method.name
+                );
+                self.config_problem(place.to_string(), why);
+            }
             return None;
         }
         let names: Vec<&str> = bind.keys().map(String::as_str).collect();

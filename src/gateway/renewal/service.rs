@@ -27,6 +27,8 @@ use crate::upstream::{Aim, Failure, FailureKind, Metadata, Outgoing, Unary};
 const LONGEST: Duration = Duration::from_secs(5);
 /// How long its answer is kept for those who set out at the same time.
 const STAYS: Duration = Duration::from_secs(10);
+/// The same of a refusal: whatever is in a cookie may make one.
+const REFUSED: Duration = Duration::from_secs(1);
 /// How often who waits asks.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -101,12 +103,12 @@ impl Service {
         let traded = tokio::spawn(async move {
             let traded = ask(&rpc, &worker, asked).await;
             let kept = match &traded {
-                Ok(reply) => has_tokens(&rpc, &reply.message).then(|| reply.message.to_vec()),
-                Err(Untraded::Failed(failure)) => ends(&rpc, failure).then(Vec::new),
+                Ok(reply) => has_tokens(&rpc, &reply.message).then(|| (reply.message.to_vec(), STAYS)),
+                Err(Untraded::Failed(failure)) => ends(&rpc, failure).then(|| (Vec::new(), REFUSED)),
                 Err(Untraded::Refused(_) | Untraded::Limited(_)) => None,
             };
-            match kept.and_then(|kept| errand.seal(kept)) {
-                Some(answer) => drop(worker.store.bring(&errand.name, &answer, STAYS).await),
+            match kept.and_then(|(kept, stays)| Some((errand.seal(kept)?, stays))) {
+                Some((answer, stays)) => drop(worker.store.bring(&errand.name, &answer, stays).await),
                 None => worker.store.give_up(&errand.name).await,
             }
             traded
