@@ -11,11 +11,11 @@ help: ## list these targets
 run: ## build and start the booking system: five services and the gateway on 127.0.0.1:3000
 	cargo run --release -- demo
 
-test: ## everything CI runs: installs what is missing, then format, lints, tests, docs
+test: ## everything CI runs: installs what is missing, then format, lints, docs, tests
 	.ci/install test
 	$(MAKE) --no-print-directory lint
-	cargo test --quiet
 	$(MAKE) --no-print-directory doc
+	cargo test --quiet
 
 lint: ## rustfmt and clippy, warnings are errors
 	cargo fmt --check

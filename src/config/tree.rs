@@ -1,7 +1,7 @@
 //! The YAML document as a tree in which every node knows its line.
 //!
 //! Parsing and typing are apart, so that one run tells every problem of a file: this half takes syntax, duplicate
-//! keys, aliases and variables; [`super::read`] takes the meaning. Scalars stay text: what `3000` is depends on its
+//! keys, aliases and variables; [`super::read()`] takes the meaning. Scalars stay text: what `3000` is depends on its
 //! key alone, so a quoted number, or one from a variable, is a number where one is asked for.
 
 use std::collections::HashMap;

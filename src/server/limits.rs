@@ -11,7 +11,7 @@ use crate::gateway::HEARTBEAT;
 pub struct Limits {
     /// Open connections of the process; one more is closed at once.
     pub connections: usize,
-    /// Of these, those of one client's address; one more is closed at once. None: [`Limits::of_client`] says.
+    /// Of these, those of one client's address; one more is closed at once. None: `Limits::of_client` says.
     pub per_client: Option<usize>,
     /// How long the head of a request may take, from its first byte; and a new connection its first.
     pub head: Duration,
