@@ -1,7 +1,7 @@
 //! The one response body: what the server sends to the client, whole or as it comes.
 //!
 //! It carries the call's [`Guard`], which learns of the last byte, or of the drop when the client left before it. A call whose
-//! client does not read is in flight as long as its bytes are kept: they hold the guard.
+//! client does not read is in flight as long as its bytes are kept: those that the server asks to ([`Body::keep`]) hold the guard.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,11 +15,8 @@ use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use transom_transcode::status::Code;
 
-use self::loose::Loose;
 use crate::error::Error;
 use crate::memory::held;
-
-pub mod loose;
 
 /// Bytes that the connection is given at once: a client that reads slowly is seen to read.
 const PIECE: usize = 64 * 1024;
@@ -28,7 +25,6 @@ const PIECE: usize = 64 * 1024;
 pub struct Body {
     content: Content,
     guard: Option<Box<dyn Guard>>,
-    loose: Loose,
     long: Option<Box<Long>>,
 }
 
@@ -119,7 +115,7 @@ impl std::error::Error for Broken {}
 
 impl Body {
     fn of(content: Content) -> Self {
-        Self { content, guard: None, loose: Loose::default(), long: None }
+        Self { content, guard: None, long: None }
     }
 
     /// No bytes.
@@ -185,15 +181,19 @@ impl Body {
         guard.and_then(|guard| guard.until())
     }
 
+    /// The same piece of its bytes: the call is in flight until that is dropped.
+    pub fn keep(&mut self, piece: Bytes) -> Bytes {
+        match self.guard {
+            Some(_) => held(piece, Arc::clone(&self.long.get_or_insert_default().held)),
+            None => piece,
+        }
+    }
+
     /// A piece of `data` is on its way; what is left of it is given back.
     fn hand_over(&mut self, mut data: Bytes) -> (Bytes, Bytes) {
         let rest = data.split_off(data.len().min(PIECE));
         if let Some(guard) = &mut self.guard {
             guard.sent(data.len());
-            if self.loose.ends(data.len()) {
-                let guard = Arc::clone(&self.long.get_or_insert_default().held);
-                data = held(data, guard);
-            }
         }
         (data, rest)
     }

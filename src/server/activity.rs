@@ -8,18 +8,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
-use crate::body::loose::Loose;
-use crate::memory::held;
 use crate::telemetry::Protocol;
 
 /// The connection waits for bytes.
@@ -55,8 +49,14 @@ pub(super) struct Activity {
     period: AtomicUsize,
     /// Pieces of answers that the client has not taken: that began to wait in an even period, and in an odd one.
     unread: [AtomicUsize; 2],
+    /// HTTP/2: it carries many calls at a time.
+    shared: bool,
+    /// Bytes of these that are without their calls.
+    loose: AtomicUsize,
     /// [`WAITS`], [`TAKEN`] or [`LYING`].
     reading: AtomicU8,
+    /// HTTP/1.1: the request's body is not whole yet.
+    uploads: AtomicBool,
     /// A descriptor of the socket is asked for, and then it is here.
     asked: AtomicBool,
     handle: Mutex<Option<io::Result<OwnedFd>>>,
@@ -76,7 +76,10 @@ impl Default for Activity {
             heading: AtomicBool::new(false),
             period: AtomicUsize::new(0),
             unread: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            shared: false,
+            loose: AtomicUsize::new(0),
             reading: AtomicU8::new(WAITS),
+            uploads: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             handle: Mutex::new(None),
         }
@@ -84,6 +87,20 @@ impl Default for Activity {
 }
 
 impl Activity {
+    pub(super) fn of(protocol: Protocol) -> Self {
+        Self { shared: protocol == Protocol::Http2, ..Self::default() }
+    }
+
+    /// It carries many calls at a time.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Whether the request's body is still to come.
+    pub(super) fn uploads(&self, uploads: bool) {
+        self.uploads.store(uploads, Ordering::Relaxed);
+    }
+
     pub(super) fn received(&self) {
         self.received.store(true, Ordering::Relaxed);
         self.reading.store(TAKEN, Ordering::Relaxed);
@@ -99,9 +116,10 @@ impl Activity {
         self.reading.load(Ordering::Relaxed) != WAITS && self.in_flight() > 0
     }
 
-    /// Nobody has read since the last look.
+    /// Nobody has read of the request's body since the last look.
     fn lies(&self) -> bool {
-        self.reading.compare_exchange(TAKEN, LYING, Ordering::Relaxed, Ordering::Relaxed) == Err(LYING)
+        let lies = self.reading.compare_exchange(TAKEN, LYING, Ordering::Relaxed, Ordering::Relaxed) == Err(LYING);
+        lies && self.uploads.load(Ordering::Relaxed)
     }
 
     /// Asks for a second descriptor of the socket.
@@ -176,15 +194,28 @@ impl Activity {
     }
 
     /// A piece of an answer begins to wait for the client: since when.
-    fn offered(&self) -> usize {
+    pub(super) fn offered(&self) -> usize {
         let since = self.period.load(Ordering::Relaxed) % 2;
         self.unread[since].fetch_add(1, Ordering::Relaxed);
         since
     }
 
     /// It has been taken.
-    fn taken(&self, since: usize) {
+    pub(super) fn taken(&self, since: usize) {
         self.unread[since].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// So many bytes more wait without their call, if that is within `most`.
+    pub(super) fn loosen(&self, bytes: usize, most: usize) -> Option<()> {
+        let loose = self.loose.load(Ordering::Relaxed).saturating_add(bytes);
+        (loose <= most).then(|| {
+            self.loose.fetch_add(bytes, Ordering::Relaxed);
+        })
+    }
+
+    /// They are written.
+    pub(super) fn tighten(&self, bytes: usize) {
+        self.loose.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// The next period begins, unless something waits since before this one.
@@ -212,6 +243,11 @@ impl Activity {
 pub(super) struct InFlight(Arc<Activity>);
 
 impl InFlight {
+    /// Its connection's marks.
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.0
+    }
+
     /// Its connection is old: it is to be the last.
     pub(super) fn is_last(&self) -> bool {
         self.0.is_old()
@@ -232,76 +268,6 @@ impl Drop for InFlight {
 
 /// Something of an answer has waited all through a period.
 struct Waits;
-
-/// A piece of an answer that the connection keeps; dropped when that is written.
-struct Unread {
-    activity: Arc<Activity>,
-    since: usize,
-}
-
-impl Drop for Unread {
-    fn drop(&mut self) {
-        self.activity.taken(self.since);
-    }
-}
-
-/// An answer's body; its call is in flight as long as it is there.
-#[derive(Debug)]
-pub(super) struct Tracked<B> {
-    body: B,
-    call: InFlight,
-    /// Since when the last piece waits: hyper comes again when it has found room for it.
-    waits: Option<usize>,
-    loose: Loose,
-}
-
-impl<B> Tracked<B> {
-    pub(super) fn new(body: B, call: InFlight) -> Self {
-        Self { body, call, waits: None, loose: Loose::default() }
-    }
-
-    /// A piece is on its way.
-    fn hand_over(&mut self, data: Bytes) -> Bytes {
-        let activity = &self.call.0;
-        self.waits = Some(activity.offered());
-        match self.loose.ends(data.len()) {
-            true => held(data, Unread { activity: activity.clone(), since: activity.offered() }),
-            false => data,
-        }
-    }
-
-    fn taken(&mut self) {
-        if let Some(since) = self.waits.take() {
-            self.call.0.taken(since);
-        }
-    }
-}
-
-impl<B> Drop for Tracked<B> {
-    fn drop(&mut self) {
-        self.taken();
-    }
-}
-
-impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Tracked<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let this = self.get_mut();
-        this.taken();
-        let frame = std::task::ready!(Pin::new(&mut this.body).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| this.hand_over(data)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
 
 /// Reads the marks from time to time.
 #[derive(Debug)]

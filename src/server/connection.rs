@@ -10,7 +10,6 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -25,7 +24,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::activity::{Activity, Finding, InFlight, Tracked, Watch};
+use super::activity::{Activity, Finding, InFlight, Watch};
 use super::frames::Framed;
 use super::hangup::Hangup;
 use super::limits::Limits;
@@ -33,6 +32,8 @@ use super::patience::{self, Patient};
 use super::phase::{Phase, Phases, reached};
 use super::preface::{self, Head, Rewound};
 use super::seldom::Seldom;
+use super::unread::{Answered, Tracked};
+use super::upload::Upload;
 use crate::gateway::{Peer, State, Tether};
 use crate::gather::Gather;
 use crate::policy::overload::about;
@@ -49,23 +50,15 @@ const FAREWELL: Duration = Duration::from_secs(30);
 /// What answers a connection's requests.
 pub(super) trait Answer: Send + Sync + 'static {
     /// The answers' bodies.
-    type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
-        + Send
-        + Unpin
-        + 'static;
+    type Body: Answered<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static;
 
     /// Whether a connection from there may stay.
     fn admits(&self, _: IpAddr) -> bool {
         true
     }
 
-    /// When an answer has had its time, whether its client reads it or not.
-    fn until(_: &Self::Body) -> Option<std::time::Instant> {
-        None
-    }
-
     /// Answers one request.
-    fn answer(&self, peer: &Peer, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn answer(&self, peer: &Peer, request: Request<Upload>) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// What every connection of a listener has in common.
@@ -123,7 +116,7 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
     };
     // A client that says nothing in time, leaves, or breaks off gets no answer: there is no request.
     let Ok(Ok(Some(Begun { socket, peer, protocol, head }))) = begun else { return };
-    let activity = Arc::new(Activity::default());
+    let activity = Arc::new(Activity::of(protocol));
     let io = Rewound::new(head, socket, activity.clone());
     let _open = terms.state.metrics.connections(protocol).enter();
     let client = Arc::new((terms.clone(), peer));
@@ -133,11 +126,12 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
         if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(tunnels.tether(activity.begin()));
         }
+        let request = request.map(|body| Upload::new(body, call.activity()));
         async move {
             let (terms, peer) = &*client;
             let mut response = terms.answer.answer(peer, request).await;
             let last = || terms.state.draining.load(Ordering::Relaxed) || call.is_last();
-            let until = A::until(response.body());
+            let until = response.body().until();
             match protocol {
                 Protocol::Http1 => call.ends_by(until),
                 Protocol::Http2 => patience::ends_by(until),

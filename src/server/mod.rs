@@ -30,6 +30,8 @@ mod preface;
 mod redirect;
 mod run;
 mod seldom;
+mod unread;
+mod upload;
 mod worker;
 
 pub use limits::Limits;

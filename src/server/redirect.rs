@@ -7,9 +7,9 @@ use http::header::{HOST, HeaderValue, LOCATION};
 use http::uri::Authority;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
 
 use super::connection::Answer;
+use super::upload::Upload;
 use crate::gateway::{Peer, State};
 use crate::telemetry::{self, RequestIds};
 
@@ -28,7 +28,7 @@ impl Redirect {
 impl Answer for Redirect {
     type Body = Full<Bytes>;
 
-    async fn answer(&self, _: &Peer, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, _: &Peer, request: Request<Upload>) -> Response<Full<Bytes>> {
         let snapshot = self.state.snapshot.load();
         let named = request.headers().get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
         let named = request.uri().authority().cloned().or(named);

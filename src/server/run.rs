@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::extract::ConnectInfo;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +18,7 @@ use super::limits::Limits;
 use super::listen::Listeners;
 use super::phase::Phase;
 use super::redirect::Redirect;
+use super::upload::Upload;
 use super::worker::{Calls, Open, accept};
 use crate::gateway::{Gateway, Peer, State, Worker};
 use crate::telemetry::{AccessLog, enter_shard};
@@ -152,7 +152,7 @@ struct Admin(axum::Router);
 impl Answer for Admin {
     type Body = axum::body::Body;
 
-    async fn answer(&self, peer: &Peer, mut request: Request<Incoming>) -> Response<axum::body::Body> {
+    async fn answer(&self, peer: &Peer, mut request: Request<Upload>) -> Response<axum::body::Body> {
         request.extensions_mut().insert(ConnectInfo(peer.address));
         self.0.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
     }

@@ -6,10 +6,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Answer, Terms};
 use super::phase::{Phase, reached};
+use super::upload::Upload;
 use crate::body::Body;
 use crate::gateway::{Gateway, Peer, State, Worker};
 
@@ -34,11 +34,7 @@ impl Answer for Calls {
         self.gateway.admits(address)
     }
 
-    fn until(body: &Body) -> Option<Instant> {
-        body.until()
-    }
-
-    async fn answer(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, peer: &Peer, request: Request<Upload>) -> Response<Body> {
         self.gateway.serve(&self.worker, peer, request).await
     }
 }

@@ -15,6 +15,8 @@ use super::failure::{Failure, FailureKind};
 /// So many times what another endpoint took for the same call: that is an endpoint which hangs. One that is a little slower
 /// now and then is served in between, and what counts is what fails in a row.
 const STUCK: u32 = 4;
+/// A client that gives up in less asks for what hardly anybody keeps.
+const LONG: Duration = Duration::from_millis(100);
 
 /// A stream at an endpoint. Dropped without an outcome, its caller has left.
 pub(super) struct Attempt {
@@ -22,6 +24,8 @@ pub(super) struct Attempt {
     outcome: Outcome,
     /// That its deadline passes is the endpoint's fault: the deadline is not of the client's making.
     patient: bool,
+    /// Whose deadline passes is behind with its own part.
+    excused: bool,
     probe: Option<Probe>,
     began: Instant,
     /// The endpoint was judged by it.
@@ -62,7 +66,15 @@ impl Drop for Probe {
 impl Attempt {
     pub(super) fn begin(connection: &Arc<Connection>, probe: Option<Probe>, patient: bool, began: Instant) -> Self {
         connection.slot.endpoint.enter();
-        Self { connection: Arc::clone(connection), outcome: Outcome::Cancelled, patient, probe, began, judged: false }
+        Self {
+            connection: Arc::clone(connection),
+            outcome: Outcome::Cancelled,
+            patient,
+            excused: false,
+            probe,
+            began,
+            judged: false,
+        }
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -74,9 +86,14 @@ impl Attempt {
         &self.connection.slot.endpoint.label
     }
 
+    /// It has the call's time from now on, and no try's; `patient` says whether that is the client's making.
+    pub(super) fn lasts(&mut self, patient: bool) {
+        self.patient = patient;
+    }
+
     /// The client is behind with its part: a deadline that passes now is not the endpoint's fault.
     pub(super) fn excuse(&mut self) {
-        self.patient = false;
+        (self.patient, self.excused) = (false, true);
     }
 
     /// A message came: it serves.
@@ -136,6 +153,10 @@ impl Attempt {
             // However many calls a connection carried: it breaks once, though each of them has failed.
             FailureKind::Reset if !self.connection.drains() || self.connection.breaks() => self.judge(false),
             FailureKind::Deadline if self.patient => self.judge(false),
+            // A client's own deadline may be too short for anybody: its peers say whether it was.
+            FailureKind::Deadline if !self.excused && self.began.elapsed() >= LONG => {
+                self.connection.slot.endpoint.counts.failed();
+            }
             FailureKind::Reset => self.connection.slot.endpoint.counts.failed(),
             FailureKind::TooLarge { .. } => self.served(),
             FailureKind::NoEndpoint

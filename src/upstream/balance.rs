@@ -303,8 +303,9 @@ impl Roster {
     pub(super) fn set_breaker(&self, rule: Option<&CircuitBreaker>) {
         let ways = self.writing.lock();
         let all = self.all.load();
-        // Each of them, and not the first that has news.
-        if all.iter().filter(|endpoint| endpoint.breaker.follow(rule)).count() > 0 {
+        let anew: Vec<_> = all.iter().filter(|endpoint| endpoint.breaker.follow(rule)).collect();
+        if !anew.is_empty() {
+            anew.into_iter().for_each(|endpoint| endpoint.metrics.turned(Circuit::Closed));
             self.relist(&ways);
         }
     }
@@ -414,7 +415,8 @@ impl Part {
         }
         if live.is_empty() && resting.is_empty() {
             // All at once silent: it may well be us, or the way.
-            live = all.iter().filter(|(endpoint, _)| endpoint.is_last_resort()).cloned().collect();
+            let silent = all.iter().filter(|(endpoint, _)| endpoint.is_last_resort()).cloned();
+            (resting, live) = silent.partition(rests);
         }
         let first = live.iter().map(|(endpoint, _)| endpoint.priority()).min();
         live.retain(|(endpoint, _)| Some(endpoint.priority()) == first);

@@ -103,7 +103,7 @@ impl Group {
         };
         let uri = Uri::from_static("http://health/grpc.health.v1.Health/Check");
         let outgoing = Outgoing::own(&uri, deadline);
-        let mut exchange = outgoing.open(lease, Instant::now())?;
+        let mut exchange = outgoing.open(lease, Instant::now(), deadline)?;
         exchange.send_whole(framed(&HealthCheckRequest { service: check.service.clone() }));
         let reply =
             reply::unary(&endpoint.label, &mut exchange, |_, _| std::task::Poll::Pending, &mut timer, REPLY).await?;

@@ -42,6 +42,8 @@ pub(super) struct Tries {
     pub(super) deadline: Instant,
     /// That one is not of the client's making.
     pub(super) patient: bool,
+    /// What is awaited of it is not all of its reply.
+    pub(super) goes_on: bool,
     /// Tries that a rule has counted.
     pub(super) made: u16,
     /// Where it has failed it may go again, if there is nowhere else.
@@ -60,6 +62,7 @@ impl Tries {
             aim: outgoing.aim,
             deadline: outgoing.deadline,
             patient: outgoing.patient,
+            goes_on: false,
             made: 0,
             again: false,
         }
@@ -97,10 +100,10 @@ impl Tries {
         let mut endpoints = self.endpoints.clone();
         endpoints.push(attempt.connection().slot.endpoint.id);
         let nowhere = Failure::new(Seen::NotSeen, FailureKind::NoEndpoint, "there is no other endpoint");
-        let (aim, deadline, patient) = (self.aim, self.deadline, self.patient);
+        let (aim, deadline, patient, goes_on) = (self.aim, self.deadline, self.patient, self.goes_on);
         let last = Some(Box::new(nowhere));
         let (drained, refused, unreached) = (0, self.refused, self.unreached);
-        Self { endpoints, drained, refused, unreached, last, aim, deadline, patient, made: 0, again: false }
+        Self { endpoints, drained, refused, unreached, last, aim, deadline, patient, goes_on, made: 0, again: false }
     }
 
     /// Where the try beside has been this one need not go.

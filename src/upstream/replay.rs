@@ -22,6 +22,9 @@ use super::{Outgoing, Upstream};
 
 /// As much of a reply as is awaited: once it is there, the call is not sent again.
 pub(super) trait Awaited: Sized {
+    /// More comes after it: the service has the time of the call for that, and not of a try.
+    const GOES_ON: bool;
+
     /// Reads that much of the reply of `endpoint`.
     fn read(
         endpoint: &Arc<str>,
@@ -32,6 +35,8 @@ pub(super) trait Awaited: Sized {
 }
 
 impl Awaited for Unary {
+    const GOES_ON: bool = false;
+
     fn read(
         endpoint: &Arc<str>,
         exchange: &mut Exchange,
@@ -43,6 +48,8 @@ impl Awaited for Unary {
 }
 
 impl Awaited for Head {
+    const GOES_ON: bool = true;
+
     fn read(
         _: &Arc<str>,
         exchange: &mut Exchange,
@@ -77,6 +84,7 @@ impl Upstream {
         message: &Bytes,
     ) -> Result<(Answered<R>, Timer), Failure> {
         let mut tries = Tries::new(outgoing);
+        tries.goes_on = R::GOES_ON;
         if let Some(rule) = outgoing.retry {
             rule.deposit(pool.worker());
             shorten(outgoing, rule);

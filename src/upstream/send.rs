@@ -90,16 +90,17 @@ impl Upstream {
         message: Bytes,
     ) -> Result<Streaming, Failure> {
         let permit = self.permit(&outgoing)?.of_stream();
-        let deadline = outgoing.deadline;
+        let (deadline, patient) = (outgoing.deadline, outgoing.patient);
         let (answered, timer) = self.replay::<Head>(pool, &mut outgoing, &message).await?;
+        let Answered { reply, mut attempt, exchange, .. } = answered;
         // Once it answers, the time of a try is the call's.
         let timer = if outgoing.deadline == deadline {
             timer
         } else {
-            outgoing.deadline = deadline;
+            (outgoing.deadline, outgoing.patient) = (deadline, patient);
+            attempt.lasts(patient);
             outgoing.timer(pool)
         };
-        let Answered { reply, attempt, exchange, .. } = answered;
         Ok(streaming(reply, ReplyBody::new(exchange, timer, attempt, permit)))
     }
 
@@ -143,7 +144,8 @@ impl Upstream {
             let (lease, probe) = self.acquire(pool, tries, timer).await?;
             let now = Instant::now();
             let attempt = Attempt::begin(lease.connection(), probe, outgoing.patient, now);
-            match outgoing.open(lease, now) {
+            let told = if tries.goes_on { tries.deadline } else { outgoing.deadline };
+            match outgoing.open(lease, now, told) {
                 Ok(exchange) => return Ok((attempt, exchange)),
                 Err(failure) => tries.failed(attempt, failure, true)?,
             }
@@ -186,9 +188,9 @@ impl Outgoing<'_> {
         }
     }
 
-    /// Sends the head.
-    pub(super) fn open(&self, lease: Lease, now: Instant) -> Result<Exchange, Failure> {
-        let Some(left) = self.deadline.checked_duration_since(now) else { return Err(Failure::deadline()) };
+    /// Sends the head: what is asked for is awaited until then.
+    pub(super) fn open(&self, lease: Lease, now: Instant, until: Instant) -> Result<Exchange, Failure> {
+        let Some(left) = until.checked_duration_since(now) else { return Err(Failure::deadline()) };
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;

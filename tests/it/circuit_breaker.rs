@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use transom_transcode::status::Code;
 
-use crate::support::gateway::{Running, gateway};
+use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::reply::{Reply, fail, hang, ok, raw, stream};
 use crate::support::until;
 use crate::support::upstream::{self, Upstream};
@@ -22,6 +22,10 @@ async fn library(failure: impl Fn() -> Reply + Send + Sync + 'static) -> (Upstre
     let library = upstream::grpc("library.v1.Library")
         .unary("GetBook", move |_| if switch.load(Ordering::Relaxed) { failure() } else { ok(json!({})) });
     (library.start().await, ill)
+}
+
+fn gateway_with(library: &Upstream, keys: &str) -> Builder {
+    gateway().descriptors("library").upstream_with("library", &[library], keys)
 }
 
 async fn start(instances: &[&Upstream], keys: &str) -> Running {
@@ -143,6 +147,20 @@ async fn a_client_without_patience_opens_no_breaker() {
         call.send(&[json!({})]).await.failed(Code::DeadlineExceeded);
     }
     assert_eq!(state(&gateway).await, "closed");
+}
+
+#[tokio::test]
+async fn another_rule_begins_anew_and_the_metric_says_so() {
+    let (library, ill) = library(unavailable).await;
+    let gateway = start(&[&library], ONE).await;
+    ill.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        gateway.get(BOOK).await.status(503);
+    }
+    let circuit = format!("transom_upstream_circuit{{upstream=\"library\",endpoint=\"{}\"}}", library.address());
+    assert_eq!(gateway.metric(&circuit), 2.0);
+    gateway.reload(&gateway_with(&library, "circuit_breaker: { failures: 4 }")).await.unwrap();
+    assert_eq!((state(&gateway).await.as_str(), gateway.metric(&circuit)), ("closed", 0.0));
 }
 
 #[tokio::test]

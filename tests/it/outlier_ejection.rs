@@ -8,7 +8,7 @@ use serde_json::json;
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Builder, Running, gateway};
-use crate::support::reply::{Reply, fail, ok};
+use crate::support::reply::{Reply, fail, hang, ok};
 use crate::support::until;
 use crate::support::upstream::{self, Upstream};
 
@@ -48,6 +48,20 @@ async fn call_until(gateway: &Running, who: &[bool]) {
             gateway.grpc("library.v1.Library/GetBook").send(&[json!({})]).await;
         }
         ejected(gateway).await == who
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_hangs_is_found_by_clients_that_wait_for_less_than_the_gateway() {
+    let (sick, ill) = library(hang).await;
+    let ((well, _), (other, _)) = (library(hang).await, library(hang).await);
+    let gateway = builder(&[&well, &sick, &other], &format!("outlier_ejection: {{ {QUICK} }}")).start().await;
+    ill.store(true, Ordering::Relaxed);
+    until("an ejection", async || {
+        let call = || gateway.get(BOOK).header("x-request-timeout", "0.15").try_send();
+        drop(futures_util::future::join_all((0..30).map(|_| call())).await);
+        ejected(&gateway).await == [false, true, false]
     })
     .await;
 }

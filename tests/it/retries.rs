@@ -160,6 +160,19 @@ async fn a_try_that_takes_too_long_is_given_up_for_another() {
 }
 
 #[tokio::test]
+async fn a_stream_that_answers_has_the_time_of_the_call() {
+    let books =
+        || stream([json!({ "title": "1" })]).then_sleep(Duration::from_millis(300)).then(json!({ "title": "2" }));
+    let library = upstream::grpc("library.v1.Library").server_stream("WatchBooks", move |_| books()).start().await;
+    let gateway = start(&[&library], "timeout: 5s, retry: { per_try_timeout: 100ms }").await;
+    let reply = gateway.grpc("library.v1.Library/WatchBooks").send(&[json!({})]).await;
+    reply.ok(&[json!({ "title": "1" }), json!({ "title": "2" })]);
+    // A service that keeps to what it is told would end at that.
+    let told = library.saw("WatchBooks").calls()[0].headers["grpc-timeout"].to_str().unwrap().to_owned();
+    assert!(transom_transcode::frame::timeout::parse(&told).unwrap() > Duration::from_secs(4), "{told}");
+}
+
+#[tokio::test]
 async fn retries_are_a_share_of_the_calls() {
     let library = library(usize::MAX, unavailable).await;
     let gateway = start(&[&library], "retry: { attempts: 3, backoff: 1ms, budget: 10% }").await;

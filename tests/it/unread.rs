@@ -76,6 +76,19 @@ fn cases() -> impl Iterator<Item = (usize, Asked, u32)> {
     })
 }
 
+/// Asks and asks, until it is not answered any more.
+async fn stay_busy(client: &mut Client, gateway: &Running) {
+    let livez = || Request::head(format!("http://{}/livez", gateway.address())).body(()).unwrap();
+    let busy = async {
+        while let Ok((head, _)) = client.send_request(livez(), true)
+            && head.await.is_ok()
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    soon("no more calls", busy).await;
+}
+
 fn is_well(head: &Response<RecvStream>) -> bool {
     head.status() == 200 && !head.headers().contains_key("grpc-status")
 }
@@ -110,18 +123,43 @@ async fn answers_that_nobody_reads_are_let_go_whatever_else_their_client_asks() 
         let _unread = [ask(&mut client, &gateway, asked).await, ask(&mut client, &gateway, asked).await];
         let in_flight = gateway.metric("transom_in_flight");
         assert_eq!(in_flight, 2.0, "{asked:?} of {length} bytes with a window of {window}");
-        let livez = || Request::head(format!("http://{}/livez", gateway.address())).body(()).unwrap();
-        let busy = async {
-            while let Ok((head, _)) = client.send_request(livez(), true)
-                && head.await.is_ok()
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        soon("no more calls", busy).await;
+        stay_busy(&mut client, &gateway).await;
         let _ = soon("the connection's end", connection).await.unwrap();
         until("nothing is in flight", async || gateway.metric("transom_in_flight") == 0.0).await;
     }
+}
+
+/// Answers that the connection takes whole without a thought, each of a call that seems to be over.
+const SMALL: usize = 4_000;
+
+#[tokio::test]
+async fn small_answers_that_nobody_reads_keep_their_places_but_for_a_few() {
+    for asked in [Asked::Rest, Asked::Grpc, Asked::Stream] {
+        let library = library(SMALL).await;
+        let gateway = front(&library).config("overload: { in_flight: 9 }").start().await;
+        let (mut client, _connection) = connect(&gateway, 1).await;
+        let mut kept = Vec::new();
+        for _ in 0..60 {
+            let head = ask(&mut client, &gateway, asked).await;
+            if is_well(&head) {
+                kept.push(head);
+            }
+        }
+        assert!((9..20).contains(&kept.len()), "{asked:?}: {} of 60 are kept", kept.len());
+        drop((kept, client));
+        until("their places are free", async || gateway.metric("transom_in_flight") == 0.0).await;
+    }
+}
+
+#[tokio::test]
+async fn one_small_answer_that_nobody_reads_ends_a_connection_that_is_busy_otherwise() {
+    let library = library(SMALL).await;
+    let limits = Limits { idle_http2: Duration::from_millis(100), ..Limits::default() };
+    let gateway = front(&library).limits(limits).start().await;
+    let (mut client, connection) = connect(&gateway, 1).await;
+    let _unread = ask(&mut client, &gateway, Asked::Rest).await;
+    stay_busy(&mut client, &gateway).await;
+    let _ = soon("the connection's end", connection).await.unwrap();
 }
 
 #[tokio::test]

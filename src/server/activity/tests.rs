@@ -130,5 +130,8 @@ fn a_call_that_stands_still_has_stalled_after_its_time() {
         activity.sent();
         assert_eq!(watch.look(&activity), Finding::Busy);
     }
+    // What lies there is not of its request: another's, or nobody's.
+    assert!((0..10).all(|_| watch.look(&activity) == Finding::Busy));
+    activity.uploads(true);
     assert_eq!([watch.look(&activity), watch.look(&activity)], [Finding::Busy, Finding::Stalled]);
 }

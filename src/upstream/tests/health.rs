@@ -9,8 +9,8 @@ use http::Response;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
-use super::support::{Call, Server, answer, call, numbered, settings, status, until, upstream, who};
-use crate::config::HealthCheck;
+use super::support::{Call, Server, answer, call, framed, numbered, outgoing, settings, status, until, upstream, who};
+use crate::config::{CircuitBreaker, HealthCheck};
 use crate::telemetry::Metrics;
 use crate::upstream::{Aim, FailureKind, Pool, Upstream, Watches};
 
@@ -154,6 +154,34 @@ async fn where_all_are_silent_at_once_they_are_asked_all_the_same() {
     health.iter().for_each(|health| *health.lock() = Some(2));
     until(|| !upstream.roster.is_live(Aim::default())).await;
     assert!(matches!(call(&upstream, &pool).await.unwrap_err().kind, FailureKind::NoEndpoint));
+}
+
+#[tokio::test]
+async fn where_all_are_silent_their_breakers_hold_all_the_same() {
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&held);
+    let silent = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&silent);
+    let server = Server::start(move |call| match switch.load(Ordering::Relaxed) {
+        true => kept.lock().push(call),
+        false => answer(call, &[8, 1]),
+    })
+    .await;
+    let mut settings = settings(&[server.address]);
+    let (interval, timeout) = (Duration::from_millis(20), Duration::from_millis(50));
+    settings.health_check = Some(HealthCheck { interval, timeout, unhealthy_after: 1, service: String::new() });
+    settings.circuit_breaker = Some(CircuitBreaker { failures: 3, open_for: Duration::from_secs(60), probes: 1 });
+    let upstream = Upstream::compile("test", &settings, &Metrics::new());
+    let (_watched, pool) = (watch(&upstream), Pool::new(0, 1));
+    until(|| upstream.usable() == 1).await;
+    silent.store(true, Ordering::Relaxed);
+    until(|| upstream.usable() == 0).await;
+    for _ in 0..3 {
+        let failure = upstream.unary(&pool, outgoing(Duration::from_millis(20)), framed(b"")).await.unwrap_err();
+        assert!(matches!(failure.kind, FailureKind::Deadline), "{failure}");
+    }
+    let failure = call(&upstream, &pool).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::CircuitOpen { .. }), "{failure}");
 }
 
 /// A failing endpoint is asked for the sixth time after 50 ms, 100, 200, 400 and 800, each less up to a quarter. Were

@@ -1,0 +1,139 @@
+//! Unread: what a connection keeps of answers that its client has not taken.
+//!
+//! Once the connection has an answer's last byte the call seems to be over. But over HTTP/2 a client that opens no window
+//! leaves it all there, a thousand answers a connection. So each piece says when it has gone; and of those that wait only so
+//! many bytes are without their calls: any more hold them, which are in flight, and bounded as such, as long as that.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use http_body_util::Full;
+
+use super::activity::{Activity, InFlight};
+use crate::body::Body;
+use crate::memory::held;
+
+/// So many bytes may wait on one connection without their calls.
+const LOOSE: usize = 32 * 1024;
+/// What an answer that waits takes besides its bytes, about.
+const ASIDE: usize = 1024;
+
+/// A body that knows of its call.
+pub(super) trait Answered: http_body::Body<Data = Bytes> {
+    /// When it has had its time, whether its client reads it or not.
+    fn until(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The same piece of it: the call is in flight as long as that is there.
+    fn keep(&mut self, piece: Bytes) -> Bytes {
+        piece
+    }
+}
+
+impl Answered for Body {
+    fn until(&self) -> Option<Instant> {
+        Self::until(self)
+    }
+
+    fn keep(&mut self, piece: Bytes) -> Bytes {
+        Self::keep(self, piece)
+    }
+}
+
+/// Of the admin port, whose clients are the operator's.
+impl Answered for axum::body::Body {}
+
+/// Of a redirect: empty.
+impl Answered for Full<Bytes> {}
+
+/// A piece of an answer that the connection keeps; dropped when it is written.
+struct Unread {
+    activity: Arc<Activity>,
+    since: usize,
+    loose: usize,
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.activity.taken(self.since);
+        self.activity.tighten(self.loose);
+    }
+}
+
+/// An answer's body; its call is in flight as long as it is there.
+#[derive(Debug)]
+pub(super) struct Tracked<B> {
+    body: B,
+    call: InFlight,
+    /// Since when the last piece waits: hyper comes again when it has found room for it.
+    waits: Option<usize>,
+    /// HTTP/1.1: bytes since one was held. They are written in their order, so that one in so many is enough.
+    passed: usize,
+}
+
+impl<B: Answered> Tracked<B> {
+    pub(super) fn new(body: B, call: InFlight) -> Self {
+        Self { body, call, waits: None, passed: 0 }
+    }
+
+    /// A piece is on its way.
+    fn hand_over(&mut self, data: Bytes) -> Bytes {
+        let activity = self.call.activity();
+        self.waits = Some(activity.offered());
+        let weight = data.len().saturating_add(ASIDE);
+        let loose = if activity.is_shared() {
+            activity.loosen(weight, LOOSE)
+        } else {
+            self.passed = self.passed.saturating_add(weight);
+            if self.passed <= LOOSE {
+                return data;
+            }
+            self.passed = 0;
+            None
+        };
+        let (activity, since) = (Arc::clone(activity), activity.offered());
+        match loose {
+            Some(()) => held(data, Unread { activity, since, loose: weight }),
+            None => held(self.body.keep(data), Unread { activity, since, loose: 0 }),
+        }
+    }
+}
+
+impl<B> Tracked<B> {
+    fn taken(&mut self) {
+        if let Some(since) = self.waits.take() {
+            self.call.activity().taken(since);
+        }
+    }
+}
+
+impl<B> Drop for Tracked<B> {
+    fn drop(&mut self) {
+        self.taken();
+    }
+}
+
+impl<B: Answered + Unpin> http_body::Body for Tracked<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        this.taken();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| this.hand_over(data)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
