@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::{HeaderMap, Response};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use transom_transcode::status::Code;
@@ -40,6 +41,8 @@ struct Long {
 /// Where the bytes come from.
 enum Content {
     Empty,
+    /// No bytes: what it comes to was said in the head.
+    Told(Box<End>),
     Full(Bytes),
     Streamed(Pin<Box<dyn Streamed>>),
 }
@@ -132,7 +135,7 @@ impl Body {
     /// The bytes of a body that has them all at once.
     pub fn into_bytes(mut self) -> Option<Bytes> {
         match std::mem::replace(&mut self.content, Content::Empty) {
-            Content::Empty => Some(Bytes::new()),
+            Content::Empty | Content::Told(_) => Some(Bytes::new()),
             Content::Full(bytes) => Some(bytes),
             Content::Streamed(_) => None,
         }
@@ -143,13 +146,17 @@ impl Body {
         Self::of(Content::Streamed(Box::pin(source)))
     }
 
-    /// The body of a built-in endpoint.
-    pub fn boxed<B>(body: B) -> Self
+    /// The answer of a built-in endpoint. What gRPC it is says its status in the head or in trailers.
+    pub fn built_in<B>(answer: Response<B>) -> Response<Self>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        Self::streamed(Foreign { body: Box::pin(body), end: End::status(Code::Ok) })
+        let end = End::status(told(answer.headers()).unwrap_or(Code::Ok));
+        answer.map(|body| match body.is_end_stream() {
+            true => Self::of(Content::Told(Box::new(end))),
+            false => Self::streamed(Foreign { body: Box::pin(body), end }),
+        })
     }
 
     /// The same body with other bytes: `whole` makes those that are there, `streamed` those that come. It is not watched yet.
@@ -162,6 +169,7 @@ impl Body {
         let mut body = self;
         body.content = match std::mem::replace(&mut body.content, Content::Empty) {
             Content::Empty => Content::Empty,
+            Content::Told(end) => Content::Told(end),
             Content::Full(bytes) => Content::Full(whole(bytes)),
             Content::Streamed(source) => Content::Streamed(streamed(source)),
         };
@@ -237,6 +245,12 @@ impl http_body::Body for Body {
                 this.finish(None);
                 Poll::Ready(None)
             }
+            Content::Told(end) => {
+                let end = (**end).clone();
+                this.content = Content::Empty;
+                this.finish(Some(end));
+                Poll::Ready(None)
+            }
             // It has ended when it is dropped: until then it may wait for its client.
             Content::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -262,12 +276,12 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.content, Content::Empty)
+        matches!(self.content, Content::Empty | Content::Told(_))
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
-            Content::Empty => SizeHint::with_exact(0),
+            Content::Empty | Content::Told(_) => SizeHint::with_exact(0),
             Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Content::Streamed(source) => {
                 let (rest, mut hint, more) = (self.rest() as u64, SizeHint::new(), source.size_hint());
@@ -286,6 +300,7 @@ impl Drop for Body {
         // A server that knows the length asks for no more than that, nor for an empty body at all.
         let over = match &self.content {
             Content::Empty => Some(None),
+            Content::Told(end) => Some(Some((**end).clone())),
             Content::Streamed(source) if source.is_over() && self.rest() == 0 => Some(Some(source.end())),
             Content::Full(_) | Content::Streamed(_) => None,
         };
@@ -299,11 +314,18 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let content = match &self.content {
             Content::Empty => "Empty",
+            Content::Told(_) => "Told",
             Content::Full(_) => "Full",
             Content::Streamed(_) => "Streamed",
         };
         f.debug_struct("Body").field("content", &content).field("guarded", &self.guard.is_some()).finish()
     }
+}
+
+/// The status that gRPC says in a head or in trailers.
+fn told(headers: &HeaderMap) -> Option<Code> {
+    let number = headers.get("grpc-status")?.to_str().ok()?.parse().ok()?;
+    Some(Code::from_number(number))
 }
 
 /// A body of another library: axum's or tonic's.
@@ -319,6 +341,11 @@ where
 {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.body.as_mut().poll_frame(cx).map(|frame| {
+            if let Some(Ok(frame)) = &frame
+                && let Some(code) = frame.trailers_ref().and_then(told)
+            {
+                self.end = End::status(code);
+            }
             frame.map(|frame| {
                 frame.map_err(|error| {
                     let error: Box<dyn std::error::Error + Send + Sync> = error.into();

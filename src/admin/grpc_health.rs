@@ -1,4 +1,4 @@
-//! `grpc.health.v1.Health` of the gateway (`""`) and of the services behind it, by full name.
+//! `grpc.health.v1.Health` of the gateway (`""`), of the services behind it by full name, and of upstreams by their names.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,7 +38,8 @@ impl GrpcHealth {
         if service.is_empty() {
             return Some(serving(is_ready(&self.state)));
         }
-        Some(serving(is_up(self.state.snapshot.load().serving(service)?)))
+        let snapshot = self.state.snapshot.load();
+        Some(serving(is_up(snapshot.serving(service).or_else(|| snapshot.upstream(service))?)))
     }
 }
 

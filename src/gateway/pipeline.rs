@@ -232,7 +232,7 @@ impl Gateway {
         let request = Request::from_parts(head.clone(), axum::body::Body::new(body));
         // A router's error is Infallible.
         let response = self.builtin.clone().oneshot(request).await.map_err(|_| Error::Internal)?;
-        Ok(response.map(Body::boxed))
+        Ok(Body::built_in(response))
     }
 }
 

@@ -119,6 +119,12 @@ impl Snapshot {
         self.services.iter().filter(move |(_, serving)| *serving.upstream == *upstream).map(|(name, _)| &**name)
     }
 
+    /// The upstream of that name, or of that name for checks.
+    pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        let checked = |upstream: &&Arc<Upstream>| upstream.config().health_name.as_deref() == Some(name);
+        self.upstreams.get(name).or_else(|| self.upstreams.values().find(checked))
+    }
+
     /// The upstream that serves a service.
     pub fn serving(&self, service: &str) -> Option<&Arc<Upstream>> {
         self.upstreams.get(&*self.services.get(service)?.upstream)

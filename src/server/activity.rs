@@ -57,6 +57,8 @@ pub(super) struct Activity {
     reading: AtomicU8,
     /// HTTP/1.1: the request's body is not whole yet.
     uploads: AtomicBool,
+    /// HTTP/1.1: a request's body was not taken to its end.
+    left: AtomicBool,
     /// A descriptor of the socket is asked for, and then it is here.
     asked: AtomicBool,
     handle: Mutex<Option<io::Result<OwnedFd>>>,
@@ -80,6 +82,7 @@ impl Default for Activity {
             loose: AtomicUsize::new(0),
             reading: AtomicU8::new(WAITS),
             uploads: AtomicBool::new(false),
+            left: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             handle: Mutex::new(None),
         }
@@ -94,6 +97,16 @@ impl Activity {
     /// It carries many calls at a time.
     pub(super) fn is_shared(&self) -> bool {
         self.shared
+    }
+
+    /// Some of a request's body was left where it was.
+    pub(super) fn leaves(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
+    /// A client may still be sending what nobody wants.
+    pub(super) fn has_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Whether the request's body is still to come.

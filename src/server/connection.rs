@@ -156,6 +156,12 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
                 activity.forget_handle();
                 let resting = match driven {
                     Driven::Resting => connection.into_parts().filter(|parts| parts.read_buf.is_empty()),
+                    Driven::Well if activity.has_left() => {
+                        if let Some(parts) = connection.into_parts() {
+                            linger(TokioIo::new(parts.io), phases.clone()).await;
+                        }
+                        None
+                    }
                     Driven::Well | Driven::Broken => None,
                 };
                 let Some(resting) = resting.map(|parts| (parts.io, parts.service)) else { break };
@@ -440,8 +446,8 @@ enum Beside {
     Old,
 }
 
-/// Reads on until the client has closed too. It speaks as it reads, of its windows if of nothing else; a socket that is closed under
-/// that is reset, and what of an answer is still on its way is lost.
+/// Reads on until the client has closed too. It speaks as it reads, of its windows if of nothing else, or of a body that nobody wants;
+/// a socket that is closed under that is reset, and what of an answer is still on its way is lost.
 async fn linger(mut socket: impl AsyncRead + Unpin, mut phases: Phases) {
     let mut ignored = vec![0; 1024];
     let closed = async { while let Ok(Ok(1..)) = timeout(SILENCE, socket.read(&mut ignored)).await {} };

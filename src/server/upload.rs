@@ -37,6 +37,7 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
+        self.marks.iter().for_each(|activity| activity.leaves());
         self.finished();
     }
 }

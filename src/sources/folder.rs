@@ -12,12 +12,14 @@ use protox::Compiler;
 use protox::file::{File, FileResolver, GoogleFileResolver};
 use transom_transcode::schema::Problem;
 
-use super::{MAX_SET, comments, read, unreadable};
+use super::{MAX_SET, comments, nesting, read, unreadable};
 
 /// Files of one folder.
 const MAX_FILES: usize = 10_000;
 /// Folders within folders; it also ends symbolic links that lead back.
 const MAX_DEPTH: usize = 32;
+/// Brackets within brackets, of any kind: of messages, and of the values of options.
+const MAX_NESTING: usize = 100;
 /// Imports and options nest as deep as their authors like, and the compiler recurses with them.
 const STACK: usize = 64 << 20;
 
@@ -89,6 +91,10 @@ impl Sources {
     }
 
     fn compile(self: Arc<Self>, comments: bool) -> Result<Vec<u8>, Vec<Problem>> {
+        let deep: Vec<_> = self.files.iter().filter_map(|(name, text)| self.too_deep(name, text)).collect();
+        if !deep.is_empty() {
+            return Err(deep);
+        }
         let mut compiler = Compiler::with_file_resolver(Resolver(Arc::clone(&self)));
         compiler.include_imports(true).include_source_info(comments);
         let mut problems = Vec::new();
@@ -103,6 +109,13 @@ impl Sources {
         } else {
             Err(problems)
         }
+    }
+
+    /// The compiler calls itself for each bracket within another, and ends the process where there are too many.
+    fn too_deep(&self, name: &str, text: &str) -> Option<Problem> {
+        let (line, column) = nesting::beyond(text, MAX_NESTING)?;
+        let place = format!("{}:{line}:{column}", self.folder.join(name).display());
+        Some(Problem::new(place, "", format!("brackets are nested deeper than {MAX_NESTING}")))
     }
 
     /// The problems of a compiler's error. A file's own come up again in each file that imports it: once is enough.

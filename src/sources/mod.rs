@@ -3,6 +3,7 @@
 
 mod comments;
 mod folder;
+mod nesting;
 mod problem;
 mod reflection;
 

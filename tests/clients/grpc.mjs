@@ -103,6 +103,10 @@ const checks = {
       ),
     );
     assert.deepEqual([...reply], [8, 1]);
+    const error = await new Promise((resolve) =>
+      raw.makeUnaryRequest("/grpc.health.v1.Health/Check", asIs, asIs, Buffer.from([10, 2, 122, 122]), { deadline: soon() }, resolve),
+    );
+    assert.equal(error.code, grpc.status.NOT_FOUND, error.message);
     raw.close();
   },
 };

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Running, gateway};
 use crate::support::reply::{Reply, fail, hang, ok, raw, stream};
-use crate::support::until;
 use crate::support::upstream::{self, Upstream};
+use crate::support::{soon, until};
 
 const BOOK: &str = "/v1/shelves/1/books/7";
 
@@ -151,6 +152,28 @@ async fn too_large_names_the_limit() {
     let grpc = gateway.grpc("library.v1.Library/Echo").send(&[long]).await;
     grpc.failed(Code::ResourceExhausted);
     assert!(grpc.message.contains("2048"), "{}", grpc.message);
+}
+
+#[tokio::test]
+async fn an_answer_before_the_bodys_end_reaches_a_client_that_reads_only_after_it() {
+    let library = library(|| ok(json!({}))).await;
+    let gateway = start(&library).await;
+    let long = vec![b' '; 40_000_000];
+    for (path, status) in [("/v1/echo", "413"), ("/v1/nowhere", "404")] {
+        for _ in 0..3 {
+            let mut client = tokio::net::TcpStream::connect(gateway.address()).await.unwrap();
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                long.len()
+            );
+            client.write_all(head.as_bytes()).await.unwrap();
+            soon("room for all of it", client.write_all(&long)).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut answer = String::new();
+            soon("the end", client.read_to_string(&mut answer)).await.unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -122,7 +122,17 @@ async fn grpc_health_is_of_the_gateway_and_of_services() {
     assert_eq!(check("").await.unwrap(), ServingStatus::Serving);
     assert_eq!(check("library.v1.Library").await.unwrap(), ServingStatus::Serving);
     assert_eq!(check("library.v1.Internals").await.unwrap(), ServingStatus::NotServing);
+    for (upstream, is) in [
+        ("library", ServingStatus::Serving),
+        ("library-service", ServingStatus::Serving),
+        ("internals", ServingStatus::NotServing),
+    ] {
+        assert_eq!(check(upstream).await.unwrap(), is, "{upstream}");
+    }
     assert_eq!(check("no.Such").await.unwrap_err().code(), tonic::Code::NotFound);
+    let asked = |line: &Value| line["route"] == "/grpc.health.v1.Health/Check";
+    let codes: Vec<_> = gateway.logged(1).await.into_iter().filter(asked).map(|line| line["code"].clone()).collect();
+    assert_eq!(codes.last().unwrap(), "NOT_FOUND", "{codes:?}");
 }
 
 #[tokio::test]
