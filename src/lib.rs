@@ -3,7 +3,7 @@
 //! # The request line
 //!
 //! ```text
-//! detect → route → admit → translate in → check → send → translate back → finish
+//! accept → route → gates → translate → check → send → answer → log
 //! ```
 //!
 //! # The map

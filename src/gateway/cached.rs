@@ -92,7 +92,7 @@ pub(super) async fn answer(
     cached: &Cached,
     (binding, out): (&Binding, &OutPlan),
     head: &Parts,
-    mut outgoing: Outgoing<'_>,
+    outgoing: &mut Outgoing<'_>,
     (frame, coding): (Bytes, Coding),
 ) -> Result<Response<Body>, Error> {
     let message = whole(&frame)?;
@@ -205,11 +205,11 @@ async fn alone(
     cached: &Cached,
     rpc: &Rpc,
     key: Key,
-    outgoing: Outgoing<'_>,
+    outgoing: &mut Outgoing<'_>,
     frame: Bytes,
 ) -> Result<Arc<Entry>, Error> {
     let worker = call.worker.clone();
-    let landed = ask(&worker, &cached.policy, rpc, key, outgoing, frame).await;
+    let landed = ask(&worker, &cached.policy, rpc, key, outgoing.take(), frame).await;
     told(call, landed)
 }
 

@@ -9,8 +9,9 @@ use transom_transcode::plan::{BindPlan, OutPlan};
 use transom_transcode::to_wire::{Input, Media};
 
 use super::call::Call;
+use super::check::hold;
 use super::route::{Binding, Rpc};
-use super::translate::{bind_into, hold, print_into, raw};
+use super::translate::{bind_into, print_into, raw};
 use super::worker::Worker;
 use crate::envelope::stream::Translate;
 use crate::envelope::{Codec, rest};

@@ -12,7 +12,9 @@
 //! worker     what a call finds where it runs
 //! call       one request in flight; dropped, it is logged and counted
 //! caller     who calls: the gate asked, and what of the caller goes on
+//! passage    how a call crosses: decided once, by its dialect and its RPC
 //! translate  the translator at work for a call
+//! check      what a request's message must pass before it is sent
 //! codec      the same for a stream, message by message
 //! stream     calls whose messages stream, in every envelope
 //! answers    an upstream's messages one by one
@@ -30,7 +32,7 @@
 //! sticky     what keeps a client's calls at one endpoint
 //! routing    which route has a request
 //! preflight  what browsers ask before a page's call
-//! pipeline   detect → route → admit → translate in → check → send → translate back → finish
+//! pipeline   accept → route → gates → translate → check → send → answer → log
 //! service    the pipeline as a tower::Service
 //! ```
 
@@ -41,12 +43,14 @@ mod cached;
 mod call;
 mod caller;
 mod canary;
+mod check;
 mod codec;
 mod compile;
 mod desk;
 mod fallback;
 mod flights;
 mod inbound;
+mod passage;
 mod pipeline;
 mod preflight;
 mod reflection;

@@ -14,26 +14,24 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, header};
 use smallvec::SmallVec;
 use tower::ServiceExt as _;
-use transom_transcode::frame::PREFIX;
-use transom_transcode::plan::OutPlan;
-use transom_transcode::to_wire::{Input, Media, SystemParameters};
+use transom_transcode::to_wire::Input;
 
-use super::cached;
 use super::call::Call;
+use super::passage::Passage;
 use super::route::{Action, Binding, Route, Rpc};
 use super::snapshot::Snapshot;
 use super::socket::Tunnel;
 use super::state::State;
-use super::stream::{Asking, client_stream, stream};
-use super::translate::{answer, frame};
+use super::stream::{self, Asking};
+use super::translate::{answer, message};
 use super::worker::{Peer, Worker};
+use super::{cached, rpc};
 use crate::body::Body;
 use crate::envelope::coding::Coding;
 use crate::envelope::head::Known;
 use crate::envelope::stream::opaque;
 use crate::envelope::{Codec, Dialect, grpc, metadata, origin, rest, whole};
 use crate::error::Error;
-use crate::policy::rate::Stage;
 use crate::upstream::{About, Metadata, Outgoing};
 
 /// The gateway: from a request to its answer.
@@ -68,29 +66,16 @@ impl Gateway {
         async move {
             // Boxed: it waits as long as the call does.
             let known = Box::new(Known::of(&head.headers));
-            self.run(Call::begin(worker, peer, &head, &known), peer, &head, &known, body).await
-        }
-    }
-
-    async fn run<B>(&self, mut call: Box<Call>, peer: &Peer, head: &Parts, known: &Known<'_>, body: B) -> Response<Body>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
-        let answer = {
-            let mut answer = pin!(self.answer(&mut call, peer, (head, known), body));
-            poll_fn(|cx| {
-                catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))).unwrap_or(Poll::Ready(Err(Error::Internal)))
-            })
-            .await
-        };
-        match (answer, call.tunnel.take()) {
-            (Ok(response), Some(tunnel)) => call.tunnel(response, *tunnel),
-            (Ok(response), None) => call.finish(response),
-            (Err(error), _) => {
-                let response = call.refuse(&error);
-                call.finish(response)
-            }
+            let mut call = Call::begin(worker, peer, &head, &known);
+            let answer = {
+                let mut answer = pin!(self.answer(&mut call, peer, (&head, &known), body));
+                poll_fn(|cx| {
+                    let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx)));
+                    polled.unwrap_or(Poll::Ready(Err(Error::Internal)))
+                })
+                .await
+            };
+            call.finish(answer)
         }
     }
 
@@ -106,85 +91,38 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        // Arrive.
+        // Accept.
         let snapshot = self.state.snapshot.load();
-        if let Some(answer) = self.arrive(call, peer, head, &snapshot) {
+        if let Some(answer) = self.accept(call, peer, head, &snapshot) {
             return answer;
         }
 
-        // Route. One host first: a path is looked up for no request that leaves open whom it is for.
-        if head.method == Method::CONNECT && call.dialect != Dialect::WebSocket {
-            return Err(Error::bad_request("CONNECT is not served here: this is no proxy for tunnels"));
-        }
-        let host = known.host(&head.uri)?;
-        call.accepts = known.accept_encoding.cloned();
+        // Route.
         let mut captured = Captured::new();
-        let route = route(&snapshot, call, head, &mut captured)?;
+        let (route, host) = route(&snapshot, call, (head, known), &mut captured)?;
         // It is needed no longer: the route holds what the call needs.
         drop(snapshot);
         let Action::Call(binding) = &route.action else {
             return Box::pin(self.ask_own(call, &route, head, body)).await;
         };
-        let rpc = &binding.rpc;
+        let rpc = &*binding.rpc;
 
-        // Admit, by the head alone.
+        // Gates, by the head alone.
         call.enter(rpc)?;
         call.gates(rpc, head).await?;
-        let mut outgoing = admit(call, peer, rpc, head, known, host)?;
-        call.speak_for_caller(rpc, head, outgoing.headers.given_mut())?;
-        if call.dialect == Dialect::Grpc(Codec::Proto) && rpc.opaque && !rpc.replays() && !rpc.is_noted() {
-            let stop = call.stop();
-            let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
-            call.asks();
-            let reply = rpc.upstream.stream(&call.worker.pool, outgoing, body).await;
-            let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
-            call.answered(reply.endpoint);
-            let frames = opaque::Frames::new(reply.body, rpc.receive, stop, grpc::Frames::plain());
-            return Ok(grpc::reply(reply.headers, Codec::Proto, None, Body::streamed(frames)));
-        }
-        if call.dialect.is_rpc() {
-            return Box::pin(super::rpc::answer(call, binding, head, outgoing, body)).await;
-        }
-        let query = head.uri.query().unwrap_or_default();
-        let mut out = binding.out.clone();
-        out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
-        if call.dialect == Dialect::WebSocket {
-            let (response, tunnel) = Box::pin(Tunnel::open(call, binding, head, &captured, outgoing)).await?;
-            call.tunnel = Some(Box::new(tunnel));
-            return Ok(response);
-        }
-        if rpc.client_streaming {
-            let asking = Asking::messages(call, binding, (head, known), &captured, body)?;
-            return match rpc.server_streaming {
-                true => Box::pin(stream(call, binding, out, head, outgoing, (asking, Coding::Identity))).await,
-                false => Box::pin(client_stream(call, binding, out, outgoing, asking)).await,
-            };
-        }
-        let limit = rpc.settings.body.value;
-        let (media, coding) = rest::admit(known, &body, limit, binding.taken())?;
+        let outgoing = &mut outgoing(call, peer, rpc, (head, known), host)?;
 
-        // Translate in.
-        let asked = Asked { head, media, coding, captured: &captured, limit, deadline: outgoing.deadline };
-        let message = message(call, binding, asked, body).await?;
-
-        // Look up: a reply that is kept, or that another call has just got.
-        if rpc.cache.is_some() || call.refreshes(rpc) {
-            return Box::pin(look_up(call, (binding, &out), head, outgoing, message)).await;
+        // Translate, check, send, answer: each passage in its own way.
+        match Passage::of(call.dialect, rpc) {
+            Passage::Rest => transcode(call, binding, (head, known), &captured, outgoing, body).await,
+            Passage::Opaque => forward(call, rpc, outgoing, body).await,
+            Passage::Framed => Box::pin(rpc::framed(call, binding, head, outgoing, body)).await,
+            Passage::Connect => Box::pin(rpc::connect(call, binding, head, outgoing, body)).await,
+            Passage::Socket => Box::pin(Tunnel::open(call, binding, head, &captured, outgoing)).await,
+            Passage::RestStream => {
+                Box::pin(stream::rest(call, binding, (head, known), &captured, outgoing, body)).await
+            }
         }
-
-        // Send.
-        if rpc.server_streaming {
-            return Box::pin(stream(call, binding, out, head, outgoing, (Asking::Whole(message), Coding::Identity)))
-                .await;
-        }
-        let reply = rpc.upstream.unary(&call.worker.pool, outgoing, message).await;
-        let reply = reply.map_err(|failure| call.failed(failure))?;
-        call.answered(reply.endpoint);
-
-        // Translate back.
-        let message = call.shape(rpc, reply.message).await?;
-        let content = answer(&call.worker, rpc, &out, &message)?;
-        Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
     }
 
     /// Whether a connection from there may stay. Behind a trusted proxy are many clients: it opens as many as it needs.
@@ -196,7 +134,7 @@ impl Gateway {
     }
 
     /// Who calls, whether it may at all, and which pages may read the answer. Browsers' own questions are answered here.
-    fn arrive(
+    fn accept(
         &self,
         call: &mut Call,
         peer: &Peer,
@@ -236,13 +174,19 @@ impl Gateway {
     }
 }
 
-/// Where the request goes.
+/// Where the request goes, and the host that it is for. One host first: a path is looked up for no request that leaves open
+/// whom it is for.
 fn route<'p>(
     snapshot: &Snapshot,
     call: &mut Call,
-    head: &'p Parts,
+    (head, known): (&'p Parts, &Known<'_>),
     captured: &mut Captured<'p>,
-) -> Result<Arc<Route>, Error> {
+) -> Result<(Arc<Route>, HeaderValue), Error> {
+    if head.method == Method::CONNECT && call.dialect != Dialect::WebSocket {
+        return Err(Error::bad_request("CONNECT is not served here: this is no proxy for tunnels"));
+    }
+    let host = known.host(&head.uri)?;
+    call.accepts = known.accept_encoding.cloned();
     let mut working = call.worker.working.lock();
     let route = snapshot.route(head, &mut call.dialect, &mut working.captures)?;
     captured.extend(working.captures.iter(head.uri.path()));
@@ -250,78 +194,29 @@ fn route<'p>(
         call.cors = route.cors().cloned();
     }
     call.route = Some(route.clone());
-    Ok(route.clone())
+    Ok((route.clone(), host))
 }
 
-/// What a REST request is translated from, its body apart.
-struct Asked<'a> {
-    head: &'a Parts,
-    media: Media<'a>,
-    coding: Coding,
-    captured: &'a [&'a str],
-    /// Bytes of the body.
-    limit: usize,
-    deadline: Instant,
-}
-
-/// The request's message in its frame: read, translated, and let in by the limits that look into it. One wait for the
-/// line: what is needed for it alone is gone when the call is sent.
-async fn message<B>(call: &mut Call, binding: &Binding, asked: Asked<'_>, body: B) -> Result<Bytes, Error>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
-    let pool = &call.worker.pool;
-    let read = pool.within(asked.deadline, whole::read(body, asked.limit, pool.memory())).await;
-    let mut body = read.unwrap_or(Err(Error::Deadline))?;
-    call.read(body.len());
-    if asked.coding != Coding::Identity {
-        body = call.worker.pool.memory().hold(asked.coding.decode(&body, asked.limit)?.into());
-    }
-    let query = asked.head.uri.query().unwrap_or_default();
-    let input = Input { body: &body, media: asked.media, captures: asked.captured, query, later: false };
-    let message = frame(call, binding, &input)?;
-    if binding.rpc.rates.need_message() {
-        call.limit(&binding.rpc, Stage::Message, &asked.head.headers, &message[PREFIX..]).await?;
-    }
-    call.note(&binding.rpc, &message);
-    Ok(message)
-}
-
-/// A call that may not have to be made.
-async fn look_up(
-    call: &mut Call,
-    (binding, out): (&Binding, &OutPlan),
-    head: &Parts,
-    outgoing: Outgoing<'_>,
-    message: Bytes,
-) -> Result<Response<Body>, Error> {
-    match &binding.rpc.cache {
-        Some(cached) => cached::answer(call, cached, (binding, out), head, outgoing, (message, Coding::Identity)).await,
-        None => call.refreshed((binding, out), outgoing, message).await,
-    }
-}
-
-/// What the head alone decides: a deadline. What goes to the upstream with every message is complete from
-/// here.
-fn admit<'r>(
+/// What goes to the upstream with every message, a deadline above all: the head alone decides it.
+fn outgoing<'r>(
     call: &mut Call,
     peer: &Peer,
     rpc: &'r Rpc,
-    head: &Parts,
-    known: &Known<'_>,
+    (head, known): (&Parts, &Known<'_>),
     host: HeaderValue,
 ) -> Result<Outgoing<'r>, Error> {
     let aim = call.aim(rpc, &head.headers);
     let (own, asked) = (rpc.settings.timeout.value, known.timeout()?);
     let deadline = call.deadline(own, asked);
     let patient = asked.is_none_or(|asked| own.is_some_and(|own| own <= asked));
-    let given = match call.dialect {
+    let mut given = match call.dialect {
         Dialect::Rest | Dialect::WebSocket | Dialect::Http => metadata::from_rest(&head.headers, known, &rpc.crossing)?,
         dialect => {
-            metadata::from_rpc(&head.headers, known, dialect == Dialect::Grpc(Codec::Proto) && rpc.bound.is_none())
+            let frames = dialect == Dialect::Grpc(Codec::Proto) && !rpc.reads(dialect);
+            metadata::from_rpc(&head.headers, known, frames)
         }
     };
+    call.speak_for_caller(rpc, head, &mut given)?;
     let about = About {
         request_id: call.id.header().clone(),
         forwarded_for: origin::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip()),
@@ -334,4 +229,75 @@ fn admit<'r>(
     let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
     let max_age = rpc.max_age.as_ref();
     Ok(Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, aim, retry })
+}
+
+/// The line goes on for one message over REST.
+async fn transcode<B>(
+    call: &mut Call,
+    binding: &Binding,
+    (head, known): (&Parts, &Known<'_>),
+    captures: &[&str],
+    outgoing: &mut Outgoing<'_>,
+    body: B,
+) -> Result<Response<Body>, Error>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let rpc = &binding.rpc;
+    let query = head.uri.query().unwrap_or_default();
+
+    // Read, and translate. What is needed for that alone is gone when the call is sent.
+    let message = {
+        let (media, coding) = rest::admit(known, &body, rpc.settings.body.value, binding.taken())?;
+        let body = read(call, coding, rpc.settings.body.value, outgoing.deadline, body).await?;
+        message(call, binding, &Input { body: &body, media, captures, query, later: false })?
+    };
+
+    // Check.
+    let frame = call.check(rpc, &head.headers, message).await?;
+
+    // Send, unless the reply is kept.
+    let out = binding.out_for(query);
+    if let Some(cached) = &rpc.cache {
+        let asked = (frame, Coding::Identity);
+        return Box::pin(cached::answer(call, cached, (binding, &out), head, outgoing, asked)).await;
+    }
+    if rpc.server_streaming {
+        let asking = (Asking::Whole(frame), Coding::Identity);
+        return Box::pin(stream::stream(call, binding, out, head, outgoing, asking)).await;
+    }
+    let reply = call.send(rpc, outgoing, frame).await?;
+
+    // Answer.
+    let content = answer(&call.worker, rpc, &out, &reply.message)?;
+    Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
+}
+
+/// The line goes on for gRPC's frames, unread.
+async fn forward<B>(call: &mut Call, rpc: &Rpc, outgoing: &mut Outgoing<'_>, body: B) -> Result<Response<Body>, Error>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+{
+    let stop = call.stop();
+    let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
+    let (headers, body) = call.exchange(rpc, outgoing, (body, &stop)).await?;
+    let frames = opaque::Frames::new(body, rpc.receive, stop, grpc::Frames::plain());
+    Ok(grpc::reply(headers, Codec::Proto, None, Body::streamed(frames)))
+}
+
+/// A REST request's body, decoded.
+async fn read<B>(call: &mut Call, coding: Coding, limit: usize, deadline: Instant, body: B) -> Result<Bytes, Error>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let pool = &call.worker.pool;
+    let read = pool.within(deadline, whole::read(body, limit, pool.memory())).await;
+    let body = read.unwrap_or(Err(Error::Deadline))?;
+    call.read(body.len());
+    if coding == Coding::Identity {
+        return Ok(body);
+    }
+    Ok(call.worker.pool.memory().hold(coding.decode(&body, limit)?.into()))
 }

@@ -8,18 +8,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
 use transom_transcode::frame::PREFIX;
-use transom_transcode::plan::OutPlan;
 
 use super::call::Call;
 use super::caller::{Asking, Undecided};
-use super::route::{Binding, Rpc};
-use super::translate::answer;
+use super::route::Rpc;
 use super::worker::Worker;
-use crate::body::Body;
-use crate::envelope::{Dialect, rest};
+use crate::envelope::Dialect;
 use crate::error::Error;
 use crate::policy::auth::{Admission, Auth, Head, Identity, Mint, Pair, Refusal};
 use crate::policy::session::Cookies;
@@ -132,55 +128,22 @@ impl Call {
 
     /// Who trades the refresh token of this call's cookie, which its `frame` asks for, where calls do the same on their way:
     /// then both are one question.
-    fn trades<'r>(&self, rpc: &'r Rpc, frame: &[u8]) -> Option<&'r Service> {
+    pub(super) fn trades<'r>(&self, rpc: &'r Rpc, frame: &[u8]) -> Option<&'r Service> {
         let token = self.cookies.taken.as_deref()?;
         let (Way::Service(service), session) = (&rpc.renewal.as_ref()?.way, rpc.session.as_ref()?) else { return None };
         session.trades(token, frame.get(PREFIX..)?).then_some(service)
     }
 
-    /// The call has such a cookie, and calls are renewed on their way: what its message asks for decides.
-    pub(super) fn refreshes(&self, rpc: &Rpc) -> bool {
-        self.cookies.taken.is_some() && rpc.renewal.is_some()
-    }
-
-    /// The answer of such a call over REST.
-    pub(super) async fn refreshed(
-        &mut self,
-        (binding, out): (&Binding, &OutPlan),
-        outgoing: Outgoing<'_>,
-        frame: Bytes,
-    ) -> Result<Response<Body>, Error> {
-        let rpc = &*binding.rpc;
-        let reply = self.send(rpc, outgoing, frame).await?;
-        let content = answer(&self.worker, rpc, out, &reply.message)?;
-        Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
-    }
-
-    /// Sends the call's one message, or reads what another call with the same refresh token has just been answered: the reply
-    /// as its client is to see it.
-    pub(super) async fn send(&mut self, rpc: &Rpc, outgoing: Outgoing<'_>, frame: Bytes) -> Result<Unary, Error> {
-        let mut reply = match self.trades(rpc, &frame) {
-            Some(service) => Box::pin(self.trade(rpc, service, outgoing, frame)).await?,
-            None => {
-                let reply = rpc.upstream.unary(&self.worker.pool, outgoing, frame).await;
-                reply.map_err(|failure| self.failed(failure))?
-            }
-        };
-        self.answered(reply.endpoint.clone());
-        reply.message = self.shape(rpc, reply.message).await?;
-        Ok(reply)
-    }
-
     /// Asks it, or reads what it has just answered to another call.
-    async fn trade(
+    pub(super) async fn trade(
         &mut self,
         rpc: &Rpc,
         service: &Service,
-        outgoing: Outgoing<'_>,
+        outgoing: &mut Outgoing<'_>,
         frame: Bytes,
     ) -> Result<Unary, Error> {
         let (worker, token) = (self.worker.clone(), self.cookies.taken.clone().unwrap_or_default());
-        let asked = Asked { frame, headers: outgoing.headers, client: None };
+        let asked = Asked { frame, headers: std::mem::take(&mut outgoing.headers), client: None };
         match worker.pool.within(outgoing.deadline, service.trade(&worker, &token, asked)).await {
             None => Err(Error::Deadline),
             Some(Ok(reply)) => Ok(reply),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::Uri;
 use transom_transcode::plan::{BindPlan, Limits, OutPlan};
 use transom_transcode::schema::Schema;
+use transom_transcode::to_wire::SystemParameters;
 
 use super::cached::{Cached, Invalidates};
 use super::caller::{Bound, Judge};
@@ -16,6 +17,7 @@ use super::fallback::Fallback;
 use super::renewal::Renewal;
 use super::session::Issues;
 use super::settings::{Origin, Settings};
+use crate::envelope::Dialect;
 use crate::envelope::metadata::Crossing;
 use crate::envelope::rest::Taken;
 use crate::policy::auth::Gate;
@@ -94,6 +96,13 @@ impl Binding {
     pub(super) fn new(rpc: &Arc<Rpc>, bind: BindPlan, out: OutPlan, rule: Origin) -> Self {
         static IDS: AtomicU64 = AtomicU64::new(0);
         Self { id: IDS.fetch_add(1, Ordering::Relaxed), rpc: rpc.clone(), bind, out, rule }
+    }
+
+    /// What is printed, as a request's query wishes.
+    pub(super) fn out_for(&self, query: &str) -> OutPlan {
+        let mut out = self.out.clone();
+        out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
+        out
     }
 
     /// What a REST body may be.
@@ -175,13 +184,27 @@ pub struct Rpc {
 }
 
 impl Rpc {
+    /// Its requests in this dialect are read message by message, and go on as they were read; else their frames cross as
+    /// they came.
+    pub(super) fn reads(&self, dialect: Dialect) -> bool {
+        !dialect.is_opaque() || !self.opaque || self.is_noted()
+    }
+
+    /// Its one message is at hand before anything is sent: something judges the whole of it, or it may be sent again.
+    pub(super) fn buffers(&self) -> bool {
+        let judged = self.demands.is_some() && !self.client_streaming;
+        let looked_into = self.rates.need_message() || self.cache.is_some() || self.session.is_some();
+        // What looks into a message has made its method no opaque one.
+        (!self.opaque && (judged || looked_into)) || self.replays() || self.is_noted()
+    }
+
     /// Its one message is kept, so that the call can be made again.
-    pub(super) fn replays(&self) -> bool {
+    fn replays(&self) -> bool {
         !self.client_streaming && self.retry.as_ref().is_some_and(Retry::replays)
     }
 
     /// What its one message says decides which kept replies are forgotten.
-    pub(super) fn is_noted(&self) -> bool {
+    fn is_noted(&self) -> bool {
         !self.client_streaming && self.invalidates.get().is_some_and(Invalidates::reads)
     }
 

@@ -171,7 +171,7 @@ impl Call {
 pub(super) async fn answer(
     call: &mut Call,
     binding: &Binding,
-    mut outgoing: Outgoing<'_>,
+    outgoing: &mut Outgoing<'_>,
     (frame, coding): (Bytes, Coding),
 ) -> Result<Response<Body>, Error> {
     let (rpc, worker) = (&*binding.rpc, call.worker.clone());

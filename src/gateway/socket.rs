@@ -21,23 +21,21 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use transom_transcode::frame::PREFIX;
 use transom_transcode::plan::{BindPlan, Body as BodyPlan, OutPlan};
 use transom_transcode::status::Code;
-use transom_transcode::to_wire::{Input, SystemParameters};
+use transom_transcode::to_wire::Input;
 
 use super::answers::Answers;
 use super::call::Call;
 use super::codec::{Beside, ToWire};
 use super::inbound::Inbound;
 use super::route::{Binding, Rpc};
-use super::translate::{frame, print};
+use super::translate::{message, print};
 use super::worker::Tether;
 use crate::body::{Body, End, Guard as _};
 use crate::envelope::websocket::{self, Handshake};
 use crate::envelope::{Codec, rest};
 use crate::error::Error;
-use crate::policy::rate::Stage;
 use crate::upstream::{Failure, Outgoing, Streaming};
 
 /// Messages of one direction before the other has its turn.
@@ -70,14 +68,14 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// What the head alone decides: from here on, errors are close codes.
+    /// What the head alone decides: from here on, errors are close codes. The call keeps its tunnel until the answer is out.
     pub(super) async fn open(
         call: &mut Call,
         binding: &Binding,
         head: &Parts,
         captured: &[&str],
-        outgoing: Outgoing<'_>,
-    ) -> Result<(Response<Body>, Self), Error> {
+        outgoing: &mut Outgoing<'_>,
+    ) -> Result<Response<Body>, Error> {
         if !binding.rpc.streams() {
             return Err(Error::bad_request("this method streams nothing: ask it without a WebSocket"));
         }
@@ -85,24 +83,22 @@ impl Tunnel {
         let upgrade = head.extensions.get::<OnUpgrade>().cloned();
         let upgrade = upgrade.ok_or_else(|| Error::bad_request("this connection cannot become a WebSocket"))?;
         let (rpc, worker) = (binding.rpc.clone(), call.worker.clone());
-        let Outgoing { headers, deadline, patient, priority, aim, .. } = outgoing;
+        let Outgoing { headers, deadline, patient, priority, aim, .. } = outgoing.take();
         let query = head.uri.query().unwrap_or_default();
         let query = &*rpc.gate.without_token(query);
-        let mut out = OutPlan { raw: false, ..binding.out.clone() };
-        out.options.enums_as_numbers |= SystemParameters::of(query).enums_as_numbers;
+        let out = OutPlan { raw: false, ..binding.out_for(query) };
         let (asking, inbound): (Pin<Box<dyn Future<Output = _> + Send>>, _) = if !rpc.client_streaming
             && binding.bind.body == BodyPlan::None
         {
             // The request is in the path and the query, as it is without a WebSocket.
             let input = Input { captures: captured, query, ..Input::default() };
-            let message = frame(call, binding, &input)?;
-            call.limit(&rpc, Stage::Message, &head.headers, &message[PREFIX..]).await?;
-            call.note(&rpc, &message);
+            let message = message(call, binding, &input)?;
+            let frame = call.check(&rpc, &head.headers, message).await?;
             let (rpc, worker) = (rpc.clone(), worker.clone());
             let asking = async move {
                 let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());
                 let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, aim, retry };
-                rpc.upstream.server_stream(&worker.pool, outgoing, message).await
+                rpc.upstream.server_stream(&worker.pool, outgoing, frame).await
             };
             (Box::pin(asking), Inbound::nothing())
         } else if rpc.rates.need_message() {
@@ -128,7 +124,8 @@ impl Tunnel {
         };
         let tether = head.extensions.get::<Tether>().cloned();
         let tunnel = Self { upgrade, tether, asking, inbound, rpc, out, codec: handshake.codec };
-        Ok((handshake.answer(), tunnel))
+        call.tunnel = Some(Box::new(tunnel));
+        Ok(handshake.answer())
     }
 
     /// Carries the call to its end.

@@ -21,11 +21,10 @@ use crate::body::{Body, Broken};
 use crate::envelope::coding::{Coding, Decoded, Packed};
 use crate::envelope::grpc_web::Text;
 use crate::envelope::head::Known;
-use crate::envelope::stream::opaque::{Frames, Watched};
+use crate::envelope::stream::opaque::{self, Watched};
 use crate::envelope::stream::{Prefixed, Replies, Requests, Stop, Writer};
 use crate::envelope::{Dialect, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
-use crate::policy::rate::Stage;
 use crate::upstream::{Outgoing, ReplyBody};
 
 /// A REST server stream's head waits this long for the first message.
@@ -35,9 +34,12 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(1);
 pub(super) enum Asking {
     /// All of it is at hand, in its frame: it can be sent again.
     Whole(Bytes),
-    /// Frames as they come. One kind of body, whatever the envelope.
-    Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = Broken> + Send>>, Stop),
+    /// Frames as they come.
+    Stream(Frames, Stop),
 }
+
+/// A client's messages in their frames. One kind of body, whatever the envelope.
+pub(super) type Frames = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Broken> + Send>>;
 
 impl Asking {
     /// The client's messages, in an envelope that streams.
@@ -61,44 +63,13 @@ impl Asking {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let limit = binding.rpc.send.output;
-        if call.dialect.is_opaque() && binding.rpc.opaque && !binding.rpc.is_noted() {
+        if !binding.rpc.reads(call.dialect) {
             return Self::Stream(Box::pin(Watched::new(body, limit, stop.clone())), stop);
         }
         let codec = ToWire::new(call, binding, call.dialect.codec());
         let messages = Requests::new(body, Prefixed::new(limit, coding), codec, stop.clone());
         let messages = messages.paced(binding.rpc.pace());
         Self::Stream(Box::pin(messages), stop)
-    }
-
-    /// The messages of a REST body; what path and query say goes with the first.
-    pub(super) fn messages<B>(
-        call: &mut Call,
-        binding: &Binding,
-        (head, known): (&Parts, &Known<'_>),
-        captured: &[&str],
-        body: B,
-    ) -> Result<Self, Error>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
-        let limit = binding.rpc.settings.body.value;
-        let (reader, media, coding) = rest::admit_stream(known, &body, limit, binding.taken())?;
-        let beside = Beside {
-            captures: captured.iter().map(|&capture| capture.into()).collect(),
-            query: head.uri.query().unwrap_or_default().into(),
-            raw: match media {
-                Media::Raw(content_type) => Some(content_type.into()),
-                Media::Json | Media::Form => None,
-            },
-        };
-        let (stop, codec) = (call.stop(), ToWire::with(call, binding, beside));
-        let pace = binding.rpc.pace();
-        if coding != Coding::Identity {
-            let body = Decoded::new(body, coding, stop.clone()).counted(coding, call.worker.pool.memory())?;
-            return Ok(Self::Stream(Box::pin(Requests::new(body, reader, codec, stop.clone()).paced(pace)), stop));
-        }
-        Ok(Self::Stream(Box::pin(Requests::new(body, reader, codec, stop.clone()).paced(pace)), stop))
     }
 }
 
@@ -130,8 +101,7 @@ impl Asking {
         if !is_one(&frame) {
             return Err(Error::bad_request("this method takes one message"));
         }
-        call.limit(rpc, Stage::Message, headers, &frame[PREFIX..]).await?;
-        call.note(rpc, &frame);
+        call.let_in(rpc, headers, &frame).await?;
         Ok(Self::Whole(frame))
     }
 }
@@ -141,23 +111,43 @@ fn is_one(frame: &[u8]) -> bool {
     frame.split_at_checked(PREFIX).is_some_and(|(before, message)| before[1..] == prefix(message.len())[1..])
 }
 
-/// Asks with a stream, and answers with one message.
-pub(super) async fn client_stream(
+/// The messages of a REST body, as frames. What path and query say goes with the first.
+pub(super) async fn rest<B>(
     call: &mut Call,
     binding: &Binding,
-    out: OutPlan,
-    outgoing: Outgoing<'_>,
-    asking: Asking,
-) -> Result<Response<Body>, Error> {
-    let (rpc, worker) = (&binding.rpc, call.worker.clone());
-    call.asks();
-    let (reply, stop) = match asking {
-        Asking::Whole(message) => (rpc.upstream.unary(&worker.pool, outgoing, message).await, Stop::default()),
-        Asking::Stream(body, stop) => (rpc.upstream.client_stream(&worker.pool, outgoing, body).await, stop),
+    (head, known): (&Parts, &Known<'_>),
+    captured: &[&str],
+    outgoing: &mut Outgoing<'_>,
+    body: B,
+) -> Result<Response<Body>, Error>
+where
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let rpc = &binding.rpc;
+    let query = head.uri.query().unwrap_or_default();
+    let (reader, media, coding) = rest::admit_stream(known, &body, rpc.settings.body.value, binding.taken())?;
+    let beside = Beside {
+        captures: captured.iter().map(|&capture| capture.into()).collect(),
+        query: query.into(),
+        raw: match media {
+            Media::Raw(content_type) => Some(content_type.into()),
+            Media::Json | Media::Form => None,
+        },
     };
-    let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
-    call.answered(reply.endpoint);
-    let content = answer(&worker, rpc, &out, &reply.message)?;
+    let (stop, codec) = (call.stop(), ToWire::with(call, binding, beside));
+    let body: Frames = if coding == Coding::Identity {
+        Box::pin(Requests::new(body, reader, codec, stop.clone()).paced(rpc.pace()))
+    } else {
+        let body = Decoded::new(body, coding, stop.clone()).counted(coding, call.worker.pool.memory())?;
+        Box::pin(Requests::new(body, reader, codec, stop.clone()).paced(rpc.pace()))
+    };
+    let out = binding.out_for(query);
+    if rpc.server_streaming {
+        return stream(call, binding, out, head, outgoing, (Asking::Stream(body, stop), Coding::Identity)).await;
+    }
+    let reply = call.collect(rpc, outgoing, (body, stop)).await?;
+    let content = answer(&call.worker, rpc, &out, &reply.message)?;
     Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
 }
 
@@ -167,57 +157,52 @@ pub(super) async fn stream(
     binding: &Binding,
     out: OutPlan,
     head: &Parts,
-    outgoing: Outgoing<'_>,
+    outgoing: &mut Outgoing<'_>,
     (asking, coding): (Asking, Coding),
 ) -> Result<Response<Body>, Error> {
-    let (upstream, worker) = (&binding.rpc.upstream, call.worker.clone());
-    call.asks();
-    let (reply, stop) = match asking {
-        Asking::Whole(message) => (upstream.server_stream(&worker.pool, outgoing, message).await, Stop::default()),
-        Asking::Stream(body, stop) => (upstream.stream(&worker.pool, outgoing, body).await, stop),
-    };
-    let reply = reply.map_err(|failure| stop.or(call.failed(failure)))?;
-    call.answered(reply.endpoint);
+    let worker = call.worker.clone();
+    let (headers, upstream, stop) = call.open(&binding.rpc, outgoing, asking).await?;
     let (codec, limit) = (call.dialect.codec(), binding.rpc.receive);
     let heartbeat = worker.heartbeat;
-    let packed = Packed::of(&reply.headers, limit);
+    let packed = Packed::of(&headers, limit);
     let codec = FromWire::new(&worker, &binding.rpc, out, codec);
-    let answer = Answer { codec, upstream: reply.body, packed, limit, stop };
-    // Of messages that cross unread the upstream says how they are compressed.
+    let answer = Answer { codec, upstream, packed, limit, stop };
+    // Of messages that cross unread the upstream says how they are compressed, and nobody here compresses them.
+    let coding = if call.dialect.is_opaque() { Coding::Identity } else { coding };
     let coded = match call.dialect.is_opaque() {
-        true => reply.headers.get(&metadata::GRPC_ENCODING).cloned(),
+        true => headers.get(&metadata::GRPC_ENCODING).cloned(),
         false => (coding != Coding::Identity).then(|| coding.name()),
     };
     match call.dialect {
-        Dialect::Grpc(codec) => Ok(grpc::reply(reply.headers, codec, coded, answer.through(grpc::Frames { coding }))),
+        Dialect::Grpc(codec) => Ok(grpc::reply(headers, codec, coded, answer.through(grpc::Frames { coding }))),
         Dialect::GrpcWeb { codec, text } => {
             let body = answer.through(grpc_web::Frames { text, coding });
-            Ok(grpc_web::reply(&reply.headers, codec, text, coded, body))
+            Ok(grpc_web::reply(&headers, codec, text, coded, body))
         }
         Dialect::ConnectStream(_) => {
             let body = answer.through(connect::Envelopes { schema: binding.rpc.schema.clone(), coding });
-            Ok(connect::stream_reply(&reply.headers, call.dialect, coded, body))
+            Ok(connect::stream_reply(&headers, call.dialect, coded, body))
         }
         Dialect::Rest | Dialect::WebSocket | Dialect::Http if answer.codec.is_raw() => {
             let content_type = answer.codec.content_type();
             let mut pieces = answer.messages(rest::Pieces);
             // The first message says what the bytes are: without it there is no head.
             if let Err((error, trailers)) = pieces.first().await {
-                call.beside(reply.headers, trailers);
+                call.beside(headers, trailers);
                 return Err(error);
             }
             let content_type = content_type.get().cloned();
-            Ok(rest::raw_stream_reply(&reply.headers, content_type, pieces, &binding.rpc.crossing))
+            Ok(rest::raw_stream_reply(&headers, content_type, pieces, &binding.rpc.crossing))
         }
         Dialect::Rest | Dialect::WebSocket | Dialect::Connect(_) | Dialect::ConnectGet(_) | Dialect::Http => {
             let form = rest::Form::of(&head.headers);
             let mut messages = answer.messages(rest::Stream::new(form, binding.rpc.schema.clone())).beating(heartbeat);
             // A quiet watch still opens; what fails at once fails with its HTTP status.
             if let Ok(Err((error, trailers))) = timeout(FIRST_MESSAGE, messages.first()).await {
-                call.beside(reply.headers, trailers);
+                call.beside(headers, trailers);
                 return Err(error);
             }
-            Ok(rest::stream_reply(&reply.headers, form, messages, &binding.rpc.crossing))
+            Ok(rest::stream_reply(&headers, form, messages, &binding.rpc.crossing))
         }
     }
 }
@@ -240,7 +225,7 @@ impl Answer {
     /// The same, in an envelope whose frames are the upstream's: unread where the codec is the upstream's too.
     fn through<W: Writer + 'static>(self, writer: W) -> Body {
         if self.codec.is_wire() {
-            Body::streamed(Frames::new(self.upstream, self.limit, self.stop, writer))
+            Body::streamed(opaque::Frames::new(self.upstream, self.limit, self.stop, writer))
         } else {
             Body::streamed(self.messages(writer))
         }

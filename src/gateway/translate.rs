@@ -1,7 +1,7 @@
 //! The translator at work for a call: the one place where a worker's scratch memory is borrowed.
 
 use bytes::Bytes;
-use transom_transcode::frame::{self, PREFIX};
+use transom_transcode::frame::PREFIX;
 use transom_transcode::plan::{BindPlan, OutPlan};
 use transom_transcode::to_json::{HttpBody, to_json};
 use transom_transcode::to_wire::{Input, to_wire};
@@ -12,39 +12,37 @@ use super::worker::Worker;
 use crate::envelope::rest::{self, Content};
 use crate::error::Error;
 
-/// A request as one gRPC frame.
-pub(super) fn frame(call: &Call, binding: &Binding, input: &Input<'_>) -> Result<Bytes, Error> {
+/// A request as a message, behind room for its prefix.
+pub(super) fn message(call: &Call, binding: &Binding, input: &Input<'_>) -> Result<Vec<u8>, Error> {
     let rpc = &*binding.rpc;
-    // A message is seldom longer than its JSON; the rest is for bound values.
-    let mut frame = Vec::with_capacity(PREFIX + input.body.len() + 64);
-    frame.extend_from_slice(&[0; PREFIX]);
-    bind_into(&call.worker, rpc, &binding.bind, input, &mut frame)?;
+    let mut out = room(input.body.len());
+    bind_into(&call.worker, rpc, &binding.bind, input, &mut out)?;
     if let (Some(bound), Some(values)) = (&rpc.bound, &call.values) {
-        bound.set(values, &mut frame, PREFIX)?;
+        bound.set(values, &mut out, PREFIX)?;
     }
-    call.put_cookies(rpc, &mut frame, PREFIX);
-    hold(&call.worker, rpc, &mut frame, PREFIX)?;
-    let prefix = frame::prefix(frame.len() - PREFIX);
-    frame[..PREFIX].copy_from_slice(&prefix);
-    Ok(call.worker.pool.memory().hold(frame.into()))
+    call.put_cookies(rpc, &mut out, PREFIX);
+    Ok(out)
 }
 
-/// A request that is a message already, as one gRPC frame.
-pub(super) fn framed(call: &Call, rpc: &Rpc, message: &[u8]) -> Result<Bytes, Error> {
+/// The same of a request that is a message already.
+pub(super) fn message_of(call: &Call, rpc: &Rpc, message: &[u8]) -> Result<Vec<u8>, Error> {
     if message.len() > rpc.send.output {
         return Err(Error::TooLarge { limit: rpc.send.output });
     }
-    let mut frame = Vec::with_capacity(PREFIX + message.len() + 64);
-    frame.extend_from_slice(&[0; PREFIX]);
+    let mut out = room(message.len());
     match (&rpc.bound, &call.values) {
-        (Some(bound), Some(values)) => bound.apply(values, message, &mut frame)?,
-        _ => frame.extend_from_slice(message),
+        (Some(bound), Some(values)) => bound.apply(values, message, &mut out)?,
+        _ => out.extend_from_slice(message),
     }
-    call.put_cookies(rpc, &mut frame, PREFIX);
-    hold(&call.worker, rpc, &mut frame, PREFIX)?;
-    let prefix = frame::prefix(frame.len() - PREFIX);
-    frame[..PREFIX].copy_from_slice(&prefix);
-    Ok(call.worker.pool.memory().hold(frame.into()))
+    call.put_cookies(rpc, &mut out, PREFIX);
+    Ok(out)
+}
+
+/// A message is seldom longer than its JSON; the rest is for bound values.
+fn room(length: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(PREFIX + length + 64);
+    out.extend_from_slice(&[0; PREFIX]);
+    out
 }
 
 /// A request's message, appended to `out`.
@@ -58,15 +56,6 @@ pub(super) fn bind_into(
     let mut working = worker.working.lock();
     to_wire(&rpc.schema, plan, input, &rpc.send, &mut working.translator, out)
         .map_err(|invalid| Error::request(invalid, rpc.send.output))
-}
-
-/// Holds a request's message, which begins at `start`, to what its method asks of it.
-#[inline]
-pub(super) fn hold(worker: &Worker, rpc: &Rpc, out: &mut Vec<u8>, start: usize) -> Result<(), Error> {
-    match &rpc.demands {
-        None => Ok(()),
-        Some(demands) => demands.hold(&rpc.schema, &rpc.send, &mut worker.working.lock().translator, (out, start)),
-    }
 }
 
 /// A reply as its route answers it: JSON, or the bytes of a `google.api.HttpBody`.

@@ -157,6 +157,12 @@ impl<'r> Outgoing<'r> {
             retry: None,
         }
     }
+
+    /// The same for who sends it; what is left has no metadata.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        Self { headers: std::mem::take(&mut self.headers), ..*self }
+    }
 }
 
 impl Upstream {

@@ -1,0 +1,68 @@
+//! The gates that a call's head passes, in their order: a place, limits by client, who calls, limits by caller.
+
+use http::HeaderMap;
+use http::request::Parts;
+
+use super::Call;
+use crate::error::Error;
+use crate::gateway::route::Rpc;
+use crate::policy::rate::{self, Rates, Stage, Taking};
+
+impl Call {
+    /// Takes a place among the calls in flight, and keeps it to the end.
+    pub(in crate::gateway) fn enter(&mut self, rpc: &Rpc) -> Result<(), Error> {
+        rpc.room.enter(rpc.settings.priority.value)?;
+        self.entered = true;
+        Ok(())
+    }
+
+    /// Asks the gates that a head passes, in their order: limits by client, who calls, limits by caller.
+    pub(in crate::gateway) fn gates<'a>(&'a mut self, rpc: &'a Rpc, head: &'a Parts) -> Taking<'a> {
+        let headers = &head.headers;
+        if self.worker.store.redis().is_some() && !rpc.rates.is_empty() {
+            return Taking::Asked(Box::pin(async move {
+                self.limit(rpc, Stage::Head, headers, &[]).await?;
+                if !self.ask(&rpc.asking(), head)? {
+                    self.wait(&rpc.asking()).await?;
+                }
+                self.limit(rpc, Stage::Caller, headers, &[]).await
+            }));
+        }
+        // Decided here, all of them: one limit waits only where the others do, and a token that is known not at all.
+        if let Taking::Decided(Err(refused)) = self.limit(rpc, Stage::Head, headers, &[]) {
+            return Taking::Decided(Err(refused));
+        }
+        match self.ask(&rpc.asking(), head) {
+            Ok(true) => self.limit(rpc, Stage::Caller, headers, &[]),
+            Ok(false) => Taking::Asked(Box::pin(async move {
+                self.wait(&rpc.asking()).await?;
+                self.limit(rpc, Stage::Caller, headers, &[]).await
+            })),
+            Err(refused) => Taking::Decided(Err(Box::new(refused))),
+        }
+    }
+
+    /// Asks the limits of a stage; `message` is what the upstream will be sent, once it is known.
+    pub(in crate::gateway) fn limit<'a>(
+        &'a mut self,
+        rpc: &'a Rpc,
+        stage: Stage,
+        headers: &'a HeaderMap,
+        message: &'a [u8],
+    ) -> Taking<'a> {
+        self.limited(&rpc.rates, stage, headers, message)
+    }
+
+    /// The same, of a route that is no RPC's.
+    pub(in crate::gateway) fn limited<'a>(
+        &'a mut self,
+        rates: &'a Rates,
+        stage: Stage,
+        headers: &'a HeaderMap,
+        message: &'a [u8],
+    ) -> Taking<'a> {
+        let caller = self.caller.as_deref().map(|caller| caller as &dyn rate::Caller);
+        let known = rate::Known { client: self.client, headers, caller, message };
+        rates.take(stage, known, &self.worker.store, &mut self.rated)
+    }
+}
