@@ -5,21 +5,20 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{Method, Response};
 use smallvec::SmallVec;
 use transom_transcode::frame::{PREFIX, prefix};
 use transom_transcode::plan::OutPlan;
 use transom_transcode::status::Code;
 
+use super::answer::Answer;
 use super::call::{Call, UNBOUNDED};
 use super::flights::{Arrival, Flights, Landed};
 use super::route::{Binding, Rpc};
-use super::translate::{answer as content, print};
 use super::worker::Worker;
 use crate::body::Body;
 use crate::envelope::coding::{self, Coding};
-use crate::envelope::stream::{Last, Writer};
-use crate::envelope::{Codec, Dialect, connect, grpc, grpc_web, metadata, rest};
+use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
 use crate::memory::let_go;
 use crate::policy::cache::{Cache, Cell, Entry, Forgets, Form, Found, Generations, Key, Policy, Rendered, Shared};
@@ -223,52 +222,13 @@ fn told(call: &mut Call, landed: Landed) -> Result<Arc<Entry>, Error> {
 
 /// The finished answer in a call's dialect, compressed.
 fn render(call: &Call, binding: &Binding, out: &OutPlan, entry: &Entry, coding: Coding) -> Result<Rendered, Error> {
-    let (rpc, worker) = (&*binding.rpc, &*call.worker);
     let metadata = [&entry.headers, &entry.trailers];
-    let message = |codec| match codec {
-        Codec::Json => print(worker, rpc, &binding.out, &entry.message).map(Bytes::from),
-        Codec::Proto => Ok(entry.message.clone()),
+    let Answer { response, trailers } = Answer::new(call, (binding, out), &entry.message, metadata, coding)?;
+    let response = match call.dialect {
+        // Their messages are.
+        Dialect::Grpc(_) | Dialect::GrpcWeb { .. } => response,
+        _ if coding == Coding::Identity => response,
+        _ => coding::pack(response, Some(&coding.name())),
     };
-    let accepted = coding.name();
-    let pack = |response| match coding {
-        Coding::Identity => response,
-        _ => coding::pack(response, Some(&accepted)),
-    };
-    let named = (coding != Coding::Identity).then(|| coding.name());
-    match call.dialect {
-        Dialect::Grpc(codec) => {
-            let (frame, trailers) = framed(grpc::Frames { coding }, &message(codec)?, &entry.trailers);
-            let mut response = grpc::reply(entry.headers.clone(), codec, named.clone(), Body::full(frame));
-            if let Some(named) = named {
-                response.headers_mut().insert(&metadata::GRPC_ENCODING, named);
-            }
-            Rendered::new(response, Some(trailers))
-        }
-        Dialect::GrpcWeb { codec, text } => {
-            let (body, _) = framed(grpc_web::Frames { text, coding }, &message(codec)?, &entry.trailers);
-            Rendered::new(grpc_web::reply(&entry.headers, codec, text, named, Body::full(body)), None)
-        }
-        Dialect::Connect(codec) | Dialect::ConnectGet(codec) => {
-            Rendered::new(pack(connect::reply(call.dialect, message(codec)?, metadata)), None)
-        }
-        Dialect::Rest | Dialect::ConnectStream(_) | Dialect::WebSocket | Dialect::Http => {
-            let content = content(worker, rpc, out, &entry.message)?;
-            Rendered::new(pack(rest::reply(content, metadata, &rpc.crossing)), None)
-        }
-    }
-}
-
-/// One message in its frame, with the end of the answer; trailers where those are HTTP's.
-pub(super) fn framed<W: Writer>(mut writer: W, message: &[u8], trailers: &HeaderMap) -> (Bytes, HeaderMap) {
-    let mut out = Vec::with_capacity(message.len() + 64);
-    writer.open(&mut out);
-    out.extend_from_slice(message);
-    writer.shut(0, &mut out);
-    let mut trailers = trailers.clone();
-    trailers.insert(grpc::STATUS, u16::from(Code::Ok.number()).into());
-    let trailers = match writer.close(Ok(trailers), &mut out) {
-        Last::Trailers(trailers) => trailers,
-        Last::Nothing | Last::Break => HeaderMap::new(),
-    };
-    (writer.chunk(out.into()), trailers)
+    Rendered::new(response, trailers)
 }

@@ -13,10 +13,12 @@
 //! call       one request in flight; dropped, it is logged and counted
 //! caller     who calls: the gate asked, and what of the caller goes on
 //! passage    how a call crosses: decided once, by its dialect and its RPC
+//! payload    what a call sends, at hand or as a stream
 //! translate  the translator at work for a call
 //! check      what a request's message must pass before it is sent
 //! codec      the same for a stream, message by message
 //! stream     calls whose messages stream, in every envelope
+//! answer     a service's one message, as a call's dialect writes it
 //! answers    an upstream's messages one by one
 //! inbound    a client's messages from a socket, one at a time
 //! socket     calls over WebSockets
@@ -37,6 +39,7 @@
 //! ```
 
 mod aim;
+mod answer;
 mod answers;
 mod breaking;
 mod cached;
@@ -51,6 +54,7 @@ mod fallback;
 mod flights;
 mod inbound;
 mod passage;
+mod payload;
 mod pipeline;
 mod preflight;
 mod reflection;

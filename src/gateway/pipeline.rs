@@ -18,14 +18,14 @@ use transom_transcode::to_wire::Input;
 
 use super::call::Call;
 use super::passage::Passage;
+use super::payload::Payload;
 use super::route::{Action, Binding, Route, Rpc};
 use super::snapshot::Snapshot;
 use super::socket::Tunnel;
 use super::state::State;
-use super::stream::{self, Asking};
-use super::translate::{answer, message};
+use super::translate::{content, message};
 use super::worker::{Peer, Worker};
-use super::{cached, rpc};
+use super::{cached, rpc, stream};
 use crate::body::Body;
 use crate::envelope::coding::Coding;
 use crate::envelope::head::Known;
@@ -264,13 +264,13 @@ where
         return Box::pin(cached::answer(call, cached, (binding, &out), head, outgoing, asked)).await;
     }
     if rpc.server_streaming {
-        let asking = (Asking::Whole(frame), Coding::Identity);
-        return Box::pin(stream::stream(call, binding, out, head, outgoing, asking)).await;
+        let payload = (Payload::Whole(frame), Coding::Identity);
+        return Box::pin(stream::stream(call, binding, out, head, outgoing, payload)).await;
     }
     let reply = call.send(rpc, outgoing, frame).await?;
 
     // Answer.
-    let content = answer(&call.worker, rpc, &out, &reply.message)?;
+    let content = content(&call.worker, rpc, &out, &reply.message)?;
     Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
 }
 

@@ -28,11 +28,11 @@ use service::{Asked, Untraded};
 pub struct Renewal {
     pub(super) auth: Arc<Auth>,
     pub(super) cookies: Arc<Cookies>,
-    pub(super) way: Way,
+    pub(super) renewer: Renewer,
 }
 
 /// Who renews them.
-pub(super) enum Way {
+pub(super) enum Renewer {
     /// The gateway, whose own they are.
     Own(Arc<Mint>),
     /// The service that has issued them.
@@ -50,17 +50,17 @@ pub(super) enum Unrenewed {
 impl Renewal {
     /// The next pair of a client's refresh token.
     pub(super) async fn renew(&self, worker: &Arc<Worker>, token: &str, client: IpAddr) -> Result<Pair, Unrenewed> {
-        match &self.way {
-            Way::Own(mint) => mint.renew(&self.auth, &worker.store, token).await.map_err(Unrenewed::Refused),
-            Way::Service(service) => service.renew(worker, token, client).await,
+        match &self.renewer {
+            Renewer::Own(mint) => mint.renew(&self.auth, &worker.store, token).await.map_err(Unrenewed::Refused),
+            Renewer::Service(service) => service.renew(worker, token, client).await,
         }
     }
 
     /// Ends a caller's session.
     pub(super) async fn close(&self, store: &Store, caller: &Identity) -> Result<(), Refusal> {
-        match &self.way {
-            Way::Own(mint) => mint.close(&self.auth, store, caller).await,
-            Way::Service(_) => {
+        match &self.renewer {
+            Renewer::Own(mint) => mint.close(&self.auth, store, caller).await,
+            Renewer::Service(_) => {
                 self.auth.revoke(caller);
                 Ok(())
             }
@@ -130,7 +130,9 @@ impl Call {
     /// then both are one question.
     pub(super) fn trades<'r>(&self, rpc: &'r Rpc, frame: &[u8]) -> Option<&'r Service> {
         let token = self.cookies.taken.as_deref()?;
-        let (Way::Service(service), session) = (&rpc.renewal.as_ref()?.way, rpc.session.as_ref()?) else { return None };
+        let (Renewer::Service(service), session) = (&rpc.renewal.as_ref()?.renewer, rpc.session.as_ref()?) else {
+            return None;
+        };
         session.trades(token, frame.get(PREFIX..)?).then_some(service)
     }
 

@@ -8,12 +8,14 @@ use http::Response;
 use http::request::Parts;
 use transom_transcode::to_wire::Input;
 
+use super::answer::Answer;
 use super::cached;
 use super::call::Call;
+use super::payload::Payload;
 use super::route::Binding;
 use super::session;
-use super::stream::{Asking, stream};
-use super::translate::{message, message_of, print};
+use super::stream::stream;
+use super::translate::{message, message_of};
 use crate::body::Body;
 use crate::envelope::coding::Coding;
 use crate::envelope::{Codec, Dialect, connect, grpc, metadata};
@@ -41,14 +43,14 @@ where
         _ => grpc::codings(&head.headers)?,
     };
     let answered = if rpc.settings.compress.value { accepted } else { Coding::Identity };
-    let mut asking = Asking::stream(call, binding, asked, body);
+    let mut payload = Payload::stream(call, binding, asked, body);
     if rpc.buffers() {
-        asking = asking.whole(call, rpc, &head.headers, outgoing.deadline).await?;
+        payload = payload.whole(call, rpc, &head.headers, outgoing.deadline).await?;
     }
-    if let (Some(_), Asking::Whole(frame)) = (&rpc.session, &asking) {
+    if let (Some(_), Payload::Whole(frame)) = (&rpc.session, &payload) {
         return session::answer(call, binding, outgoing, (frame.clone(), answered)).await;
     }
-    if let (Some(cached), Asking::Whole(frame)) = (&rpc.cache, &asking) {
+    if let (Some(cached), Payload::Whole(frame)) = (&rpc.cache, &payload) {
         return cached::answer(call, cached, (binding, &binding.out), head, outgoing, (frame.clone(), answered)).await;
     }
     if dialect.is_opaque() {
@@ -56,7 +58,7 @@ where
         let asked = if rpc.reads(dialect) { Coding::Identity } else { asked };
         metadata::insert_codings(asked, accepted, outgoing.headers.given_mut());
     }
-    stream(call, binding, binding.out.clone(), head, outgoing, (asking, answered)).await
+    stream(call, binding, binding.out.clone(), head, outgoing, (payload, answered)).await
 }
 
 /// One message without a frame, and one back.
@@ -102,11 +104,8 @@ where
     let reply = call.send(rpc, outgoing, frame).await?;
 
     // Answer.
-    let message = match dialect.codec() {
-        Codec::Json => print(&worker, rpc, &binding.out, &reply.message)?.into(),
-        Codec::Proto => reply.message,
-    };
-    Ok(connect::reply(dialect, message, [&reply.headers, &reply.trailers]))
+    let metadata = [&reply.headers, &reply.trailers];
+    Answer::new(call, (binding, &binding.out), &reply.message, metadata, Coding::Identity)?.whole()
 }
 
 /// What Connect wants to know of a method.

@@ -12,14 +12,13 @@ use transom_transcode::frame::{PREFIX, prefix};
 use transom_transcode::plan::{OutOptions, OutPlan};
 use transom_transcode::schema::MessageId;
 
-use super::cached::framed;
+use super::answer::Answer;
 use super::call::Call;
 use super::route::{Binding, Rpc};
 use super::translate::print;
 use crate::body::Body;
 use crate::envelope::coding::Coding;
-use crate::envelope::stream::Once;
-use crate::envelope::{Codec, Dialect, grpc, grpc_web, metadata};
+use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
 use crate::policy::auth::{Claims, Head, Mint, Refusal};
 use crate::policy::session::Session;
@@ -174,7 +173,7 @@ pub(super) async fn answer(
     outgoing: &mut Outgoing<'_>,
     (frame, coding): (Bytes, Coding),
 ) -> Result<Response<Body>, Error> {
-    let (rpc, worker) = (&*binding.rpc, call.worker.clone());
+    let rpc = &*binding.rpc;
     let mut message = frame.to_vec();
     call.put_cookies(rpc, &mut message, PREFIX.min(frame.len()));
     let length = message.len().saturating_sub(PREFIX);
@@ -187,26 +186,8 @@ pub(super) async fn answer(
     headers.remove(&metadata::GRPC_ENCODING);
     headers.remove(&metadata::GRPC_ACCEPT_ENCODING);
     let reply = call.send(rpc, outgoing, message.into()).await?;
-    let message = match call.dialect.codec() {
-        Codec::Json => print(&worker, rpc, &binding.out, &reply.message)?.into(),
-        Codec::Proto => reply.message,
-    };
-    let named = (coding != Coding::Identity).then(|| coding.name());
-    match call.dialect {
-        Dialect::GrpcWeb { codec, text } => {
-            let (body, _) = framed(grpc_web::Frames { text, coding }, &message, &reply.trailers);
-            Ok(grpc_web::reply(&reply.headers, codec, text, named, Body::full(body)))
-        }
-        dialect => {
-            let (frame, trailers) = framed(grpc::Frames { coding }, &message, &reply.trailers);
-            let body = Body::streamed(Once::new(frame, trailers));
-            let mut response = grpc::reply(reply.headers, dialect.codec(), named.clone(), body);
-            if let Some(named) = named {
-                response.headers_mut().insert(&metadata::GRPC_ENCODING, named);
-            }
-            Ok(response)
-        }
-    }
+    let metadata = [&reply.headers, &reply.trailers];
+    Answer::new(call, (binding, &binding.out), &reply.message, metadata, coding)?.whole()
 }
 
 /// A dialect in which one message answers one, so that cookies can be set by it; browsers' pages speak it.

@@ -1,115 +1,30 @@
 //! Calls whose messages stream: opened here, then carried by their bodies.
 
 use std::error::Error as StdError;
-use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
-use http::{HeaderMap, Response};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::time::timeout;
-use transom_transcode::frame::{PREFIX, prefix};
 use transom_transcode::plan::OutPlan;
 use transom_transcode::to_wire::Media;
 
 use super::call::Call;
 use super::codec::{Beside, FromWire, ToWire};
-use super::route::{Binding, Rpc};
-use super::translate::answer;
-use crate::body::{Body, Broken};
+use super::payload::{Frames, Payload};
+use super::route::Binding;
+use super::translate::content;
+use crate::body::Body;
 use crate::envelope::coding::{Coding, Decoded, Packed};
-use crate::envelope::grpc_web::Text;
 use crate::envelope::head::Known;
-use crate::envelope::stream::opaque::{self, Watched};
-use crate::envelope::stream::{Prefixed, Replies, Requests, Stop, Writer};
+use crate::envelope::stream::{Replies, Requests, Stop, Writer, opaque};
 use crate::envelope::{Dialect, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
 use crate::upstream::{Outgoing, ReplyBody};
 
 /// A REST server stream's head waits this long for the first message.
 const FIRST_MESSAGE: Duration = Duration::from_secs(1);
-
-/// What a call asks its upstream.
-pub(super) enum Asking {
-    /// All of it is at hand, in its frame: it can be sent again.
-    Whole(Bytes),
-    /// Frames as they come.
-    Stream(Frames, Stop),
-}
-
-/// A client's messages in their frames. One kind of body, whatever the envelope.
-pub(super) type Frames = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Broken> + Send>>;
-
-impl Asking {
-    /// The client's messages, in an envelope that streams.
-    pub(super) fn stream<B>(call: &mut Call, binding: &Binding, coding: Coding, body: B) -> Self
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    {
-        let stop = call.stop();
-        match call.dialect {
-            Dialect::GrpcWeb { text: true, .. } => {
-                let body = Text::new(body, stop.clone());
-                Self::framed(call, binding, coding, body, stop)
-            }
-            _ => Self::framed(call, binding, coding, body, stop),
-        }
-    }
-
-    /// The messages of a body whose frames are gRPC's.
-    fn framed<B>(call: &mut Call, binding: &Binding, coding: Coding, body: B, stop: Stop) -> Self
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    {
-        let limit = binding.rpc.send.output;
-        if !binding.rpc.reads(call.dialect) {
-            return Self::Stream(Box::pin(Watched::new(body, limit, stop.clone())), stop);
-        }
-        let codec = ToWire::new(call, binding, call.dialect.codec());
-        let messages = Requests::new(body, Prefixed::new(limit, coding), codec, stop.clone());
-        let messages = messages.paced(binding.rpc.pace());
-        Self::Stream(Box::pin(messages), stop)
-    }
-}
-
-impl Asking {
-    /// The one message that it says, for what looks into it; its frame is as good as the stream.
-    ///
-    /// # Errors
-    /// It is not one message: what is read in the first would not be what the service reads in the last.
-    pub(super) async fn whole(
-        self,
-        call: &mut Call,
-        rpc: &Rpc,
-        headers: &HeaderMap,
-        deadline: Instant,
-    ) -> Result<Self, Error> {
-        let (body, stop) = match self {
-            Self::Stream(body, stop) => (body, stop),
-            whole @ Self::Whole(_) => return Ok(whole),
-        };
-        let limit = rpc.send.output;
-        // One message, and no more.
-        let read = Limited::new(body, limit.saturating_add(PREFIX)).collect();
-        let frame = match call.worker.pool.within(deadline, read).await {
-            Some(Ok(read)) => read.to_bytes(),
-            Some(Err(error)) if error.is::<LengthLimitError>() => return Err(Error::TooLarge { limit }),
-            Some(Err(_)) => return Err(stop.or(Error::ClientGone)),
-            None => return Err(Error::Deadline),
-        };
-        if !is_one(&frame) {
-            return Err(Error::bad_request("this method takes one message"));
-        }
-        call.let_in(rpc, headers, &frame).await?;
-        Ok(Self::Whole(frame))
-    }
-}
-
-/// One frame and nothing more, whether it is compressed or not.
-fn is_one(frame: &[u8]) -> bool {
-    frame.split_at_checked(PREFIX).is_some_and(|(before, message)| before[1..] == prefix(message.len())[1..])
-}
 
 /// The messages of a REST body, as frames. What path and query say goes with the first.
 pub(super) async fn rest<B>(
@@ -144,10 +59,10 @@ where
     };
     let out = binding.out_for(query);
     if rpc.server_streaming {
-        return stream(call, binding, out, head, outgoing, (Asking::Stream(body, stop), Coding::Identity)).await;
+        return stream(call, binding, out, head, outgoing, (Payload::Stream(body, stop), Coding::Identity)).await;
     }
     let reply = call.collect(rpc, outgoing, (body, stop)).await?;
-    let content = answer(&call.worker, rpc, &out, &reply.message)?;
+    let content = content(&call.worker, rpc, &out, &reply.message)?;
     Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
 }
 
@@ -158,15 +73,15 @@ pub(super) async fn stream(
     out: OutPlan,
     head: &Parts,
     outgoing: &mut Outgoing<'_>,
-    (asking, coding): (Asking, Coding),
+    (payload, coding): (Payload, Coding),
 ) -> Result<Response<Body>, Error> {
     let worker = call.worker.clone();
-    let (headers, upstream, stop) = call.open(&binding.rpc, outgoing, asking).await?;
+    let (headers, upstream, stop) = call.open(&binding.rpc, outgoing, payload).await?;
     let (codec, limit) = (call.dialect.codec(), binding.rpc.receive);
     let heartbeat = worker.heartbeat;
     let packed = Packed::of(&headers, limit);
     let codec = FromWire::new(&worker, &binding.rpc, out, codec);
-    let answer = Answer { codec, upstream, packed, limit, stop };
+    let answer = Downstream { codec, upstream, packed, limit, stop };
     // Of messages that cross unread the upstream says how they are compressed, and nobody here compresses them.
     let coding = if call.dialect.is_opaque() { Coding::Identity } else { coding };
     let coded = match call.dialect.is_opaque() {
@@ -208,7 +123,7 @@ pub(super) async fn stream(
 }
 
 /// An upstream's stream, on its way to an envelope.
-struct Answer {
+struct Downstream {
     upstream: ReplyBody,
     codec: FromWire,
     packed: Packed,
@@ -216,7 +131,7 @@ struct Answer {
     stop: Stop,
 }
 
-impl Answer {
+impl Downstream {
     /// Its messages, as the client's codec and envelope write them.
     fn messages<W: Writer>(self, writer: W) -> Replies<ReplyBody, FromWire, W> {
         Replies::new(self.upstream, self.packed, self.codec, writer, self.limit, self.stop)

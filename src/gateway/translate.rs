@@ -59,7 +59,7 @@ pub(super) fn bind_into(
 }
 
 /// A reply as its route answers it: JSON, or the bytes of a `google.api.HttpBody`.
-pub(super) fn answer(worker: &Worker, rpc: &Rpc, plan: &OutPlan, message: &Bytes) -> Result<Content, Error> {
+pub(super) fn content(worker: &Worker, rpc: &Rpc, plan: &OutPlan, message: &Bytes) -> Result<Content, Error> {
     if !plan.raw {
         return print(worker, rpc, plan, message).map(Content::Json);
     }

@@ -8,8 +8,8 @@ use http::HeaderMap;
 use super::Call;
 use crate::envelope::stream::Stop;
 use crate::error::Error;
+use crate::gateway::payload::Payload;
 use crate::gateway::route::Rpc;
-use crate::gateway::stream::Asking;
 use crate::upstream::{Failure, FailureKind, Outgoing, ReplyBody, Unary};
 
 /// What one message was answered.
@@ -84,16 +84,16 @@ impl Call {
         Ok((reply.headers, reply.body))
     }
 
-    /// What is asked there, a stream back.
+    /// A payload there, a stream back: its head, and what follows.
     pub(in crate::gateway) async fn open(
         &mut self,
         rpc: &Rpc,
         outgoing: &mut Outgoing<'_>,
-        asking: Asking,
+        payload: Payload,
     ) -> Result<(HeaderMap, ReplyBody, Stop), Error> {
-        let frame = match asking {
-            Asking::Whole(frame) => frame,
-            Asking::Stream(body, stop) => {
+        let frame = match payload {
+            Payload::Whole(frame) => frame,
+            Payload::Stream(body, stop) => {
                 let (headers, body) = self.exchange(rpc, outgoing, (body, &stop)).await?;
                 return Ok((headers, body, stop));
             }

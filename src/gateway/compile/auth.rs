@@ -8,7 +8,7 @@ use transom_transcode::schema::Method;
 use super::Compiler;
 use crate::config;
 use crate::gateway::caller::{Bound, Judge};
-use crate::gateway::renewal::{Renewal, Service, Way};
+use crate::gateway::renewal::{Renewal, Renewer, Service};
 use crate::gateway::settings::{Origin, Settings};
 use crate::gateway::snapshot::Snapshot;
 use crate::policy::auth::{Auth, Claim, Mint};
@@ -49,7 +49,7 @@ impl Compiler<'_> {
             && let Some(mint) = sessions.issue.as_ref().and_then(|issue| Mint::compile(written, sessions, issue))
         {
             let cookies = Arc::new(Cookies::compile(sessions, &self.config.environment));
-            let renewal = Arc::new(Renewal { auth, cookies, way: Way::Own(mint.clone()) });
+            let renewal = Arc::new(Renewal { auth, cookies, renewer: Renewer::Own(mint.clone()) });
             self.renewal = sessions.automatic.then(|| renewal.clone());
             (self.mint, self.renewing) = (Some(mint), Some(renewal));
         }
@@ -78,7 +78,7 @@ impl Compiler<'_> {
         let rpc = self.rpc(upstream, service, &service.methods[method], (&format!("/{name}"), false));
         let rpc = rpc.map_err(|why| self.config_problem("sessions.refresh".to_owned(), why)).ok()?;
         let cookies = Arc::new(Cookies::compile(sessions, &self.config.environment));
-        Some(Arc::new(Renewal { auth, cookies, way: Way::Service(Service::new(rpc)?) }))
+        Some(Arc::new(Renewal { auth, cookies, renewer: Renewer::Service(Service::new(rpc)?) }))
     }
 
     fn compile_judge(&mut self, verify: &config::Verify, name: &str) -> Option<Arc<Judge>> {
