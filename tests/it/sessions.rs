@@ -101,6 +101,15 @@ async fn tokens_become_cookies_and_leave_the_body() {
     assert!(!native.headers.contains_key("set-cookie"));
     let call = gateway.grpc("library.v1.Library/Echo").header("cookie", "rt=r6");
     call.send(&[json!({})]).await.failed(Code::Unauthenticated);
+
+    // It is one message: of two, what is read in the first is not what the service reads.
+    let asked = library.saw("Echo").calls().len();
+    for (content_type, frames) in [("application/grpc", 0), ("application/grpc", 2), ("application/grpc-web+proto", 2)] {
+        let call = gateway.request("POST", "/library.v1.Library/Echo").http2().header("content-type", content_type);
+        let refused = call.header("te", "trailers").body(frame(b"\x0a\x02r7").repeat(frames)).await;
+        assert_eq!(refused.headers["grpc-status"], "3", "{content_type}: {refused:?}");
+    }
+    library.saw("Echo").times(asked);
 }
 
 #[tokio::test]
@@ -215,11 +224,17 @@ async fn a_service_renews_once_for_all_who_come_at_once() {
         }
         // What is kept of it meanwhile says nothing to who has not the token.
         let redis::Value::Array(keys) = redis.ask(&["KEYS", "transom:errand:*"]).await else { panic!("no list") };
+        let mut long = 0;
         for key in keys {
             let redis::Value::BulkString(key) = key else { panic!("no key") };
-            let kept = format!("{:?}", redis.ask(&["GET", str::from_utf8(&key).unwrap()]).await);
+            let key = str::from_utf8(&key).unwrap();
+            let kept = format!("{:?}", redis.ask(&["GET", key]).await);
             assert!(!kept.contains(set[0][0].0.split('=').nth(1).unwrap()), "{kept}");
+            let redis::Value::Int(stays) = redis.ask(&["PTTL", key]).await else { panic!("no time") };
+            long += usize::from(stays > 1000);
         }
+        // Tokens for a while, a refusal for a moment: whatever is in a cookie makes one.
+        assert!(long <= 1, "{long}");
     }
 }
 
@@ -312,6 +327,31 @@ async fn cookies_that_are_junk_ask_no_more_than_the_refresh_rpc_lets_them() {
     call("rt=junk0").await.status(401);
     gateway.post("/v1/echo", &json!({})).header("cookie", "rt=r-other").await.status(429);
     library.saw("Echo").times(3);
+}
+
+#[tokio::test]
+async fn a_renewal_on_the_way_goes_before_nobody() {
+    let library = crate::support::library::library().await;
+    let config = format!(
+        "sessions:{SESSIONS}\n  automatic: true\n\
+         auth: {{ jwt: {{ secret: {SECRET} }}, sources: [bearer, {{ cookie: at }}] }}\nmethods:\n  \
+         library.v1.Library/WatchBooks: {{ auth: public }}\n  \
+         library.v1.Library/CreateBook: {{ auth: public }}\n  \
+         library.v1.Library/Echo: {{ auth: public, priority: high }}"
+    );
+    let gateway = gateway().descriptors("library").upstream_with("library", &[&library], "limits: { in_flight: 20 }");
+    let gateway = gateway.config(&config.replace(", path: /v1", "")).start().await;
+    // As many as calls of the usual priority may be.
+    let mut held = Vec::new();
+    for _ in 0..18 {
+        held.push(gateway.get("/v1/shelves/hang/books:watch").open().await);
+    }
+    library.called("WatchBooks", 18).await;
+    // Whatever is in a cookie makes such a question: it has not the rank of who logs in.
+    gateway.get(BOOK).header("cookie", "rt=r1").await.status(503);
+    library.saw("Echo").times(0);
+    gateway.post("/v1/echo", &json!({})).header("cookie", "rt=r1").await.status(200);
+    library.saw("Echo").times(1);
 }
 
 #[test]

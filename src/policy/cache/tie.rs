@@ -60,3 +60,31 @@ impl Tie {
         Some(u16::from_le_bytes([digest.as_ref()[0], digest.as_ref()[1]]) % CELLS)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use transom_transcode::schema::Schema;
+
+    use super::Tie;
+    use crate::config::Invalidation;
+
+    #[test]
+    fn equal_values_are_one_cell_and_what_is_broken_is_of_none() {
+        let mut builder = Schema::builder();
+        builder.add(include_bytes!("../../../descriptors/booking.binpb"), "booking").unwrap();
+        let schema = builder.build().unwrap();
+        let id = |name: &str| schema.message_named(name).unwrap();
+        // Fields 1 of the one, 2 of the other.
+        let fields = [("email".to_owned(), "last_name".to_owned())].into();
+        let written = Invalidation { rpc: "auth.AuthService/UpdateUserProfile".to_owned(), fields };
+        let ends = (id("auth.LoginRequest"), id("auth.UpdateUserProfileRequest"));
+        let (mine, theirs) = Tie::compile(&schema, &written, ends).unwrap().unwrap();
+        let a = mine.cell(b"\x0a\x01a");
+        assert!(a.is_some() && a != mine.cell(b"\x0a\x01b"));
+        assert_eq!(theirs.cell(b"\x0a\x01x\x12\x01a"), a, "whichever message says it");
+        assert_eq!(mine.cell(b""), mine.cell(b"\x0a\x00"), "a default is one, written or not");
+        for broken in [&b"\x0a\x02a"[..], b"\x0a\x01a\x00", b"\x0a\x01a\x12"] {
+            assert_eq!(mine.cell(broken), None, "{broken:?}");
+        }
+    }
+}

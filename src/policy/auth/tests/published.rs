@@ -91,22 +91,23 @@ async fn a_rotated_key_is_fetched_when_it_is_first_named() {
 #[tokio::test]
 async fn keys_without_names_are_rotated_too() {
     let nameless = |pair: &Pair| pair.jwk("", &json!({ "kid": null }));
-    let pairs: Vec<_> = (0..9).map(|_| Pair::ed()).collect();
+    let pairs: Vec<_> = (0..10).map(|_| Pair::ed()).collect();
     let issuer = Issuer::start(Some(json!({ "keys": [nameless(&pairs[0])] }))).await;
     let auth = issuer.auth(", jwks_cooldown: 100ms");
     let token = |pair: &Pair, kid: Option<&str>| pair.token(kid, &claims(&json!({})));
     assert!(judged(&auth, &token(&pairs[0], None)).await.is_ok());
     // However many they are by now; and for tokens that name what no key is called.
-    issuer.publish(&pairs.iter().skip(1).map(nameless).collect::<Vec<_>>());
-    for kid in [None, Some("new")] {
-        let new = token(&pairs[8], kid);
+    for (last, kid) in [(8, None), (9, Some("new"))] {
+        // What was asked for before is fetched before there is something new.
+        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        issuer.publish(&pairs[1..=last].iter().map(nameless).collect::<Vec<_>>());
+        let new = token(&pairs[last], kid);
         let fetched = async {
             while judged(&auth, &new).await.is_err() {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
         };
         tokio::time::timeout(std::time::Duration::from_secs(20), fetched).await.expect("the new keys");
-        issuer.publish(&pairs.iter().map(nameless).collect::<Vec<_>>());
     }
     assert!(issuer.fetches() >= 2);
     // A secret is never among them: such a token is refused at once.
