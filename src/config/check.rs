@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::problem::quote;
 use super::read::{Reader, nearest};
+use super::units;
 use super::{Access, Algorithm, Auth, Balance, By, Config, HashBy, Jwt, Normalize, Requirements, Subset, TokenSource};
 
 /// Tells what no key alone can know.
@@ -182,6 +183,13 @@ fn aims(config: &Config, reader: &mut Reader) {
 /// Every limit that a method names is there.
 fn rate_limits(config: &Config, reader: &mut Reader) {
     for (name, limit) in &config.rate_limits {
+        if let Some(penalty) = limit.penalty.as_ref().filter(|penalty| penalty.max < penalty.double) {
+            let path = super::place(&["rate_limits", name, "penalty", "max"]);
+            let line = reader.line(&[&path]);
+            let (max, double) = (units::write(penalty.max), units::write(penalty.double));
+            let message = format!("`{max}` is shorter than the first time, `double: {double}`; write as much or more");
+            reader.problems.push(line, path, message);
+        }
         if limit.by == By::Client && limit.normalize != Normalize::None {
             let path = super::place(&["rate_limits", name, "normalize"]);
             let line = reader.line(&[&path]);
@@ -415,6 +423,17 @@ fn sessions(config: &Config, reader: &mut Reader) {
     }
     if let (Some(issue), Some(auth)) = (&sessions.issue, &config.auth) {
         let kind = &auth.token_type;
+        let access = sessions.access_token.max_age;
+        for (key, ends) in [("idle", issue.idle), ("absolute", issue.absolute)] {
+            if ends <= access {
+                let access = units::write(access);
+                let message = format!(
+                    "a session would end before its access token, which is good for {access}, and never be renewed; \
+                     write more, or a shorter `sessions.access_token.max_age`"
+                );
+                tell(&format!("sessions.issue.{key}"), message);
+            }
+        }
         if auth.jwt.iter().all(|jwt| jwt.secret.is_none()) {
             tell("sessions.issue", "there is no `auth.jwt.secret` to sign tokens with".to_owned());
         }
@@ -426,7 +445,7 @@ fn sessions(config: &Config, reader: &mut Reader) {
             let message = format!("`{}`, which the gateway's own access tokens are, is refused", kind.own());
             tell("auth.token_type.refused", message);
         }
-        let own = ["sub", "sid", "jti", "iat", "exp"];
+        let own = ["sub", "sid", "auth_time", "jti", "iat", "exp"];
         let jwt = auth.jwt.iter().find(|jwt| jwt.secret.is_some());
         let says = |claim: &String| own.contains(&&**claim) || *claim == kind.claim || issue.claims.contains_key(claim);
         let missing = jwt.and_then(|jwt| jwt.required_claims.iter().find(|claim| !says(claim)));

@@ -13,7 +13,7 @@ use super::read::section;
 section! {
     /// Which pages of other origins may call, by the CORS protocol of the Fetch standard. Without `origins` the gateway says nothing of it; clients that are no browsers never ask.
     pub struct Cors {
-        /// Origins that may: `https://app.example.com`, `https://*.example.com` for every subdomain, or `*`; `[]`: none.
+        /// Origins that may: `https://app.example.com`, `https://*.example.com` for every subdomain, an application's own such as `capacitor://localhost`, or `*`; `[]`: none.
         origins: Option<Vec<AllowedOrigin>> = list(checked("an origin such as `https://app.example.com`", origin)).optional(),
         /// HTTP methods that they may use; by default GET, HEAD, POST, PUT, PATCH and DELETE.
         methods: Option<Vec<Method>> = list(checked("an HTTP method", method)).optional(),
@@ -118,11 +118,13 @@ fn origin(text: &str) -> Result<AllowedOrigin, String> {
     let authority = authority.ok_or_else(wrong)?;
     let (scheme, host) = (scheme.to_ascii_lowercase(), host.to_ascii_lowercase());
     let usual = match scheme.as_str() {
-        "http" => 80,
-        "https" => 443,
-        _ => return Err(wrong()),
+        "http" => Some(80),
+        "https" => Some(443),
+        // A page of an application: `capacitor://localhost`, `chrome-extension://…`. It has no subdomains.
+        other if subdomains || !other.starts_with(|first: char| first.is_ascii_alphabetic()) => return Err(wrong()),
+        _ => None,
     };
-    if authority.port_u16() == Some(usual) {
+    if let Some(usual) = usual.filter(|usual| authority.port_u16() == Some(*usual)) {
         return Err(format!("{}: browsers leave out the port {usual} of {scheme}; leave it out", quote(text)));
     }
     if subdomains {

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: every problem at once, each with its place and the way out.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Problems beyond this many are counted, not kept.
@@ -77,9 +78,11 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// The user's text inside a message: in backquotes, without control characters, not too long.
+/// The user's text inside a message: in backquotes, without control characters, not too long, and without what a URL says of
+/// who asks: a password in one that is wrong is a password all the same.
 pub(super) fn quote(text: &str) -> String {
     const SHOWN: usize = 80;
+    let text = &without_userinfo(text);
     let mut quoted = String::with_capacity(text.len().min(SHOWN) + 2);
     quoted.push('`');
     for (index, char) in text.chars().enumerate() {
@@ -95,4 +98,34 @@ pub(super) fn quote(text: &str) -> String {
     }
     quoted.push('`');
     quoted
+}
+
+/// A URL without what stands before its host, which may be a secret. What is no URL by a slip is cut as if it were one.
+pub(super) fn without_userinfo(text: &str) -> Cow<'_, str> {
+    let (scheme, rest) = text.find("://").map_or(("", text), |at| text.split_at(at + 3));
+    match rest.rsplit_once('@') {
+        // Without a scheme `a@b` may be anything; with a colon before it, it looks like a password.
+        Some((user, host)) if !scheme.is_empty() || user.contains(':') => Cow::Owned(format!("{scheme}…@{host}")),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn what_may_be_a_password_is_not_repeated() {
+        for (text, told) in [
+            ("redis://user:hunter2@h:6379", "`redis://…@h:6379`"),
+            ("redis://:hunter2@h:x", "`redis://…@h:x`"),
+            ("http://u:hunt@er/2@h/a?b", "`http://…@h/a?b`"),
+            ("user:hunter2@h:6379", "`…@h:6379`"),
+            ("http://h/a", "`http://h/a`"),
+            ("ada@example.com", "`ada@example.com`"),
+            ("a:b", "`a:b`"),
+        ] {
+            assert_eq!(quote(text), told);
+        }
+    }
 }

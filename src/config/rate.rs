@@ -74,7 +74,7 @@ choice! {
 }
 
 choice! {
-    /// What holds while the Redis does not answer; no call waits for it longer than 50 ms.
+    /// What holds while the Redis does not answer; no call waits for it longer than 50 ms, for all its limits and a kept reply together. (For a session, a connect token or a renewal, which nobody else can decide, it may be half a second.)
     pub enum OnStoreFailure {
         /// Each gateway counts by itself.
         Local = "local",

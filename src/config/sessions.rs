@@ -49,14 +49,14 @@ section! {
 section! {
     /// Tokens that the gateway signs itself, as the first `auth.jwt` with a `secret`: an access token that lasts as long as its cookie, and a refresh token that is good once. Sessions are kept in `redis`, or here without one.
     pub struct Issue {
-        /// What access tokens say: claim → field of login's answer, such as `user.id`. Their `sub` is needed: an answer without it opens no session.
+        /// What access tokens say: claim → field of login's answer, such as `user.id`. Their `sub` is needed: an answer without it opens no session. Beside these they say `sid`, the session, and `auth_time`, when its user logged in.
         claims: BTreeMap<String, String> =
             map("a claim such as `sub`", check_own_claim, checked("a field such as `user.id`", answer_field)).required(),
         /// A session ends when its tokens were not renewed for so long.
         idle: Duration = duration(SECOND..=LONGEST).or("168h"),
         /// It ends after so long in any case.
         absolute: Duration = duration(SECOND..=LONGEST).or("720h"),
-        /// How long after a renewal the token before is answered with the same new tokens: calls that set out together, an answer that was lost. Later it is theft, and the session ends.
+        /// How long after a renewal the token before is answered with the newest tokens, and the last four where it is renewed more often: calls that set out together, an answer that was lost. Later it is theft, and the session ends.
         grace: Duration = duration(Duration::ZERO..=HOUR).or("10s"),
         /// Where tokens are renewed, by POST: the refresh token comes in its cookie, or as `refresh_token.field` of a JSON object.
         refresh: Option<OwnRoute> = kind::section().optional(),
@@ -208,7 +208,7 @@ pub const REFRESH: &str = "{refresh_token}";
 
 /// Claims that say what a token is are the gateway's to write.
 fn check_own_claim(text: &str) -> Result<(), String> {
-    const OWN: [&str; 7] = ["sid", "iss", "aud", "exp", "nbf", "iat", "jti"];
+    const OWN: [&str; 8] = ["sid", "auth_time", "iss", "aud", "exp", "nbf", "iat", "jti"];
     match OWN.contains(&text) {
         true => Err("is written by the gateway; choose another name".to_owned()),
         false => check_claim(text),

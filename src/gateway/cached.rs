@@ -1,7 +1,7 @@
 //! Calls of methods whose replies are kept: the line from a message to an answer, past the upstream where it can be.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -155,6 +155,7 @@ fn fetch(
         let (headers, frame) = (headers.clone(), frame.clone());
         // Not the deadline of who happened to come first.
         let deadline = Instant::now() + rpc.settings.timeout.value.unwrap_or(UNBOUNDED);
+        let patience = call.patience();
         async move {
             let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
             // Asked for all who wait: nobody's own endpoint.
@@ -168,13 +169,20 @@ fn fetch(
                 aim: rpc.common_aim(),
                 retry,
             };
-            ask(&worker, &policy, &rpc, key, outgoing, frame).await
+            ask(&worker, &policy, &rpc, (key, patience), outgoing, frame).await
         }
     })
 }
 
-async fn ask(worker: &Worker, policy: &Policy, rpc: &Rpc, key: Key, outgoing: Outgoing<'_>, frame: Bytes) -> Landed {
-    let names = match policy.shared(&worker.store, key, &frame[PREFIX..]).await {
+async fn ask(
+    worker: &Worker,
+    policy: &Policy,
+    rpc: &Rpc,
+    (key, patience): (Key, Duration),
+    outgoing: Outgoing<'_>,
+    frame: Bytes,
+) -> Landed {
+    let names = match policy.shared(&worker.store, key, &frame[PREFIX..], patience).await {
         Shared::Reply(entry) => return Ok((entry, None)),
         Shared::Missing(names) => Some(names),
         Shared::Unknown => None,
@@ -208,7 +216,7 @@ async fn alone(
     frame: Bytes,
 ) -> Result<Arc<Entry>, Error> {
     let worker = call.worker.clone();
-    let landed = ask(&worker, &cached.policy, rpc, key, outgoing.take(), frame).await;
+    let landed = ask(&worker, &cached.policy, rpc, (key, call.patience()), outgoing.take(), frame).await;
     told(call, landed)
 }
 

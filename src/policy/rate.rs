@@ -30,7 +30,7 @@ use crate::telemetry::{Metrics, Refusals};
 pub(super) use field::{Broken, FieldPath};
 pub use told::Told;
 
-/// How long a call may wait for the store, in all.
+/// How long a call may wait for the store, in all: for its limits and for a reply that others have kept.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// When to come again while the store is gone.
 const WITHOUT_STORE: Duration = Duration::from_secs(1);
@@ -103,6 +103,13 @@ pub struct Rated {
     patience: Duration,
     /// The limit that leaves the least: its place among the method's, and how it stands.
     tightest: Option<(usize, Standing)>,
+}
+
+impl Rated {
+    /// How long the call may still wait for the store.
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
 }
 
 impl Default for Rated {
@@ -263,7 +270,12 @@ impl Source {
             Self::Client => None,
             Self::User => known.caller.and_then(Caller::user).map(bytes),
             Self::Claim(name) => known.caller.and_then(|caller| caller.claim(name)).map(bytes),
-            Self::Header(name) => known.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes())),
+            // Of several values nobody knows which one a service takes.
+            Self::Header(name) => {
+                let mut values = known.headers.get_all(name).iter();
+                let value = values.next().filter(|_| values.next().is_none());
+                value.map(|value| Cow::Borrowed(value.as_bytes()))
+            }
             Self::Field(path) => path.value(known.message)?,
         })
     }

@@ -102,7 +102,8 @@ impl Leases {
         let key = self.held.key(&ask.limit.name, ask.whom);
         let mut shard = self.held.lock(key.shard());
         let lease = shard.value(key, now);
-        if lease.lapses > now {
+        // What is more than one lease is lost rather than let in beyond the limit.
+        if lease.lapses > now && lease.permits < most(ask) {
             lease.permits += 1;
         }
     }
@@ -129,15 +130,19 @@ impl Leases {
             return Found::Wait(notify.clone());
         }
         lease.asking = Some(Arc::new(Notify::new()));
-        let most = u32::try_from((quota.burst() / 10).clamp(1, MOST)).unwrap_or(1);
         let hurried = lease.permits == 0 && lease.lapses.saturating_add(LEAST) > now;
         let wanted = if hurried { lease.size.saturating_mul(2) } else { 1 };
-        Found::Empty(wanted.max(std::mem::take(&mut lease.waited)).clamp(1, most))
+        Found::Empty(wanted.max(std::mem::take(&mut lease.waited)).clamp(1, most(ask)))
     }
 
     fn now(&self) -> u64 {
         nanos(self.epoch.elapsed())
     }
+}
+
+/// Permits that are held here at once, at most.
+fn most(ask: &Ask<'_>) -> u32 {
+    u32::try_from((ask.limit.quota.burst() / 10).clamp(1, MOST)).unwrap_or(1)
 }
 
 impl Lease {
@@ -164,7 +169,9 @@ impl Asking<'_> {
         let mut shard = self.leases.held.lock(self.key.shard());
         let lease = shard.value(self.key, now);
         lease.size = wanted;
-        lease.permits = told.granted.saturating_sub(1);
+        // Some may have been given back in the meantime.
+        let held = if lease.lapses > now { lease.permits } else { 0 };
+        lease.permits = held.saturating_add(told.granted.saturating_sub(1)).min(most(ask));
         lease.lapses = now + (u64::from(told.granted) * ask.limit.quota.step).max(LEAST);
         lease.refused = if told.granted == 0 { now + nanos(told.retry) } else { 0 };
         lease.full = now + nanos(told.reset);
@@ -180,5 +187,71 @@ impl Drop for Asking<'_> {
         if let Some(asking) = asking {
             asking.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use super::{Asking, Found, Leases};
+    use crate::config::{Mode, OnStoreFailure, Rate};
+    use crate::store::gcra::{Quota, Standing};
+    use crate::store::limit::{Ask, Limit, Whom};
+
+    const NOBODY: Whom<'static> = Whom::Named(b"a");
+
+    /// A hundred in a hundred seconds: ten in a lease, each back after a second.
+    fn limit() -> Limit {
+        let rate = Rate { permits: NonZeroU32::new(100).unwrap(), period: Duration::from_secs(100) };
+        let quota = Quota::new(rate, None, None);
+        Limit { name: "l".into(), quota, mode: Mode::Leased, on_store_failure: OnStoreFailure::Local }
+    }
+
+    /// Takes as many as there are without asking, up to `most`.
+    fn taken(leases: &Leases, ask: &Ask<'_>, most: usize) -> usize {
+        (0..most).take_while(|_| matches!(leases.find(leases.held.key("l", ask.whom), ask), Found::Standing(_))).count()
+    }
+
+    /// Asks Redis for a lease, which says that so many are granted, while so many come back.
+    fn trip(leases: &Leases, ask: &Ask<'_>, granted: u32, come_back: usize) -> u32 {
+        let key = leases.held.key("l", ask.whom);
+        let Found::Empty(wanted) = leases.find(key, ask) else { panic!("somebody asks, or there are permits") };
+        let asking = Asking { leases, key };
+        (0..come_back).for_each(|_| leases.give_back(ask));
+        let told = Standing { granted, remaining: 50, retry: Duration::ZERO, reset: Duration::from_secs(50) };
+        assert_eq!(asking.told(ask, wanted, told).granted, 1);
+        wanted
+    }
+
+    #[test]
+    fn a_lease_lapses_when_its_permits_would_be_back() {
+        let (limit, mut leases) = (limit(), Leases::new());
+        let ask = Ask { limit: &limit, whom: NOBODY };
+        assert_eq!(trip(&leases, &ask, 5, 0), 1);
+        assert_eq!(taken(&leases, &ask, 2), 2);
+        leases.epoch -= Duration::from_secs(3);
+        assert_eq!(taken(&leases, &ask, 1), 1);
+        leases.epoch -= Duration::from_secs(3);
+        assert_eq!(trip(&leases, &ask, 1, 0), 1, "whoever comes late asks for one, and what was left is lost");
+    }
+
+    #[test]
+    fn what_comes_back_is_kept_and_never_more_than_a_lease() {
+        let (limit, leases) = (limit(), Leases::new());
+        let ask = Ask { limit: &limit, whom: NOBODY };
+        trip(&leases, &ask, 4, 0);
+        leases.give_back(&ask);
+        assert_eq!(taken(&leases, &ask, 9), 4, "three, and the one that came back");
+        let key = leases.held.key("l", NOBODY);
+        leases.held.lock(key.shard()).value(key, 0).asking = None;
+        // Some come back while somebody asks.
+        assert_eq!(trip(&leases, &ask, 2, 3), 2, "who used them up gets twice as many");
+        assert_eq!(taken(&leases, &ask, 9), 4);
+        leases.held.lock(key.shard()).value(key, 0).asking = None;
+        trip(&leases, &ask, 10, 100);
+        (0..100).for_each(|_| leases.give_back(&ask));
+        assert_eq!(taken(&leases, &ask, 99), 10);
     }
 }

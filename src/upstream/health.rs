@@ -188,7 +188,16 @@ fn jitter(around: Duration) -> Duration {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Backoff, jitter};
+    use super::{Backoff, Failure, FailureKind, Health, Seen, jitter, said};
+
+    #[test]
+    fn a_check_that_was_not_made_says_nothing() {
+        let said = |kind| said(&Failure::new(Seen::Local, kind, ""));
+        assert_eq!(said(FailureKind::Overloaded), None, "our own pool refused it");
+        assert_eq!(said(FailureKind::Deadline), Some(Health::Silent));
+        assert_eq!(said(FailureKind::ConnectFailed), Some(Health::Ill));
+        assert_eq!(said(FailureKind::Protocol), Some(Health::Ill));
+    }
 
     #[test]
     fn a_failing_endpoint_is_asked_ever_more_slowly_and_a_recovered_one_at_once() {

@@ -1,8 +1,13 @@
 //! Tokens that an RPC judges: how long its answers hold, by whatever way they say that, and after a logout.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, Method, StatusCode};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Builder, gateway};
@@ -103,4 +108,58 @@ async fn a_logout_holds_for_as_long_as_the_token() {
     marks(2).await;
     let told = last().await;
     assert!((before..=now()).any(|at| told.contains(&(at + month + 1).to_string())), "{told}");
+}
+
+/// An endpoint to whom a token is the status of its answer, with what it has heard: method, token and body.
+async fn endpoint() -> (String, Arc<Mutex<Vec<[String; 3]>>>) {
+    let heard = Arc::<Mutex<Vec<_>>>::default();
+    let hears = heard.clone();
+    let answer = move |method: Method, headers: HeaderMap, body: String| {
+        let token = headers["authorization"].to_str().unwrap().strip_prefix("Bearer ").unwrap().to_owned();
+        let (status, said) = token.split_once('-').unwrap_or((&token, "{}"));
+        let status = StatusCode::from_u16(status.parse().unwrap()).unwrap();
+        let said = match said {
+            "ada" => r#"{"sub":"ada"}"#.to_owned(),
+            "nothing" => String::new(),
+            "list" => "[1]".to_owned(),
+            said => said.to_owned(),
+        };
+        hears.lock().push([method.to_string(), token, body]);
+        async move { (status, [("location", "/elsewhere")], said) }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = axum::Router::new().route("/verify", axum::routing::any(answer));
+    // Whoever followed a redirect would pass.
+    let router = router.route("/elsewhere", axum::routing::any(|| async { r#"{"sub":"eve"}"# }));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (format!("http://{address}/verify"), heard)
+}
+
+#[tokio::test]
+async fn an_endpoint_judges_by_its_status() {
+    let library = library().await;
+    let (url, heard) = endpoint().await;
+    for (method, field) in [("GET", ""), ("POST", ", method: POST, field: jeton")] {
+        let auth = format!("auth: {{ verify: {{ url: \"{url}\"{field} }}, inject: {{ sub: x-user-id }} }}");
+        let gateway = gateway().descriptors("library").upstream("library", &library).config(&auth).start().await;
+        let ask = async |token: &str| gateway.get(BOOK).header("authorization", &bearer(token)).await;
+        ask("200-ada").await.status(200);
+        library.saw("GetBook").header("x-user-id", "ada");
+        let body = if method == "POST" { r#"{"jeton":"200-ada"}"# } else { "" };
+        assert_eq!(heard.lock().pop().unwrap(), [method, "200-ada", body]);
+        ask("200-ada").await.status(200);
+        assert!(heard.lock().is_empty(), "it is asked once");
+        for good in ["200", "200-nothing", "204-nothing"] {
+            ask(good).await.status(200);
+        }
+        for bad in ["400", "401", "403", "404", "498"] {
+            ask(bad).await.status(401).reason("TOKEN_INVALID");
+        }
+        // What it does not say it does not say: nobody passes.
+        for unsaid in ["200-list", "302", "307", "408", "429", "500", "503"] {
+            ask(unsaid).await.status(503);
+        }
+        heard.lock().clear();
+    }
 }

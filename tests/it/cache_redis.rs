@@ -221,6 +221,26 @@ async fn a_redis_that_hangs_keeps_nobody_waiting_and_nothing_forgotten_comes_bac
 }
 
 #[tokio::test]
+async fn a_call_that_has_waited_for_its_limits_waits_for_no_reply() {
+    let (library, redis) = (counting().await, redis().await);
+    let mut quickest = Duration::MAX;
+    // On a busy machine each may take longer: one that does not is enough.
+    for round in 0..5 {
+        let limited = cached(&library, "{ ttl: 1h, public: true }, rate_limits: [all]");
+        let limited =
+            limited.config(&format!("{}\nrate_limits: {{ all: {{ by: client, rate: 1000/s }} }}", at(&redis)));
+        let gateway = limited.start().await;
+        connected(&gateway, ("x-a", "b")).await;
+        redis.resume(false);
+        let started = Instant::now();
+        get(&gateway, &format!("/v1/shelves/2/books/{round}")).await.status(200);
+        quickest = quickest.min(started.elapsed());
+        redis.resume(true);
+    }
+    assert!(quickest < Duration::from_millis(95), "{quickest:?}");
+}
+
+#[tokio::test]
 async fn a_redis_that_was_started_again_knows_nothing_and_that_is_all() {
     let (library, mut redis) = (counting().await, redis().await);
     let one = sharing(&library, &redis, ECHOED).await;

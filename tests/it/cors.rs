@@ -12,7 +12,7 @@ const BOOK: &str = "/v1/shelves/1/books/7";
 const APP: &str = "https://app.example.com";
 const CORS: &str = "
 cors:
-  origins: [\"https://app.example.com\", \"https://*.preview.example.com\"]
+  origins: [\"https://app.example.com\", \"https://*.preview.example.com\", \"capacitor://localhost\"]
   headers: [x-tenant]
   expose: [x-shelf]
   max_age: 2m
@@ -43,10 +43,11 @@ async fn a_preflight_is_answered_by_the_route_before_anything_is_asked_or_counte
         }
     }
     library.saw("GetBook").times(0);
-    preflight(&gateway, "GET", BOOK, "https://a.b.preview.example.com")
-        .await
-        .status(204)
-        .header("access-control-allow-origin", "https://a.b.preview.example.com");
+    // A page of an application has a scheme of its own.
+    for origin in ["https://a.b.preview.example.com", "capacitor://localhost"] {
+        let answer = preflight(&gateway, "GET", BOOK, origin).await;
+        answer.status(204).header("access-control-allow-origin", origin);
+    }
     // Its browser refuses: nothing says that it may.
     for origin in ["https://evil.example.org", "http://app.example.com", "https://preview.example.com", "null"] {
         let answer = preflight(&gateway, "GET", BOOK, origin).await;
@@ -198,6 +199,8 @@ fn what_browsers_would_not_honour_is_refused() {
         ("cors: { origins: app.example.com }", "is no origin"),
         ("cors: { origins: \"https://app.example.com/\" }", "is no origin"),
         ("cors: { origins: \"https://app.*.com\" }", "is no origin"),
+        ("cors: { origins: \"capacitor://*.app\" }", "is no origin"),
+        ("cors: { origins: \"1app://localhost\" }", "is no origin"),
         ("cors: { origins: \"https://app.example.com:443\" }", "leave it out"),
         ("cors: { origins: \"null\" }", "sandboxed"),
         ("cors: { methods: [get] }", "capitals"),

@@ -202,11 +202,12 @@ async fn tokens_that_stay_are_in_the_answer_too() {
 #[tokio::test]
 async fn one_refresh_token_renews_once_wherever_it_comes() {
     let (library, redis) = (library().await, redis().await);
-    let wish = Wish { redis: Some(&redis), ..PLAIN };
+    let wish = Wish { redis: Some(&redis), issue: "grace: 1min", ..PLAIN };
     let (one, other) = (front(&library, &wish).start().await, front(&library, &wish).start().await);
     let (first, mut refresh) = log_in(&one).await;
     let sid = claims(&first)["sid"].as_str().unwrap().to_owned();
     let key = format!("transom:session:{{{sid}}}");
+    let mut before = Vec::new();
     for _ in 0..5 {
         // All who come at once get the same pair, at both.
         let calls = (0..16).map(|at| renew(if at % 2 == 0 { &one } else { &other }, &refresh).into_future());
@@ -215,8 +216,18 @@ async fn one_refresh_token_renews_once_wherever_it_comes() {
         assert!(pairs.iter().all(|pair| *pair == pairs[0]), "{pairs:?}");
         assert_ne!(pairs[0].1, refresh);
         assert_eq!((opens(&one, &pairs[0].0).await, opens(&other, &pairs[0].0).await), (200, 200));
-        refresh.clone_from(&pairs[0].1);
+        before.push(std::mem::replace(&mut refresh, pairs[0].1.clone()));
     }
+    // Within the moment whichever of the last ones gets it, however often it has turned since.
+    for late in &before[1..] {
+        assert_eq!(tokens(renew(&other, late).await.status(200)).1, refresh);
+    }
+    // When its user logged in stays what it was.
+    let login = claims(&first)["auth_time"].clone();
+    assert_eq!(login, claims(&first)["iat"]);
+    redis.ask(&["HSET", &key, "created", "1000000"]).await;
+    let (renewed, _) = tokens(renew(&one, &refresh).await.status(200));
+    assert_eq!(claims(&renewed)["auth_time"], 1000);
     // The record says whose it is, and ends by itself.
     let asked = redis.ask(&["HMGET", &key, "user", "data"]).await;
     assert_eq!(format!("{asked:?}").matches("u7").count(), 1, "{asked:?}");
@@ -422,6 +433,9 @@ fn own_tokens_that_cannot_work_are_told() {
             "login: a.B/C, issue: { claims: { sub: id }, refresh: { path: /r, response: { t: \"{access_token}\" } } }",
             "`in_body: remove` takes out",
         ),
+        (&jwt, "login: a.B/C, issue: { claims: { sub: n, auth_time: m } }", "written by the gateway"),
+        (&jwt, "login: a.B/C, issue: { claims: { sub: id }, idle: 10m }", "issue.idle: a session would end before"),
+        (&jwt, "login: a.B/C, issue: { claims: { sub: id }, absolute: 15m }", "issue.absolute: a session would end"),
         ("jwt: { jwks: keys.json }", issue, "no `auth.jwt.secret`"),
         (&format!("{jwt}, token_type: {{ refused: [access] }}"), issue, "is refused"),
         (&format!("{jwt}, connect_tokens: {{ access: {{ path: /w }} }}"), issue, "the gateway's own tokens; choose"),

@@ -149,6 +149,9 @@ methods:
     assert_eq!(passed(&gateway, 3, ("X-Api-Key", "two")).await, 2);
     // Without a key, by the client.
     assert_eq!(passed(&gateway, 3, ("x-other", "two")).await, 2);
+    // Nor with two: a service may take the one that was used up.
+    let two = gateway.get(BOOK).header("x-api-key", "three").header("x-api-key", "one").await;
+    two.status(429);
 
     let rest = async |title: &str| gateway.post("/v1/echo", &json!({ "title": title })).await.status.as_u16();
     let grpc =
@@ -244,6 +247,10 @@ fn limits_that_cannot_work_are_told() {
         ("rate_limits: { a: { by: client, rate: 1/s, normalize: lower } }", "an address is written in one way"),
         ("rate_limits: { a: { rate: 1/s } }", "rate_limits.a.by: is missing"),
         (
+            "rate_limits: { a: { by: client, rate: 1/s, penalty: { double: 10min, max: 1min } } }",
+            "rate_limits.a.penalty.max: `1m` is shorter than the first time, `double: 10m`",
+        ),
+        (
             "rate_limits: { login: { by: client, rate: 1/s } }\nmethods: { a.B/C: { rate_limits: [logn] } }",
             "`rate_limits` has no `logn`; did you mean `login`?",
         ),
@@ -251,18 +258,25 @@ fn limits_that_cannot_work_are_told() {
         let problem = problem(config);
         assert!(problem.contains(told), "{problem}");
     }
+    let compiled = |config: &str| {
+        let builder = gateway().descriptors("library").config(config);
+        let builder = builder.upstream_at("library", "library.v1.Library", &["127.0.0.1:1".to_owned()], "");
+        builder.compile(&transom::telemetry::Metrics::new()).err().map(|problems| problems[0].to_string())
+    };
     let compile = |method: &str, field: &str| {
         let config = format!(
             "rate_limits: {{ f: {{ by: {{ field: {field} }}, rate: 1/s }} }}\n\
              methods: {{ library.v1.Library/{method}: {{ rate_limits: [f] }} }}"
         );
-        let builder = gateway().descriptors("library").config(&config);
-        let builder = builder.upstream_at("library", "library.v1.Library", &["127.0.0.1:1".to_owned()], "");
-        let problems = builder.compile(&transom::telemetry::Metrics::new()).err().expect(field);
-        problems[0].to_string()
+        compiled(&config).expect(field)
     };
     assert!(compile("Echo", "titel").contains("library.v1.Book has no field `titel`; did you mean `title`?"));
     assert!(compile("Echo", "authors").contains("several values"));
     assert!(compile("Echo", "place").contains("end at a text or a number"));
     assert!(compile("Discuss", "text").contains("a stream of messages has no one field"));
+    let messages = |method: &str| {
+        compiled(&format!("methods: {{ library.v1.Library/{method}: {{ limits: {{ messages: 3/h }} }} }}"))
+    };
+    assert!(messages("Echo").unwrap().contains("limits: messages: its client sends one message"));
+    assert_eq!((messages("Discuss"), messages("*")), (None, None));
 }

@@ -92,6 +92,25 @@ methods:
 }
 
 #[tokio::test]
+async fn who_goes_on_is_shut_out_twice_as_long_each_time() {
+    let (library, redis) = (library().await, redis().await);
+    let penalty = "penalty: { after: 2, double: 10min, max: 2h }";
+    let limits = format!("rate_limits: {{ public: {{ by: client, rate: 1/min, {penalty} }} }}");
+    let gateway = start(&library, &at(&redis), &limits).await;
+    gateway.get(BOOK).await.status(200);
+    gateway.get(BOOK).await.status(429);
+    for shut in ["600", "1200", "2400", "4800", "7200", "7200"] {
+        gateway.get(BOOK).await.status(429).header("retry-after", shut);
+        // As if that time had passed.
+        let key = "transom:rate:{127.0.0.1}:public";
+        let Value::BulkString(bucket) = redis.ask(&["GET", key]).await else { panic!("no bucket") };
+        let bucket = String::from_utf8(bucket).unwrap();
+        let [full, _, forget, offences] = *bucket.split(' ').collect::<Vec<_>>() else { panic!("{bucket}") };
+        redis.ask(&["SET", key, &format!("{full} 1 {forget} {offences}"), "KEEPTTL"]).await;
+    }
+}
+
+#[tokio::test]
 async fn a_lease_saves_round_trips_and_lets_no_more_pass_than_it_says() {
     let (library, redis) = (library().await, redis().await);
     let limits = "rate_limits: { public: { by: client, rate: 300/h, mode: leased, on_store_failure: deny } }";

@@ -197,4 +197,13 @@ async fn a_wish_for_a_long_pause_is_told_to_the_client_and_not_waited_for() {
     gateway.get("/v1/shelves/1/books:watch").await.status(503);
     library.saw("WatchBooks").times(1);
     assert_eq!(gateway.metric("transom_in_flight"), 0.0);
+    // Nor is a pause worth while that is longer than the stream may live.
+    let library = upstream::grpc("library.v1.Library")
+        .server_stream("WatchBooks", |_| unavailable().trailer("retry-after", "1"))
+        .start()
+        .await;
+    let aging = crate::support::gateway::gateway().descriptors("library");
+    let aging = aging.upstream_with("library", &[&library], "retry: {}").config("overload: { max_stream_age: 500ms }");
+    aging.start().await.get("/v1/shelves/1/books:watch").await.status(503);
+    library.saw("WatchBooks").times(1);
 }

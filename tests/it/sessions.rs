@@ -104,7 +104,8 @@ async fn tokens_become_cookies_and_leave_the_body() {
 
     // It is one message: of two, what is read in the first is not what the service reads.
     let asked = library.saw("Echo").calls().len();
-    for (content_type, frames) in [("application/grpc", 0), ("application/grpc", 2), ("application/grpc-web+proto", 2)] {
+    for (content_type, frames) in [("application/grpc", 0), ("application/grpc", 2), ("application/grpc-web+proto", 2)]
+    {
         let call = gateway.request("POST", "/library.v1.Library/Echo").http2().header("content-type", content_type);
         let refused = call.header("te", "trailers").body(frame(b"\x0a\x02r7").repeat(frames)).await;
         assert_eq!(refused.headers["grpc-status"], "3", "{content_type}: {refused:?}");

@@ -1,5 +1,7 @@
 //! The gates that a call's head passes, in their order: a place, limits by client, who calls, limits by caller.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 use http::request::Parts;
 
@@ -64,5 +66,10 @@ impl Call {
         let caller = self.caller.as_deref().map(|caller| caller as &dyn rate::Caller);
         let known = rate::Known { client: self.client, headers, caller, message };
         rates.take(stage, known, &self.worker.store, &mut self.rated)
+    }
+
+    /// How long it may still wait for the store.
+    pub(in crate::gateway) fn patience(&self) -> Duration {
+        self.rated.patience()
     }
 }

@@ -65,6 +65,14 @@ impl Compiler<'_> {
         {
             return Err("its auth: connect_token: it streams nothing, so that no WebSocket is opened for it".to_owned());
         }
+        if settings.messages.value.is_some()
+            && !method.client_streaming
+            && settings.messages.from.is_below(&config::place(&["methods", &path[1..]]))
+        {
+            return Err(
+                "its limits: messages: its client sends one message; limit its calls by `rate_limits`".to_owned()
+            );
+        }
         let bound = self.compile_bound(&settings, method);
         let demands = self.compile_demands(&settings, service, method);
         let session = self.compile_session(&path[1..], method);

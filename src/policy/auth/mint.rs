@@ -162,6 +162,8 @@ impl Mint {
         let mut claims: Map<String, Value> = serde_json::from_str(&session.data).map_err(|_| failed())?;
         claims.insert("sub".to_owned(), json!(session.user));
         claims.insert("sid".to_owned(), json!(id));
+        // Since when the user is known; renewals change nothing of it (OpenID Connect Core §2).
+        claims.insert("auth_time".to_owned(), json!(session.created / 1000));
         let (issued, ends) = (session.seen / 1000, session.ends / 1000);
         let until = |lasts: u64| issued.saturating_add(lasts).min(ends);
         let mut refresh = Map::new();

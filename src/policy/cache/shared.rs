@@ -31,8 +31,6 @@ use super::{Entry, Key, Policy};
 use crate::store::{Redis, Script, Store, Unavailable};
 use crate::telemetry::CacheOutcome;
 
-/// How long a call may wait for what others have kept.
-const PATIENCE: Duration = Duration::from_millis(50);
 /// How long telling the others may take; nobody waits for it.
 const TELL: Duration = Duration::from_millis(500);
 /// Larger replies stay here.
@@ -83,8 +81,8 @@ struct Pair {
 }
 
 impl Policy {
-    /// What others have kept for a request of this key.
-    pub async fn shared(&self, store: &Store, key: Key, message: &[u8]) -> Shared {
+    /// What others have kept for a request of this key, if the store says so within the call's `patience`.
+    pub async fn shared(&self, store: &Store, key: Key, message: &[u8], patience: Duration) -> Shared {
         let Some(redis) = store.redis().filter(|_| self.written.shared) else { return Shared::Unknown };
         // What was forgotten here may lie there as if nothing had happened.
         if self.generation.is_behind() {
@@ -95,7 +93,7 @@ impl Policy {
         let mut call = LOOK_UP.call(cells.len() + 2);
         call.arg(whole(&self.rpc)).arg(of_cells(&self.rpc, &cells)).arg(place(&self.rpc, key));
         call.arg(&fresh).arg(NAMES_MS).arg(2 * LARGEST);
-        let Ok(Value::Array(told)) = redis.run_bulk(&LOOK_UP, &call, PATIENCE).await else { return Shared::Unknown };
+        let Ok(Value::Array(told)) = redis.run_bulk(&LOOK_UP, &call, patience).await else { return Shared::Unknown };
         let Some(Value::BulkString(names)) = told.first().filter(|_| told.len() <= 3) else { return Shared::Unknown };
         if names.len() != NAME * (cells.len() + 1) {
             return Shared::Unknown;

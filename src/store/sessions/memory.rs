@@ -1,6 +1,6 @@
 //! Sessions in this process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use parking_lot::Mutex;
 
@@ -8,6 +8,8 @@ use super::{Opening, Session, Spans, Turn, millis};
 
 /// Sessions that are kept; beyond them none is opened.
 const MOST: usize = 1 << 18;
+/// Tokens of a session that were turned a moment ago and are kept, as `turn.lua` has it.
+const TURNED: usize = 4;
 
 /// Sessions in this process.
 #[derive(Default)]
@@ -22,7 +24,8 @@ struct Kept {
 
 struct Record {
     session: Session,
-    was: String,
+    /// The tokens that were turned within the grace, and when; the last ones alone.
+    turned: VecDeque<(String, u64)>,
     /// It ends then unless it is turned before.
     until: u64,
 }
@@ -50,7 +53,7 @@ impl Records {
             data: opening.data.to_owned(),
         };
         let until = ends.min(now.saturating_add(millis(opening.idle)));
-        let record = Record { session: session.clone(), was: String::new(), until };
+        let record = Record { session: session.clone(), turned: VecDeque::new(), until };
         kept.records.insert(opening.id.into(), record);
         Some(session)
     }
@@ -60,11 +63,15 @@ impl Records {
         let mut kept = self.0.lock();
         let Some(record) = kept.records.get_mut(id).filter(|record| record.until > now) else { return Turn::Gone };
         let session = &mut record.session;
+        record.turned.retain(|(_, at)| now.saturating_sub(*at) <= millis(spans.grace));
         if session.token == token {
-            record.was = std::mem::replace(&mut session.token, next.to_owned());
+            record.turned.push_back((std::mem::replace(&mut session.token, next.to_owned()), now));
+            if record.turned.len() > TURNED {
+                record.turned.pop_front();
+            }
             session.seen = now;
             record.until = session.ends.min(now.saturating_add(millis(spans.idle)));
-        } else if record.was != token || now.saturating_sub(session.seen) > millis(spans.grace) {
+        } else if !record.turned.iter().any(|(was, _)| was == token) {
             kept.records.remove(id);
             return Turn::Reused;
         }
@@ -109,6 +116,20 @@ mod tests {
         assert_eq!(turn(&records, "b", "c", 70), Ok("c".to_owned()));
         assert_eq!(turn(&records, "a", "x", 70), Err(Turn::Reused), "two turns ago");
         assert_eq!(turn(&records, "c", "d", 70), Err(Turn::Gone), "who had the good one has it no more");
+    }
+
+    #[test]
+    fn within_the_moment_it_is_none_however_often_it_turned() {
+        let records = opened();
+        for (at, token, next) in [(50, "a", "b"), (51, "b", "c"), (52, "c", "d"), (53, "d", "e")] {
+            assert_eq!(turn(&records, token, next, at), Ok(next.to_owned()));
+        }
+        assert_eq!(turn(&records, "b", "x", 60), Ok("e".to_owned()));
+        assert_eq!(turn(&records, "a", "x", 60), Ok("e".to_owned()));
+        // Of one that turns more often than calls come at once, the first ones are strange.
+        assert_eq!(turn(&records, "e", "f", 60), Ok("f".to_owned()));
+        assert_eq!(turn(&records, "b", "x", 60), Ok("f".to_owned()));
+        assert_eq!(turn(&records, "a", "x", 60), Err(Turn::Reused));
     }
 
     #[test]

@@ -2,19 +2,29 @@
 -- KEYS is the session. ARGV has the token that came, the next one; idle and grace milliseconds.
 -- Answers 0 where there is no session, 1 where the token was taken before (the session is gone from here on), else the good
 -- token, since when, when the session ends, its user, its data, since when it is open.
+-- `turned` has the tokens that were taken within the grace, each behind its instant, the last ones alone.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local held = redis.call('HMGET', KEYS[1], 'token', 'was', 'seen', 'ends', 'user', 'data', 'created')
+local held = redis.call('HMGET', KEYS[1], 'token', 'turned', 'seen', 'ends', 'user', 'data', 'created')
 if not held[1] then
   return 0
 end
 local number = function(value) return string.format('%.0f', value) end
 local token, seen = held[1], held[3]
+local turned, known = {}, false
+for at, was in string.gmatch(held[2] or '', '(%d+) (%S+)') do
+  if now - tonumber(at) <= tonumber(ARGV[4]) then
+    turned[#turned + 1] = at .. ' ' .. was
+    known = known or was == ARGV[1]
+  end
+end
 if token == ARGV[1] then
   token, seen = ARGV[2], number(now)
-  redis.call('HSET', KEYS[1], 'token', token, 'was', ARGV[1], 'seen', seen)
+  turned[#turned + 1] = seen .. ' ' .. ARGV[1]
+  local kept = table.concat(turned, ' ', math.max(1, #turned - 3))
+  redis.call('HSET', KEYS[1], 'token', token, 'turned', kept, 'seen', seen)
   redis.call('PEXPIREAT', KEYS[1], number(math.min(tonumber(held[4]), now + tonumber(ARGV[3]))))
-elseif held[2] ~= ARGV[1] or now - tonumber(seen) > tonumber(ARGV[4]) then
+elseif not known then
   redis.call('DEL', KEYS[1])
   return 1
 end

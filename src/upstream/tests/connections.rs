@@ -56,6 +56,15 @@ async fn not_all_of_many_are_asked_by_one_call() {
 }
 
 #[tokio::test]
+async fn not_all_that_are_gone_are_found_so_by_one_call() {
+    let nobody: Vec<_> = (1..=16).map(|host| ([127, 0, 0, host], 1).into()).collect();
+    let upstream = upstream(&nobody);
+    let failure = call(&upstream, &Pool::new(0, 1)).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::ConnectFailed), "{failure}");
+    assert_eq!(upstream.describe().iter().filter(|endpoint| endpoint.down).count(), 11);
+}
+
+#[tokio::test]
 async fn a_reset_is_not_sent_again() {
     let reset = |(_, mut respond): Call| respond.send_reset(Reason::INTERNAL_ERROR);
     let servers = [Server::start(reset).await, Server::start(reset).await];
