@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
 use transom_transcode::schema::Schema;
 
-use crate::demo::{self, DESCRIPTORS, Login, Options, Service};
+use crate::demo::{self, DESCRIPTORS, Login, Options, Service, Tls};
 use crate::gateway::Problem;
 use crate::reload::Source;
 use crate::telemetry::Metrics;
@@ -56,14 +56,16 @@ pub(super) fn all(ports: &Ports) -> Result<(), Refusal> {
 }
 
 /// Runs one instance of one service on every address until SIGTERM or SIGINT.
-pub(super) fn one(service: Service, port: u16) -> Result<(), Refusal> {
+pub(super) fn one(service: Service, port: u16, tls: Option<Tls>, health: Option<u16>) -> Result<(), Refusal> {
     let _log = log::start(Arc::default())?;
     serve::control(async {
         let shutdown = Shutdown::watch()?;
-        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let running = demo::serve_one(service, address, options(1)?).await;
+        let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let (address, health) = (everywhere(port), health.map(everywhere));
+        let running = demo::serve_one(service, address, Options { tls, health, ..options(1)? }).await;
         let running = running.map_err(|error| Refusal::new(format!("{address}: {error}")))?;
-        tracing::info!(service = service.name(), address = ?running.addresses(service), "listening");
+        let health = running.health.map(tracing::field::display);
+        tracing::info!(service = service.name(), address = ?running.addresses(service), health, "listening");
         shutdown.told().await;
         running.shutdown().await;
         Ok(())

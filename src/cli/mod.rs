@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config;
 #[cfg(feature = "demo")]
-use crate::demo::Service;
+use crate::demo::{Service, Tls};
 
 /// A gRPC-first API gateway: protobuf descriptors in, REST and gRPC out.
 #[derive(Debug, Parser)]
@@ -66,6 +66,19 @@ enum Command {
         /// Run one instance of this service alone.
         #[arg(long, requires = "port", conflicts_with_all = ["admin_port", "instances", "redis"], value_parser = service)]
         service: Option<Service>,
+        /// With `--service`: its certificate in PEM. Callers must then have one that the same authority signed, and so must the
+        /// services that it calls. Read again as it changes.
+        #[arg(long, value_name = "FILE", env = "GRPC_TLS_CERT", requires_all = ["service", "tls_key", "tls_ca"])]
+        tls_cert: Option<PathBuf>,
+        /// The certificate's private key.
+        #[arg(long, value_name = "FILE", env = "GRPC_TLS_KEY", requires = "tls_cert")]
+        tls_key: Option<PathBuf>,
+        /// The authority.
+        #[arg(long, value_name = "FILE", env = "GRPC_TLS_CA", requires = "tls_cert")]
+        tls_ca: Option<PathBuf>,
+        /// With `--service`: a port that tells health in the clear and nothing else, for probes that have no certificate.
+        #[arg(long, value_name = "PORT", requires = "service")]
+        health_port: Option<u16>,
     },
     /// Tell every problem of a configuration, the schemas it names included.
     Check {
@@ -153,7 +166,11 @@ pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve { config } => serve::serve(&config),
         #[cfg(feature = "demo")]
-        Command::Demo { service: Some(service), port, .. } => demo::one(service, port.unwrap_or_default()),
+        Command::Demo { service: Some(service), port, tls_cert, tls_key, tls_ca, health_port, .. } => {
+            // The three are there together, or none is.
+            let tls = tls_cert.zip(tls_key).zip(tls_ca).map(|((cert, key), ca)| Tls { cert, key, ca });
+            demo::one(service, port.unwrap_or_default(), tls, health_port)
+        }
         #[cfg(feature = "demo")]
         Command::Demo { port, admin_port, instances, redis, .. } => {
             let port = port.unwrap_or(3000);

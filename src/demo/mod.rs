@@ -11,7 +11,9 @@
 //! service   what all five share
 //! system    the five put together: peers, health, reflection
 //! running   the system as it runs: listeners, instances, and how they stop
+//! incoming  connections, once their handshake is done
 //! peer      how they reach each other
+//! tls       certificates: who they are to their callers and to each other
 //! token     their tokens, and who a call says it is from
 //! refusal   why a service says no
 //! page      pages of lists
@@ -23,7 +25,8 @@
 //! another it asks by gRPC, also when all run in one process: [`start`] runs all five, [`serve_one`] runs one and finds
 //! the others where `GRPC_TICKET_SERVICE_URL`, `GRPC_BOOKING_SERVICE_URL`, `GRPC_QUEUE_SERVICE_URL` and
 //! `GRPC_PAYMENT_SERVICE_URL` say. The services believe each other, and people, by tokens alone, so they must share
-//! `JWT_SECRET`. A service that runs alone answers all that its own state can answer; what needs one that is not there is
+//! `JWT_SECRET`. With certificates ([`Options::tls`]) they also take calls from nobody, and call nobody, whose certificate another
+//! authority has signed. A service that runs alone answers all that its own state can answer; what needs one that is not there is
 //! `UNAVAILABLE`.
 //!
 //! ```text
@@ -37,6 +40,7 @@
 mod auth;
 mod booking;
 mod clock;
+mod incoming;
 mod page;
 mod payment;
 mod peer;
@@ -47,14 +51,17 @@ mod running;
 mod service;
 mod system;
 mod ticket;
+mod tls;
 mod token;
 mod walkthrough;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use clock::{Clock, Hand};
 pub use running::{Login, Running, serve_one, start};
 pub use system::Service;
+pub use tls::Tls;
 pub use token::Secrets;
 pub use walkthrough::walkthrough;
 
@@ -80,6 +87,10 @@ pub struct Options {
     pub access_ttl: Duration,
     /// How long a session lives that is not refreshed.
     pub refresh_ttl: Duration,
+    /// The certificates of all that runs here; none: everything is in the clear.
+    pub tls: Option<Tls>,
+    /// Where one service alone ([`serve_one`]) tells its health in the clear, and nothing else: probes have no certificate.
+    pub health: Option<SocketAddr>,
 }
 
 impl Options {
@@ -102,6 +113,8 @@ impl Options {
             turns: 3,
             access_ttl: Duration::from_secs(15 * 60),
             refresh_ttl: Duration::from_secs(7 * 24 * 60 * 60),
+            tls: None,
+            health: None,
         }
     }
 }

@@ -2,18 +2,21 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 use super::Options;
+use super::incoming::incoming;
 use super::peer::Peer;
 use super::proto::auth::RegisterRequest;
 use super::system::{Built, Service};
+use super::tls::Door;
 
 /// How long an instance may take to end its calls.
 const GRACE: Duration = Duration::from_secs(3);
@@ -43,6 +46,8 @@ pub struct Running {
     pub queue: Vec<SocketAddr>,
     /// Where the payment service runs.
     pub payment: Vec<SocketAddr>,
+    /// Where one service alone tells its health in the clear.
+    pub health: Option<SocketAddr>,
     /// An account that is there from the start; none where the auth service does not run.
     pub login: Option<Login>,
     stopping: CancellationToken,
@@ -59,7 +64,7 @@ struct Instance {
 /// Starts all five services on loopback ports of the system's choice.
 ///
 /// # Errors
-/// No port is to be had.
+/// No port is to be had, or a file of the certificates is not what it should be.
 pub async fn start(options: Options) -> io::Result<Running> {
     let mut listeners = Vec::new();
     for service in Service::ALL {
@@ -70,13 +75,14 @@ pub async fn start(options: Options) -> io::Result<Running> {
         listeners.push((service, ports));
     }
     let mut running = Running::new();
+    let door = door(&options)?;
     for (service, ports) in &listeners {
         *running.of(*service) = ports.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?;
     }
     for (service, ports) in listeners {
-        let peer = |other| Peer::at(running.addresses(other)).map_err(io::Error::other);
+        let peer = |other| Peer::at(running.addresses(other), options.tls.as_ref()).map_err(io::Error::other);
         let built = Built::new(service, &options, running.stopping.clone(), peer)?;
-        running.serve(&built, ports).await?;
+        running.serve(&built, ports, door.as_ref()).await?;
     }
     Ok(running)
 }
@@ -84,8 +90,10 @@ pub async fn start(options: Options) -> io::Result<Running> {
 /// Starts one instance of one service. `options.instances` is not looked at.
 ///
 /// # Errors
-/// The address is not to be had, or a variable that says where another service runs is no `host:port`.
+/// The address is not to be had, a variable that says where another service runs is no `host:port`, or a file of the
+/// certificates is not what it should be.
 pub async fn serve_one(service: Service, address: SocketAddr, options: Options) -> io::Result<Running> {
+    let door = door(&options)?;
     let listener = TcpListener::bind(address).await?;
     let mut running = Running::new();
     *running.of(service) = vec![listener.local_addr()?];
@@ -94,10 +102,17 @@ pub async fn serve_one(service: Service, address: SocketAddr, options: Options) 
         let authority = std::env::var(variable).ok().filter(|value| !value.is_empty());
         let authority = authority.as_deref().unwrap_or(default);
         let wrong = |error| io::Error::new(io::ErrorKind::InvalidInput, format!("{variable}={authority}: {error}"));
-        Peer::named(authority).map_err(wrong)
+        Peer::named(authority, options.tls.as_ref()).map_err(wrong)
     };
     let built = Built::new(service, &options, running.stopping.clone(), peer)?;
-    running.serve(&built, vec![listener]).await?;
+    running.serve(&built, vec![listener], door.as_ref()).await?;
+    if let Some(address) = options.health {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| io::Error::new(error.kind(), format!("{address}, where health is told: {error}")))?;
+        running.health = Some(listener.local_addr()?);
+        running.listen(listener, None, built.health().await)?;
+    }
     Ok(running)
 }
 
@@ -109,6 +124,7 @@ impl Running {
             booking: Vec::new(),
             queue: Vec::new(),
             payment: Vec::new(),
+            health: None,
             login: None,
             stopping: CancellationToken::new(),
             instances: Vec::new(),
@@ -155,7 +171,7 @@ impl Running {
     }
 
     /// Runs one instance of a service on each listener.
-    async fn serve(&mut self, built: &Built, listeners: Vec<TcpListener>) -> io::Result<()> {
+    async fn serve(&mut self, built: &Built, listeners: Vec<TcpListener>, door: Option<&Arc<Door>>) -> io::Result<()> {
         if let Built::Auth(auth) = built {
             let account = RegisterRequest {
                 email: LOGIN.email.to_owned(),
@@ -167,14 +183,19 @@ impl Running {
             self.login = Some(LOGIN);
         }
         for listener in listeners {
-            let address = listener.local_addr()?;
             let routes = built.routes().await.map_err(io::Error::other)?;
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            let stop = CancellationToken::new();
-            let stopped = stop.clone().cancelled_owned();
-            let server = Server::builder().add_routes(routes).serve_with_incoming_shutdown(incoming, stopped);
-            self.instances.push(Instance { address, stop, task: tokio::spawn(server) });
+            self.listen(listener, door.cloned(), routes)?;
         }
+        Ok(())
+    }
+
+    fn listen(&mut self, listener: TcpListener, door: Option<Arc<Door>>, routes: Routes) -> io::Result<()> {
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        let incoming = incoming(listener, door);
+        let server = Server::builder().add_routes(routes).serve_with_incoming_shutdown(incoming, stopped);
+        self.instances.push(Instance { address, stop, task: tokio::spawn(server) });
         Ok(())
     }
 }
@@ -187,6 +208,11 @@ impl Drop for Running {
             instance.stop.cancel();
         }
     }
+}
+
+/// What all listeners of a system show.
+fn door(options: &Options) -> io::Result<Option<Arc<Door>>> {
+    options.tls.as_ref().map(|tls| Door::new(tls).map(Arc::new)).transpose()
 }
 
 impl Instance {

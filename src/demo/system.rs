@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::auth::Auth;
 use super::booking::{self, Bookings};
@@ -111,7 +112,28 @@ impl Built {
 
     /// What one instance serves: the service, `grpc.health.v1`, and `grpc.reflection` v1 and v1alpha.
     pub(super) async fn routes(&self) -> Result<Routes, tonic_reflection::server::Error> {
-        let (routes, names) = match self {
+        let (routes, names) = self.served();
+        let health = health(&names).await;
+        let reflection = || {
+            names.iter().fold(
+                tonic_reflection::server::Builder::configure()
+                    .register_encoded_file_descriptor_set(DESCRIPTORS)
+                    .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                    .with_service_name("grpc.health.v1.Health"),
+                |builder, name| builder.with_service_name(*name),
+            )
+        };
+        Ok(routes.add_service(health).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?))
+    }
+
+    /// Its `grpc.health.v1` alone.
+    pub(super) async fn health(&self) -> Routes {
+        Routes::new(health(&self.served().1).await)
+    }
+
+    /// The service, and the names of what it serves.
+    fn served(&self) -> (Routes, Vec<&'static str>) {
+        match self {
             Self::Auth(auth) => serve(Routes::default(), AuthServiceServer::from_arc(Arc::clone(auth)), Vec::new()),
             Self::Ticket(ticket) => {
                 let (routes, names) =
@@ -129,22 +151,17 @@ impl Built {
             Self::Payment(payment) => {
                 serve(Routes::default(), PaymentServiceServer::from_arc(Arc::clone(payment)), Vec::new())
             }
-        };
-        let (reporter, health) = tonic_health::server::health_reporter();
-        for name in &names {
-            reporter.set_service_status(name, ServingStatus::Serving).await;
         }
-        let reflection = || {
-            names.iter().fold(
-                tonic_reflection::server::Builder::configure()
-                    .register_encoded_file_descriptor_set(DESCRIPTORS)
-                    .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                    .with_service_name("grpc.health.v1.Health"),
-                |builder, name| builder.with_service_name(*name),
-            )
-        };
-        Ok(routes.add_service(health).add_service(reflection().build_v1()?).add_service(reflection().build_v1alpha()?))
     }
+}
+
+/// `grpc.health.v1` of services that serve as long as they run.
+async fn health(names: &[&str]) -> HealthServer<impl Health> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    for name in names {
+        reporter.set_service_status(name, ServingStatus::Serving).await;
+    }
+    health
 }
 
 /// Adds a service to what is served, and its name to the names.

@@ -6,8 +6,11 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rcgen::ExtendedKeyUsagePurpose;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::support::tls::Authority;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -84,6 +87,41 @@ impl Objects {
         variables
     }
 
+    /// The Certificate that a Deployment's pods find in `/etc/grpc/certs`.
+    fn certificate(&self, deployment: &str) -> &Value {
+        let mounts = list(&self.container(deployment)["volumeMounts"]);
+        let mount = mounts.iter().find(|mount| mount["mountPath"] == "/etc/grpc/certs").expect("a mount");
+        let volumes = list(&self.named("Deployment", deployment)["spec"]["template"]["spec"]["volumes"]);
+        let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).expect("a volume");
+        let (secret, certificates) = (&volume["secret"]["secretName"], self.kind("Certificate"));
+        let found = certificates.into_iter().find(|object| object["spec"]["secretName"] == *secret);
+        found.unwrap_or_else(|| panic!("nobody makes {secret}"))
+    }
+
+    /// Issues a Deployment's certificate as cert-manager would, and lays it out as the kubelet would; `more` are names that it is
+    /// for besides. The variables that name its files follow.
+    fn certify(&self, authority: &Authority, deployment: &str, more: &[&str], folder: &Path) -> Vec<(String, String)> {
+        let spec = &self.certificate(deployment)["spec"];
+        let names =
+            list(&spec["dnsNames"]).iter().chain(list(&spec["uris"])).map(|name| name.as_str().expect("a name"));
+        let names: Vec<_> = names.chain(more.iter().copied()).collect();
+        let usages = list(&spec["usages"]).iter().filter_map(|usage| match usage.as_str().expect("a usage") {
+            "server auth" => Some(ExtendedKeyUsagePurpose::ServerAuth),
+            "client auth" => Some(ExtendedKeyUsagePurpose::ClientAuth),
+            _ => None,
+        });
+        let certificate = authority.issue_with(&names, |params| params.extended_key_usages = usages.collect());
+        let folder = folder.join(deployment);
+        std::fs::create_dir(&folder).expect("a folder");
+        certificate.write(&folder, "tls");
+        std::fs::copy(authority.file(), folder.join("ca.crt")).expect("copied");
+        let mut variables = self.variables(deployment);
+        for (_, value) in &mut variables {
+            *value = value.replace("/etc/grpc/certs", folder.to_str().expect("UTF-8"));
+        }
+        variables
+    }
+
     /// Lays out the volume that the gateway finds its configuration in, as the kubelet would.
     fn mount(&self, folder: &Path) -> PathBuf {
         let volumes = list(&self.named("Deployment", "gateway-service")["spec"]["template"]["spec"]["volumes"]);
@@ -150,6 +188,23 @@ fn every_name_leads_somewhere() {
             assert_eq!(service["spec"]["ports"][0]["port"], port);
             assert_eq!(objects.container(&format!("{name}-service"))["ports"][0]["containerPort"], port);
         }
+        for (name, port) in SERVICES {
+            let deployment = format!("{name}-service");
+            let pod = &objects.named("Deployment", &deployment)["spec"]["template"]["spec"];
+            assert_eq!(pod["serviceAccountName"], deployment);
+            objects.named("ServiceAccount", &deployment);
+            // It is asked for by the name of its Service, and by that of its account.
+            let spec = &objects.certificate(&deployment)["spec"];
+            assert_eq!(list(&spec["dnsNames"]), [&*deployment]);
+            assert_eq!(list(&spec["uris"]), [format!("spiffe://cluster.local/ns/booking/sa/{deployment}")]);
+            // The kubelet has no certificate: what it asks is not where the calls go.
+            let container = objects.container(&deployment);
+            let health = &container["ports"][1];
+            assert_eq!((&health["name"], health["containerPort"] == port), (&"health".into(), false));
+            for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+                assert_eq!(container[probe]["grpc"]["port"], health["containerPort"], "{deployment}: {probe}");
+            }
+        }
         let pods: Vec<&Value> = objects.kind("Deployment").iter().map(|object| &object["spec"]["template"]).collect();
         let selects = |selector: &Value| {
             let selector = selector.as_object().cloned().unwrap_or_default();
@@ -197,12 +252,12 @@ fn pods_can_be_found_by_their_slices() {
     let objects = Objects::of_tree(tree.path(), "slices");
     let rule = &objects.named("Role", "gateway-service")["rules"][0];
     assert_eq!(list(&rule["verbs"]), ["get", "list", "watch"]);
-    let variables = objects.variables("gateway-service");
+    let folder = tempfile::tempdir().expect("a folder");
+    let variables = objects.certify(&Authority::new(), "gateway-service", &[], folder.path());
     for (name, port) in SERVICES {
         let url = format!("kubernetes://{name}-service:{port}");
         assert!(variables.iter().any(|(_, value)| *value == url), "no {url} in {variables:?}");
     }
-    let folder = tempfile::tempdir().expect("a folder");
     checks(&objects.mount(folder.path()), variables);
     // The services still call each other by names that they understand.
     for (name, _) in SERVICES {
@@ -264,7 +319,7 @@ fn the_rendered_configuration_has_no_problems() {
         let folder = tempfile::tempdir().expect("a folder");
         let config = objects.mount(folder.path());
         // Secrets are development's: what they hold is no structure.
-        let variables = Objects::development().variables("gateway-service");
+        let variables = Objects::development().certify(&Authority::new(), "gateway-service", &[], folder.path());
         checks(&config, variables);
     }
 }
@@ -279,14 +334,27 @@ fn checks(config: &Path, variables: Vec<(String, String)>) {
 
 #[cfg(feature = "demo")]
 mod runs {
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
     use serde_json::json;
+    use tonic::transport::Endpoint;
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
 
     use super::*;
     use crate::support::client::Call;
     use crate::support::process::Process;
     use crate::support::redis::redis_with;
+    use crate::support::soon;
+    use crate::support::tls::{client, tunnel};
+
+    /// Asks for its health, in the clear.
+    async fn is_serving(address: SocketAddr) -> bool {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let request = HealthCheckRequest::default();
+        let check = async { HealthClient::new(endpoint.connect().await.ok()?).check(request).await.ok() };
+        soon("an answer, or none", check).await.is_some()
+    }
 
     /// The pods of development with production's replicas, as processes of this machine: their own arguments and variables, but for
     /// where a name leads.
@@ -299,8 +367,12 @@ mod runs {
         let redis = redis_with(&["--requirepass", &password]).await;
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let ports = SERVICES.map(|(name, port)| (format!("{name}-service:{port}"), port, free()));
+        let health = SERVICES.map(|(name, _)| (format!("{name}-service"), free()));
+        let authority = Authority::new();
         let here = |deployment: &str, mine: &[(&str, &str)]| -> Vec<(String, String)> {
-            let mut variables = objects.variables(deployment);
+            let replica = tempfile::tempdir_in(folder.path()).expect("a folder").keep();
+            // Names lead to this machine, and services are asked for by name. The gateway asks for their accounts.
+            let mut variables = objects.certify(&authority, deployment, &["localhost"], &replica);
             for (_, value) in &mut variables {
                 if let Some((.., port)) = ports.iter().find(|(name, ..)| name == value) {
                     *value = format!("localhost:{port}");
@@ -314,6 +386,9 @@ mod runs {
             let mut arguments: Vec<String> = list(&objects.container(deployment)["args"]).iter().map(text).collect();
             for argument in &mut arguments {
                 if let Some((.., port)) = ports.iter().find(|(_, port, _)| port.to_string() == *argument) {
+                    *argument = port.to_string();
+                }
+                if let Some((_, port)) = health.iter().find(|(name, _)| name == deployment && *argument == "8081") {
                     *argument = port.to_string();
                 }
                 *argument = argument.replace("/etc/transom/transom.yaml", config.to_str().unwrap());
@@ -334,6 +409,26 @@ mod runs {
         let bearer = format!("Bearer {}", text(&session["accessToken"]));
         let bookings = call(2, "GET", "/api/v1/bookings").header("authorization", &bearer).await;
         bookings.status(200);
+        // What takes four services: each calls the next by its own certificate.
+        let reserve = call(0, "POST", "/api/v1/events/evt-001/tickets:reserve").header("authorization", &bearer);
+        let reservation = reserve.json(&json!({ "quantity": 2 })).await.status(201).value();
+        let book = call(1, "POST", "/api/v1/bookings").header("authorization", &bearer);
+        book.json(&json!({ "reservationId": reservation["reservationId"] })).await.status(201);
+
+        for ((name, _), (_, health)) in SERVICES.iter().zip(&health) {
+            let (.., port) = ports.iter().find(|(service, ..)| service.starts_with(name)).expect("its port");
+            let calls = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
+            // The kubelet's probe, which comes without a certificate.
+            let told = SocketAddr::from((Ipv4Addr::LOCALHOST, *health));
+            assert!(is_serving(told).await, "{name} tells no health");
+            assert!(!is_serving(calls).await, "{name} takes calls in the clear");
+            assert!(
+                !is_serving(tunnel(calls, client(&authority, None, &["h2"])).await).await,
+                "{name} takes anybody's"
+            );
+            let strange = Authority::new().issue(&["gateway-service"]);
+            assert!(!is_serving(tunnel(calls, client(&authority, Some(&strange), &["h2"])).await).await, "{name}");
+        }
 
         // Five logins a minute for one account, wherever they come in: one is used up.
         let wrong = json!({ "email": "grace@example.com", "password": "guessed" });

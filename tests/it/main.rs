@@ -49,6 +49,8 @@ mod demo_system;
 #[cfg(feature = "demo")]
 mod demo_tickets;
 #[cfg(feature = "demo")]
+mod demo_tls;
+#[cfg(feature = "demo")]
 mod demo_variables;
 mod dialects;
 mod discovery_dns;
