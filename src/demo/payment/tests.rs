@@ -77,7 +77,7 @@ async fn serve(tcp: TcpStream, ledger: Arc<Mutex<Ledger>>) {
 #[tokio::test]
 async fn a_payment_whose_settling_broke_off_is_tried_again_under_its_key_and_charged_once() {
     let ledger = Arc::new(Mutex::new(Ledger { breaks: 2, ..Ledger::default() }));
-    let peer = Peer::at(&[booking_service(&ledger).await]).unwrap();
+    let peer = Peer::at(&[booking_service(&ledger).await], None).unwrap();
     let clock = Clock::machine();
     let hour = Duration::from_secs(3600);
     let tokens = Arc::new(Tokens::new(&Secrets::new("access", "refresh"), clock.clone(), hour, hour));
