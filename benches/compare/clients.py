@@ -5,8 +5,10 @@
 
 Transom has one worker on the first core; the load and the upstream have the last. Printed are the resident memory that an idle
 keep-alive connection adds, plain and over TLS; the latency of 1,000 calls a second alone, and beside all those connections with
-slow ones that drip a byte of a head each second; and of a client within its limit, alone and beside one that comes ten
-times as often as its own allows. Every run is bounded, and everything started here is ended here.
+slow ones that drip a byte of a head each second, at a port that nobody reads (what the machine makes of them) and at
+the gateway; and of a client within its limit, alone and beside one that comes ten times as often as its own allows. Every run is
+bounded, and everything started here is ended here. Under `chrt -r 1` what is measured stands before whatever else the machine
+does; the slow ones stand behind it always.
 """
 
 import argparse
@@ -77,6 +79,12 @@ def rss(child):
     return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{child.pid}/status").read_text())[1])
 
 
+def cpu(child):
+    """Seconds of CPU that it has had."""
+    fields = pathlib.Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
 def settled(child):
     """Resident memory in KiB, once it stands still."""
     before = -1
@@ -131,38 +139,51 @@ def idle(child, port, count, wrap=lambda connection: connection):
 
 
 class Slow:
-    """Clients whose heads never end: a byte each second. One that is cut off comes again."""
+    """Clients whose heads never end: a byte each second, all at the same moment. One that is cut off comes again.
 
-    def __init__(self, port, count):
-        self.port, self.over, self.cut = port, threading.Event(), 0
-        self.sockets = [self.begin() for _ in range(count)]
-        self.thread = threading.Thread(target=self.drip, daemon=True)
-        self.thread.start()
+    They run in a process of their own at the load's core, after the load: theirs is not to be in the way of the other's.
+    """
 
-    def begin(self):
-        connection = socket.create_connection(("127.0.0.1", self.port))
+    def __init__(self, core, port, count, life=None):
+        numbers = f"{port},{count},{life or 0}"
+        command = ["nice", "-n", "19", "taskset", "-c", str(core), sys.executable, __file__, "--drip", numbers]
+        self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(self.child)
+        self.child.stdout.readline()
+
+    def end(self):
+        """How many were cut off."""
+        return int(self.child.communicate("")[0])
+
+
+def drip(port, count, life):
+    """What `Slow` runs, until its input ends. With a life, clients leave by themselves after so many bytes."""
+
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+    def begin():
+        connection = socket.create_connection(("127.0.0.1", port))
         connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nx-slow: ")
         return connection
 
-    def drip(self):
-        while not self.over.wait(1):
-            for at, connection in enumerate(self.sockets):
-                try:
-                    connection.send(b"a", socket.MSG_DONTWAIT)
-                    if connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b"":
-                        raise ConnectionError
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    self.cut += 1
-                    connection.close()
-                    self.sockets[at] = self.begin()
-
-    def end(self):
-        self.over.set()
-        self.thread.join()
-        for connection in self.sockets:
-            connection.close()
+    over = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+    connections, cut, said = [begin() for _ in range(count)], 0, 0
+    print("here", flush=True)
+    while not over.wait(1):
+        said += 1
+        for at, connection in enumerate(connections):
+            try:
+                connection.send(b"a", socket.MSG_DONTWAIT)
+                if life and said % life == 0 or connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b"":
+                    raise ConnectionError
+            except BlockingIOError:
+                continue
+            except OSError:
+                cut += 1
+                connection.close()
+                connections[at] = begin()
+    print(cut)
 
 
 def idle_and_slow(arguments, first, last, upstream):
@@ -173,13 +194,25 @@ def idle_and_slow(arguments, first, last, upstream):
     kept, each = idle(child, port, arguments.idle)
     print(f"an idle HTTP/1.1 connection of {arguments.idle}: {each:.1f} KiB")
     beside_idle = latency(last, arguments.seconds, port)
-    slow = Slow(port, arguments.slow)
     # Long enough for heads to be cut off after their ten seconds.
-    beside_slow = latency(last, max(arguments.seconds, 12), port)
-    slow.end()
+    seconds = max(arguments.seconds, 12)
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as nobody:
+        slow = Slow(last, nobody.getsockname()[1], arguments.slow, life=10)
+        control = latency(last, seconds, port)
+        slow.end()
+    slow = Slow(last, port, arguments.slow)
+    before = cpu(child)
+    beside_slow = latency(last, seconds, port)
+    used = cpu(child) - before
+    cut = slow.end()
+    before = cpu(child)
+    latency(last, seconds, port)
+    more = (used - (cpu(child) - before)) / seconds
     for name, (p50, p99, statuses) in [("alone", alone), (f"beside {arguments.idle} idle", beside_idle),
-                                       (f"and {arguments.slow} slow ({slow.cut} cut off)", beside_slow)]:
+                                       (f"and {arguments.slow} slow elsewhere, where nobody reads", control),
+                                       (f"and {arguments.slow} slow here ({cut} cut off)", beside_slow)]:
         print(f"{RATE}/s {name}: p50 {p50:.2f} ms, p99 {p99:.2f} ms, {statuses}")
+    print(f"the slow ones took {more * 1e3:.1f} ms of CPU a second")
     print(f"RSS at the end: {rss(child) / 1024:.1f} MiB")
     for connection in kept:
         connection.close()
@@ -213,7 +246,6 @@ rate_limits: {{ public: {{ by: client, rate: {LIMIT}/s }} }}
     good = ["x-forwarded-for: 192.0.2.1"]
     latency(last, 2, port, headers=good)
     alone = latency(last, arguments.seconds, port, headers=good)
-    cpu = lambda: sum(map(int, pathlib.Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
     flooding = subprocess.Popen(
         # The load of the one is not to be in the way of the other's.
         ["nice", "-n", "19", "taskset", "-c", str(last), "h2load", "--h1", "-t1", "-c40", f"--rps={LIMIT * 10 // 40}",
@@ -222,9 +254,9 @@ rate_limits: {{ public: {{ by: client, rate: {LIMIT}/s }} }}
     )
     started.append(flooding)
     time.sleep(1)
-    before = cpu()
+    before = cpu(child)
     beside = latency(last, arguments.seconds, port, headers=good)
-    used = (cpu() - before) / os.sysconf("SC_CLK_TCK") / arguments.seconds
+    used = (cpu(child) - before) / arguments.seconds
     text = flooding.communicate()[0]
     done = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", text)[1]
     statuses = re.search(r"status codes: (.*)", text)[1]
@@ -241,7 +273,10 @@ def main():
     arguments.add_argument("--tls", type=int, default=2000)
     arguments.add_argument("--seconds", type=int, default=5)
     arguments.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target" / "release")
+    arguments.add_argument("--drip", help=argparse.SUPPRESS)
     arguments = arguments.parse_args()
+    if arguments.drip:
+        return drip(*map(int, arguments.drip.split(",")))
     cores = sorted(os.sched_getaffinity(0))
     port = free_port()
     start(cores[-1], port, arguments.binaries / "upstream", f"127.0.0.1:{port}",
