@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::balance::Roster;
@@ -19,6 +20,9 @@ use crate::config;
 use crate::discovery::Discovery;
 use crate::memory::Memory;
 
+/// Connections that a worker makes at a time before they are needed: its calls go on meanwhile, and handshakes are work.
+const AT_ONCE: usize = 16;
+
 /// A worker's pool, for others to have connections made in it. It keeps none of them.
 #[derive(Clone)]
 pub(super) struct Home {
@@ -27,6 +31,7 @@ pub(super) struct Home {
     linger: Duration,
     memory: Arc<Memory>,
     slots: Weak<Slots>,
+    places: Arc<Semaphore>,
 }
 
 impl Pool {
@@ -38,6 +43,7 @@ impl Pool {
             linger: self.linger,
             memory: Arc::clone(self.memory()),
             slots: Arc::downgrade(self.slots()),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
         }
     }
 }
@@ -50,7 +56,8 @@ impl Home {
 
     /// Until a connection stands there, or cannot be made.
     async fn reach(self, endpoint: Arc<Endpoint>, roster: Arc<Roster>) {
-        // A connection belongs to the runtime that makes it.
+        let Ok(held) = Arc::clone(&self.places).acquire_owned().await else { return };
+        // A connection belongs to the runtime that makes it, and goes on being made when nobody waits for it any more.
         let reaching = self.runtime.clone().spawn(async move {
             let acquired = self
                 .slots
@@ -60,6 +67,7 @@ impl Home {
                 // A failure is noted where it is met, and a stream is not wanted.
                 drop(place.await);
             }
+            drop(held);
         });
         drop(reaching.await);
     }

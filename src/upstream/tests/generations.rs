@@ -1,9 +1,14 @@
 //! What a reload keeps: endpoints that stay keep their connections, those that go close once they are idle.
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
 
 use super::support::{
     Call, Server, call, framed, grpc_head, numbered, outgoing, settings, status, until, upstream, who,
@@ -21,7 +26,7 @@ async fn other_limits_and_timeouts_touch_no_connection() {
     let pool = Pool::new(0, 1);
     assert_eq!(who(&first, &pool).await, 3);
     first.settled().await;
-    let made = server.connections.load(std::sync::atomic::Ordering::Relaxed);
+    let made = server.connections.load(Ordering::Relaxed);
 
     let mut changed = settings(&[server.address]);
     changed.timeout = Duration::from_secs(1);
@@ -32,7 +37,7 @@ async fn other_limits_and_timeouts_touch_no_connection() {
     watches.keep([&second]);
     call(&second, &pool).await.expect_err("the new limit counts");
     assert_eq!(who(&first, &pool).await, 3, "a call of the old snapshot goes on as it began");
-    assert_eq!(server.connections.load(std::sync::atomic::Ordering::Relaxed), made);
+    assert_eq!(server.connections.load(Ordering::Relaxed), made);
     assert_eq!(server.open(), 1);
 }
 
@@ -54,7 +59,7 @@ async fn endpoints_come_and_go_around_one_that_stays() {
     let mut answers = [who(&second, &pool).await, who(&second, &pool).await];
     answers.sort_unstable();
     assert_eq!(answers, [1, 2]);
-    assert_eq!(servers[1].connections.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(servers[1].connections.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
@@ -69,7 +74,7 @@ async fn other_connection_settings_are_other_connections() {
     second.enact();
     until(|| server.open() == 0).await;
     who(&second, &pool).await;
-    assert_eq!(server.connections.load(std::sync::atomic::Ordering::Relaxed), 2);
+    assert_eq!(server.connections.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]
@@ -110,6 +115,37 @@ async fn an_upstream_that_was_removed_drains_and_serves_who_was_on_the_way() {
     go_on.notify_one();
     stream().await.body.collect().await.unwrap();
     until(|| server.open() == 0).await;
+}
+
+/// A worker whose calls go on makes few of the connections at a time that no call waits for.
+#[tokio::test]
+async fn very_many_endpoints_are_connected_to_few_at_a_time() {
+    const ALL: u8 = 40;
+    let (probed, now, most) = (Arc::new(Mutex::new(HashSet::new())), Arc::<AtomicUsize>::default(), Arc::default());
+    let counted: Arc<AtomicUsize> = Arc::clone(&most);
+    let serve = move |tcp: TcpStream| {
+        // The first connection to an address asks whether anybody is there, the second is the worker's.
+        let first = probed.lock().insert(tcp.local_addr().unwrap().ip());
+        let (now, most) = (Arc::clone(&now), Arc::clone(&counted));
+        async move {
+            if !first {
+                most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                // Time for more to come, if more are made.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                now.fetch_sub(1, Ordering::Relaxed);
+            }
+            let Ok(mut connection) = h2::server::handshake(tcp).await else { return };
+            while let Some(Ok(_)) = connection.accept().await {}
+        }
+    };
+    let server = Server::raw("0.0.0.0:0".parse().unwrap(), Arc::default(), serve).await;
+    let endpoints: Vec<_> =
+        (1..=ALL).map(|last| SocketAddr::from(([127, 0, 0, last], server.address.port()))).collect();
+    let (upstream, pool, mut watches) = (upstream(&endpoints), Pool::new(0, 1), Watches::default());
+    watches.enlist(&pool);
+    watches.prepare(&[upstream]).await;
+    assert_eq!(server.connections.load(Ordering::Relaxed), 2 * usize::from(ALL));
+    assert!(most.load(Ordering::Relaxed) <= 16, "{most:?} at a time");
 }
 
 #[tokio::test]
