@@ -3,7 +3,7 @@
 //! Connections, calls in flight, and what one call may bring are bounded each for itself; all of it together would still be
 //! more than a process has. So each body and message that is larger than a piece is counted for as long as anybody holds it,
 //! be it a call, an HTTP library or a client that does not read: the count goes with the bytes. Once it is full, whoever brings
-//! more is refused. What is made of that which came, as JSON of a reply, is counted and not refused: its work is done.
+//! more is refused. A stream takes room for the one message that it keeps, while it comes in and until it is taken. What is made of that which came, as JSON of a reply, is counted and not refused: its work is done.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,7 +66,7 @@ impl Memory {
     }
 }
 
-/// Room that one body or message takes; dropped, it is free again.
+/// Room that one body, message or stream takes; dropped, it is free again.
 #[derive(Debug)]
 pub struct Room {
     memory: Arc<Memory>,
@@ -93,6 +93,35 @@ impl Room {
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Whoever has it keeps so many bytes now, be they more than before or fewer; few enough are part of what any call takes.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`]: there are not so many more.
+    pub fn keep(&mut self, bytes: usize) -> Result<(), Error> {
+        let bytes = if bytes <= SMALL { 0 } else { bytes };
+        let fewer = self.bytes.saturating_sub(bytes as u64);
+        if fewer == 0 {
+            return self.grow(bytes);
+        }
+        self.bytes -= fewer;
+        self.memory.taken.fetch_sub(fewer, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The same for what was made of that which came: it is counted and not refused.
+    pub fn keep_made(&mut self, bytes: usize) {
+        let bytes = if bytes <= SMALL { 0 } else { bytes as u64 };
+        if bytes != self.bytes {
+            self.memory.taken.fetch_add(bytes.wrapping_sub(self.bytes), Ordering::Relaxed);
+            self.bytes = bytes;
+        }
+    }
+
+    /// Where it is.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// These bytes are what it was taken for: it is free when nobody holds them any more.
@@ -155,6 +184,25 @@ mod tests {
         drop(bytes);
         assert_eq!((memory.taken(), part.len(), part[0]), (900, 100, 7));
         drop(part);
+        assert_eq!(memory.taken(), 0);
+    }
+
+    #[test]
+    fn what_is_kept_may_grow_and_shrink_and_little_is_not_counted() {
+        let memory = memory(4 * SMALL);
+        let (mut came, mut made) = (memory.room(), memory.room());
+        came.keep(SMALL).unwrap();
+        assert_eq!(memory.taken(), 0);
+        came.keep(3 * SMALL).unwrap();
+        assert!(memory.room().keep(2 * SMALL).is_err());
+        made.keep_made(2 * SMALL);
+        assert_eq!(memory.taken(), 5 * SMALL as u64);
+        assert!(came.keep(4 * SMALL).is_err());
+        came.keep(2 * SMALL).unwrap();
+        made.keep_made(SMALL + 1);
+        assert_eq!(memory.taken(), 3 * SMALL as u64 + 1);
+        came.keep(1).unwrap();
+        made.keep_made(0);
         assert_eq!(memory.taken(), 0);
     }
 

@@ -11,7 +11,7 @@ section! {
     pub struct Overload {
         /// Calls in flight over all upstreams, streams and WebSockets included; health and the other built-in endpoints do not count. One more gets 503 or UNAVAILABLE, by `priority` before that. See `upstreams.*.limits.in_flight` for the calls of one upstream.
         in_flight: usize = count(1..=1_000_000).or("16384"),
-        /// Bytes of bodies and messages, those of replies too, that all calls hold together, for as long as anybody holds them: a slow client as well. Those of up to 64 KiB are not counted, nor are messages of streams. Who brings more gets 503 or RESOURCE_EXHAUSTED.
+        /// Bytes of bodies and messages, those of replies too, that all calls hold together, for as long as anybody holds them: a slow client as well, and a stream or WebSocket whose message is half there. Those of up to 64 KiB are not counted. Who brings more gets 503 or UNAVAILABLE; a stream ends with it.
         memory: usize = size(1 << 20..=1 << 40).or("1GiB"),
         /// How old a stream or WebSocket may grow, give or take a tenth: then it ends with UNAVAILABLE and reason `STREAM_AGE`, and is opened again. None: as old as its method's `timeout` lets it.
         max_stream_age: Option<Duration> = duration(100 * MILLISECOND..=24 * HOUR).optional(),

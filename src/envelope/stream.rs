@@ -6,7 +6,8 @@
 //! ```
 //!
 //! A side whose frames are gRPC's own, with protobuf in them, takes neither: `opaque` lets its bytes cross as they are.
-//! Nothing is buffered beyond one message: who reads slowly is waited for, frame by frame, up to who sends.
+//! Nothing is buffered beyond one message, and that takes room of [`memory`](crate::memory): who reads slowly is waited for, frame by
+//! frame, up to who sends.
 
 mod once;
 pub mod opaque;
@@ -36,6 +37,9 @@ pub trait Reader: Send + Unpin {
     /// # Errors
     /// The body is broken for good, or the message is over its limit.
     fn next(&mut self) -> Result<Option<Bytes>, Error>;
+
+    /// Bytes that wait for the rest of their message.
+    fn held(&self) -> usize;
 
     /// The body has ended: [`Reader::next`] gives what is still there.
     ///

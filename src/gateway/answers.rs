@@ -12,6 +12,7 @@ use transom_transcode::status::Code;
 use crate::envelope::coding::Packed;
 use crate::envelope::grpc::status_of;
 use crate::error::Error;
+use crate::memory::Room;
 use crate::upstream::ReplyBody;
 
 /// An upstream's stream.
@@ -20,18 +21,24 @@ pub(super) struct Answers {
     deframer: Deframer,
     packed: Packed,
     limit: usize,
+    /// For the message that comes in.
+    room: Room,
 }
 
 impl Answers {
-    /// Messages of at most `limit` bytes each, compressed as the reply's `head` says.
-    pub(super) fn new(head: &HeaderMap, body: ReplyBody, limit: usize) -> Self {
-        Self { body, deframer: Deframer::new(limit), packed: Packed::of(head, limit), limit }
+    /// Messages of at most `limit` bytes each, compressed as the reply's `head` says. What is kept of them takes `room`.
+    pub(super) fn new(head: &HeaderMap, body: ReplyBody, limit: usize, room: Room) -> Self {
+        Self { body, deframer: Deframer::new(limit), packed: Packed::of(head, limit), limit, room }
     }
 
     /// The next message; none at the end of a stream whose status is OK.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         loop {
-            match self.deframer.next() {
+            let next = self.deframer.next();
+            if let Err(error) = self.room.keep(self.deframer.held()) {
+                return Poll::Ready(Err(error));
+            }
+            match next {
                 Ok(Some(message)) => {
                     return Poll::Ready(self.packed.open(message.compressed, message.bytes).map(Some));
                 }

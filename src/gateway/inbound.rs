@@ -1,6 +1,7 @@
 //! Inbound: a client's messages from a socket to the upstream's request, one at a time.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use crate::body::Broken;
 use crate::envelope::Codec;
 use crate::envelope::stream::Translate as _;
 use crate::error::Error;
+use crate::memory::Memory;
 use crate::store::Pace;
 
 /// Where the client's messages go.
@@ -30,7 +32,7 @@ pub(super) struct Inbound {
 }
 
 enum State {
-    Open(ToWire, PollSender<Bytes>),
+    Open(ToWire, PollSender<Bytes>, Arc<Memory>),
     /// The client has said everything.
     Ended,
     /// The request is complete without the client.
@@ -39,10 +41,10 @@ enum State {
 
 impl Inbound {
     /// Messages for an RPC, and the body that they become.
-    pub(super) fn new(codec: ToWire, rpc: &Rpc) -> (Self, Incoming) {
+    pub(super) fn new(codec: ToWire, rpc: &Rpc, memory: &Arc<Memory>) -> (Self, Incoming) {
         let (sender, receiver) = mpsc::channel(1);
         let limits = (rpc.settings.body.value, rpc.send.output);
-        let state = State::Open(codec, PollSender::new(sender));
+        let state = State::Open(codec, PollSender::new(sender), Arc::clone(memory));
         (Self { state, limits, one: !rpc.client_streaming, pace: rpc.pace() }, Incoming(receiver))
     }
 
@@ -54,7 +56,7 @@ impl Inbound {
     /// Ready when the upstream has room for a message; or when it wants none, so that the client is still heard.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.state {
-            State::Open(_, sender) => sender.poll_reserve(cx).map(drop),
+            State::Open(_, sender, _) => sender.poll_reserve(cx).map(drop),
             State::Ended | State::Nothing => Poll::Ready(()),
         }
     }
@@ -101,13 +103,13 @@ impl Inbound {
     }
 
     fn pass(&mut self, write: impl FnOnce(&mut ToWire, &mut Vec<u8>) -> Result<bool, Error>) -> Result<(), Error> {
-        let State::Open(codec, sender) = &mut self.state else { return Ok(()) };
+        let State::Open(codec, sender, memory) = &mut self.state else { return Ok(()) };
         let mut out = vec![0; frame::PREFIX];
         if write(codec, &mut out)? {
             let prefix = frame::prefix(out.len() - frame::PREFIX);
             out[..frame::PREFIX].copy_from_slice(&prefix);
             // An upstream that wants no more has answered, or will.
-            let _ = sender.send_item(out.into());
+            let _ = sender.send_item(memory.hold(out.into()));
         }
         Ok(())
     }

@@ -5,14 +5,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use transom_transcode::frame::{PREFIX, prefix};
 
 use super::call::Call;
 use super::codec::ToWire;
 use super::route::{Binding, Rpc};
 use crate::body::Broken;
-use crate::envelope::Dialect;
+use crate::envelope::{Dialect, whole};
 use crate::envelope::coding::Coding;
 use crate::envelope::grpc_web::Text;
 use crate::envelope::stream::opaque::Watched;
@@ -56,7 +55,8 @@ impl Payload {
             return Self::Stream(Box::pin(Watched::new(body, limit, stop.clone())), stop);
         }
         let codec = ToWire::new(call, binding, call.dialect.codec());
-        let messages = Requests::new(body, Prefixed::new(limit, coding), codec, stop.clone());
+        let room = call.worker.pool.memory().room();
+        let messages = Requests::new(body, Prefixed::new(limit, coding), codec, stop.clone(), room);
         let messages = messages.paced(binding.rpc.pace());
         Self::Stream(Box::pin(messages), stop)
     }
@@ -78,10 +78,11 @@ impl Payload {
         };
         let limit = rpc.send.output;
         // One message, and no more.
-        let read = Limited::new(body, limit.saturating_add(PREFIX)).collect();
+        let read = whole::read(body, limit.saturating_add(PREFIX), call.worker.pool.memory());
         let frame = match call.worker.pool.within(deadline, read).await {
-            Some(Ok(read)) => read.to_bytes(),
-            Some(Err(error)) if error.is::<LengthLimitError>() => return Err(Error::TooLarge { limit }),
+            Some(Ok(frame)) => frame,
+            Some(Err(Error::TooLarge { .. })) => return Err(Error::TooLarge { limit }),
+            Some(Err(full @ Error::Overloaded { .. })) => return Err(full),
             Some(Err(_)) => return Err(stop.or(Error::ClientGone)),
             None => return Err(Error::Deadline),
         };

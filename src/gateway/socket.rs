@@ -4,6 +4,8 @@
 //! upstream has room for it, and from the upstream when the client has. What is held is one message each way, and one of the
 //! client's that waits for room: so its close is seen even where the upstream takes nothing.
 
+mod meter;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -25,6 +27,7 @@ use transom_transcode::plan::{BindPlan, Body as BodyPlan, OutPlan};
 use transom_transcode::status::Code;
 use transom_transcode::to_wire::Input;
 
+use self::meter::Metered;
 use super::answers::Answers;
 use super::call::Call;
 use super::codec::{Beside, ToWire};
@@ -36,6 +39,7 @@ use crate::body::{Body, End, Guard as _};
 use crate::envelope::websocket::{self, Handshake};
 use crate::envelope::{Codec, rest};
 use crate::error::Error;
+use crate::memory::Room;
 use crate::upstream::{Failure, Outgoing, Streaming};
 
 /// Messages of one direction before the other has its turn.
@@ -112,7 +116,7 @@ impl Tunnel {
                 raw: None,
             };
             let codec = ToWire::planned(call, binding, plan, beside);
-            let (inbound, body) = Inbound::new(codec, &rpc);
+            let (inbound, body) = Inbound::new(codec, &rpc, worker.pool.memory());
             call.asks();
             let (rpc, worker) = (rpc.clone(), worker.clone());
             let asking = async move {
@@ -139,13 +143,17 @@ impl Tunnel {
             .write_buffer_size(0)
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit));
-        let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+        let upgraded = Metered::new(TokioIo::new(upgraded));
+        let mut socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
         let heartbeat = every(call.worker.heartbeat);
         let leaving = tether.as_ref().map(|tether| Box::pin(tether.leaving.clone().cancelled_owned()));
         let over = Box::pin(sleep_until(call.over().0.into()));
         let upstream = Upstream::Asked(asking);
         let (silent, waiting, probe) = (0, None, None);
-        let mut talk = Talk { upstream, inbound, rpc, out, codec, heartbeat, silent, waiting, probe, leaving, over };
+        let memory = call.worker.pool.memory();
+        let rooms = Rooms { came: memory.room(), made: memory.room() };
+        let mut talk =
+            Talk { upstream, inbound, rpc, out, codec, heartbeat, silent, waiting, probe, rooms, leaving, over };
         let ending = std::future::poll_fn(|cx| talk.poll(cx, &mut socket, &mut call)).await;
         let codec = talk.codec.unwrap_or(Codec::Json);
         let schema = talk.rpc.schema.clone();
@@ -179,7 +187,7 @@ fn plan(bind: &BindPlan) -> BindPlan {
 }
 
 /// Says why, says goodbye, and waits for the client's.
-async fn farewell(socket: &mut WebSocketStream<TokioIo<Upgraded>>, details: Option<String>, close: CloseFrame) {
+async fn farewell(socket: &mut Socket, details: Option<String>, close: CloseFrame) {
     if let Some(details) = details
         && socket.send(Message::text(details)).await.is_err()
     {
@@ -223,12 +231,21 @@ struct Talk {
     waiting: Option<Message>,
     /// The upstream has no room for it: no more are read, and the client is probed.
     probe: Option<Interval>,
+    rooms: Rooms,
     leaving: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// Its time, for a client that does not read: its answers are not asked for then.
     over: Pin<Box<Sleep>>,
 }
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+/// What is kept of messages that are no small ones.
+struct Rooms {
+    /// For the client's, while it comes in and until it is passed on.
+    came: Room,
+    /// For an answer, until the client has taken it.
+    made: Room,
+}
+
+type Socket = WebSocketStream<Metered<TokioIo<Upgraded>>>;
 
 impl Talk {
     fn poll(&mut self, cx: &mut Context<'_>, socket: &mut Socket, call: &mut Call) -> Poll<Ending> {
@@ -237,7 +254,8 @@ impl Talk {
         {
             match asked {
                 Ok(reply) => {
-                    let answers = Answers::new(&reply.headers, reply.body, self.rpc.receive);
+                    let room = call.worker.pool.memory().room();
+                    let answers = Answers::new(&reply.headers, reply.body, self.rpc.receive, room);
                     self.upstream = Upstream::Answers(Box::new(answers));
                 }
                 Err(failure) => return Poll::Ready(Ending::Ended(Err(call.failed(failure)))),
@@ -287,7 +305,7 @@ impl Talk {
         let Upstream::Answers(answers) = &mut self.upstream else { return Poll::Pending };
         for _ in 0..TURN {
             match ready!(Pin::new(&mut *socket).poll_ready(cx)) {
-                Ok(()) => {}
+                Ok(()) => self.rooms.made.keep_made(0),
                 Err(_) => return Poll::Ready(Ending::Left),
             }
             let message = match ready!(answers.poll_next(cx)) {
@@ -301,6 +319,7 @@ impl Talk {
                 Err(error) => return Poll::Ready(Ending::Ended(Err(error))),
             };
             call.sent(message.len());
+            self.rooms.made.keep_made(message.len());
             if Pin::new(&mut *socket).start_send(message).is_err() {
                 return Poll::Ready(Ending::Left);
             }
@@ -313,7 +332,16 @@ impl Talk {
     fn poll_client(&mut self, cx: &mut Context<'_>, socket: &mut Socket, call: &mut Call) -> Poll<Ending> {
         for _ in 0..TURN {
             if self.waiting.is_none() {
-                let message = match ready!(Pin::new(&mut *socket).poll_next(cx)) {
+                let next = Pin::new(&mut *socket).poll_next(cx);
+                let came = match &next {
+                    Poll::Ready(Some(Ok(message))) => socket.get_mut().passed(message),
+                    Poll::Ready(_) => 0,
+                    Poll::Pending => socket.get_ref().since(),
+                };
+                if let Err(error) = self.rooms.came.keep(came) {
+                    return Poll::Ready(Ending::Ended(Err(error)));
+                }
+                let message = match ready!(next) {
                     Some(Ok(message)) => message,
                     Some(Err(error)) => return Poll::Ready(fault(&error)),
                     None => return Poll::Ready(Ending::Left),

@@ -21,6 +21,7 @@ use crate::envelope::head::Known;
 use crate::envelope::stream::{Replies, Requests, Stop, Writer, opaque};
 use crate::envelope::{Dialect, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
+use crate::memory::Room;
 use crate::upstream::{Outgoing, ReplyBody};
 
 /// A REST server stream's head waits this long for the first message.
@@ -51,11 +52,12 @@ where
         },
     };
     let (stop, codec) = (call.stop(), ToWire::with(call, binding, beside));
+    let memory = call.worker.pool.memory();
     let body: Frames = if coding == Coding::Identity {
-        Box::pin(Requests::new(body, reader, codec, stop.clone()).paced(rpc.pace()))
+        Box::pin(Requests::new(body, reader, codec, stop.clone(), memory.room()).paced(rpc.pace()))
     } else {
-        let body = Decoded::new(body, coding, stop.clone()).counted(coding, call.worker.pool.memory())?;
-        Box::pin(Requests::new(body, reader, codec, stop.clone()).paced(rpc.pace()))
+        let body = Decoded::new(body, coding, stop.clone()).counted(coding, memory)?;
+        Box::pin(Requests::new(body, reader, codec, stop.clone(), memory.room()).paced(rpc.pace()))
     };
     let out = binding.out_for(query);
     if rpc.server_streaming {
@@ -81,7 +83,7 @@ pub(super) async fn stream(
     let heartbeat = worker.heartbeat;
     let packed = Packed::of(&headers, limit);
     let codec = FromWire::new(&worker, &binding.rpc, out, codec);
-    let answer = Downstream { codec, upstream, packed, limit, stop };
+    let answer = Downstream { codec, upstream, packed, limit, stop, room: worker.pool.memory().room() };
     // Of messages that cross unread the upstream says how they are compressed, and nobody here compresses them.
     let coding = if call.dialect.is_opaque() { Coding::Identity } else { coding };
     let coded = match call.dialect.is_opaque() {
@@ -129,12 +131,13 @@ struct Downstream {
     packed: Packed,
     limit: usize,
     stop: Stop,
+    room: Room,
 }
 
 impl Downstream {
     /// Its messages, as the client's codec and envelope write them.
     fn messages<W: Writer>(self, writer: W) -> Replies<ReplyBody, FromWire, W> {
-        Replies::new(self.upstream, self.packed, self.codec, writer, self.limit, self.stop)
+        Replies::new(self.upstream, self.packed, self.codec, writer, self.limit, self.stop, self.room)
     }
 
     /// The same, in an envelope whose frames are the upstream's: unread where the codec is the upstream's too.

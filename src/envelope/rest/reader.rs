@@ -57,6 +57,13 @@ impl Reader for Messages {
         }
     }
 
+    fn held(&self) -> usize {
+        match self {
+            Self::Array(Array { buffer, .. }) | Self::Lines(Lines { buffer, .. }) => buffer.len(),
+            Self::Pieces(piece) => piece.len(),
+        }
+    }
+
     fn end(&mut self) -> Result<(), Error> {
         match self {
             Self::Array(array) => match array.state {

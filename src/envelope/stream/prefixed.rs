@@ -39,6 +39,10 @@ impl Reader for Prefixed {
         }
     }
 
+    fn held(&self) -> usize {
+        self.deframer.held()
+    }
+
     fn end(&mut self) -> Result<(), Error> {
         if self.deframer.is_empty() { Ok(()) } else { Err(Error::bad_request("the last message is cut short")) }
     }

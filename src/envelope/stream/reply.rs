@@ -19,6 +19,7 @@ use crate::body::{Broken, End, Streamed};
 use crate::envelope::coding::Packed;
 use crate::envelope::grpc::{self, status_of};
 use crate::error::Error;
+use crate::memory::Room;
 
 /// Messages that are there already share a write, up to about this size.
 const BATCH: usize = 16 * 1024;
@@ -33,6 +34,8 @@ pub struct Replies<B, T, W> {
     translate: T,
     writer: W,
     stop: Stop,
+    /// For what is kept.
+    room: Room,
     /// Translated and not yet taken.
     out: Vec<u8>,
     /// A message has been translated.
@@ -61,8 +64,9 @@ where
     T: Translate,
     W: Writer,
 {
-    /// A stream of messages of at most `limit` bytes each; `stop` knows of the other direction of the call.
-    pub fn new(upstream: B, packed: Packed, translate: T, writer: W, limit: usize, stop: Stop) -> Self {
+    /// A stream of messages of at most `limit` bytes each; `stop` knows of the other direction of the call. What is kept of them
+    /// takes `room`.
+    pub fn new(upstream: B, packed: Packed, translate: T, writer: W, limit: usize, stop: Stop, room: Room) -> Self {
         Self {
             upstream,
             deframer: Deframer::new(limit),
@@ -71,6 +75,7 @@ where
             translate,
             writer,
             stop,
+            room,
             out: Vec::new(),
             begun: false,
             state: State::Open,
@@ -112,7 +117,10 @@ where
         while matches!(self.state, State::Open) && self.out.len() < BATCH {
             match self.deframer.next() {
                 Ok(Some(message)) => match self.packed.open(message.compressed, message.bytes) {
-                    Ok(message) => self.write(&message),
+                    Ok(message) => {
+                        self.write(&message);
+                        self.room.keep_made(self.kept());
+                    }
                     Err(error) => self.ended(Err(error)),
                 },
                 Ok(None) => match Pin::new(&mut self.upstream).poll_frame(cx) {
@@ -130,7 +138,12 @@ where
     fn take(&mut self, frame: Option<Result<Frame<Bytes>, B::Error>>) {
         match frame {
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => self.deframer.push(data),
+                Ok(data) => {
+                    self.deframer.push(data);
+                    if let Err(error) = self.room.keep(self.kept()) {
+                        self.ended(Err(error));
+                    }
+                }
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
                     // A status of OK over half a message is no OK.
@@ -144,6 +157,11 @@ where
             }
             None => self.ended(Err(Error::UpstreamProtocol)),
         }
+    }
+
+    /// Bytes that are kept here: what has come of a message, and what the client has not taken.
+    fn kept(&self) -> usize {
+        self.deframer.held() + self.out.len()
     }
 
     fn ended(&mut self, end: Result<HeaderMap, Error>) {
@@ -205,6 +223,8 @@ where
         };
         if !this.out.is_empty() {
             let chunk = this.writer.chunk(std::mem::take(&mut this.out).into());
+            this.room.keep_made(this.kept());
+            let chunk = this.room.memory().hold(chunk);
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         match std::mem::replace(&mut this.state, State::Closed(Last::Nothing)) {

@@ -11,6 +11,7 @@ use transom_transcode::frame;
 use super::{Reader, Stop, Translate};
 use crate::body::Broken;
 use crate::error::Error;
+use crate::memory::Room;
 use crate::store::Pace;
 
 /// Messages that are there already share a frame of HTTP/2, up to about this size.
@@ -22,6 +23,8 @@ pub struct Requests<B, R, T> {
     reader: R,
     translate: T,
     stop: Stop,
+    /// For the message that comes in.
+    room: Room,
     pace: Option<Pace>,
     /// The client has said everything.
     ended: bool,
@@ -31,9 +34,9 @@ pub struct Requests<B, R, T> {
 }
 
 impl<B, R: Reader, T: Translate> Requests<B, R, T> {
-    /// The messages of `body`; an error of theirs is left in `stop`.
-    pub fn new(body: B, reader: R, translate: T, stop: Stop) -> Self {
-        Self { body, reader, translate, stop, pace: None, ended: false, wrong: None, over: false }
+    /// The messages of `body`; an error of theirs is left in `stop`. What is kept of them takes `room`.
+    pub fn new(body: B, reader: R, translate: T, stop: Stop, room: Room) -> Self {
+        Self { body, reader, translate, stop, room, pace: None, ended: false, wrong: None, over: false }
     }
 
     /// Messages must not come faster.
@@ -58,6 +61,9 @@ impl<B, R: Reader, T: Translate> Requests<B, R, T> {
                 Ok(None) => break,
                 Err(error) => self.wrong = Some(error),
             }
+        }
+        if let Err(error) = self.room.keep(self.reader.held()) {
+            self.wrong.get_or_insert(error);
         }
         out
     }
@@ -93,7 +99,8 @@ where
         while !this.over {
             let frames = this.frames();
             if !frames.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(frames.into()))));
+                let frames = this.room.memory().hold(frames.into());
+                return Poll::Ready(Some(Ok(Frame::data(frames))));
             }
             if let Some(error) = this.wrong.take() {
                 this.over = true;

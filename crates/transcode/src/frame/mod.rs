@@ -108,6 +108,11 @@ impl Deframer {
         Ok(Some(Message { compressed: flag == 1, bytes }))
     }
 
+    /// Bytes that wait here for the rest of their message.
+    pub fn held(&self) -> usize {
+        self.partial.len() + self.chunks.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// Nothing is left: the body may end here.
     pub fn is_empty(&self) -> bool {
         self.prefix_len == 0 && self.chunks.is_empty()
