@@ -1,5 +1,7 @@
-//! Redirect: plain HTTP is answered with 308 to `https://`, at a host of our own whatever the request names.
+//! Redirect: plain HTTP is answered with 308 to `https://`, at a host of our own whatever the request names. Who asks too often is refused
+//! here as everywhere.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,32 +12,38 @@ use http_body_util::Full;
 
 use super::connection::Answer;
 use super::upload::Upload;
-use crate::gateway::{Peer, State};
+use crate::envelope::{origin, rest};
+use crate::gateway::{Gateway, Peer, State};
 use crate::telemetry::{self, RequestIds};
 
 /// What the listener for plain HTTP answers.
 pub(super) struct Redirect {
+    gateway: Arc<Gateway>,
     state: Arc<State>,
     ids: RequestIds,
 }
 
 impl Redirect {
-    pub(super) fn new(state: Arc<State>) -> Self {
-        Self { state, ids: RequestIds::new() }
+    pub(super) fn new(gateway: Arc<Gateway>, state: Arc<State>) -> Self {
+        Self { gateway, state, ids: RequestIds::new() }
     }
-}
 
-impl Answer for Redirect {
-    type Body = Full<Bytes>;
-
-    async fn answer(&self, _: &Peer, request: Request<Upload>) -> Response<Full<Bytes>> {
+    /// The answer to a request from there.
+    fn lead(&self, peer: IpAddr, request: &Request<Upload>) -> Response<Full<Bytes>> {
         let snapshot = self.state.snapshot.load();
+        let mut response = Response::new(Full::default());
+        let client = origin::client(request.headers(), peer, snapshot.trusted_proxies());
+        if let Some(guard) = &snapshot.burst_guard
+            && let Err(refused) = guard.call(client, request.uri().path())
+        {
+            *response.status_mut() = refused.http();
+            rest::tell_retry_after(&refused, response.headers_mut());
+            return response;
+        }
         let named = request.headers().get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
         let named = request.uri().authority().cloned().or(named);
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let location = location(&snapshot.config.hosts, named.as_ref().map(Authority::host), path);
-        let mut response = Response::new(Full::default());
-        match location {
+        match location(&snapshot.config.hosts, named.as_ref().map(Authority::host), path) {
             Some(location) => {
                 *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
                 response.headers_mut().insert(LOCATION, location);
@@ -43,6 +51,19 @@ impl Answer for Redirect {
             // A reload has taken the hosts away.
             None => *response.status_mut() = StatusCode::NOT_FOUND,
         }
+        response
+    }
+}
+
+impl Answer for Redirect {
+    type Body = Full<Bytes>;
+
+    fn admits(&self, address: IpAddr) -> bool {
+        self.gateway.admits(address)
+    }
+
+    async fn answer(&self, peer: &Peer, request: Request<Upload>) -> Response<Full<Bytes>> {
+        let mut response = self.lead(peer.ip(), &request);
         response.headers_mut().insert(telemetry::REQUEST_ID, self.ids.of(request.headers()).header().clone());
         response
     }

@@ -69,12 +69,12 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     let terms = Arc::new(Terms::new(Admin(admin), Limits::default(), state.clone(), admin_phases));
     let admin = tokio::spawn(accept(listeners.admin, terms, Arc::default()));
 
-    if let Some(listener) = listeners.redirect {
-        let redirect = Redirect::new(state.clone());
-        let terms = Terms::new(redirect, limits.clone(), state.clone(), phases.clone());
-        tokio::spawn(accept(listener, Arc::new(terms), Arc::default()));
-    }
     let open = Arc::<Open>::default();
+    if let Some(listener) = listeners.redirect {
+        let redirect = Redirect::new(gateway.clone(), state.clone());
+        let terms = Terms::new(redirect, limits.clone(), state.clone(), phases.clone());
+        tokio::spawn(accept(listener, Arc::new(terms), open.clone()));
+    }
     let mut workers = JoinSet::new();
     let count = listeners.public.len();
     for (id, listener) in listeners.public.into_iter().enumerate() {

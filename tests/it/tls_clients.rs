@@ -197,6 +197,40 @@ async fn certificates_change_under_load_and_no_connection_is_dropped() {
 }
 
 #[test]
+fn plain_http_is_sent_on_within_the_bounds_of_all_clients() {
+    let (ours, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    ours.issue(&["127.0.0.1"]).write(folder.path(), "server");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = folder.path().join("transom.yaml");
+    let protos = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/protos");
+    let text = format!(
+        "listen: 127.0.0.1:0\nadmin: {{ listen: \"127.0.0.1:0\" }}\nhosts: [api.example.com]\nworkers: 1\n\
+         tls: {{ cert: server.crt, key: server.key, redirect_from: \"127.0.0.1:{port}\" }}\n\
+         clients: {{ connections: 2 }}\nburst_guard: {{ rate: 1/min, burst: 3 }}\n\
+         schema: {{ protos: [{protos}] }}\n\
+         upstreams: {{ library: {{ services: [library.v1.Library], endpoints: [\"127.0.0.1:1\"] }} }}\n"
+    );
+    std::fs::write(&config, &text).unwrap();
+    let gateway = Process::start(&["serve", "--config", config.to_str().unwrap()], &[]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let ask = || runtime.block_on(async { Call::new(([127, 0, 0, 1], port).into(), "GET", "/").await });
+    for _ in 0..3 {
+        ask().status(308);
+    }
+    ask().status(429).header("retry-after", "60");
+
+    // Two connections are all, wherever they come in.
+    let mut kept: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect(gateway.address).unwrap()).collect();
+    runtime.block_on(until("a third is closed", async || {
+        let mut third = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        third.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+        let read = std::io::Read::read(&mut third, &mut [0]).map_err(|error| error.kind());
+        kept.push(third);
+        !matches!(read, Err(std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut))
+    }));
+}
+
+#[test]
 fn a_file_that_changes_is_read_and_its_end_is_told() {
     let (ours, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     let soon_over = |params: &mut rcgen::CertificateParams| params.not_after = date_time_ymd(2021, 1, 1);
