@@ -324,6 +324,39 @@ fn the_rendered_configuration_has_no_problems() {
     }
 }
 
+/// The sum of docs/OPERATIONS.md ("Memory"), streams included.
+#[test]
+fn what_clients_can_take_fits_into_the_gateways_pod() {
+    const KIB: usize = 1 << 10;
+    const MIB: usize = 1 << 20;
+    for objects in [Objects::development(), Objects::production()] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = std::fs::read_to_string(objects.mount(folder.path())).expect("a file");
+        let variables = Objects::development().variables("gateway-service");
+        let lookup = |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let config = transom::config::parse(&text, &lookup).expect("a configuration");
+        let (clients, overload) = (&config.clients, &config.overload);
+        let sum = 22 * MIB
+            + clients.connections * (20 * KIB + 2 * clients.head_size)
+            + overload.in_flight * (3 * clients.head_size + 256 * KIB + 640 * KIB)
+            + 2 * overload.memory
+            + config.cache.size
+            // Tokens, the burst guard's buckets, the log.
+            + 64 * MIB
+            + 128 * MIB
+            + MIB;
+        let most = limit(objects);
+        assert!(sum <= most, "{} MiB of {}", sum / MIB, most / MIB);
+    }
+}
+
+/// Bytes of memory that the gateway's container may have.
+fn limit(objects: &Objects) -> usize {
+    let limit = text(&objects.container("gateway-service")["resources"]["limits"]["memory"]);
+    let (number, unit) = limit.split_at(limit.len() - 2);
+    number.parse::<usize>().expect("a number") << if unit == "Gi" { 30 } else { 20 }
+}
+
 /// `transom check` has nothing to say of it.
 fn checks(config: &Path, variables: Vec<(String, String)>) {
     let mut check = Command::new(env!("CARGO_BIN_EXE_transom"));
