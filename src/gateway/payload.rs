@@ -11,11 +11,11 @@ use super::call::Call;
 use super::codec::ToWire;
 use super::route::{Binding, Rpc};
 use crate::body::Broken;
-use crate::envelope::{Dialect, whole};
 use crate::envelope::coding::Coding;
 use crate::envelope::grpc_web::Text;
 use crate::envelope::stream::opaque::Watched;
 use crate::envelope::stream::{Prefixed, Requests, Stop};
+use crate::envelope::{Dialect, whole};
 use crate::error::Error;
 
 /// What a call sends.

@@ -67,7 +67,7 @@ async fn a_hundred_reloads_of_the_bench_lose_nothing() {
     let system = system().await;
     let tess = system.person("tess").await;
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("bench.yaml");
+    let (file, next) = (folder.path().join("bench.yaml"), folder.path().join("next.yaml"));
     std::fs::write(&file, bench(0, &system)).unwrap();
     let urls = Service::ALL.map(|service| (service.url().0, system.running.addresses(service)[0].to_string()));
     let mut variables: Vec<_> = urls.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -89,7 +89,9 @@ async fn a_hundred_reloads_of_the_bench_lose_nothing() {
     let clients: Vec<_> = (0..4).map(|at| tokio::spawn(client(address, at % 2 == 0, stop.clone()))).collect();
 
     for at in 1..=RELOADS {
-        std::fs::write(&file, bench(at, &system)).unwrap();
+        // Whole at once, as editors do it: the file is watched too.
+        std::fs::write(&next, bench(at, &system)).unwrap();
+        std::fs::rename(&next, &file).unwrap();
         let reply = Call::new(admin, "POST", "/reload").json(&json!({})).await;
         reply.status(200);
         assert!(clients.iter().all(|client| !client.is_finished()), "a client gave up at reload {at}");

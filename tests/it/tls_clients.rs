@@ -4,10 +4,13 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rcgen::date_time_ymd;
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
@@ -220,14 +223,19 @@ fn plain_http_is_sent_on_within_the_bounds_of_all_clients() {
     ask().status(429).header("retry-after", "60");
 
     // Two connections are all, wherever they come in.
-    let mut kept: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect(gateway.address).unwrap()).collect();
-    runtime.block_on(until("a third is closed", async || {
-        let mut third = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        third.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
-        let read = std::io::Read::read(&mut third, &mut [0]).map_err(|error| error.kind());
-        kept.push(third);
-        !matches!(read, Err(std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut))
-    }));
+    runtime.block_on(async {
+        let mut kept = Vec::new();
+        for _ in 0..2 {
+            kept.push(TcpStream::connect(gateway.address).await.unwrap());
+        }
+        until("a third is closed", async || {
+            let mut third = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let closed = timeout(Duration::from_millis(200), third.read_u8()).await.is_ok();
+            kept.push(third);
+            closed
+        })
+        .await;
+    });
 }
 
 #[test]
