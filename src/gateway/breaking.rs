@@ -62,7 +62,7 @@ fn successors<'a>(old: &Arc<Route>, before: &Snapshot, after: &'a Snapshot) -> S
         match after.find_rest(method, path, &mut captures).map(|route| &route.action) {
             Ok(Action::Call(is)) if successors.found.iter().any(|found| found.id == is.id) => {}
             Ok(Action::Call(is)) => successors.found.push(is),
-            Ok(Action::Builtin | Action::Desk(_)) | Err(_) => successors.gone = true,
+            Ok(Action::Builtin | Action::Token(_)) | Err(_) => successors.gone = true,
         }
     }
     successors

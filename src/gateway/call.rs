@@ -187,7 +187,7 @@ impl Call {
     pub(super) fn rpc(&self) -> Option<&Rpc> {
         match &self.route.as_ref()?.action {
             Action::Call(binding) => Some(&binding.rpc),
-            Action::Builtin | Action::Desk(_) => None,
+            Action::Builtin | Action::Token(_) => None,
         }
     }
 
@@ -195,7 +195,7 @@ impl Call {
     fn rates(&self) -> Option<&Rates> {
         match &self.route.as_ref()?.action {
             Action::Call(binding) => Some(&binding.rpc.rates),
-            Action::Desk(desk) => Some(&desk.rates),
+            Action::Token(endpoint) => Some(&endpoint.rates),
             Action::Builtin => None,
         }
     }

@@ -4,10 +4,10 @@ mod auth;
 mod builtin;
 mod cache;
 mod demands;
-mod desk;
 mod names;
 mod rpc;
 mod tls;
+mod token_endpoint;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -94,7 +94,7 @@ impl Snapshot {
         compiler.check_headers();
         compiler.compile_auth(previous);
         compiler.builtins();
-        compiler.desks();
+        compiler.token_endpoints();
         for service in &schema.services {
             compiler.service(service, &rules);
         }

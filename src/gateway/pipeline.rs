@@ -164,8 +164,8 @@ impl Gateway {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        if let Action::Desk(desk) = &route.action {
-            return desk.answer(call, head, body).await;
+        if let Action::Token(endpoint) = &route.action {
+            return endpoint.answer(call, head, body).await;
         }
         let request = Request::from_parts(head.clone(), axum::body::Body::new(body));
         // A router's error is Infallible.

@@ -12,11 +12,11 @@ use transom_transcode::to_wire::SystemParameters;
 use super::cached::{Cached, Invalidates};
 use super::caller::{Bound, Judge};
 use super::canary::Canary;
-use super::desk::Desk;
 use super::fallback::Fallback;
 use super::renewal::Renewal;
 use super::session::Issues;
 use super::settings::{Origin, Settings};
+use super::token_endpoint::TokenEndpoint;
 use crate::envelope::Dialect;
 use crate::envelope::metadata::Crossing;
 use crate::envelope::rest::Taken;
@@ -51,7 +51,7 @@ impl Route {
     pub(super) fn cors(&self) -> Option<&Arc<Cors>> {
         match &self.action {
             Action::Call(binding) => binding.rpc.cors.as_ref(),
-            Action::Desk(desk) => desk.cors.as_ref(),
+            Action::Token(endpoint) => endpoint.cors.as_ref(),
             Action::Builtin => None,
         }
     }
@@ -74,7 +74,7 @@ pub enum Action {
     /// Asks the gateway itself.
     Builtin,
     /// Gets a token of the gateway's own.
-    Desk(Box<Desk>),
+    Token(Box<TokenEndpoint>),
 }
 
 /// How a request becomes an RPC's message, and the reply an answer.

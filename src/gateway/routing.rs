@@ -102,7 +102,7 @@ fn spoken(route: &Route, head: &Parts, dialect: Dialect) -> Result<Dialect, Erro
             let message = "the gateway's own services speak gRPC: call them with application/grpc";
             Err(Error::UnsupportedMedia { message: message.into() })
         }
-        (Action::Desk(_), _) => Ok(Dialect::Rest),
+        (Action::Token(_), _) => Ok(Dialect::Rest),
         // One message each way needs no socket: the wish is passed over, as RFC 9110 §7.8 allows.
         (Action::Call(binding), Dialect::WebSocket) if head.method == Method::GET && !binding.rpc.streams() => {
             Ok(Dialect::Rest)

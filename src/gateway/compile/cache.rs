@@ -92,7 +92,7 @@ impl Compiler<'_> {
     pub(super) fn link_caches(&mut self) {
         let rpcs = self.rpcs.values().filter_map(|route| match &route.action {
             Action::Call(binding) => Some(binding.rpc.clone()),
-            Action::Builtin | Action::Desk(_) => None,
+            Action::Builtin | Action::Token(_) => None,
         });
         let rpcs: Vec<Arc<Rpc>> = rpcs.collect();
         let mut links: BTreeMap<&str, Vec<Forgets>> = BTreeMap::new();

@@ -7,31 +7,31 @@ use transom_transcode::template::Template;
 
 use super::Compiler;
 use crate::config::{self, Access, InBody};
-use crate::gateway::desk::{Desk, Errand};
 use crate::gateway::route::{Action, Route};
+use crate::gateway::token_endpoint::{Operation, TokenEndpoint};
 use crate::policy::auth::Gate;
 use crate::policy::cors::Cors;
 use crate::policy::rate::Rates;
 use crate::telemetry::Logged;
 
 impl Compiler<'_> {
-    /// The desks; they come before the schema's rules, so that a rule which takes their place is told.
-    pub(super) fn desks(&mut self) {
+    /// The token endpoints; they come before the schema's rules, so that a rule which takes their place is told.
+    pub(super) fn token_endpoints(&mut self) {
         let Some(auth) = self.auth.clone() else { return };
-        self.session_desks();
+        self.session_endpoints();
         for (kind, written) in &auth.config().connect_tokens {
             let Some(connect) = auth.connect(kind) else { continue };
             for method in &written.methods {
                 let place = config::place(&["auth", "connect_tokens", kind]);
                 let (method, limits) = (method.method(), written.rate_limits.as_ref());
-                let errand = Errand::Connect(connect.clone());
-                self.desk(&place, (method.as_str(), &written.path), limits, &Access::token(), errand);
+                let operation = Operation::Connect(connect.clone());
+                self.token_endpoint(&place, (method.as_str(), &written.path), limits, &Access::token(), operation);
             }
         }
     }
 
     /// Where sessions are renewed and end.
-    fn session_desks(&mut self) {
+    fn session_endpoints(&mut self) {
         let config = self.config;
         let (Some(sessions), Some(renewal)) = (&config.sessions, self.renewing.clone()) else { return };
         let Some(issue) = &sessions.issue else { return };
@@ -48,22 +48,22 @@ impl Compiler<'_> {
             };
             let usual = if sessions.in_body == InBody::Keep { tokens } else { plain() };
             let (field, answer) = (refresh.as_str().into(), said(place, usual));
-            let errand = Errand::Renew { renewal: renewal.clone(), field, answer, by_hand };
-            self.desk("sessions.issue.refresh", ("POST", &place.path), None, &Access::Public, errand);
+            let operation = Operation::Renew { renewal: renewal.clone(), field, answer, by_hand };
+            self.token_endpoint("sessions.issue.refresh", ("POST", &place.path), None, &Access::Public, operation);
         }
         if let Some(place) = &issue.logout {
-            let errand = Errand::LogOut { renewal, answer: said(place, plain()) };
-            self.desk("sessions.issue.logout", ("POST", &place.path), None, &Access::token(), errand);
+            let operation = Operation::LogOut { renewal, answer: said(place, plain()) };
+            self.token_endpoint("sessions.issue.logout", ("POST", &place.path), None, &Access::token(), operation);
         }
     }
 
-    fn desk(
+    fn token_endpoint(
         &mut self,
         place: &str,
         (method, path): (&str, &str),
         limits: Option<&Vec<String>>,
         access: &Access,
-        errand: Errand,
+        operation: Operation,
     ) {
         let usual = match access {
             Access::Public => config::PUBLIC,
@@ -74,13 +74,13 @@ impl Compiler<'_> {
             Ok(rates) => rates,
             Err(why) => return self.config_problem(format!("{place}.rate_limits"), why),
         };
-        let desk = Desk {
+        let endpoint = TokenEndpoint {
             gate: Gate::compile(self.auth.as_ref(), "", access),
             judge: self.judge.clone(),
             renewal: self.renewal.clone(),
             rates,
             cors: Cors::compile(&self.config.cors).map(Arc::new),
-            errand,
+            operation,
         };
         let route = Arc::new(Route {
             method: method.into(),
@@ -88,7 +88,7 @@ impl Compiler<'_> {
             rpc: "".into(),
             logged: Logged::new(path, ""),
             metrics: self.metrics.route("", "", path),
-            action: Action::Desk(Box::new(desk)),
+            action: Action::Token(Box::new(endpoint)),
         });
         let taken = match Template::parse(path) {
             Ok(template) => self.rest.insert(method, &template, route).is_err(),

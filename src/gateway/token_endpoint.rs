@@ -1,5 +1,5 @@
-//! Desk: a route of the gateway's own that hands tokens out, renews them or takes them back. Who comes passes the gates that
-//! an RPC has.
+//! Token endpoint: a route of the gateway's own that hands tokens out, renews them or takes them back. Who asks passes the gates
+//! that an RPC has.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use crate::policy::auth::{Connect, Gate, Head, Pair, Refusal};
 use crate::policy::cors::Cors;
 use crate::policy::rate::{Rates, Stage};
 
-/// Bytes of what somebody says at a desk.
+/// Bytes of a request's body.
 const MOST: usize = 16 * 1024;
-/// How long that may take.
+/// How long reading it may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A route of the gateway's own.
-pub struct Desk {
-    /// Who may come.
+pub struct TokenEndpoint {
+    /// Who may ask.
     pub(super) gate: Gate,
     /// The RPC that judges tokens, where one does.
     pub(super) judge: Option<Arc<Judge>>,
@@ -40,11 +40,11 @@ pub struct Desk {
     /// Which pages may.
     pub(super) cors: Option<Arc<Cors>>,
     /// What for.
-    pub(super) errand: Errand,
+    pub(super) operation: Operation,
 }
 
-/// What somebody comes for.
-pub(super) enum Errand {
+/// What is asked for.
+pub(super) enum Operation {
     /// A token that opens a WebSocket.
     Connect(Arc<Connect>),
     /// New tokens for a refresh token, which comes in its cookie or in this member of a JSON object.
@@ -54,7 +54,7 @@ pub(super) enum Errand {
     LogOut { renewal: Arc<Renewal>, answer: Box<str> },
 }
 
-impl Desk {
+impl TokenEndpoint {
     /// One call, from its gates to its answer.
     pub(super) async fn answer<B>(&self, call: &mut Call, head: &Parts, body: B) -> Result<Response<Body>, Error>
     where
@@ -69,19 +69,19 @@ impl Desk {
             call.wait(&asking).await?;
         }
         call.limited(&self.rates, Stage::Caller, headers, &[]).await?;
-        match &self.errand {
-            Errand::Connect(connect) => {
+        match &self.operation {
+            Operation::Connect(connect) => {
                 let caller = call.caller.clone().ok_or(Error::Internal)?;
                 let body = connect.hand_out(&caller).map_err(|refusal| call.turned_away(&self.gate, refusal))?;
                 Ok(json(body))
             }
-            Errand::Renew { renewal, field, answer, by_hand } => {
+            Operation::Renew { renewal, field, answer, by_hand } => {
                 let pair = self.renew(call, head, body, (renewal, field)).await?;
                 let answer = if call.cookies.set.is_empty() { by_hand } else { answer };
                 let answer = answer.replace(ACCESS_TOKEN, &pair.access).replace(REFRESH_TOKEN, &pair.refresh);
                 Ok(json(answer))
             }
-            Errand::LogOut { renewal, answer } => {
+            Operation::LogOut { renewal, answer } => {
                 let (caller, worker) = (call.caller.clone().ok_or(Error::Internal)?, call.worker.clone());
                 let closed = renewal.close(&worker.store, &caller).await;
                 // Whatever the store says: who has logged out keeps no tokens.
