@@ -31,7 +31,7 @@ use super::rules::Rules;
 use super::settings::Origin;
 use super::snapshot::{Serving, Snapshot};
 use crate::config::{self, Config, Expose, PublicEndpoint};
-use crate::policy::auth::{Auth, Mint};
+use crate::policy::auth::{Auth, SessionIssuer};
 use crate::policy::burst::BurstGuard;
 use crate::policy::cors::Cors;
 use crate::policy::overload::Room;
@@ -74,7 +74,7 @@ impl Snapshot {
             canaries,
             auth: None,
             judge: None,
-            mint: None,
+            issuer: None,
             renewing: None,
             renewal: None,
             room: Room::compile(config, metrics, previous.map(|previous| &previous.room)),
@@ -192,7 +192,7 @@ struct Compiler<'a> {
     auth: Option<Arc<Auth>>,
     judge: Option<Arc<Judge>>,
     /// What signs tokens of the gateway's own, how they are renewed, and whether calls do that on their way.
-    mint: Option<Arc<Mint>>,
+    issuer: Option<Arc<SessionIssuer>>,
     renewing: Option<Arc<Renewal>>,
     renewal: Option<Arc<Renewal>>,
     room: Arc<Room>,

@@ -17,7 +17,7 @@ use super::route::Rpc;
 use super::worker::Worker;
 use crate::envelope::Dialect;
 use crate::error::Error;
-use crate::policy::auth::{Admission, Auth, Head, Identity, Mint, Pair, Refusal};
+use crate::policy::auth::{Admission, Auth, Head, Identity, Pair, Refusal, SessionIssuer};
 use crate::policy::session::Cookies;
 use crate::store::Store;
 use crate::upstream::{Outgoing, Unary};
@@ -34,7 +34,7 @@ pub struct Renewal {
 /// Who renews them.
 pub(super) enum Renewer {
     /// The gateway, whose own they are.
-    Own(Arc<Mint>),
+    Own(Arc<SessionIssuer>),
     /// The service that has issued them.
     Service(Service),
 }
@@ -51,7 +51,7 @@ impl Renewal {
     /// The next pair of a client's refresh token.
     pub(super) async fn renew(&self, worker: &Arc<Worker>, token: &str, client: IpAddr) -> Result<Pair, Unrenewed> {
         match &self.renewer {
-            Renewer::Own(mint) => mint.renew(&self.auth, &worker.store, token).await.map_err(Unrenewed::Refused),
+            Renewer::Own(issuer) => issuer.renew(&self.auth, &worker.store, token).await.map_err(Unrenewed::Refused),
             Renewer::Service(service) => service.renew(worker, token, client).await,
         }
     }
@@ -59,7 +59,7 @@ impl Renewal {
     /// Ends a caller's session.
     pub(super) async fn close(&self, store: &Store, caller: &Identity) -> Result<(), Refusal> {
         match &self.renewer {
-            Renewer::Own(mint) => mint.close(&self.auth, store, caller).await,
+            Renewer::Own(issuer) => issuer.close(&self.auth, store, caller).await,
             Renewer::Service(_) => {
                 self.auth.revoke(caller);
                 Ok(())

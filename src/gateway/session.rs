@@ -20,7 +20,7 @@ use crate::body::Body;
 use crate::envelope::coding::Coding;
 use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
-use crate::policy::auth::{Claims, Head, Mint, Refusal};
+use crate::policy::auth::{Claims, Head, Refusal, SessionIssuer};
 use crate::policy::session::Session;
 use crate::upstream::Outgoing;
 
@@ -35,16 +35,16 @@ pub(super) struct Cookies {
 
 /// How an RPC's answer becomes tokens of the gateway's own.
 pub struct Issues {
-    pub(super) mint: Arc<Mint>,
+    pub(super) issuer: Arc<SessionIssuer>,
     /// The answer, as the claims' fields are named.
     out: OutPlan,
 }
 
 impl Issues {
     /// Reads an answer of this type.
-    pub(super) fn compile(mint: &Arc<Mint>, answer: MessageId) -> Self {
+    pub(super) fn compile(issuer: &Arc<SessionIssuer>, answer: MessageId) -> Self {
         let options = OutOptions { proto_names: true, ..OutOptions::default() };
-        Self { mint: mint.clone(), out: OutPlan::whole(answer, options) }
+        Self { issuer: issuer.clone(), out: OutPlan::whole(answer, options) }
     }
 }
 
@@ -111,7 +111,7 @@ impl Call {
         let json = print(&self.worker, rpc, &issues.out, &message)?;
         let answer = Claims::parse(&json).unwrap_or_default();
         let worker = self.worker.clone();
-        let pair = issues.mint.open(&worker.store, &answer).await.map_err(|refusal| self.unissued(refusal))?;
+        let pair = issues.issuer.open(&worker.store, &answer).await.map_err(|refusal| self.unissued(refusal))?;
         let Some(pair) = pair else { return Ok(message) };
         match session.give(message, &pair, keeps_cookies(self.dialect)) {
             Ok(shaped) => {
@@ -133,7 +133,7 @@ impl Call {
         }
         let (worker, caller) = (self.worker.clone(), self.caller.clone());
         if let Some((auth, caller)) = rpc.gate.auth().zip(caller) {
-            let closed = issues.mint.close(auth, &worker.store, &caller).await;
+            let closed = issues.issuer.close(auth, &worker.store, &caller).await;
             closed.map_err(|refusal| self.unissued(refusal))?;
         }
         Ok(message)

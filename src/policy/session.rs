@@ -1,5 +1,5 @@
 //! Session: tokens as a browser's cookies, so that no script ever holds one. A service issues, rotates and refuses its own:
-//! here they only change their place. Those of the gateway's own (`auth::Mint`) take theirs.
+//! here they only change their place. Those of the gateway's own (`auth::SessionIssuer`) take theirs.
 //!
 //! ```text
 //! answer of login or refresh     tokens → Set-Cookie, and out of the message unless they stay

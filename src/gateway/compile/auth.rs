@@ -11,7 +11,7 @@ use crate::gateway::caller::{Bound, Judge};
 use crate::gateway::renewal::{Renewal, Renewer, Service};
 use crate::gateway::settings::{Origin, Settings};
 use crate::gateway::snapshot::Snapshot;
-use crate::policy::auth::{Auth, Claim, Mint};
+use crate::policy::auth::{Auth, Claim, SessionIssuer};
 use crate::policy::session::{Cookies, Session};
 
 /// Bytes of a secret under which it can be guessed.
@@ -46,12 +46,13 @@ impl Compiler<'_> {
             }
         }
         if let (Some(auth), Some(sessions)) = (self.auth.clone(), &self.config.sessions)
-            && let Some(mint) = sessions.issue.as_ref().and_then(|issue| Mint::compile(written, sessions, issue))
+            && let Some(issuer) =
+                sessions.issue.as_ref().and_then(|issue| SessionIssuer::compile(written, sessions, issue))
         {
             let cookies = Arc::new(Cookies::compile(sessions, &self.config.environment));
-            let renewal = Arc::new(Renewal { auth, cookies, renewer: Renewer::Own(mint.clone()) });
+            let renewal = Arc::new(Renewal { auth, cookies, renewer: Renewer::Own(issuer.clone()) });
             self.renewal = sessions.automatic.then(|| renewal.clone());
-            (self.mint, self.renewing) = (Some(mint), Some(renewal));
+            (self.issuer, self.renewing) = (Some(issuer), Some(renewal));
         }
         if let Some(logout) = &written.logout
             && self.find_served("auth.logout", logout).is_none()

@@ -100,7 +100,7 @@ impl Compiler<'_> {
             judge: self.judge.clone(),
             bound,
             demands,
-            issues: session.as_ref().and_then(|_| Some(Issues::compile(self.mint.as_ref()?, method.output))),
+            issues: session.as_ref().and_then(|_| Some(Issues::compile(self.issuer.as_ref()?, method.output))),
             session,
             renewal: self.renewal.clone(),
             cache,

@@ -2,23 +2,23 @@
 //! claims crosses to the services.
 //!
 //! ```text
-//! source       where a request carries a token
-//! site         whether a page that may sent it
-//! token        a JWT taken apart, nothing of it believed
-//! key          one key and the algorithms that are its own
-//! jwks         an issuer's published keys, kept fresh
-//! issuer       keys, and what the tokens that they sign must say
-//! verified     tokens that were verified, until they expire
-//! asked        tokens that a service judges: one question at a time for each
-//! revoked      tokens that were good and are no more
-//! hearsay      the same at every gateway
-//! claims       what a token says
-//! identity     a caller who was verified, and what crosses of it
-//! connect      tokens that open one WebSocket each
-//! mint         double tokens of the gateway's own
-//! gate         what a method asks of its callers
-//! refusal      why one is turned away
-//! sign         tokens of the gateway's own, and those for developers
+//! source          where a request carries a token
+//! site            whether a page that may sent it
+//! token           a JWT taken apart, nothing of it believed
+//! key             one key and the algorithms that are its own
+//! jwks            an issuer's published keys, kept fresh
+//! issuer          keys, and what the tokens that they sign must say
+//! verified        tokens that were verified, until they expire
+//! asked           tokens that a service judges: one question at a time for each
+//! revoked         tokens that were good and are no more
+//! hearsay         the same at every gateway
+//! claims          what a token says
+//! identity        a caller who was verified, and what crosses of it
+//! connect         tokens that open one WebSocket each
+//! session_issuer  pairs of tokens of the gateway's own
+//! gate            what a method asks of its callers
+//! refusal         why one is turned away
+//! sign            tokens of the gateway's own, and those for developers
 //! ```
 //!
 //! Written after RFC 8725: a key fixes its algorithms, each kind of token has its own place, and everything about a token is
@@ -33,9 +33,9 @@ mod identity;
 mod issuer;
 mod jwks;
 mod key;
-mod mint;
 mod refusal;
 mod revoked;
+mod session_issuer;
 mod sign;
 mod site;
 mod source;
@@ -60,8 +60,8 @@ pub use claims::{Claim, Claims};
 pub use connect::{Connect, Once};
 pub use gate::{Admission, Gate, Head};
 pub use identity::Identity;
-pub use mint::{Mint, Pair};
 pub use refusal::{Reason, Refusal};
+pub use session_issuer::{Pair, SessionIssuer};
 pub use sign::sign;
 
 use asked::Asked;
@@ -130,7 +130,7 @@ impl Auth {
         let connect = &config.connect_tokens;
         let connect: Vec<_> =
             connect.iter().filter_map(|(kind, written)| Connect::compile(config, kind, written)).collect();
-        let own = connect.iter().map(|connect| connect.kind().to_owned()).chain([mint::REFRESH.to_owned()]);
+        let own = connect.iter().map(|connect| connect.kind().to_owned()).chain([session_issuer::REFRESH.to_owned()]);
         let refused = config.token_type.refused.iter().cloned().chain(own).collect();
         Ok(Arc::new(Self {
             config: config.clone(),

@@ -1,4 +1,4 @@
-//! Mint: double tokens of the gateway's own. Who has logged in gets an access token of minutes and a refresh token of days,
+//! Session issuer: pairs of tokens of the gateway's own. Who has logged in gets an access token of minutes and a refresh token of days,
 //! of one session; to renew them ends the ones before.
 //!
 //! ```text
@@ -27,8 +27,8 @@ use crate::store::{Opening, Session, Spans, Store, Turn};
 /// Bytes of what a session's tokens say of its user: they go in cookies.
 const MOST: usize = 2048;
 
-/// The gateway's own tokens.
-pub struct Mint {
+/// What signs the gateway's own tokens, and knows how a session goes on.
+pub struct SessionIssuer {
     signer: Signer,
     kind: Claim,
     access: String,
@@ -51,7 +51,7 @@ pub struct Pair {
 /// What refresh tokens say of themselves.
 pub(super) const REFRESH: &str = "refresh";
 
-impl Mint {
+impl SessionIssuer {
     /// `None`: there is no secret to sign with.
     pub fn compile(auth: &config::Auth, sessions: &config::Sessions, issue: &Issue) -> Option<Arc<Self>> {
         Some(Arc::new(Self {
