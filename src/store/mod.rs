@@ -1,22 +1,21 @@
 //! Store: what the gateways of a system have in common. Without a Redis, each has it to itself.
 //!
 //! ```text
-//! gcra     what a limit decides: a bucket, an instant
-//! limit    what is asked, and by whom
-//! table    a value a client, for a million of them
-//! memory   buckets here
-//! redis    connections: one a worker and one for long values, made again when they break, waited for as long as said; buckets there
-//! lease    permits of buckets there, given out here
-//! sessions whose tokens the gateways issue, each good once
-//! events   what one gateway tells all
-//! errand   what one of all gateways does for all
-//! once     what may be done one time alone
-//! marks    what no gateway takes any more: told, and kept for who comes later
+//! gcra           what a limit decides: a bucket, an instant
+//! limit          what is asked, and by whom
+//! table          a value a client, for a million of them
+//! memory         buckets here
+//! redis          connections: one a worker and one for long values, made again when they break, waited for as long as said; buckets there
+//! lease          permits of buckets there, given out here
+//! sessions       whose tokens the gateways issue, each good once
+//! events         what one gateway tells all
+//! single_flight  what one of all gateways does for all
+//! once           what may be done one time alone
+//! marks          what no gateway takes any more: told, and kept for who comes later
 //! ```
 //!
 //! Nobody may wait for a store that is gone: whoever asks says how long, and what holds without an answer.
 
-mod errand;
 mod events;
 mod gcra;
 mod lease;
@@ -26,6 +25,7 @@ mod memory;
 mod once;
 mod redis;
 mod sessions;
+mod single_flight;
 mod table;
 
 use std::sync::Arc;
@@ -35,14 +35,13 @@ use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Mode, OnStoreFailure};
-use errand::Errands;
 use events::Events;
 use lease::Leases;
 use memory::Memory;
 use redis::Want;
 use sessions::Records;
+use single_flight::Flights;
 
-pub use errand::Errand;
 pub use events::Event;
 pub use gcra::{Quota, Standing};
 pub use limit::{Ask, Client, Limit, Standings, Whom};
@@ -50,6 +49,7 @@ pub use marks::Mark;
 pub use memory::Pace;
 pub use redis::{Link, Redis, Script, Unavailable};
 pub use sessions::{Opening, Session, Spans, Turn};
+pub use single_flight::Flight;
 
 /// How often what is at rest is forgotten, where no newcomer makes room first.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ pub struct Store {
     leases: Leases,
     /// Sessions of this process, where there is no Redis.
     sessions: Records,
-    errands: Errands,
+    flights: Flights,
     /// None: everything is kept here.
     redis: Option<Redis>,
 }
@@ -71,8 +71,8 @@ impl Store {
     /// A store as configured. Nothing is connected before it is asked.
     pub fn compile(config: &config::Redis) -> Self {
         let (memory, leases) = (Memory::new(), Leases::new());
-        let (sessions, errands) = (Records::default(), Errands::default());
-        Self { events: Events::new(), memory, leases, sessions, errands, redis: Redis::compile(config) }
+        let (sessions, flights) = (Records::default(), Flights::default());
+        Self { events: Events::new(), memory, leases, sessions, flights, redis: Redis::compile(config) }
     }
 
     /// The Redis, where there is one.

@@ -1,4 +1,4 @@
-//! Errand: what one of all gateways does for all, and the answer that it brings them.
+//! Single flight: what one of all gateways does for all, and the answer that it brings them.
 //!
 //! ```text
 //! nobody ──▶ mine: do it ──▶ bring the answer, which stays a moment
@@ -16,18 +16,18 @@ use redis::Value;
 use super::Store;
 use super::redis::Unavailable;
 
-/// What the keys of errands begin with.
-const PREFIX: &str = "transom:errand:";
+/// What the keys of flights begin with.
+const PREFIX: &str = "transom:flight:";
 /// What stands for an answer that is not there yet.
 const UNDER_WAY: &[u8] = b"-";
 /// How long the Redis may take.
 const WAIT: Duration = Duration::from_millis(500);
-/// Errands that are kept here; beyond them each is one's own, and nobody is brought its answer.
+/// Flights that are kept here; beyond them each is one's own, and nobody is brought its answer.
 const MOST: usize = 1 << 16;
 
-/// How an errand stands.
+/// How a flight stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Errand {
+pub enum Flight {
     /// It is the caller's from here on.
     Mine,
     /// Somebody does it.
@@ -36,49 +36,49 @@ pub enum Errand {
     Done(Vec<u8>),
 }
 
-/// Errands of this process.
+/// Flights of this process.
 #[derive(Default)]
-pub(super) struct Errands(Mutex<Kept>);
+pub(super) struct Flights(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    /// An errand's answer, once it is there, and until when that holds.
-    errands: HashMap<Arc<str>, (Option<Vec<u8>>, Instant)>,
-    /// The same instants in their order, one for each errand.
+    /// A flight's answer, once it is there, and until when that holds.
+    flights: HashMap<Arc<str>, (Option<Vec<u8>>, Instant)>,
+    /// The same instants in their order, one for each flight.
     ends: BTreeSet<(Instant, Arc<str>)>,
 }
 
 impl Store {
-    /// How an errand stands; nobody's becomes the caller's, for so long at most.
+    /// How a flight stands; nobody's becomes the caller's, for so long at most.
     ///
     /// # Errors
     /// The Redis does not answer.
-    pub async fn errand(&self, name: &str, longest: Duration) -> Result<Errand, Unavailable> {
-        let Some(redis) = &self.redis else { return Ok(self.errands.ask(name, longest, Instant::now())) };
+    pub async fn flight(&self, name: &str, longest: Duration) -> Result<Flight, Unavailable> {
+        let Some(redis) = &self.redis else { return Ok(self.flights.ask(name, longest, Instant::now())) };
         let key = format!("{PREFIX}{name}");
         // SET … NX GET is one step for both questions, from Redis 7 on; this is two for any.
         let mut set = redis::cmd("SET");
         set.arg(&key).arg(UNDER_WAY).arg("NX").arg("PX").arg(millis(longest));
         if redis.ask(&set, WAIT).await? == Value::Okay {
-            return Ok(Errand::Mine);
+            return Ok(Flight::Mine);
         }
         let mut get = redis::cmd("GET");
         get.arg(&key);
         match redis.ask(&get, WAIT).await? {
-            Value::BulkString(answer) if answer != UNDER_WAY => Ok(Errand::Done(answer)),
+            Value::BulkString(answer) if answer != UNDER_WAY => Ok(Flight::Done(answer)),
             // It may have ended in between: whoever asks again knows.
-            Value::BulkString(_) | Value::Nil => Ok(Errand::UnderWay),
+            Value::BulkString(_) | Value::Nil => Ok(Flight::UnderWay),
             _ => Err(Unavailable),
         }
     }
 
-    /// Brings an errand's answer, which stays so long.
+    /// Brings a flight's answer, which stays so long.
     ///
     /// # Errors
     /// The Redis does not answer: those who wait do it themselves, later.
     pub async fn bring(&self, name: &str, answer: &[u8], stays: Duration) -> Result<(), Unavailable> {
         let Some(redis) = &self.redis else {
-            self.errands.bring(name, Some(answer.to_vec()), Instant::now() + stays);
+            self.flights.bring(name, Some(answer.to_vec()), Instant::now() + stays);
             return Ok(());
         };
         let mut set = redis::cmd("SET");
@@ -86,10 +86,10 @@ impl Store {
         redis.ask(&set, WAIT).await.map(drop)
     }
 
-    /// Gives an errand up: the next who asks does it.
+    /// Gives a flight up: the next who asks does it.
     pub async fn give_up(&self, name: &str) {
         match &self.redis {
-            None => self.errands.bring(name, None, Instant::now()),
+            None => self.flights.bring(name, None, Instant::now()),
             Some(redis) => {
                 let mut delete = redis::cmd("DEL");
                 delete.arg(format!("{PREFIX}{name}"));
@@ -100,15 +100,15 @@ impl Store {
     }
 }
 
-impl Errands {
-    fn ask(&self, name: &str, longest: Duration, now: Instant) -> Errand {
+impl Flights {
+    fn ask(&self, name: &str, longest: Duration, now: Instant) -> Flight {
         let mut kept = self.0.lock();
         kept.forget(now);
-        match kept.errands.get(name) {
-            Some((answer, until)) if *until > now => answer.clone().map_or(Errand::UnderWay, Errand::Done),
+        match kept.flights.get(name) {
+            Some((answer, until)) if *until > now => answer.clone().map_or(Flight::UnderWay, Flight::Done),
             _ => {
                 kept.keep(name, None, now + longest);
-                Errand::Mine
+                Flight::Mine
             }
         }
     }
@@ -123,20 +123,20 @@ impl Errands {
 }
 
 impl Kept {
-    /// Keeps an errand: one that is known already in its place, another where there is room; without, nobody waits for it.
+    /// Keeps a flight: one that is known already in its place, another where there is room; without, nobody waits for it.
     fn keep(&mut self, name: &str, answer: Option<Vec<u8>>, until: Instant) {
         let known = self.take(name);
-        if known.is_none() && self.errands.len() >= MOST {
+        if known.is_none() && self.flights.len() >= MOST {
             return;
         }
         let name = known.unwrap_or_else(|| name.into());
         self.ends.insert((until, name.clone()));
-        self.errands.insert(name, (answer, until));
+        self.flights.insert(name, (answer, until));
     }
 
-    /// Takes an errand out: its name, if it was there.
+    /// Takes a flight out: its name, if it was there.
     fn take(&mut self, name: &str) -> Option<Arc<str>> {
-        let (name, (_, until)) = self.errands.remove_entry(name)?;
+        let (name, (_, until)) = self.flights.remove_entry(name)?;
         let end = (until, name);
         self.ends.remove(&end);
         Some(end.1)
@@ -146,7 +146,7 @@ impl Kept {
     fn forget(&mut self, now: Instant) {
         while self.ends.first().is_some_and(|(until, _)| *until <= now) {
             if let Some((_, name)) = self.ends.pop_first() {
-                self.errands.remove(&name);
+                self.flights.remove(&name);
             }
         }
     }
@@ -160,56 +160,56 @@ fn millis(span: Duration) -> u64 {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Errand, Errands, MOST};
+    use super::{Flight, Flights, MOST};
 
     #[test]
     fn one_does_it_and_all_have_the_answer_for_a_moment() {
-        let (errands, now) = (Errands::default(), Instant::now());
-        let ask = |after: u64| errands.ask("a", Duration::from_secs(10), now + Duration::from_secs(after));
-        assert_eq!((ask(0), ask(0), ask(9)), (Errand::Mine, Errand::UnderWay, Errand::UnderWay));
-        errands.bring("a", Some(vec![1]), now + Duration::from_secs(5));
-        assert_eq!((ask(0), ask(4)), (Errand::Done(vec![1]), Errand::Done(vec![1])));
-        assert_eq!(ask(20), Errand::Mine, "later it is another");
-        errands.bring("a", None, now);
-        assert_eq!(ask(20), Errand::Mine, "who gives up leaves it to the next");
-        assert_eq!(ask(31), Errand::Mine, "who takes too long as well");
+        let (flights, now) = (Flights::default(), Instant::now());
+        let ask = |after: u64| flights.ask("a", Duration::from_secs(10), now + Duration::from_secs(after));
+        assert_eq!((ask(0), ask(0), ask(9)), (Flight::Mine, Flight::UnderWay, Flight::UnderWay));
+        flights.bring("a", Some(vec![1]), now + Duration::from_secs(5));
+        assert_eq!((ask(0), ask(4)), (Flight::Done(vec![1]), Flight::Done(vec![1])));
+        assert_eq!(ask(20), Flight::Mine, "later it is another");
+        flights.bring("a", None, now);
+        assert_eq!(ask(20), Flight::Mine, "who gives up leaves it to the next");
+        assert_eq!(ask(31), Flight::Mine, "who takes too long as well");
     }
 
     #[test]
     fn a_flood_is_bounded_and_its_end_makes_room() {
-        let (errands, now) = (Errands::default(), Instant::now());
+        let (flights, now) = (Flights::default(), Instant::now());
         let at = |seconds| now + Duration::from_secs(seconds);
         for number in 0..4 * MOST {
             let name = number.to_string();
-            assert_eq!(errands.ask(&name, Duration::from_secs(5), now), Errand::Mine);
+            assert_eq!(flights.ask(&name, Duration::from_secs(5), now), Flight::Mine);
             // A few are given up, most are brought what there is to know.
-            errands.bring(&name, Some(vec![0]).filter(|_| number % 16 != 0), at(10));
+            flights.bring(&name, Some(vec![0]).filter(|_| number % 16 != 0), at(10));
         }
         let sizes = || {
-            let kept = errands.0.lock();
-            (kept.errands.len(), kept.ends.len())
+            let kept = flights.0.lock();
+            (kept.flights.len(), kept.ends.len())
         };
         assert_eq!(sizes(), (MOST, MOST));
-        assert_eq!(errands.ask("1", Duration::from_secs(5), now), Errand::Done(vec![0]), "the first ones are kept");
-        assert_eq!(errands.ask("later", Duration::from_secs(5), at(11)), Errand::Mine);
+        assert_eq!(flights.ask("1", Duration::from_secs(5), now), Flight::Done(vec![0]), "the first ones are kept");
+        assert_eq!(flights.ask("later", Duration::from_secs(5), at(11)), Flight::Mine);
         assert_eq!(sizes(), (1, 1));
-        assert_eq!(errands.ask("later", Duration::from_secs(5), at(12)), Errand::UnderWay);
+        assert_eq!(flights.ask("later", Duration::from_secs(5), at(12)), Flight::UnderWay);
     }
 
     #[test]
     fn who_has_a_place_keeps_it_in_a_flood() {
-        let (errands, now) = (Errands::default(), Instant::now());
-        let ask = |name: &str| errands.ask(name, Duration::from_secs(5), now);
+        let (flights, now) = (Flights::default(), Instant::now());
+        let ask = |name: &str| flights.ask(name, Duration::from_secs(5), now);
         // What is given up takes no room.
         for number in 0..4 * MOST {
             let name = number.to_string();
-            assert_eq!(ask(&name), Errand::Mine);
-            errands.bring(&name, None, now);
+            assert_eq!(ask(&name), Flight::Mine);
+            flights.bring(&name, None, now);
         }
-        assert_eq!((ask("honest"), ask("honest")), (Errand::Mine, Errand::UnderWay));
+        assert_eq!((ask("honest"), ask("honest")), (Flight::Mine, Flight::UnderWay));
         (0..2 * MOST).for_each(|number| drop(ask(&number.to_string())));
-        assert_eq!(ask("honest"), Errand::UnderWay);
-        errands.bring("honest", Some(vec![1]), now + Duration::from_secs(10));
-        assert_eq!(ask("honest"), Errand::Done(vec![1]));
+        assert_eq!(ask("honest"), Flight::UnderWay);
+        flights.bring("honest", Some(vec![1]), now + Duration::from_secs(10));
+        assert_eq!(ask("honest"), Flight::Done(vec![1]));
     }
 }

@@ -224,7 +224,7 @@ async fn a_service_renews_once_for_all_who_come_at_once() {
             continue;
         }
         // What is kept of it meanwhile says nothing to who has not the token.
-        let redis::Value::Array(keys) = redis.ask(&["KEYS", "transom:errand:*"]).await else { panic!("no list") };
+        let redis::Value::Array(keys) = redis.ask(&["KEYS", "transom:flight:*"]).await else { panic!("no list") };
         let mut long = 0;
         for key in keys {
             let redis::Value::BulkString(key) = key else { panic!("no key") };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::policy::auth::Refusal;
 
-/// An errand's name and its answer's seal, both of the token that it is about; neither tells of the other.
+/// A flight's name and its answer's seal, both of the token that it is about; neither tells of the other.
 pub(super) struct Sealed {
     pub(super) name: String,
     key: Option<RandomizedNonceKey>,

@@ -20,7 +20,7 @@ use crate::gateway::worker::Worker;
 use crate::policy::auth::{Pair, Refusal};
 use crate::policy::rate::{Known, Rated, Stage};
 use crate::policy::session::Session;
-use crate::store::Errand;
+use crate::store::Flight;
 use crate::upstream::{Aim, Failure, FailureKind, Metadata, Outgoing, Unary};
 
 /// How long a renewal may take, for who does it and for who waits.
@@ -84,15 +84,15 @@ impl Service {
 
     /// What the service answers who comes with a refresh token, to this question or to another call's.
     pub(super) async fn trade(&self, worker: &Arc<Worker>, token: &str, asked: Asked) -> Result<Unary, Untraded> {
-        let errand = Sealed::new(token);
+        let flight = Sealed::new(token);
         let late = Instant::now() + LONGEST;
         let refused = |why| Err(Untraded::Refused(Refusal::unavailable(why)));
         loop {
-            match worker.store.errand(&errand.name, LONGEST).await {
-                Ok(Errand::Mine) => break,
-                Ok(Errand::Done(answer)) => return errand.open(answer).map(again).map_err(Untraded::Refused),
-                Ok(Errand::UnderWay) if Instant::now() < late => sleep(PAUSE).await,
-                Ok(Errand::UnderWay) => return refused("another call's renewal takes too long"),
+            match worker.store.flight(&flight.name, LONGEST).await {
+                Ok(Flight::Mine) => break,
+                Ok(Flight::Done(answer)) => return flight.open(answer).map(again).map_err(Untraded::Refused),
+                Ok(Flight::UnderWay) if Instant::now() < late => sleep(PAUSE).await,
+                Ok(Flight::UnderWay) => return refused("another call's renewal takes too long"),
                 // Who calls the RPC itself is heard all the same: the service will know.
                 Err(_) if asked.client.is_none() => return ask(&self.0, worker, asked).await,
                 Err(_) => return refused("the store does not say who renews the tokens"),
@@ -107,9 +107,9 @@ impl Service {
                 Err(Untraded::Failed(failure)) => ends(&rpc, failure).then(|| (Vec::new(), REFUSED)),
                 Err(Untraded::Refused(_) | Untraded::Limited(_)) => None,
             };
-            match kept.and_then(|(kept, stays)| Some((errand.seal(kept)?, stays))) {
-                Some((answer, stays)) => drop(worker.store.bring(&errand.name, &answer, stays).await),
-                None => worker.store.give_up(&errand.name).await,
+            match kept.and_then(|(kept, stays)| Some((flight.seal(kept)?, stays))) {
+                Some((answer, stays)) => drop(worker.store.bring(&flight.name, &answer, stays).await),
+                None => worker.store.give_up(&flight.name).await,
             }
             traded
         });
