@@ -19,8 +19,8 @@
 //! check           what a request's message must pass before it is sent
 //! stream          calls whose messages stream, in every envelope
 //! answer          a service's one message, as a call's dialect writes it
-//! answers         an upstream's messages one by one
 //! inbound         a client's messages from a socket, one at a time
+//! outbound        an upstream's messages to a socket, one at a time
 //! socket          calls over WebSockets
 //! rpc             calls in an RPC's own envelopes, but for those that cross unread
 //! token_endpoint  routes of the gateway's own that hand tokens out
@@ -40,7 +40,6 @@
 
 mod aim;
 mod answer;
-mod answers;
 mod breaking;
 mod cached;
 mod call;
@@ -52,6 +51,7 @@ mod compile;
 mod fallback;
 mod flights;
 mod inbound;
+mod outbound;
 mod passage;
 mod payload;
 mod pipeline;

@@ -28,10 +28,10 @@ use transom_transcode::status::Code;
 use transom_transcode::to_wire::Input;
 
 use self::meter::Metered;
-use super::answers::Answers;
 use super::call::Call;
 use super::codec::{Beside, ToWire};
 use super::inbound::Inbound;
+use super::outbound::Outbound;
 use super::route::{Binding, Rpc};
 use super::translate::{message, print};
 use super::worker::Tether;
@@ -213,7 +213,7 @@ enum Ending {
 
 enum Upstream {
     Asked(Pin<Box<dyn Future<Output = Result<Streaming, Failure>> + Send>>),
-    Answers(Box<Answers>),
+    Answers(Box<Outbound>),
 }
 
 /// A call under way. (The upstream comes first: dropped before the rest, it is cancelled and not ended.)
@@ -255,7 +255,7 @@ impl Talk {
             match asked {
                 Ok(reply) => {
                     let room = call.worker.pool.memory().room();
-                    let answers = Answers::new(&reply.headers, reply.body, self.rpc.receive, room);
+                    let answers = Outbound::new(&reply.headers, reply.body, self.rpc.receive, room);
                     self.upstream = Upstream::Answers(Box::new(answers));
                 }
                 Err(failure) => return Poll::Ready(Ending::Ended(Err(call.failed(failure)))),

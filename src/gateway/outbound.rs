@@ -1,4 +1,4 @@
-//! Answers: an upstream's messages one by one, for an envelope that has a frame for each.
+//! Outbound: an upstream's messages to a socket, one by one.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,7 +16,7 @@ use crate::memory::Room;
 use crate::upstream::ReplyBody;
 
 /// An upstream's stream.
-pub(super) struct Answers {
+pub(super) struct Outbound {
     body: ReplyBody,
     deframer: Deframer,
     packed: Packed,
@@ -25,7 +25,7 @@ pub(super) struct Answers {
     room: Room,
 }
 
-impl Answers {
+impl Outbound {
     /// Messages of at most `limit` bytes each, compressed as the reply's `head` says. What is kept of them takes `room`.
     pub(super) fn new(head: &HeaderMap, body: ReplyBody, limit: usize, room: Room) -> Self {
         Self { body, deframer: Deframer::new(limit), packed: Packed::of(head, limit), limit, room }
