@@ -28,10 +28,10 @@ use super::activity::{Activity, Finding, InFlight, Watch};
 use super::frames::Framed;
 use super::hangup::Hangup;
 use super::limits::Limits;
+use super::on_wake::OnWake;
 use super::patience::{self, Patient};
 use super::phase::{Phase, Phases, reached};
 use super::preface::{self, Head, Rewound};
-use super::seldom::Seldom;
 use super::unread::{Answered, Tracked};
 use super::upload::Upload;
 use crate::gateway::{Peer, State, Tether};
@@ -356,11 +356,11 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
     let mut late = *phases.borrow() == Phase::Draining;
     let mut phase = if late { Phase::Draining } else { Phase::Serving };
     let (mut closing, mut ended) = (false, Driven::Broken);
-    let mut seldom = Seldom::new();
+    let mut on_wake = OnWake::new();
     let mut hangup = Hangup::default();
     loop {
         let happened = {
-            seldom.begin();
+            on_wake.begin();
             let mut beside = pin!(async {
                 tokio::select! {
                     () = reached(&mut phases, next(phase)) => Beside::Phase,
@@ -375,7 +375,7 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
                 }
                 Poll::Pending if late && activity.calls() > 0 => Poll::Ready(Some(Beside::FirstCall)),
                 Poll::Pending if !C::HEARS && hangup.look(cx, activity).is_ready() => Poll::Ready(Some(Beside::HungUp)),
-                Poll::Pending => seldom.poll(cx, beside.as_mut()).map(Some),
+                Poll::Pending => on_wake.poll(cx, beside.as_mut()).map(Some),
             })
             .await
         };

@@ -9,7 +9,7 @@
 //! activity    what a connection is doing; when it is idle
 //! unread      what it keeps of answers that its client has not taken
 //! upload      a request's body over HTTP/1.1, which marks its connection
-//! seldom      waits beside a connection without being polled with it
+//! on_wake     waits beside a connection without being polled with it
 //! hangup      a client that left while nobody reads what it sent
 //! patience    calls of HTTP/2 end with their time, read or not
 //! connection  one connection from its first byte to its close
@@ -26,12 +26,12 @@ mod frames;
 mod hangup;
 mod limits;
 mod listen;
+mod on_wake;
 mod patience;
 mod phase;
 mod preface;
 mod redirect;
 mod run;
-mod seldom;
 mod unread;
 mod upload;
 mod worker;

@@ -1,4 +1,4 @@
-//! Seldom: a future beside a busy one in the same task, polled only when it was woken itself.
+//! On wake: a future beside a busy one in the same task, polled only when it was woken itself.
 //!
 //! A connection's task is woken twice a request, and the drain and the timer that it also waits for once in seconds. To poll
 //! them each time costs more than to route the request.
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use parking_lot::Mutex;
 
 /// Polls futures of one task, one after the other.
-pub(super) struct Seldom {
+pub(super) struct OnWake {
     flag: Arc<Flag>,
     waker: Waker,
 }
@@ -21,7 +21,7 @@ struct Flag {
     task: Mutex<Waker>,
 }
 
-impl Seldom {
+impl OnWake {
     pub(super) fn new() -> Self {
         let flag = Arc::new(Flag { woken: AtomicBool::new(true), task: Mutex::new(Waker::noop().clone()) });
         Self { waker: Waker::from(Arc::clone(&flag)), flag }
@@ -62,7 +62,7 @@ mod tests {
 
     use tokio::sync::oneshot;
 
-    use super::Seldom;
+    use super::OnWake;
 
     #[tokio::test]
     async fn it_is_polled_once_and_then_when_it_is_woken() {
@@ -73,10 +73,10 @@ mod tests {
             polled += 1;
             heard.as_mut().poll(cx)
         }));
-        let seldom = Seldom::new();
+        let on_wake = OnWake::new();
         let word = poll_fn(|cx| {
             turns += 1;
-            let polled = seldom.poll(cx, counted.as_mut());
+            let polled = on_wake.poll(cx, counted.as_mut());
             if polled.is_pending() && turns == 5 {
                 say.take().map(|say| say.send("word"));
             } else if polled.is_pending() {
