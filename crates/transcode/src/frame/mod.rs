@@ -128,7 +128,7 @@ impl Deframer {
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flag(flag) => write!(f, "a gRPC message begins with 0 or 1, not {flag}"),
+            Self::Flag(flag) => write!(f, "a message begins with 0 or 1, not {flag}"),
             Self::TooLarge { len } => write!(f, "a gRPC message of {len} bytes is larger than allowed"),
         }
     }

@@ -7,6 +7,9 @@ use hashbrown::HashSet;
 
 use super::{Enum, EnumId, Field, Kind, Message, MessageId, Presence, Problem, Schema, Shape, WellKnown};
 
+/// Names of a oneof's members that are told; the rest are "others".
+const SHOWN: usize = 4;
+
 /// Compares messages of two schemas. Each pair is looked at once, so that types which contain themselves end.
 #[derive(Debug)]
 pub struct Changes<'a> {
@@ -22,9 +25,12 @@ impl<'a> Changes<'a> {
         Self { before, after, seen: HashSet::default(), found: Vec::new() }
     }
 
-    /// What breaks, each with the file that declares it now or declared it.
+    /// What breaks, each once and with the file that declares it now or declared it.
     pub fn found(self) -> Vec<Problem> {
-        self.found
+        let mut told = HashSet::<_, foldhash::fast::FixedState>::default();
+        let mut found = self.found;
+        found.retain(|problem| told.insert((problem.symbol.clone(), problem.message.clone())));
+        found
     }
 
     /// Notes a break that is none of a message's.
@@ -109,8 +115,8 @@ impl<'a> Changes<'a> {
         {
             tell("no longer tells its default from its absence".to_owned());
         }
-        if let Some(oneof) = newly_excluding((old, before), (new, after)) {
-            tell(format!("is in the oneof `{oneof}`, where it excludes others, and was not"));
+        if let Some((oneof, others)) = newly_excluding((old, before), (new, after)) {
+            tell(format!("is in the oneof `{oneof}`, where it excludes {others}, and was not"));
         }
         match (before.kind, after.kind) {
             (Kind::Message(before) | Kind::Group(before), Kind::Message(after) | Kind::Group(after)) => {
@@ -154,16 +160,34 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// The oneof of a field now, if it holds a field that was there before and was not in one with it. How a oneof is called is
-/// nobody's business.
-fn newly_excluding<'m>((old, before): (&Message, &Field), (new, after): (&'m Message, &Field)) -> Option<&'m str> {
+/// The oneof that a field has come into, and what of it was there before and was not in one with it. Who has been there all
+/// the while has not come; of fields that come together into a new one, that is the first. How a oneof is called is nobody's
+/// business.
+fn newly_excluding<'m>(
+    (old, before): (&Message, &Field),
+    (new, after): (&'m Message, &Field),
+) -> Option<(&'m str, String)> {
     let at = after.oneof?;
-    let mut members = new.fields.iter().filter(|member| member.oneof == Some(at));
-    let apart = |member: &Field| {
-        let earlier = old.slot_declared(&member.name).map(|slot| &old.fields[slot]);
-        earlier.is_some_and(|earlier| earlier.oneof.is_none() || earlier.oneof != before.oneof)
+    let members = new.fields.iter().filter(|member| member.oneof == Some(at));
+    let known = members.filter_map(|member| Some((&*member.name, &old.fields[old.slot_declared(&member.name)?])));
+    let known: Vec<(&str, &Field)> = known.collect();
+    let there = match known.iter().find_map(|(_, earlier)| earlier.oneof) {
+        Some(oneof) => before.oneof == Some(oneof),
+        None => known.len() > 1 && known[0].0 == &*after.name,
     };
-    members.any(apart).then(|| &*new.oneofs[usize::from(at)])
+    if there {
+        return None;
+    }
+    let apart = known.iter().filter(|(name, earlier)| {
+        *name != &*after.name && (earlier.oneof.is_none() || earlier.oneof != before.oneof)
+    });
+    let mut names: Vec<String> = apart.map(|(name, _)| format!("`{name}`")).collect();
+    if names.len() > SHOWN {
+        names.truncate(SHOWN);
+        names.push("others".to_owned());
+    }
+    let others = if names.is_empty() { "others".to_owned() } else { names.join(", ") };
+    Some((&*new.oneofs[usize::from(at)], others))
 }
 
 /// In words, as both sides see it: how repeated scalars lie on the wire is nobody's business.

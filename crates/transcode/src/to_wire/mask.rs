@@ -55,13 +55,13 @@ impl<'a> Translation<'a> {
         while more {
             let name = self.scan.name()?;
             match self.slot(message, name)? {
+                Some(slot) if message.fields[slot].name.starts_with('[') => {
+                    let refusal = Invalid::new("an extension has no path in a field mask: send the mask yourself");
+                    return Err(refusal.at(name.at - 1).within(&echo(name.raw)).into());
+                }
                 Some(slot) => {
                     let child = if node == UNBOUND { UNBOUND } else { self.bound.child(node, slot) };
                     self.within(&message.fields[slot], |this| this.name_member(&message.fields[slot], child))?;
-                }
-                None if name.raw.starts_with(b"[") && self.unknown == Unknown::Refuse => {
-                    let refusal = Invalid::new("an extension has no path in a field mask: send the mask yourself");
-                    return Err(refusal.at(name.at - 1).within(&echo(name.raw)).into());
                 }
                 None => self.scan.skip(self.room)?,
             }
@@ -127,7 +127,7 @@ impl<'a> Translation<'a> {
             self.path.push(b'.');
         }
         self.path.extend_from_slice(field.name.as_bytes());
-        let named = name(self).map_err(|fail| field::located(fail, self.scan.at()));
+        let named = name(self).map_err(|fail| Box::new(field::located(fail, self.scan.at()).within(&field.json_name)));
         self.path.truncate(length);
         named
     }

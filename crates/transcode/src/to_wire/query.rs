@@ -164,9 +164,7 @@ impl<'a> Parameter<'a> {
     fn set(&self, bound: &mut Bound<'_>, text: &[u8]) -> Result<(), Fail> {
         let name = std::str::from_utf8(self.name).unwrap_or_default();
         let (path, key) = match name.split_once('[') {
-            Some((path, rest)) => {
-                (path, Some(rest.strip_suffix(']').ok_or_else(|| refusal("`[` without a `]` at the end"))?))
-            }
+            Some((path, rest)) => (path, Some(rest.strip_suffix(']').ok_or_else(|| unclosed(rest))?)),
             None => (name, None),
         };
         // All of it is looked at before a node is made: a name that is read over leaves nothing behind.
@@ -216,7 +214,7 @@ impl<'a> Parameter<'a> {
                 {
                     self.schema.message(id)
                 }
-                _ => return Err(Invalid::new(format!("`{name}` has no fields that a parameter could set")).into()),
+                _ => return Err(closed(self.schema, field, name)),
             };
         }
     }
@@ -236,9 +234,39 @@ fn check_form(schema: &Schema, field: &Field, keyed: bool) -> Result<(), Fail> {
             Err(refusal("a repeated message cannot be a parameter: send it in the body"))
         }
         (Shape::Singular, Some(message)) if !has_text_form(message) => {
-            Err(refusal("a message cannot be a parameter: set its fields one by one"))
+            match is_open(message) && !message.fields.is_empty() {
+                true => Err(refusal("a message cannot be a parameter: set its fields one by one")),
+                false => Err(refusal("this cannot be a parameter: send it in the body")),
+            }
         }
         _ => Ok(()),
+    }
+}
+
+/// A parameter that sets something in a field which is set as a whole.
+#[cold]
+fn closed(schema: &Schema, field: &Field, name: &str) -> Fail {
+    let message = match field.kind {
+        Kind::Message(id) | Kind::Group(id) => Some(schema.message(id)),
+        _ => None,
+    };
+    let why = match (field.shape, message) {
+        (Shape::Map, _) => format!("`{name}` is a map: write {name}[key]=value"),
+        (Shape::Singular, Some(message)) if has_text_form(message) => {
+            format!("`{name}` is one value: write {name}=value")
+        }
+        (_, Some(_)) => format!("nothing in `{name}` can be a parameter: send it in the body"),
+        (_, None) => format!("`{name}` has no fields that a parameter could set"),
+    };
+    Invalid::new(why).into()
+}
+
+/// A `[` that the name does not end with the `]` of.
+#[cold]
+fn unclosed(rest: &str) -> Fail {
+    match rest.contains(']') {
+        true => refusal("only a whole entry of a map can be a parameter: send this in the body"),
+        false => refusal("`[` without a `]` at the end"),
     }
 }
 

@@ -64,6 +64,27 @@ fn a_mask_that_the_client_sent_stays() {
 }
 
 #[test]
+fn an_extension_needs_a_mask_of_the_clients() {
+    let patch = |json: &'static str, query: &'static str| {
+        let input = Input { body: json.as_bytes(), query, ..Input::default() };
+        let plan = plan_of("t2.PatchOpen", "PATCH", "/v1/x", "it").unwrap();
+        Request { plan, input, limits: Limits::default() }
+    };
+    const REFUSED: &str = "an extension has no path in a field mask: send the mask yourself";
+    for (json, refused) in [
+        (r#"{"id": "a", "[t2.mark]": 5}"#, format!("[t2.mark]: {REFUSED} (at byte 12)")),
+        (r#"{"\u005bt2.mark]": null}"#, format!("\\u005bt2.mark]: {REFUSED} (at byte 1)")),
+        (r#"{"[t2.more]": {"id": "q"}}"#, format!("[t2.more]: {REFUSED} (at byte 1)")),
+        (r#"{"inner": {"[t2.mark]": 5}}"#, format!("inner[t2.mark]: {REFUSED} (at byte 11)")),
+    ] {
+        let told = patch(json, "").bytes().unwrap_err().to_string();
+        assert_eq!(told, refused, "{json}");
+        assert!(patch(json, "update_mask=id").bytes().is_ok(), "{json}");
+    }
+    assert_eq!(patch(r#"{"id": "a", "inner": {"id": "b"}}"#, "").value().unwrap()["updateMask"], "id,inner.id");
+}
+
+#[test]
 fn what_the_path_sets_is_no_change() {
     let with = |json: &'static str| {
         let input = Input { body: json.as_bytes(), captures: &["7"], ..Input::default() };

@@ -63,15 +63,23 @@ fn well_known_types_in_their_string_form() {
 #[test]
 fn messages_are_no_parameters() {
     assert_eq!(refusal("items=x"), "items: a repeated message cannot be a parameter: send it in the body");
-    assert_eq!(refusal("items.i32=1"), "items.i32: `items` has no fields that a parameter could set");
+    assert_eq!(refusal("items.i32=1"), "items.i32: nothing in `items` can be a parameter: send it in the body");
     assert_eq!(
         refusal("times=1970-01-01T00:00:00Z"),
         "times: a repeated message cannot be a parameter: send it in the body"
     );
     assert_eq!(refusal("inner=x"), "inner: a message cannot be a parameter: set its fields one by one");
-    assert_eq!(refusal("at.seconds=1"), "at.seconds: `at` has no fields that a parameter could set");
+    assert_eq!(refusal("at.seconds=1"), "at.seconds: `at` is one value: write at=value");
+    for whole in ["structure", "value", "any", "empty"] {
+        assert_eq!(refusal(&format!("{whole}=x")), format!("{whole}: this cannot be a parameter: send it in the body"));
+    }
+    assert_eq!(refusal("labels.a=b"), "labels.a: `labels` is a map: write labels[key]=value");
+    let entry = "only a whole entry of a map can be a parameter: send this in the body";
+    assert_eq!(refusal("labels[a].b=c"), format!("labels[a].b: {entry}"));
+    assert_eq!(refusal("labels[a=c"), "labels[a: `[` without a `]` at the end");
     assert_eq!(refusal("i32.x=1"), "i32.x: `i32` has no fields that a parameter could set");
-    assert_eq!(refusal("structure.a=1"), "structure.a: `structure` has no fields that a parameter could set");
+    let nothing = "nothing in `structure` can be a parameter: send it in the body";
+    assert_eq!(refusal("structure.a=1"), format!("structure.a: {nothing}"));
 }
 
 #[test]
