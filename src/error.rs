@@ -48,6 +48,11 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The request's message is larger than its limit, once it is protobuf.
+    MessageTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The request has more headers than its limit.
     TooManyHeaders {
         /// The limit.
@@ -168,7 +173,7 @@ impl Error {
             Self::MethodNotAllowed { .. } => 405,
             Self::BadRequest { .. } | Self::Violations(_) => 400,
             Self::UnsupportedMedia { .. } | Self::UnsupportedEncoding { .. } => 415,
-            Self::TooLarge { .. } => 413,
+            Self::TooLarge { .. } | Self::MessageTooLarge { .. } => 413,
             Self::TooManyHeaders { .. } => 431,
             Self::RateLimited { .. } => 429,
             Self::Unauthenticated { status, .. } => return *status,
@@ -205,6 +210,7 @@ impl Error {
             Self::NoRoute | Self::MethodNotAllowed { .. } | Self::UnsupportedEncoding { .. } => Code::Unimplemented,
             Self::BadRequest { .. } | Self::Violations(_) | Self::UnsupportedMedia { .. } => Code::InvalidArgument,
             Self::TooLarge { .. }
+            | Self::MessageTooLarge { .. }
             | Self::TooManyHeaders { .. }
             | Self::ResponseTooLarge { .. }
             | Self::RateLimited { .. } => Code::ResourceExhausted,
@@ -234,7 +240,7 @@ impl Error {
             Self::BadRequest { .. } | Self::Violations(_) => "BAD_REQUEST",
             Self::UnsupportedMedia { .. } => "UNSUPPORTED_MEDIA_TYPE",
             Self::UnsupportedEncoding { .. } => "UNSUPPORTED_ENCODING",
-            Self::TooLarge { .. } => "TOO_LARGE",
+            Self::TooLarge { .. } | Self::MessageTooLarge { .. } => "TOO_LARGE",
             Self::TooManyHeaders { .. } => "TOO_MANY_HEADERS",
             Self::ResponseTooLarge { .. } => "RESPONSE_TOO_LARGE",
             Self::RateLimited { .. } => "RATE_LIMITED",
@@ -277,6 +283,11 @@ impl Error {
             }
             Self::TooLarge { limit } => {
                 return Cow::Owned(format!("the request is larger than the limit of {limit} bytes"));
+            }
+            Self::MessageTooLarge { limit } => {
+                return Cow::Owned(format!(
+                    "the request's message is larger in protobuf than the limit of {limit} bytes"
+                ));
             }
             Self::TooManyHeaders { limit } => {
                 return Cow::Owned(format!("the request has more than {limit} headers"));
@@ -365,7 +376,7 @@ impl Error {
     /// The refusal of a request that could not be translated.
     pub fn request(invalid: Invalid, limit: usize) -> Self {
         match invalid.kind {
-            Kind::TooLarge => Self::TooLarge { limit },
+            Kind::TooLarge => Self::MessageTooLarge { limit },
             Kind::Malformed | Kind::TooDeep | Kind::TooMuchWork => {
                 let message = match invalid.offset {
                     Some(offset) => Cow::Owned(format!("{} (at byte {offset})", invalid.message)),
@@ -373,6 +384,27 @@ impl Error {
                 };
                 Self::BadRequest { field: invalid.field, message }
             }
+        }
+    }
+
+    /// The same refusal of one of many messages, by its number, counted from 1.
+    #[must_use]
+    pub fn of_message(self, number: u64) -> Self {
+        let within = |field: &str| {
+            let dot = if field.is_empty() || field.starts_with('[') { "" } else { "." };
+            format!("[{}]{dot}{field}", number.saturating_sub(1))
+        };
+        match self {
+            Self::BadRequest { field, message } => {
+                Self::BadRequest { field: within(&field), message: format!("message {number}: {message}").into() }
+            }
+            Self::Violations(mut violations) => {
+                for violation in &mut violations {
+                    violation.field = within(&violation.field);
+                }
+                Self::Violations(violations)
+            }
+            other => other,
         }
     }
 

@@ -101,7 +101,9 @@ impl Handshake {
 pub fn close(end: Result<(), &Error>) -> CloseFrame {
     match end {
         Ok(()) => frame(CloseCode::Normal, ""),
-        Err(error @ Error::TooLarge { .. }) => frame(CloseCode::Size, &error.message()),
+        Err(error @ (Error::TooLarge { .. } | Error::MessageTooLarge { .. })) => {
+            frame(CloseCode::Size, &error.message())
+        }
         Err(Error::Draining) => frame(CloseCode::Away, &Error::Draining.message()),
         Err(error) => frame(CloseCode::Library(4000 + u16::from(error.code().number())), &error.message()),
     }

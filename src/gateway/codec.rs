@@ -26,8 +26,8 @@ pub(super) struct ToWire {
     values: Option<Arc<Values>>,
     codec: Codec,
     beside: Beside,
-    /// The first message has gone.
-    begun: bool,
+    /// Messages so far.
+    count: u64,
 }
 
 /// What a stream of messages has beside them: it goes with the first one.
@@ -48,7 +48,7 @@ impl Beside {
 impl ToWire {
     pub(super) fn new(call: &Call, binding: &Binding, codec: Codec) -> Self {
         let (worker, rpc, bind) = (call.worker.clone(), binding.rpc.clone(), binding.bind.clone());
-        Self { worker, rpc, bind, values: call.values.clone(), codec, beside: Beside::default(), begun: false }
+        Self { worker, rpc, bind, values: call.values.clone(), codec, beside: Beside::default(), count: 0 }
     }
 
     /// The same for JSON or raw messages with something beside them.
@@ -68,17 +68,14 @@ impl ToWire {
             return Err(Error::bad_request(message));
         }
         self.codec = codec;
-        self.message(message, out)?;
-        self.begun = true;
-        Ok(())
+        self.message(message, out)
     }
 
-    fn bind(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    fn bind(&self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let captures: SmallVec<[&str; 4]> = self.beside.captures.iter().map(|capture| &**capture).collect();
         let media = self.beside.raw.as_deref().map_or(Media::Json, Media::Raw);
         let query = &self.beside.query;
-        let later = std::mem::replace(&mut self.begun, true);
-        let input = Input { body, media, captures: &captures, query, later };
+        let input = Input { body, media, captures: &captures, query, later: self.count > 1 };
         let start = out.len();
         bind_into(&self.worker, &self.rpc, &self.bind, &input, out)?;
         if let (Some(bound), Some(values)) = (&self.rpc.bound, &self.values) {
@@ -86,10 +83,9 @@ impl ToWire {
         }
         hold(&self.worker, &self.rpc, out, start)
     }
-}
 
-impl Translate for ToWire {
-    fn message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    /// Appends one message.
+    fn write(&self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let start = out.len();
         match (self.codec, &self.rpc.bound, &self.values) {
             (Codec::Json, ..) => return self.bind(message, out),
@@ -98,10 +94,19 @@ impl Translate for ToWire {
         }
         hold(&self.worker, &self.rpc, out, start)
     }
+}
+
+impl Translate for ToWire {
+    fn message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        self.count += 1;
+        // Of many messages, it is said which one is wrong; how a raw body is cut is nobody's business.
+        let many = self.rpc.client_streaming && self.beside.raw.is_none();
+        self.write(message, out).map_err(|error| if many { error.of_message(self.count) } else { error })
+    }
 
     /// What path and query say is not lost where the client sends no message: they are one.
     fn end(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
-        if self.begun || self.beside.is_empty() {
+        if self.count > 0 || self.beside.is_empty() {
             return Ok(false);
         }
         self.bind(b"", out).map(|()| true)

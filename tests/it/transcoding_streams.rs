@@ -178,6 +178,15 @@ async fn a_wrong_message_in_a_stream_is_a_bad_request() {
         reply.status(400).reason("BAD_REQUEST");
     }
     service.cancelled("Collect", 1).await;
+    // Which message, and where in it.
+    let (lines, array) = ("{}\n".repeat(730) + "{\"text\": 1}\n", format!("[{}{{\"text\": 1}}]", "{},".repeat(730)));
+    for (content_type, body) in [(NDJSON, lines), ("application/json", array)] {
+        let reply = post(&gateway, "/v1/collect/7", content_type, body).await;
+        let violation = reply.status(400).value()["details"][1]["fieldViolations"][0].clone();
+        assert_eq!(violation["field"], "[730].text");
+        let told = violation["description"].as_str().unwrap();
+        assert!(told.starts_with("message 731: ") && told.ends_with("(at byte 9)"), "{told}");
+    }
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"] {
         post(&gateway, "/v1/collect/7", content_type, "[]").await.status(415).reason("UNSUPPORTED_MEDIA_TYPE");
     }

@@ -24,7 +24,7 @@ pub enum Messages {
 impl Messages {
     /// The elements of a JSON array, each of at most `limit` bytes.
     pub fn array(limit: usize) -> Self {
-        Self::Array(Array { buffer: BytesMut::new(), at: 0, state: State::Before, limit })
+        Self::Array(Array { buffer: BytesMut::new(), passed: 0, at: 0, state: State::Before, limit })
     }
 
     /// Lines, each of at most `limit` bytes.
@@ -70,7 +70,7 @@ impl Reader for Messages {
                 State::After => Ok(()),
                 // No body at all is no message.
                 State::Before if array.buffer.is_empty() => Ok(()),
-                _ => Err(Error::bad_request("the array of messages does not end")),
+                _ => Err(array.wrong("the array of messages does not end", array.buffer.len())),
             },
             Self::Lines(lines) => {
                 lines.ended = true;
@@ -84,7 +84,9 @@ impl Reader for Messages {
 /// The elements of an array, found by counting brackets outside of strings.
 pub struct Array {
     buffer: BytesMut,
-    /// What has been looked at.
+    /// Bytes of the body before those.
+    passed: usize,
+    /// What of them has been looked at.
     at: usize,
     state: State,
     limit: usize,
@@ -121,24 +123,35 @@ impl Array {
             }
             // Between elements nothing needs to be kept.
             let space = self.buffer.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-            self.buffer.advance(space);
+            self.pass(space);
             let Some(&byte) = self.buffer.first() else { return Ok(None) };
             self.state = match (self.state, byte) {
                 (State::Before, b'[') => State::First,
-                (State::Before, _) => return Err(Error::bad_request("a stream of messages is a JSON array of them")),
+                (State::Before, _) => return Err(self.wrong("a stream of messages is a JSON array of them", 0)),
                 (State::First, b']') => State::After,
                 (State::First | State::Next, b',' | b']') => {
-                    return Err(Error::bad_request("the array of messages has an element without a value"));
+                    return Err(self.wrong("the array of messages has an element without a value", 0));
                 }
                 (State::First | State::Next, _) => {
                     self.state = State::Element { depth: 0, string: Quote::Outside };
                     continue;
                 }
-                (State::After, _) => return Err(Error::bad_request("there is text after the array of messages")),
+                (State::After, _) => return Err(self.wrong("there is text after the array of messages", 0)),
                 (state @ State::Element { .. }, _) => state,
             };
-            self.buffer.advance(1);
+            self.pass(1);
         }
+    }
+
+    /// Nothing more is to be said about so many bytes.
+    fn pass(&mut self, bytes: usize) {
+        self.buffer.advance(bytes);
+        self.passed += bytes;
+    }
+
+    /// What is wrong with the array so many bytes after what has passed.
+    fn wrong(&self, what: &str, at: usize) -> Error {
+        Error::bad_request(format!("{what} (at byte {})", self.passed + at))
     }
 
     /// The element under way, once what ends it has come.
@@ -159,7 +172,7 @@ impl Array {
                 (Quote::Outside, b'{' | b'[') => depth += 1,
                 (Quote::Outside, b',' | b']') if depth == 0 => {
                     let element = self.take()?;
-                    self.buffer.advance(1);
+                    self.pass(1);
                     self.state = if byte == b',' { State::Next } else { State::After };
                     return Ok(Some(element));
                 }
@@ -177,6 +190,7 @@ impl Array {
 
     fn take(&mut self) -> Result<Bytes, Error> {
         let element = self.buffer.split_to(self.at).freeze();
+        self.passed += self.at;
         self.at = 0;
         if element.len() > self.limit { Err(Error::TooLarge { limit: self.limit }) } else { Ok(element) }
     }
@@ -259,6 +273,17 @@ mod tests {
         }
         assert!(read(Messages::array(100), "", 1).unwrap().is_empty());
         assert!(read(Messages::array(100), " [ ] ", 1).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_array_has_its_place() {
+        for (text, at) in [(" {}", 1), ("[ {}, {} ", 9), ("[{},\n]", 5), ("[{} ,,", 5), ("[{}, {}] x", 9), ("[\"a]", 4)]
+        {
+            for chunk in [1, 100] {
+                let error = read(Messages::array(100), text, chunk).unwrap_err();
+                assert!(error.message().ends_with(&format!(" (at byte {at})")), "{text}: {error:?}");
+            }
+        }
     }
 
     #[test]
