@@ -36,8 +36,8 @@ impl Snapshot {
         captures: &mut Captures,
     ) -> Result<&Arc<Route>, Error> {
         let Some(route) = self.find_rpc(path) else { return self.find_rest(method.as_str(), path, captures) };
-        let by_get = matches!(&route.action, Action::Call(binding) if binding.rpc.no_side_effects);
-        if *method == Method::POST || (*method == Method::GET && by_get) { Ok(route) } else { Err(post_alone()) }
+        let allowed = *method == Method::POST || (*method == Method::GET && takes_get(route));
+        if allowed { Ok(route) } else { Err(not_so(route)) }
     }
 
     /// An RPC by its own path. A body of an RPC's type on another path is a file that somebody uploads.
@@ -45,7 +45,7 @@ impl Snapshot {
         let path = head.uri.path();
         if let Some(route) = self.find_rpc(path) {
             let allowed = head.method == Method::POST || matches!(dialect, Dialect::ConnectGet(_));
-            return if allowed { Ok(route) } else { Err(post_alone()) };
+            return if allowed { Ok(route) } else { Err(not_so(route)) };
         }
         match self.find_rest(head.method.as_str(), path, captures) {
             Ok(route) if head.method != Method::POST || route.is_upload() => {
@@ -82,13 +82,18 @@ impl Snapshot {
                 *dialect = spoken;
                 Ok(rpc)
             }
-            None if head.method == Method::POST || content_type(&head.headers).is_some() => {
+            None if head.method == Method::POST => {
                 *dialect = Dialect::Connect(Codec::Json);
                 let message = "this path is an RPC's: gRPC (over HTTP/2), gRPC-Web and Connect are spoken here; \
                                for JSON send `content-type: application/json`";
                 Err(Error::UnsupportedMedia { message: message.into() })
             }
-            None => Err(post_alone()),
+            // What is missing of Connect's query is told where the query is read.
+            None if head.method == Method::GET && content_type(&head.headers).is_none() && takes_get(rpc) => {
+                *dialect = Dialect::ConnectGet(Codec::Json);
+                Ok(rpc)
+            }
+            None => Err(not_so(rpc)),
         }
     }
 }
@@ -111,6 +116,12 @@ fn spoken(route: &Route, head: &Parts, dialect: Dialect) -> Result<Dialect, Erro
     }
 }
 
-fn post_alone() -> Error {
-    Error::MethodNotAllowed { allow: HeaderValue::from_static("POST") }
+/// Whether an RPC may be called by GET at its own path, as Connect does.
+fn takes_get(rpc: &Route) -> bool {
+    matches!(&rpc.action, Action::Call(binding) if binding.rpc.no_side_effects && !binding.rpc.streams())
+}
+
+/// An RPC's own path takes other methods.
+fn not_so(rpc: &Route) -> Error {
+    Error::MethodNotAllowed { allow: HeaderValue::from_static(if takes_get(rpc) { "GET, POST" } else { "POST" }) }
 }

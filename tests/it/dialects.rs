@@ -403,6 +403,8 @@ async fn a_connect_get_names_its_codec_and_json_is_utf8() {
         ("encoding=js%6fn", 200),
         ("connect=v1&encoding=xml", 415),
         ("encoding=xml", 415),
+        ("connect=v1", 400),
+        ("connect=v2&encoding=json", 400),
         ("connect=v1&encoding=%zz", 400),
     ] {
         let reply = gateway.get(&format!("/library.v1.Library/GetBook?{query}&{message}")).await;

@@ -120,7 +120,16 @@ async fn unsupported_media() {
     let reply = gateway.request("POST", "/library.v1.Library/GetBook").await;
     reply.status(415);
     assert!(reply.text().contains("content-type: application/json"), "{}", reply.text());
-    gateway.get("/library.v1.Library/GetBook").await.status(405).header("allow", "POST");
+    // The method is wrong before the type is; what has no side effects may be called by GET, with Connect's query.
+    for (path, allow) in [("/library.v1.Library/GetBook", "GET, POST"), ("/library.v1.Library/Echo", "POST")] {
+        for content_type in ["application/json", "text/plain", "application/proto"] {
+            let call = gateway.request("PUT", path).header("content-type", content_type);
+            call.body("{}").await.status(405).header("allow", allow);
+        }
+    }
+    gateway.get("/library.v1.Library/Echo").await.status(405).header("allow", "POST");
+    let reply = gateway.get("/library.v1.Library/GetBook").await;
+    assert!(reply.status(400).text().contains("encoding=json"), "{}", reply.text());
 }
 
 #[tokio::test]
@@ -174,6 +183,20 @@ async fn an_answer_before_the_bodys_end_reaches_a_client_that_reads_only_after_i
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_message_may_be_too_large_where_its_body_is_not() {
+    let library = library(|| ok(json!({}))).await;
+    let gateway = gateway()
+        .descriptors("library")
+        .upstream_with("library", &[&library], "limits: { send: 2KiB }")
+        .config("methods: { library.v1.Library/Echo: { limits: { body: 8KiB } } }")
+        .start()
+        .await;
+    let reply = gateway.post("/v1/echo", &json!({ "title": "x".repeat(2100) })).await;
+    reply.status(413).reason("TOO_LARGE");
+    assert!(reply.text().contains("in protobuf than the limit of 2048"), "{}", reply.text());
 }
 
 #[tokio::test]

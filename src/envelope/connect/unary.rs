@@ -46,6 +46,9 @@ pub fn message_of_query(head: &Parts, limit: usize) -> Result<Bytes, Error> {
     if !matches!(&*query.version, "" | "v1") {
         return Err(Error::bad_request("connect must be v1"));
     }
+    if query.encoding.is_empty() {
+        return Err(Error::bad_request("the query must have encoding=json or encoding=proto, and the message"));
+    }
     if !matches!(&*query.encoding, "json" | "proto") {
         return Err(Error::UnsupportedMedia { message: "encoding must be json or proto".into() });
     }
