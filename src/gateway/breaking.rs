@@ -84,7 +84,10 @@ impl Comparison<'_> {
         }
         if numbers(self.before, was) != numbers(self.after, is) {
             let (had, has) = (captured(self.before, was), captured(self.after, is));
-            self.tell(route, &format!("sets {has} by its path and set {had}"));
+            // Another number of the same field is told of the field.
+            if had != has {
+                self.tell(route, &format!("sets {has} by its path and set {had}"));
+            }
         }
         if was.bind.unknown == Unknown::Ignore && is.bind.unknown == Unknown::Refuse {
             self.tell(route, "refuses unknown fields and passed over them");

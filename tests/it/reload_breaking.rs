@@ -22,6 +22,7 @@ service Files {
   rpc Get(File) returns (File) { option (google.api.http) = { get: "/v1/files/{path=**}" }; }
   rpc Any(File) returns (File) { option (google.api.http) = { custom { kind: "*" path: "/v1/any/{path}" } }; }
   rpc One(File) returns (File) { option (google.api.http) = { get: "/v1/one/{path}" }; }
+  rpc Self(File) returns (File) { option (google.api.http) = { get: "/v1/self/{path}" response_body: "size" }; }
   rpc Two(File) returns (File) { option (google.api.http) = { get: "/v1/two/{path}" }; }
 }
 message File { string path = 1; string other = 2; int64 size = 3; }
@@ -84,6 +85,28 @@ fn each_break_is_told_once_with_its_file_and_symbol() {
         (
             &[("string first = 7;", "oneof one { string first = 7; string other = 17; }")],
             &["shop.proto: shop.v1.Item.first: is in the oneof `one`, where it excludes others, and was not"],
+        ),
+        // Who has been there all the while has not come; of those that come together, that is the first.
+        (
+            &[(
+                "oneof kind { string left = 20; int32 right = 21; }\n  optional int32 rest = 23;",
+                "oneof kind { string left = 20; int32 right = 21; int32 rest = 23; }",
+            )],
+            &["shop.proto: shop.v1.Item.rest: is in the oneof `kind`, where it excludes `left`, `right`, and was not"],
+        ),
+        (
+            &[("string path = 1; string other = 2;", "oneof one { string path = 1; string other = 2; }")],
+            &["shop.proto: shop.v1.File.other: is in the oneof `one`, where it excludes `path`, and was not"],
+        ),
+        // Of a field that is a reply by itself too, and that requests set by their path.
+        (&[("int64 size = 3", "int64 size = 4")], &["shop.proto: shop.v1.File.size: has the number 4 and had 3"]),
+        (
+            &[("string path = 1; string other", "string path = 9; string other")],
+            &["shop.proto: shop.v1.File.path: has the number 9 and had 1"],
+        ),
+        (
+            &[("Receipt { Item item = 1", "Receipt { Item item = 9")],
+            &["shop.proto: shop.v1.Receipt.item: has the number 9 and had 1"],
         ),
         (&[("RED = 1; ", "")], &["shop.proto: shop.v1.Colour.RED: was removed"]),
         (&[("RED = 1", "RED = 5")], &["shop.proto: shop.v1.Colour.RED: has the number 5 and had 1"]),
@@ -159,11 +182,7 @@ fn each_break_is_told_once_with_its_file_and_symbol() {
         ),
         (
             &[("int32 right = 21; }", "int32 right = 21; string first = 7; }"), ("string first = 7;\n", "\n")],
-            &[
-                "shop.proto: shop.v1.Item.first: is in the oneof `kind`, where it excludes others, and was not",
-                "shop.proto: shop.v1.Item.left: is in the oneof `kind`, where it excludes others, and was not",
-                "shop.proto: shop.v1.Item.right: is in the oneof `kind`, where it excludes others, and was not",
-            ],
+            &["shop.proto: shop.v1.Item.first: is in the oneof `kind`, where it excludes `left`, `right`, and was not"],
         ),
         (
             &[("string note = 2;", ""), ("int32 price = 2;", "")],
