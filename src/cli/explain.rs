@@ -1,5 +1,6 @@
 //! `transom explain`: what would become of a request, without sending it.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +9,9 @@ use bytes::Bytes;
 use http::Uri;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
+use prost::Message as _;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+use prost_types::FieldMask;
 use transom_transcode::plan::{OutOptions, OutPlan};
 use transom_transcode::router::Captures;
 use transom_transcode::schema::{Kind, MessageId, Schema};
@@ -16,6 +20,8 @@ use transom_transcode::to_json::to_json;
 use transom_transcode::to_wire::{Input, Media, to_wire};
 
 use crate::envelope::head::Known;
+use crate::envelope::rest::Messages;
+use crate::envelope::stream::Reader as _;
 use crate::envelope::{Codec, Dialect, connect};
 use crate::error::Error;
 use crate::gateway::{Action, Binding, Route, Snapshot};
@@ -89,42 +95,121 @@ fn write_message(out: &mut String, schema: &Schema, binding: &Binding, asked: &A
     for (bound, value) in binding.bind.captures.iter().zip(&asked.captured) {
         let _ = writeln!(out, "path      {} = {value}", field_path(schema, binding.bind.input, &bound.path));
     }
-    let message =
-        message(schema, binding, asked).map_err(|error| Refusal::new(format!("{out}refused   {}", refused(&error))))?;
+    let messages = messages(schema, binding, asked)
+        .map_err(|error| Refusal::new(format!("{out}refused   {}", refused(&error))))?;
     if let Some(query) = asked.head.uri.query() {
         let _ = writeln!(out, "query     {query}");
     }
-    let plan = OutPlan::whole(binding.bind.input, OutOptions::default());
-    let mut json = Vec::new();
-    to_json(schema, &plan, &message, &binding.rpc.print, &mut Scratch::default(), &mut json)
-        .map_err(|invalid| Refusal::new(format!("{out}message   has no JSON form: {}", invalid.message)))?;
-    let _ = writeln!(out, "message   {} {}", schema.message(binding.bind.input).name, String::from_utf8_lossy(&json));
+    let name = &schema.message(binding.bind.input).name;
+    let no_form = |out: &str, why| Refusal::new(format!("{out}message   has no JSON form: {why}"));
+    for message in messages {
+        let json = match (json(schema, binding, &message), unmask(schema, binding, &message)) {
+            (Ok(json), _) => json,
+            // It is sent all the same: the mask that the gateway makes may name fields that JSON cannot.
+            (Err(_), Some((rest, paths))) => {
+                let _ = writeln!(out, "mask      {paths}");
+                json(schema, binding, &rest).map_err(|why| no_form(out, why))?
+            }
+            (Err(why), None) => return Err(no_form(out, why)),
+        };
+        let _ = writeln!(out, "message   {name} {json}");
+    }
     Ok(())
 }
 
-/// The message that the RPC gets.
+/// A message in JSON.
+fn json(schema: &Schema, binding: &Binding, message: &[u8]) -> Result<String, Cow<'static, str>> {
+    let plan = OutPlan::whole(binding.bind.input, OutOptions::default());
+    let mut json = Vec::new();
+    to_json(schema, &plan, message, &binding.rpc.print, &mut Scratch::default(), &mut json)
+        .map_err(|invalid| invalid.message)?;
+    Ok(String::from_utf8_lossy(&json).into_owned())
+}
+
+/// A message without the mask that the gateway makes for it, and the paths of that.
+fn unmask(schema: &Schema, binding: &Binding, message: &[u8]) -> Option<(Vec<u8>, String)> {
+    let mask = schema.message(binding.bind.input).fields[usize::from(binding.bind.mask?)].number;
+    let (mut rest, mut paths) = (Vec::new(), Vec::new());
+    let mut left = message;
+    while !left.is_empty() {
+        let start = left;
+        let (number, wire_type) = decode_key(&mut left).ok()?;
+        let value = left;
+        skip_field(wire_type, number, &mut left, DecodeContext::default()).ok()?;
+        if number == mask {
+            paths.extend(FieldMask::decode_length_delimited(value).ok()?.paths);
+        } else {
+            rest.extend_from_slice(&start[..start.len() - left.len()]);
+        }
+    }
+    Some((rest, paths.join(", ")))
+}
+
+/// The messages that the RPC gets: of a stream over HTTP, each.
+fn messages(schema: &Schema, binding: &Binding, asked: &Asked<'_>) -> Result<Vec<Vec<u8>>, Error> {
+    let rpc = &binding.rpc;
+    if asked.dialect != Dialect::Rest || !rpc.client_streaming {
+        return Ok(vec![message(schema, binding, asked)?]);
+    }
+    let raw = binding.bind.raw;
+    let mut reader = if raw { Messages::pieces() } else { Messages::array(rpc.settings.body.value) };
+    let mut messages = Vec::new();
+    let mut read = |reader: &mut Messages| -> Result<(), Error> {
+        while let Some(body) = reader.next()? {
+            let number = messages.len() as u64 + 1;
+            let message = translated(schema, binding, asked, &body, number > 1);
+            messages.push(message.map_err(|error| if raw { error } else { error.of_message(number) })?);
+        }
+        Ok(())
+    };
+    reader.push(Bytes::copy_from_slice(asked.body.as_bytes()));
+    read(&mut reader)?;
+    reader.end()?;
+    read(&mut reader)?;
+    // What the path and the query say is not lost.
+    if messages.is_empty() && (!asked.captured.is_empty() || asked.head.uri.query().is_some()) {
+        messages.push(translated(schema, binding, asked, b"", false)?);
+    }
+    Ok(messages)
+}
+
+/// The one message that the RPC gets.
 fn message(schema: &Schema, binding: &Binding, asked: &Asked<'_>) -> Result<Vec<u8>, Error> {
-    let (rpc, limits) = (&binding.rpc, binding.rpc.send);
-    let by_get: Bytes;
-    let (body, query) = match asked.dialect {
+    let rpc = &binding.rpc;
+    match asked.dialect {
         Dialect::Connect(_) | Dialect::ConnectGet(_) => {
             let kind = connect::Kind { streams: rpc.streams(), no_side_effects: rpc.no_side_effects };
             connect::admit(asked.dialect, &asked.head.headers, kind)?;
             match asked.dialect {
                 Dialect::ConnectGet(codec) => {
-                    by_get = connect::message_of_query(asked.head, limits.output)?;
-                    if codec == Codec::Proto {
-                        return Ok(by_get.to_vec());
+                    let message = connect::message_of_query(asked.head, rpc.send.output)?;
+                    match codec {
+                        Codec::Proto => Ok(message.to_vec()),
+                        Codec::Json => translated(schema, binding, asked, &message, false),
                     }
-                    (&*by_get, "")
                 }
-                _ => (asked.body.as_bytes(), ""),
+                _ => translated(schema, binding, asked, asked.body.as_bytes(), false),
             }
         }
-        _ => (asked.body.as_bytes(), asked.head.uri.query().unwrap_or_default()),
-    };
+        _ => translated(schema, binding, asked, asked.body.as_bytes(), false),
+    }
+}
+
+/// The message of a body, with what path and query say.
+fn translated(
+    schema: &Schema,
+    binding: &Binding,
+    asked: &Asked<'_>,
+    body: &[u8],
+    later: bool,
+) -> Result<Vec<u8>, Error> {
+    let limits = binding.rpc.send;
     let media = if binding.bind.raw { Media::Raw("") } else { Media::Json };
-    let input = Input { body, media, captures: &asked.captured, query, later: false };
+    let query = match asked.dialect {
+        Dialect::Connect(_) | Dialect::ConnectGet(_) => "",
+        _ => asked.head.uri.query().unwrap_or_default(),
+    };
+    let input = Input { body, media, captures: &asked.captured, query, later };
     let mut message = Vec::new();
     to_wire(schema, &binding.bind, &input, &limits, &mut Scratch::default(), &mut message)
         .map_err(|invalid| Error::request(invalid, limits.output))?;

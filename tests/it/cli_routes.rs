@@ -108,3 +108,51 @@ fn explain_tells_why_not() {
     let lines = refused(&["GET", "not a path"]);
     assert!(lines.contains("write a path such as `/v1/books`"), "{lines}");
 }
+
+const STREAMS: &str = r#"syntax = "proto3";
+package s;
+import "google/api/annotations.proto";
+import "google/protobuf/field_mask.proto";
+service S {
+  rpc Collect(stream M) returns (M) { option (google.api.http) = { post: "/collect/{id}" body: "*" }; }
+  rpc Update(U) returns (M) { option (google.api.http) = { patch: "/m/{m.id}" body: "m" }; }
+}
+message M { string id = 1; int32 number = 2; string foo_1 = 3; string Bar = 4; }
+message U { M m = 1; google.protobuf.FieldMask update_mask = 2; }
+"#;
+
+#[test]
+fn explain_shows_each_message_of_a_stream_and_any_mask() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("transom.yaml");
+    std::fs::create_dir(folder.path().join("protos")).expect("a folder");
+    std::fs::write(folder.path().join("protos/s.proto"), STREAMS).expect("written");
+    let config = "schema: { protos: protos }\nupstreams: { s: { services: [s.S], endpoints: ['h:1'] } }\n";
+    std::fs::write(&file, config).expect("written");
+    let explain = |method: &str, path: &str, body: &str| {
+        transom(&["explain", "--config", file.to_str().expect("UTF-8"), method, path, "-d", body])
+    };
+    let messages = |body: &str| {
+        let lines = printed(&explain("POST", "/collect/7", body));
+        lines.into_iter().filter(|line| line.starts_with("message ")).collect::<Vec<_>>()
+    };
+    assert_eq!(messages("[{\"number\": 1}, {}]"), ["message s.M {\"id\":\"7\",\"number\":1}", "message s.M {}"]);
+    // Without one, what the path says is one.
+    assert_eq!(messages("[]"), ["message s.M {\"id\":\"7\"}"]);
+    for (body, told) in [
+        ("{}", "400 BAD_REQUEST: a stream of messages is a JSON array of them (at byte 0)"),
+        ("[{}, {\"number\": \"x\"}]", "400 BAD_REQUEST: [1].number: message 2: expected an integer"),
+    ] {
+        let output = explain("POST", "/collect/7", body);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && error.contains(told), "{error}");
+    }
+
+    let lines = printed(&explain("PATCH", "/m/7", "{\"number\": 1, \"foo1\": \"a\", \"Bar\": \"b\"}"));
+    assert!(lines.contains(&"mask number, foo_1, Bar".to_owned()), "{lines:#?}");
+    let message = "message s.U {\"m\":{\"id\":\"7\",\"number\":1,\"foo1\":\"a\",\"Bar\":\"b\"}}";
+    assert!(lines.contains(&message.to_owned()), "{lines:#?}");
+    let lines = printed(&explain("PATCH", "/m/7", "{\"number\": 1}"));
+    let message = "message s.U {\"m\":{\"id\":\"7\",\"number\":1},\"updateMask\":\"number\"}";
+    assert!(lines.contains(&message.to_owned()), "{lines:#?}");
+}
