@@ -20,6 +20,7 @@ use transom_transcode::schema::{self, HttpRule, Method, Schema, Service};
 use transom_transcode::template::Template;
 use transom_transcode::validate;
 
+use self::rpc::Flaw;
 use self::tls::Certificates;
 use super::cached::Caches;
 use super::caller::Judge;
@@ -270,7 +271,8 @@ impl<'a> Compiler<'a> {
             let by_get = http.iter().any(|rule| &*rule.method == "GET");
             match self.rpc(upstream, service, method, (&path, by_get)) {
                 Ok(rpc) => self.routes_of(&rpc, &place, path, plans),
-                Err(why) => self.rule_problem(&place, None, why),
+                Err(Flaw { place: Some(written), why }) => self.config_problem(written.into(), why),
+                Err(Flaw { place: None, why }) => self.rule_problem(&place, None, why),
             }
         }
     }

@@ -149,7 +149,8 @@ impl Source {
             Ok(_) if !config.schema.reflection.is_empty() => false,
             Ok(schema) => {
                 let compiled = Snapshot::compile(&Arc::new(config), schema, &Metrics::new(), None);
-                let new = compiled.err().unwrap_or_default().into_iter().filter(|problem| !found.contains(problem));
+                let new = compiled.err().unwrap_or_default().into_iter();
+                let new = new.filter(|problem| !found.contains(problem) && !is_told(problem, told));
                 let (certain, others): (Vec<_>, Vec<_>) = new.partition(|problem| stands(problem, told));
                 found.extend(certain);
                 others.is_empty()
@@ -270,6 +271,14 @@ fn is_of(problem: &Problem, told: &Problems) -> bool {
         place.strip_prefix(around).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };
     told.iter().any(|told| is_in(&told.path, &problem.path) || is_in(&problem.path, &told.path))
+}
+
+/// Whether a problem is of a place that has one already, or of whose list an entry has one.
+fn is_told(problem: &Problem, told: &Problems) -> bool {
+    let Problem::Config(problem) = problem else { return false };
+    let of_place =
+        |told: &str| told.strip_prefix(&*problem.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('['));
+    told.iter().any(|told| of_place(&told.path))
 }
 
 /// Whether a problem between places does not come from a default that stands for what is wrong.

@@ -12,6 +12,7 @@ use protox::Compiler;
 use protox::file::{File, FileResolver, GoogleFileResolver};
 use transom_transcode::schema::Problem;
 
+use super::problem::words;
 use super::{MAX_SET, comments, nesting, read, unreadable};
 
 /// Files of one folder.
@@ -62,6 +63,8 @@ pub(super) fn compile(folder: &Path, comments: bool) -> Result<Vec<u8>, Vec<Prob
 struct Sources {
     folder: PathBuf,
     files: BTreeMap<String, String>,
+    /// Why files that have no text here could not be read, by the names that others import them by.
+    unread: BTreeMap<String, Problem>,
 }
 
 impl Sources {
@@ -71,11 +74,10 @@ impl Sources {
         if paths.is_empty() {
             return Err(vec![problem(folder, "holds no .proto file")]);
         }
-        let mut files = BTreeMap::new();
-        let mut problems = Vec::new();
+        let (mut files, mut unread) = (BTreeMap::new(), BTreeMap::new());
         let mut left = MAX_SET;
         for path in paths {
-            let text = read(&path, left).map(|bytes| {
+            let text = read(&path, left, "file where this link leads").map(|bytes| {
                 left -= bytes.len() as u64;
                 String::from_utf8(bytes)
             });
@@ -83,21 +85,23 @@ impl Sources {
                 (Ok(Ok(text)), Some(name)) => {
                     files.insert(name, text);
                 }
-                (Ok(Err(_)), _) | (_, None) => problems.push(problem(&path, "its text or name is not UTF-8")),
-                (Err(why), _) => problems.push(problem(&path, &why)),
+                (text, name) => {
+                    let why = text.err().unwrap_or_else(|| "its text or name is not UTF-8".to_owned());
+                    unread.insert(name.unwrap_or_else(|| path.display().to_string()), problem(&path, &why));
+                }
             }
         }
-        if problems.is_empty() { Ok(Self { folder: folder.to_owned(), files }) } else { Err(problems) }
+        Ok(Self { folder: folder.to_owned(), files, unread })
     }
 
     fn compile(self: Arc<Self>, comments: bool) -> Result<Vec<u8>, Vec<Problem>> {
+        let mut problems: Vec<_> = self.unread.values().cloned().collect();
         let deep: Vec<_> = self.files.iter().filter_map(|(name, text)| self.too_deep(name, text)).collect();
         if !deep.is_empty() {
-            return Err(deep);
+            return Err([problems, deep].concat());
         }
         let mut compiler = Compiler::with_file_resolver(Resolver(Arc::clone(&self)));
         compiler.include_imports(true).include_source_info(comments);
-        let mut problems = Vec::new();
         for name in self.files.keys() {
             if let Err(error) = compiler.open_file(name) {
                 self.collect(&error, error.file().unwrap_or(name), None, &mut problems);
@@ -126,20 +130,30 @@ impl Sources {
         source: Option<&dyn SourceCode>,
         problems: &mut Vec<Problem>,
     ) {
+        let mut message = error.to_string();
+        // That they cannot be imported follows from their own problems.
+        if self.unread.keys().any(|name| message == format!("import '{name}' not found")) {
+            return;
+        }
         let source = error.source_code().or(source);
         let mut place = self.folder.join(file).display().to_string();
         let label = error.labels().and_then(|mut labels| labels.next());
         if let Some(contents) = label.zip(source).and_then(|(label, source)| source.read_span(label.inner(), 0, 0).ok())
         {
             place.push_str(&format!(":{}:{}", contents.line() + 1, contents.column() + 1));
+        } else if let Some(text) = self.files.get(file).filter(|_| message.ends_with("reached end of file")) {
+            let text = text.trim_end();
+            let last = text.rsplit('\n').next().unwrap_or_default();
+            place.push_str(&format!(":{}:{}", text.matches('\n').count() + 1, last.chars().count() + 1));
         }
-        let message = if self.files.get(file).is_some_and(|text| says_edition(text)) {
+        if self.files.get(file).is_some_and(|text| says_edition(text)) {
             "editions are not read from .proto files: compile them with buf or protoc, and load the result by \
              schema.descriptor_sets"
-                .to_owned()
-        } else {
-            error.to_string()
-        };
+                .clone_into(&mut message);
+        } else if let Some(cause) = error.diagnostic_source() {
+            // What is wrong inside an option's value.
+            message.push_str(&format!(": {cause}"));
+        }
         let found = Problem::new(place, "", message);
         if !problems.contains(&found) {
             problems.push(found);
@@ -203,9 +217,7 @@ fn import_name(folder: &Path, path: &Path) -> Option<String> {
 
 /// Its first statement is `edition = …`.
 fn says_edition(text: &str) -> bool {
-    let statements = text.lines().map(str::trim_start);
-    let mut statements = statements.filter(|line| !line.is_empty() && !line.starts_with("//"));
-    statements.next().is_some_and(|line| line.starts_with("edition"))
+    words(text).next().is_some_and(|(_, word)| word == "edition")
 }
 
 fn problem(path: &Path, message: &str) -> Problem {

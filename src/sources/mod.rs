@@ -22,6 +22,9 @@ pub use reflection::Reflections;
 /// Bytes of one descriptor set, or of all the `.proto` files of one folder together.
 const MAX_SET: u64 = 64 << 20;
 
+/// A file that is none, where a descriptor set should be.
+const SET: &str = "file; write the path of one that `transom descriptors` has made";
+
 /// Reads and compiles every source of a configuration; relative paths start at `base`, its folder. Nobody is asked here:
 /// `reflections` has what was said.
 ///
@@ -35,7 +38,7 @@ pub fn load(config: &Config, base: &Path, reflections: &Reflections) -> Result<S
     for (at, written) in schema.descriptor_sets.iter().enumerate() {
         let path = base.join(written);
         let name = path.display().to_string();
-        let added = read(&path, MAX_SET).map_err(|why| vec![schema::Problem::new(&*name, "", why)]);
+        let added = read(&path, MAX_SET, SET).map_err(|why| vec![schema::Problem::new(&*name, "", why)]);
         let added = added.and_then(|bytes| builder.add(&bytes, &name));
         let of_source = Source { config, key: "descriptor_sets", at, written, name: &name };
         problems.extend(added.err().unwrap_or_default().into_iter().map(|problem| of_source.place(problem)));
@@ -84,12 +87,12 @@ impl Source<'_> {
     }
 }
 
-/// The content of a file of at most `limit` bytes.
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
+/// The content of a file of at most `limit` bytes; `what` is said of one that is not there.
+fn read(path: &Path, limit: u64, what: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
     match read {
-        Err(error) => Err(unreadable(&error, "file; write the path of one that `transom descriptors` has made")),
+        Err(error) => Err(unreadable(&error, what)),
         Ok(len) if len as u64 > limit => Err(format!("larger than {limit} bytes")),
         Ok(_) => Ok(bytes),
     }

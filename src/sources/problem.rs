@@ -40,7 +40,7 @@ impl Problem {
         let below = |protos: &PathBuf| folder.join(protos).join(&problem.file);
         let file = config.schema.protos.iter().map(below).find(|file| file.is_file());
         if let Some(file) = file.filter(|_| !problem.file.is_empty()) {
-            let text = read(&file, MAX_SET).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let text = read(&file, MAX_SET, "file").ok().and_then(|bytes| String::from_utf8(bytes).ok());
             problem.file = file.display().to_string();
             if let Some(line) = text.and_then(|text| line_of(&text, &problem.symbol)) {
                 problem.file.push_str(&format!(":{line}"));
@@ -79,7 +79,7 @@ fn line_of(text: &str, symbol: &str) -> Option<usize> {
 }
 
 /// The words of a `.proto` file outside of comments and strings, each with its line.
-fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(super) fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut rest = text;
     let mut line = 1;
     std::iter::from_fn(move || {

@@ -103,6 +103,34 @@ fn every_broken_file_is_named_with_line_and_column() {
 }
 
 #[test]
+fn a_problem_says_what_to_change_and_hides_no_other() {
+    let option = "syntax = \"proto3\"; package o; import \"transom/options.proto\"; message M {}\n\
+                  service S { rpc Get(M) returns (M) {\n  option (transom.method) = { timeuot: { seconds: 1 } };\n} }";
+    let folder = folder(&[
+        ("protos/cut.proto", "syntax = \"proto3\";\nmessage A { string x = 1;\n\n"),
+        ("protos/edition.proto", "/* A licence.\n * edition */ // more\n\nedition = \"2023\";"),
+        ("protos/imports.proto", "syntax = \"proto3\"; import \"latin.proto\"; message B { Name name = 1; }"),
+        ("protos/imports_that.proto", "syntax = \"proto3\"; import \"imports.proto\"; message C { B b = 1; }"),
+        ("protos/option.proto", option),
+        ("protos/other.proto", "syntax = \"proto3\";\nmessage D { Missing m = 1; }"),
+    ]);
+    fs::write(folder.path().join("protos/latin.proto"), b"// \xe9\nsyntax = \"proto3\"; message Name {}").unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.path().join("protos/link.proto")).unwrap();
+    let found = problems(&folder, &protos(&["protos"]));
+    for expected in [
+        "protos/cut.proto:2:26: expected a message field",
+        "protos/edition.proto:4:1: editions are not read from .proto files",
+        "protos/latin.proto: its text or name is not UTF-8",
+        "protos/link.proto: cannot be read: there is no such file where this link leads",
+        "protos/option.proto:3:3: invalid value of type 'transom.MethodPolicy' for option '(transom.method)': field 'timeuot'",
+        "protos/other.proto:2:13: name 'Missing' is not defined",
+    ] {
+        assert_eq!(found.iter().filter(|line| line.starts_with(expected)).count(), 1, "{expected}: {found:#?}");
+    }
+    assert_eq!(found.len(), 6, "{found:#?}");
+}
+
+#[test]
 fn two_sources_that_differ_are_both_named() {
     let other = BOOK.replace("= 1", "= 2");
     let folder = folder(&[("one/book.proto", BOOK), ("two/book.proto", &other)]);

@@ -198,6 +198,20 @@ fn problems_of_the_text_hide_none_of_what_it_names() {
 }
 
 #[test]
+fn a_wish_that_cannot_be_is_told_once_and_where_it_is() {
+    let proto = "syntax = \"proto3\";\npackage a;\nmessage M {}\nservice S { rpc Get(M) returns (M); }\nservice T {}\n";
+    let config = |method: &str| UPSTREAM.replace("methods: { a.S/Gte: {}, a.T/*: {} }", method);
+    for (method, told) in [
+        ("methods: { a.S/Get: { auth: required } }", "FILE:4: methods[\"a.S/Get\"].auth: "),
+        ("methods: { a.S/Get: { rate_limits: [nope] } }", "FILE:4: methods[\"a.S/Get\"].rate_limits[0]: "),
+        ("methods: { a.S/*: { rate_limits: [nope] }, a.S/Get: {} }", "FILE:4: methods[\"a.S/*\"].rate_limits[0]: "),
+    ] {
+        let (code, lines) = check_protos(&config(method), proto);
+        assert!(code == Some(1) && lines.len() == 1 && lines[0].starts_with(told), "{method}: {lines:#?}");
+    }
+}
+
+#[test]
 fn files_that_are_not_there_are_told_together() {
     let config = "schema: { protos: [protos, empty], descriptor_sets: [nothere.binpb] }\nupstreams:\n  a:\n    endpoints: ['h:1']\n    \
                   tls: { ca: ca.crt }\ntls:\n  cert: no.crt\n  key: no.key\nauth: { jwt: { key: no.pem } }\n";

@@ -77,7 +77,7 @@ impl Compiler<'_> {
         let service = &self.schema.services[at];
         let upstream = self.upstreams.get(&*self.serving.get(&service.name)?.upstream)?;
         let rpc = self.rpc(upstream, service, &service.methods[method], (&format!("/{name}"), false));
-        let rpc = rpc.map_err(|why| self.config_problem("sessions.refresh".to_owned(), why)).ok()?;
+        let rpc = rpc.map_err(|flaw| self.config_problem("sessions.refresh".to_owned(), flaw.why)).ok()?;
         let cookies = Arc::new(Cookies::compile(sessions, &self.config.environment));
         Some(Arc::new(Renewal { auth, cookies, renewer: Renewer::Service(Service::new(rpc)?) }))
     }
@@ -92,6 +92,7 @@ impl Compiler<'_> {
         let schema = self.schema.clone();
         let judge = self
             .rpc(upstream, service, method, (&path, false))
+            .map_err(|flaw| flaw.why)
             .and_then(|rpc| Judge::compile(rpc, &schema, (method.input, method.output), verify));
         judge.map(Arc::new).map_err(|why| self.config_problem(PLACE.to_owned(), format!("{name}: {why}"))).ok()
     }

@@ -25,7 +25,7 @@ impl Compiler<'_> {
         service: &Service,
         method: &Method,
         (path, by_get): (&str, bool),
-    ) -> Result<Arc<Rpc>, String> {
+    ) -> Result<Arc<Rpc>, Flaw> {
         let written = upstream.config();
         let scheme = if upstream.tls().is_some() { "https" } else { "http" };
         let uri = Uri::builder().scheme(scheme).authority(&**upstream.name()).path_and_query(path).build();
@@ -45,7 +45,7 @@ impl Compiler<'_> {
             Some(_) if method.client_streaming || method.server_streaming => {
                 let own = config::place(&["methods", &path[1..]]);
                 if settings.fallback.from.is_below(&own) {
-                    return Err("its fallback: only a method that streams nothing has one".to_owned());
+                    return Err("its fallback: only a method that streams nothing has one".to_owned().into());
                 }
                 None
             }
@@ -63,7 +63,8 @@ impl Compiler<'_> {
             && !method.server_streaming
             && settings.auth.from.is_below(&config::place(&["methods", &path[1..]]))
         {
-            return Err("its auth: connect_token: it streams nothing, so that no WebSocket is opened for it".to_owned());
+            let why = "its auth: connect_token: it streams nothing, so that no WebSocket is opened for it";
+            return Err(why.to_owned().into());
         }
         if settings.messages.value.is_some()
             && !method.client_streaming
@@ -119,14 +120,15 @@ impl Compiler<'_> {
     }
 
     /// What the configuration's own keys are checked for where they are read: an option of a `.proto` may want what is not
-    /// there.
-    fn check_options(&self, settings: &Settings) -> Result<(), String> {
+    /// there. A configuration that has problems is looked at all the same: those keep their places.
+    fn check_options(&self, settings: &Settings) -> Result<(), Flaw> {
         if self.config.auth.is_none() && settings.auth.value != Access::Public {
-            return Err(format!("{}: the configuration has no `auth` section to verify tokens by", settings.auth.from));
+            let why = "the configuration has no `auth` section to verify tokens by";
+            return Err(Flaw::of(&settings.auth.from, why.to_owned()));
         }
         let limits = &settings.rate_limits;
         if let Some(name) = limits.value.iter().find(|name| !self.config.rate_limits.contains_key(*name)) {
-            return Err(format!("{}: `rate_limits` of the configuration has no `{name}`", limits.from));
+            return Err(Flaw::of(&limits.from, format!("`rate_limits` of the configuration has no `{name}`")));
         }
         type Never = fn(&HeaderName) -> Option<&'static str>;
         let lists: [(_, Never); 2] = [
@@ -135,9 +137,31 @@ impl Compiler<'_> {
         ];
         for (names, never) in lists.into_iter().filter(|(names, _)| matches!(names.from, Origin::Option(_))) {
             if let Some((name, why)) = names.value.iter().find_map(|name| Some((name, never(name)?))) {
-                return Err(format!("{}: `{name}` never crosses: {why}", names.from));
+                return Err(Flaw::of(&names.from, format!("`{name}` never crosses: {why}")));
             }
         }
         Ok(())
+    }
+}
+
+/// Why a method cannot be served as it is wished to be.
+pub(super) struct Flaw {
+    /// Where the configuration wishes so; none where the method does itself.
+    pub(super) place: Option<Box<str>>,
+    pub(super) why: String,
+}
+
+impl Flaw {
+    fn of(origin: &Origin, why: String) -> Self {
+        match origin {
+            Origin::Written(place) => Self { place: Some(place.clone()), why },
+            Origin::Default | Origin::Option(_) => Self { place: None, why: format!("{origin}: {why}") },
+        }
+    }
+}
+
+impl From<String> for Flaw {
+    fn from(why: String) -> Self {
+        Self { place: None, why }
     }
 }

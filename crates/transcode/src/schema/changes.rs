@@ -178,9 +178,9 @@ fn newly_excluding<'m>(
     if there {
         return None;
     }
-    let apart = known.iter().filter(|(name, earlier)| {
-        *name != &*after.name && (earlier.oneof.is_none() || earlier.oneof != before.oneof)
-    });
+    let apart = known
+        .iter()
+        .filter(|(name, earlier)| *name != &*after.name && (earlier.oneof.is_none() || earlier.oneof != before.oneof));
     let mut names: Vec<String> = apart.map(|(name, _)| format!("`{name}`")).collect();
     if names.len() > SHOWN {
         names.truncate(SHOWN);
