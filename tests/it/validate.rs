@@ -79,7 +79,7 @@ async fn each_message_of_a_stream_is_held_to_its_rules() {
         let refused = speech.call(version, "ImportBooks").send(&gateway, &books).await;
 
         refused.failed(Code::InvalidArgument);
-        assert_eq!(refused.message, "title: must be at least 1 characters long");
+        assert_eq!(refused.message, "[1].title: must be at least 1 characters long");
         let imported = speech.call(version, "ImportBooks").send(&gateway, &books[..1]).await;
         imported.ok(&[json!({ "imported": 1 })]);
     }
@@ -97,13 +97,13 @@ async fn each_message_of_a_web_socket_is_held_to_its_rules() {
     socket.json(&json!({ "text": "three" })).await;
     let error = socket.value().await;
     let violation =
-        json!({ "field": "text", "description": "must be at most 3 characters long", "reason": "string.max_len" });
+        json!({ "field": "[1].text", "description": "must be at most 3 characters long", "reason": "string.max_len" });
     assert_eq!(error["error"]["details"][1]["fieldViolations"], json!([violation]), "{error}");
-    assert_eq!(socket.closed().await, (4003, "text: must be at most 3 characters long".to_owned()));
+    assert_eq!(socket.closed().await, (4003, "[1].text: must be at most 3 characters long".to_owned()));
 
     let mut socket = Socket::open(gateway.address(), path, &[]).await;
     socket.send(Message::binary(b"\x0a\x05three".to_vec())).await;
-    assert_eq!(socket.closed().await, (4003, "text: must be at most 3 characters long".to_owned()));
+    assert_eq!(socket.closed().await, (4003, "[0].text: must be at most 3 characters long".to_owned()));
 }
 
 #[tokio::test]

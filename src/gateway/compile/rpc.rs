@@ -70,9 +70,8 @@ impl Compiler<'_> {
             && !method.client_streaming
             && settings.messages.from.is_below(&config::place(&["methods", &path[1..]]))
         {
-            return Err(
-                "its limits: messages: its client sends one message; limit its calls by `rate_limits`".to_owned()
-            );
+            let why = "its limits: messages: its client sends one message; limit its calls by `rate_limits`";
+            return Err(why.to_owned().into());
         }
         let bound = self.compile_bound(&settings, method);
         let demands = self.compile_demands(&settings, service, method);
