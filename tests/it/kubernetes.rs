@@ -405,7 +405,7 @@ mod runs {
         let here = |deployment: &str, mine: &[(&str, &str)]| -> Vec<(String, String)> {
             let replica = tempfile::tempdir_in(folder.path()).expect("a folder").keep();
             // Names lead to this machine, and services are asked for by name. The gateway asks for their accounts.
-            let mut variables = objects.certify(&authority, deployment, &["localhost"], &replica);
+            let mut variables = objects.certify(&authority, deployment, &["localhost", "127.0.0.1"], &replica);
             for (_, value) in &mut variables {
                 if let Some((.., port)) = ports.iter().find(|(name, ..)| name == value) {
                     *value = format!("localhost:{port}");
@@ -455,12 +455,14 @@ mod runs {
             let told = SocketAddr::from((Ipv4Addr::LOCALHOST, *health));
             assert!(is_serving(told).await, "{name} tells no health");
             assert!(!is_serving(calls).await, "{name} takes calls in the clear");
-            assert!(
-                !is_serving(tunnel(calls, client(&authority, None, &["h2"])).await).await,
-                "{name} takes anybody's"
-            );
-            let strange = Authority::new().issue(&["gateway-service"]);
-            assert!(!is_serving(tunnel(calls, client(&authority, Some(&strange), &["h2"])).await).await, "{name}");
+            for (own, welcome) in [
+                (None, false),
+                (Some(Authority::new().issue(&["gateway-service"])), false),
+                (Some(authority.issue(&["gateway-service"])), true),
+            ] {
+                let shown = tunnel(calls, client(&authority, own.as_ref(), &["h2"])).await;
+                assert_eq!(is_serving(shown).await, welcome, "{name}");
+            }
         }
 
         // Five logins a minute for one account, wherever they come in: one is used up.
