@@ -88,6 +88,19 @@ async fn well_known_types_and_any_have_their_own_json() {
 }
 
 #[tokio::test]
+async fn an_any_that_nobody_knows_loses_no_answer() {
+    // 23: { 1: "a.b/c.D", 2: 08 01 }
+    let any = [&[0x0a, 7][..], b"a.b/c.D", &[0x12, 2, 8, 1]].concat();
+    let wire = [&[0xba, 1, u8::try_from(any.len()).unwrap()], &*any].concat();
+    let service = upstream::grpc("rules.v1.Rules").unary("Same", move |_| stream([]).then_bytes(&frame(&wire)));
+    let service = service.start().await;
+    let gateway = crate::support::gateway::gateway().descriptors("rules").upstream("rules", &service).start().await;
+    let expected = json!({ "any": { "@type": "a.b/c.D", "value": "CAE=" } });
+    gateway.post("/v1/same", &json!({})).await.status(200).json(&expected);
+    gateway.post("/rules.v1.Rules/Same", &json!({})).await.status(200).json(&expected);
+}
+
+#[tokio::test]
 async fn null_is_absent_but_not_in_lists() {
     let (_service, gateway) = rules().await;
     assert_eq!(echoed(&gateway, r#"{"text": null, "items": null, "inner": null}"#).await, json!({}));
