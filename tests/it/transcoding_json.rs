@@ -94,7 +94,7 @@ async fn an_any_that_nobody_knows_loses_no_answer() {
     let wire = [&[0xba, 1, u8::try_from(any.len()).unwrap()], &*any].concat();
     let service = upstream::grpc("rules.v1.Rules").unary("Same", move |_| stream([]).then_bytes(&frame(&wire)));
     let service = service.start().await;
-    let gateway = crate::support::gateway::gateway().descriptors("rules").upstream("rules", &service).start().await;
+    let gateway = gateway().descriptors("rules").upstream("rules", &service).start().await;
     let expected = json!({ "any": { "@type": "a.b/c.D", "value": "CAE=" } });
     gateway.post("/v1/same", &json!({})).await.status(200).json(&expected);
     gateway.post("/rules.v1.Rules/Same", &json!({})).await.status(200).json(&expected);
