@@ -23,9 +23,6 @@ pub use stream::{Stream, stream_reply};
 /// The content type of every JSON answer.
 static APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Room for an answer's usual headers.
-const USUAL: usize = 6;
-
 /// What an answer holds.
 #[derive(Debug)]
 pub enum Content {
@@ -35,18 +32,16 @@ pub enum Content {
     Raw(HeaderValue, Bytes),
 }
 
-/// A unary answer: one write, with its length. Its status is 200, or what the upstream wishes.
-pub fn reply(content: Content, metadata: [&HeaderMap; 2], crossing: &Crossing) -> Response<Body> {
-    let mut headers = HeaderMap::with_capacity(USUAL);
+/// A unary answer: one write, with its length. Its status is 200, or what the upstream wishes. Its headers are those of the reply
+/// that cross, in their own map.
+pub fn reply(content: Content, [mut headers, trailers]: [HeaderMap; 2], crossing: &Crossing) -> Response<Body> {
     let (content_type, bytes, raw) = match content {
         Content::Json(json) => (APPLICATION_JSON.clone(), json.into(), false),
         Content::Raw(content_type, data) => (content_type, data, true),
     };
+    let status = metadata::keep_rest(&mut headers, crossing);
+    let status = metadata::to_rest(&trailers, &mut headers, crossing).or(status);
     headers.insert(header::CONTENT_TYPE, content_type);
-    let mut status = None;
-    for metadata in metadata {
-        status = metadata::to_rest(metadata, &mut headers, crossing).or(status);
-    }
     if raw {
         raw::describe(&mut headers);
     }

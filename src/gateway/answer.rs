@@ -53,6 +53,7 @@ impl Answer {
                 (connect::reply(call.dialect, written(codec)?, metadata), None)
             }
             Dialect::Rest | Dialect::ConnectStream(_) | Dialect::WebSocket | Dialect::Http => {
+                let metadata = metadata.map(HeaderMap::clone);
                 (rest::reply(content(worker, rpc, out, message)?, metadata, &rpc.crossing), None)
             }
         };

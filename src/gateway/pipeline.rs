@@ -271,7 +271,7 @@ where
 
     // Answer.
     let content = content(&call.worker, rpc, &out, &reply.message)?;
-    Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
+    Ok(rest::reply(content, [reply.headers, reply.trailers], &rpc.crossing))
 }
 
 /// The line goes on for gRPC's frames, unread.

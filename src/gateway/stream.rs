@@ -65,7 +65,7 @@ where
     }
     let reply = call.collect(rpc, outgoing, (body, stop)).await?;
     let content = content(&call.worker, rpc, &out, &reply.message)?;
-    Ok(rest::reply(content, [&reply.headers, &reply.trailers], &rpc.crossing))
+    Ok(rest::reply(content, [reply.headers, reply.trailers], &rpc.crossing))
 }
 
 /// Asks, and answers with a stream.
