@@ -28,9 +28,9 @@ const LYING: u8 = 2;
 pub(super) struct Activity {
     begun: Instant,
     /// Calls whose answer's last byte has not been handed over.
-    in_flight: AtomicUsize,
+    in_flight: Count,
     /// Calls begun.
-    calls: AtomicUsize,
+    calls: Count,
     /// Bytes have come since a call last began or ended: part of a head.
     received: AtomicBool,
     /// HTTP/2: a head has begun and not ended, or nothing was said yet.
@@ -48,7 +48,7 @@ pub(super) struct Activity {
     /// The time now, in periods of which the client may let an answer wait for one.
     period: AtomicUsize,
     /// Pieces of answers that the client has not taken: that began to wait in an even period, and in an odd one.
-    unread: [AtomicUsize; 2],
+    unread: [Count; 2],
     /// HTTP/2: it carries many calls at a time.
     shared: bool,
     /// Bytes of these that are without their calls.
@@ -68,8 +68,8 @@ impl Default for Activity {
     fn default() -> Self {
         Self {
             begun: Instant::now(),
-            in_flight: AtomicUsize::new(0),
-            calls: AtomicUsize::new(0),
+            in_flight: Count::default(),
+            calls: Count::default(),
             received: AtomicBool::new(false),
             sent: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
@@ -77,7 +77,7 @@ impl Default for Activity {
             old: AtomicBool::new(false),
             heading: AtomicBool::new(false),
             period: AtomicUsize::new(0),
-            unread: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            unread: Default::default(),
             shared: false,
             loose: AtomicUsize::new(0),
             reading: AtomicU8::new(WAITS),
@@ -170,7 +170,7 @@ impl Activity {
 
     /// Some of an answer is kept that its client has not read.
     fn keeps(&self) -> bool {
-        self.unread.iter().any(|pieces| pieces.load(Ordering::Relaxed) > 0)
+        self.unread.iter().any(|pieces| pieces.value() > 0)
     }
 
     /// Whether what was to be written has not been.
@@ -199,23 +199,23 @@ impl Activity {
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.value()
     }
 
     pub(super) fn calls(&self) -> usize {
-        self.calls.load(Ordering::Relaxed)
+        self.calls.value()
     }
 
     /// A piece of an answer begins to wait for the client: since when.
     pub(super) fn offered(&self) -> usize {
         let since = self.period.load(Ordering::Relaxed) % 2;
-        self.unread[since].fetch_add(1, Ordering::Relaxed);
+        self.unread[since].inc();
         since
     }
 
     /// It has been taken.
     pub(super) fn taken(&self, since: usize) {
-        self.unread[since].fetch_sub(1, Ordering::Relaxed);
+        self.unread[since].dec();
     }
 
     /// So many bytes more wait without their call, if that is within `most`.
@@ -234,7 +234,7 @@ impl Activity {
     /// The next period begins, unless something waits since before this one.
     fn next_period(&self) -> Result<(), Waits> {
         let before = self.period.load(Ordering::Relaxed) + 1;
-        if self.unread[before % 2].load(Ordering::Relaxed) > 0 {
+        if self.unread[before % 2].value() > 0 {
             return Err(Waits);
         }
         self.period.store(before, Ordering::Relaxed);
@@ -243,11 +243,30 @@ impl Activity {
 
     /// A call begins.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.inc();
+        self.calls.inc();
         self.received.store(false, Ordering::Relaxed);
         self.until.store(0, Ordering::Relaxed);
         InFlight(self.clone())
+    }
+}
+
+/// A number that one thread changes, whose runtime the connection and its calls are on: without the bus lock, which would be taken
+/// five times a call.
+#[derive(Debug, Default)]
+struct Count(AtomicUsize);
+
+impl Count {
+    fn value(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn inc(&self) {
+        self.0.store(self.value() + 1, Ordering::Relaxed);
+    }
+
+    fn dec(&self) {
+        self.0.store(self.value() - 1, Ordering::Relaxed);
     }
 }
 
@@ -274,7 +293,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.in_flight.dec();
         self.0.received.store(false, Ordering::Relaxed);
     }
 }

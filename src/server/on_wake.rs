@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 pub(super) struct OnWake {
     flag: Arc<Flag>,
     waker: Waker,
+    /// The task, as the flag knows it: it is seldom another one.
+    task: Waker,
 }
 
 struct Flag {
@@ -23,8 +25,9 @@ struct Flag {
 
 impl OnWake {
     pub(super) fn new() -> Self {
-        let flag = Arc::new(Flag { woken: AtomicBool::new(true), task: Mutex::new(Waker::noop().clone()) });
-        Self { waker: Waker::from(Arc::clone(&flag)), flag }
+        let task = Waker::noop().clone();
+        let flag = Arc::new(Flag { woken: AtomicBool::new(true), task: Mutex::new(task.clone()) });
+        Self { waker: Waker::from(Arc::clone(&flag)), flag, task }
     }
 
     /// Polls a new future: it has woken nobody yet.
@@ -33,15 +36,13 @@ impl OnWake {
     }
 
     /// Polls `future` if it has something to say.
-    pub(super) fn poll<F: Future>(&self, cx: &mut Context<'_>, future: Pin<&mut F>) -> Poll<F::Output> {
-        {
-            let mut task = self.flag.task.lock();
-            if !task.will_wake(cx.waker()) {
-                task.clone_from(cx.waker());
-            }
+    pub(super) fn poll<F: Future>(&mut self, cx: &mut Context<'_>, future: Pin<&mut F>) -> Poll<F::Output> {
+        if !self.task.will_wake(cx.waker()) {
+            self.task.clone_from(cx.waker());
+            self.flag.task.lock().clone_from(cx.waker());
         }
         // Taken before the poll: a wake in the middle of it is not lost.
-        if self.flag.woken.swap(false, Ordering::AcqRel) {
+        if self.flag.woken.load(Ordering::Relaxed) && self.flag.woken.swap(false, Ordering::AcqRel) {
             return future.poll(&mut Context::from_waker(&self.waker));
         }
         Poll::Pending
@@ -73,7 +74,7 @@ mod tests {
             polled += 1;
             heard.as_mut().poll(cx)
         }));
-        let on_wake = OnWake::new();
+        let mut on_wake = OnWake::new();
         let word = poll_fn(|cx| {
             turns += 1;
             let polled = on_wake.poll(cx, counted.as_mut());

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
+use super::pings::{Asked, pings};
 use super::pool::{Connecting, Slot};
 use super::reaper::Reaper;
 use crate::gather::Gather;
@@ -81,7 +82,10 @@ impl Connection {
         let Some(send) = &mut *handle else { return Err(Unopened::Draining) };
         match send.send_request(request, last) {
             Ok(stream) => {
-                if self.opened.fetch_add(1, Ordering::Relaxed) == LIFETIME {
+                // Counted under the handle's lock.
+                let opened = self.opened();
+                self.opened.store(opened + 1, Ordering::Relaxed);
+                if opened == LIFETIME {
                     *handle = None;
                 }
                 Ok(stream)
@@ -116,6 +120,17 @@ impl Connection {
 
     pub(super) fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
+    }
+
+    /// What the peer allows now. Only who drives it says so.
+    fn set_limit(&self, limit: usize) {
+        let before = self.limit();
+        if limit != before {
+            self.limit.store(limit, Ordering::Relaxed);
+        }
+        if limit > before {
+            self.slot.serve_waiting();
+        }
     }
 
     /// Counts a stream if there is room; under the slot's lock.
@@ -153,7 +168,7 @@ impl Connection {
 /// Makes a connection and drives it to its end.
 pub(super) async fn run(connecting: Connecting) {
     let endpoint = Arc::clone(connecting.endpoint());
-    let (handle, mut driven, round_trip) = match establish(&endpoint).await {
+    let (handle, driven, round_trip) = match establish(&endpoint).await {
         Ok(established) => established,
         Err(failure) => {
             tracing::debug!(endpoint = %endpoint.label, %failure, "no connection");
@@ -161,7 +176,7 @@ pub(super) async fn run(connecting: Connecting) {
         }
     };
     let limit = driven.h2.max_concurrent_send_streams();
-    let ping = driven.h2.ping_pong();
+    let (pings, asked) = pings();
     let connection = connecting.succeed(|slot| {
         Arc::new(Connection {
             slot,
@@ -175,20 +190,20 @@ pub(super) async fn run(connecting: Connecting) {
         })
     });
     let end = End(Arc::clone(&connection));
-    let driver = tokio::spawn(drive(end, driven));
-    tokio::spawn(super::reaper::run(connection, ping, driver.abort_handle()));
+    let driver = tokio::spawn(drive(end, driven, asked));
+    tokio::spawn(super::reaper::run(connection, pings, driver.abort_handle()));
 }
 
 /// Drives a connection to its end.
-async fn drive(end: End, mut driven: Driven) {
+async fn drive(end: End, mut driven: Driven, mut asked: Asked) {
     let connection = &end.0;
     let outcome = poll_fn(|cx| {
         let outcome = Pin::new(&mut driven).poll(cx);
-        // Peers may change their limit at any time.
-        let limit = driven.h2.max_concurrent_send_streams().min(STREAMS);
-        if connection.limit.swap(limit, Ordering::Relaxed) < limit {
-            connection.slot.serve_waiting();
+        // Peers may change their limit at any time, by a frame.
+        if driven.heard {
+            connection.set_limit(driven.h2.max_concurrent_send_streams().min(STREAMS));
         }
+        asked.poll(cx, || driven.h2.ping_pong());
         outcome
     })
     .await;
@@ -210,6 +225,8 @@ type Established = (SendRequest<Bytes>, Driven, Duration);
 struct Driven {
     h2: client::Connection<Gather<Socket>, Bytes>,
     socket: Gather<Socket>,
+    /// Something has come in its last turn.
+    heard: bool,
 }
 
 impl Future for Driven {
@@ -217,7 +234,7 @@ impl Future for Driven {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = Pin::new(&mut self.h2).poll(cx);
-        self.socket.poll_send(cx);
+        self.heard = self.socket.poll_send(cx);
         outcome
     }
 }
@@ -238,7 +255,7 @@ async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
         };
         let socket = Gather::new(secured);
         let (handle, h2) = builder().handshake(socket.clone()).await.map_err(|error| broken(&error))?;
-        let mut driven = Driven { h2, socket };
+        let mut driven = Driven { h2, socket, heard: false };
         poll_fn(|cx| match Pin::new(&mut driven).poll(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Err(refused("closed before SETTINGS".to_owned()))),
             Poll::Ready(Err(error)) => Poll::Ready(Err(broken(&error))),

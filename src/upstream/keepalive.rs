@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use h2::{Ping, PingPong};
+use h2::Ping;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::pings::Pings;
 use crate::config;
 
 /// How often it is looked whether PINGs are wanted by now.
@@ -32,17 +33,14 @@ impl Keepalive {
     }
 
     /// Asks the peer, if the rule says so; false if it does not answer.
-    pub(super) async fn holds(&mut self, idle: bool, ping: Option<&mut PingPong>) -> bool {
+    pub(super) async fn holds(&mut self, idle: bool, pings: &mut Pings) -> bool {
         let rule = self.rule.load_full();
         self.last = Instant::now();
-        match (&rule, ping) {
-            (Some(rule), Some(ping)) if !idle || rule.idle => {
-                // One that was sent before and is not answered yet says as much. What ends with an error is a connection that
-                // has ended, which is found without us.
-                let _ = ping.send_ping(Ping::opaque());
-                timeout(rule.timeout, poll_fn(|cx| ping.poll_pong(cx))).await.is_ok()
-            }
-            _ => true,
-        }
+        let Some(rule) = rule.filter(|rule| !idle || rule.idle) else { return true };
+        let Some(ping) = pings.sender().await else { return true };
+        // One that was sent before and is not answered yet says as much. What ends with an error is a connection that has
+        // ended, which is found without us.
+        let _ = ping.send_ping(Ping::opaque());
+        timeout(rule.timeout, poll_fn(|cx| ping.poll_pong(cx))).await.is_ok()
     }
 }

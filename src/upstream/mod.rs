@@ -26,6 +26,7 @@ mod metadata;
 mod outliers;
 mod permit;
 mod pick;
+mod pings;
 mod pool;
 mod pump;
 mod reaper;

@@ -85,11 +85,11 @@ impl Pool {
 
     /// The future's outcome, or none once the deadline has passed; it costs no timer of the runtime's.
     pub async fn within<F: Future>(&self, deadline: Instant, future: F) -> Option<F::Output> {
-        let mut timer = self.timer(deadline);
+        let mut timer = None;
         let mut future = pin!(future);
         poll_fn(|cx| match future.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-            Poll::Pending => timer.poll(cx).map(|()| None),
+            Poll::Pending => timer.get_or_insert_with(|| self.timer(deadline)).poll(cx).map(|()| None),
         })
         .await
     }

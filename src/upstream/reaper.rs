@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
-use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
+use h2::{Ping, Reason, RecvStream, SendStream};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::connection::Connection;
 use super::keepalive::Keepalive;
+use super::pings::Pings;
 use super::pool::Lease;
 
 /// Resets in one round trip.
@@ -116,7 +117,7 @@ impl Reaper {
 }
 
 /// Resets held streams, a burst each round trip, for as long as the connection lives; `driver` drives it.
-pub(super) async fn run(connection: Arc<Connection>, mut ping: Option<PingPong>, driver: AbortHandle) {
+pub(super) async fn run(connection: Arc<Connection>, mut pings: Pings, driver: AbortHandle) {
     let reaper = &connection.reaper;
     let mut keepalive = Keepalive::new(&connection.slot.endpoint.keepalive);
     let mut retired = false;
@@ -138,14 +139,14 @@ pub(super) async fn run(connection: Arc<Connection>, mut ping: Option<PingPong>,
                 idle.as_mut().reset(tokio::time::Instant::now() + linger);
             }
             () = keepalive.due() => {
-                if !keepalive.holds(connection.is_idle(), ping.as_mut()).await {
+                if !keepalive.holds(connection.is_idle(), &mut pings).await {
                     tracing::debug!(endpoint = %connection.slot.endpoint.label, "no answer to a PING: given up");
                     return driver.abort();
                 }
             }
         }
         while !reaper.state.lock().held.is_empty() {
-            round_trip(&connection, ping.as_mut()).await;
+            round_trip(&connection, &mut pings).await;
             let burst: Vec<Left> = {
                 let mut state = reaper.state.lock();
                 let burst = state.held.len().min(BURST);
@@ -159,13 +160,14 @@ pub(super) async fn run(connection: Arc<Connection>, mut ping: Option<PingPong>,
 
 /// Waits until the peer has read what we sent, as its answer to a PING says; or, where PINGs would be held against us, as
 /// long as that took before.
-async fn round_trip(connection: &Connection, ping: Option<&mut PingPong>) {
+async fn round_trip(connection: &Connection, pings: &mut Pings) {
     let replied = connection.replied.swap(false, Ordering::Relaxed);
     let (may_ping, pause) = {
         let pace = &mut connection.reaper.state.lock().pace;
         (pace.may_ping(replied), pace.pause())
     };
-    let Some(ping) = ping.filter(|_| may_ping) else { return tokio::time::sleep(pause).await };
+    let ping = if may_ping { pings.sender().await } else { None };
+    let Some(ping) = ping else { return tokio::time::sleep(pause).await };
     let begin = Instant::now();
     match tokio::time::timeout(QUIET, ping.ping(Ping::opaque())).await {
         Ok(Ok(_)) => connection.reaper.state.lock().pace.round_trip = begin.elapsed(),
