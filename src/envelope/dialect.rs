@@ -59,8 +59,12 @@ impl Dialect {
                 _ => Self::Rest,
             };
         };
+        let http2 = head.version == Version::HTTP_2;
+        // Most requests that have a type have one of these.
+        if http2 && content_type == "application/grpc" {
+            return Self::Grpc(Codec::Proto);
+        }
         let essence = essence(content_type);
-        // Most requests that have a type have this one.
         if essence == "application/json" {
             let connect = head.method == Method::POST && head.headers.contains_key(&connect::PROTOCOL_VERSION);
             return if connect { Self::Connect(Codec::Json) } else { Self::Rest };
@@ -69,7 +73,6 @@ impl Dialect {
             return Self::Rest;
         };
         let subtype = &essence[subtype.len()..];
-        let http2 = head.version == Version::HTTP_2;
         // Clients write it in lower case, so that it is seldom copied.
         let lower = match subtype.bytes().any(|byte| byte.is_ascii_uppercase()) {
             true => Cow::Owned(subtype.to_ascii_lowercase()),

@@ -17,12 +17,24 @@ static GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Longer than any connection lives: what a larger number means.
 const LONGEST: f64 = 1e9;
 
+/// Whether a byte may stand in a host and its port.
+static OF_HOST: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0);
+    while byte < table.len() {
+        let plain = matches!(byte as u8, b'.' | b'-' | b'_' | b'~' | b':' | b'[' | b']' | b'%');
+        table[byte] = plain || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    table
+};
+
 /// The headers that the pipeline knows by name.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'h> {
     headers: &'h HeaderMap,
     host: Sent<'h>,
     request_id: Sent<'h>,
+    user_agent: Sent<'h>,
     /// There is a `Connection`.
     connection: bool,
     /// There is a `Content-Encoding`.
@@ -56,6 +68,7 @@ impl<'h> Known<'h> {
             headers,
             host: Sent::Never,
             request_id: Sent::Never,
+            user_agent: Sent::Never,
             connection: false,
             encoded: false,
             content_type: None,
@@ -69,6 +82,8 @@ impl<'h> Known<'h> {
                 known.host.again(value);
             } else if name == header::CONTENT_TYPE {
                 known.content_type.get_or_insert(value);
+            } else if name == header::USER_AGENT {
+                known.user_agent.again(value);
             } else if name == header::ACCEPT_ENCODING {
                 known.accept_encoding.get_or_insert(value);
             } else if name == header::CONNECTION {
@@ -109,6 +124,14 @@ impl<'h> Known<'h> {
         }
     }
 
+    /// What the client says that it is, where it says so once and of the call, not of the connection.
+    pub fn user_agent(&self) -> Option<&'h HeaderValue> {
+        match self.user_agent {
+            Sent::Once(agent) if !self.connection => Some(agent),
+            _ => None,
+        }
+    }
+
     /// The one host that the client means: `Host` or `:authority`, or both where they agree.
     ///
     /// # Errors
@@ -123,10 +146,7 @@ impl<'h> Known<'h> {
                 equal.then(|| host.clone())
             }
         };
-        let plain = |byte: &u8| {
-            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~' | b':' | b'[' | b']' | b'%')
-        };
-        host.filter(|host| !host.is_empty() && host.as_bytes().iter().all(plain))
+        host.filter(|host| !host.is_empty() && host.as_bytes().iter().all(|byte| OF_HOST[usize::from(*byte)]))
             .ok_or_else(|| Error::bad_request("send one Host header, the same as in the request line or in :authority"))
     }
 

@@ -87,11 +87,16 @@ fn is_base64(value: &[u8]) -> bool {
 }
 
 /// The metadata of an RPC's own envelopes: all but what is kept back. `te` and `content-type` are what makes it gRPC; how
-/// messages are compressed crosses where their frames do, in gRPC alone.
+/// messages are compressed crosses where their frames do, in gRPC alone. What [`Known::user_agent`] has is left to who says the rest.
 pub fn from_rpc(headers: &HeaderMap, known: &Known<'_>, frames: bool) -> HeaderMap {
     let named = known.named_by_connection();
-    let mut metadata = HeaderMap::with_capacity(headers.len());
+    let apart = known.user_agent().is_some();
+    // Most have nothing else that crosses.
+    let mut metadata = HeaderMap::new();
     for (name, value) in headers {
+        if apart && name == header::USER_AGENT {
+            continue;
+        }
         if crosses_from_rpc(name) && !named.iter().any(|dropped| dropped == name.as_str()) {
             metadata.append(name.clone(), sent_on(name, value));
         }
@@ -255,7 +260,7 @@ fn crosses_to_grpc(name: &str) -> bool {
 /// Those that most calls have are told by their number.
 fn crosses_from_rpc(name: &HeaderName) -> bool {
     match *name {
-        header::TE | header::CONTENT_TYPE => false,
+        header::TE | header::CONTENT_TYPE | header::CONTENT_LENGTH | header::HOST => false,
         header::USER_AGENT | header::AUTHORIZATION => true,
         _ => !kept_back(name.as_str()),
     }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::header;
 use http::request::Parts;
-use http::{HeaderMap, header};
 use transom_transcode::frame::{self, PREFIX};
 use transom_transcode::overlay::{Overlay, Values};
 use transom_transcode::plan::{OutOptions, OutPlan};
@@ -22,7 +22,7 @@ use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
 use crate::policy::auth::{Admission, Claim, Claims, Gate, Head, Once, Question, Refusal, Verdict};
 use crate::policy::cors::Cors;
-use crate::upstream::{FailureKind, Outgoing};
+use crate::upstream::{FailureKind, Metadata, Outgoing};
 
 /// Who is asked about a caller.
 pub(super) struct Asking<'a> {
@@ -94,9 +94,10 @@ impl Call {
     }
 
     /// What the services are told of the caller, in metadata and in fields of the request: the gateway alone speaks of that.
-    pub(super) fn speak_for_caller(&mut self, rpc: &Rpc, head: &Parts, metadata: &mut HeaderMap) -> Result<(), Error> {
+    pub(super) fn speak_for_caller(&mut self, rpc: &Rpc, head: &Parts, metadata: &mut Metadata) -> Result<(), Error> {
         self.take_cookies(rpc, head)?;
         let Some(auth) = rpc.gate.auth() else { return Ok(()) };
+        let metadata = metadata.given_mut();
         metadata::strip(metadata, auth.injected());
         match &self.caller {
             Some(caller) => caller.cross(metadata),

@@ -209,23 +209,26 @@ fn outgoing<'r>(
     let (own, asked) = (rpc.settings.timeout.value, known.timeout()?);
     let deadline = call.deadline(own, asked);
     let patient = asked.is_none_or(|asked| own.is_some_and(|own| own <= asked));
-    let mut given = match call.dialect {
-        Dialect::Rest | Dialect::WebSocket | Dialect::Http => metadata::from_rest(&head.headers, known, &rpc.crossing)?,
+    let (given, agent) = match call.dialect {
+        Dialect::Rest | Dialect::WebSocket | Dialect::Http => {
+            (metadata::from_rest(&head.headers, known, &rpc.crossing)?, None)
+        }
         dialect => {
             let frames = dialect == Dialect::Grpc(Codec::Proto) && !rpc.reads(dialect);
-            metadata::from_rpc(&head.headers, known, frames)
+            (metadata::from_rpc(&head.headers, known, frames), known.user_agent().cloned())
         }
     };
-    call.speak_for_caller(rpc, head, &mut given)?;
     let about = About {
         request_id: call.id.header().clone(),
         forwarded_for: origin::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip()),
         forwarded_host: host,
         tls: peer.tls,
         certificate: peer.certificate.clone(),
+        agent,
         unpacks: !call.dialect.is_opaque(),
     };
-    let headers = Metadata::new(given, about);
+    let mut headers = Metadata::new(given, about);
+    call.speak_for_caller(rpc, head, &mut headers)?;
     let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
     let max_age = rpc.max_age.as_ref();
     Ok(Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, aim, retry })

@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
 
 use crate::envelope::coding::Coding;
 use crate::envelope::metadata::{
@@ -40,6 +40,8 @@ pub struct About {
     pub tls: bool,
     /// `x-forwarded-client-cert`
     pub certificate: Option<HeaderValue>,
+    /// `user-agent`, where the client's crosses: most of gRPC's send nothing else.
+    pub agent: Option<HeaderValue>,
     /// Its replies are read here and may come compressed.
     pub unpacks: bool,
 }
@@ -48,12 +50,11 @@ pub struct About {
 static BARE: LazyLock<HeaderMap> =
     LazyLock::new(|| HeaderMap::from_iter([(TIMEOUT, OWN), (TE, TRAILERS), (CONTENT_TYPE, GRPC)]));
 
-/// Of a client's call whose messages cross unread. The call's own values come first, in the order of [`About::values`].
-static OPAQUE: LazyLock<HeaderMap> = LazyLock::new(|| {
-    let names = [&TIMEOUT, &X_REQUEST_ID, &X_FORWARDED_FOR, &X_FORWARDED_HOST, &X_FORWARDED_PROTO];
-    let own = names.into_iter().map(|name| (name.clone(), OWN));
-    own.chain([(TE, TRAILERS), (CONTENT_TYPE, GRPC)]).collect()
-});
+/// Of a client's call whose messages cross unread.
+static OPAQUE: LazyLock<HeaderMap> = LazyLock::new(|| of_client(None));
+
+/// Of one that says what sends it, as gRPC's do: a copy has no room for a name more, and would move to make some.
+static OF_AGENT: LazyLock<HeaderMap> = LazyLock::new(|| of_client(Some(USER_AGENT)));
 
 /// Of one whose messages are translated.
 static TRANSLATED: LazyLock<HeaderMap> = LazyLock::new(|| {
@@ -70,11 +71,15 @@ impl Metadata {
 
     /// What crosses from the client, and what its token says.
     pub fn given_mut(&mut self) -> &mut HeaderMap {
+        if let Some(agent) = self.about.as_mut().and_then(|about| about.agent.take()) {
+            self.given.insert(USER_AGENT, agent);
+        }
         &mut self.given
     }
 
     /// All of it in one map, for who has to look at it.
     pub fn whole(&mut self) -> &mut HeaderMap {
+        self.given_mut();
         if let Some(about) = self.about.take() {
             let names = [&X_REQUEST_ID, &X_FORWARDED_FOR, &X_FORWARDED_HOST, &X_FORWARDED_PROTO];
             for (name, value) in names.into_iter().zip(about.values()) {
@@ -98,8 +103,15 @@ impl Metadata {
             Some(about) => {
                 let [mut id, address, host, scheme] = about.values();
                 id.set_sensitive(!first);
-                let map = if about.unpacks { &TRANSLATED } else { &OPAQUE };
-                filled(map, [timeout, id, address, host, scheme])
+                match about.agent.clone() {
+                    Some(agent) if !about.unpacks => filled(&OF_AGENT, [timeout, id, address, host, scheme, agent]),
+                    None if !about.unpacks => filled(&OPAQUE, [timeout, id, address, host, scheme]),
+                    agent => {
+                        let mut head = filled(&TRANSLATED, [timeout, id, address, host, scheme]);
+                        agent.map(|agent| head.insert(USER_AGENT, agent));
+                        head
+                    }
+                }
             }
         };
         if let Some(certificate) = self.about.as_ref().and_then(|about| about.certificate.as_ref()) {
@@ -124,6 +136,13 @@ impl About {
     }
 }
 
+/// Of a client's call. Its own values come first, in the order of [`About::values`].
+fn of_client(given: Option<HeaderName>) -> HeaderMap {
+    let names = [&X_REQUEST_ID, &X_FORWARDED_FOR, &X_FORWARDED_HOST, &X_FORWARDED_PROTO];
+    let own = std::iter::once(TIMEOUT).chain(names.into_iter().cloned()).chain(given).map(|name| (name, OWN));
+    own.chain([(TE, TRAILERS), (CONTENT_TYPE, GRPC)]).collect()
+}
+
 /// A copy of the map whose first values are these.
 fn filled<const N: usize>(map: &HeaderMap, own: [HeaderValue; N]) -> HeaderMap {
     let mut map = map.clone();
@@ -143,7 +162,7 @@ mod tests {
         let value = HeaderValue::from_static;
         let (request_id, forwarded_for, forwarded_host) = (value("id"), value("192.0.2.1"), value("api.example.com"));
         let certificate = Some(value("Hash=1"));
-        About { request_id, forwarded_for, forwarded_host, tls: true, certificate, unpacks }
+        About { request_id, forwarded_for, forwarded_host, tls: true, certificate, agent: None, unpacks }
     }
 
     fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -172,6 +191,21 @@ mod tests {
         let encoding = [("grpc-accept-encoding", "gzip")];
         assert_eq!(translated.head(TIME, false), map(&[&ABOUT[..], &CALL, &encoding].concat()));
         assert_eq!(*translated.clone().whole(), map(&[&ABOUT[..], &encoding].concat()));
+    }
+
+    #[test]
+    fn what_sends_it_crosses_beside_what_is_said_and_as_what_is_given() {
+        let agent = [("user-agent", "grpc-go/1.76")];
+        for (unpacks, encoding) in [(false, None), (true, Some(("grpc-accept-encoding", "gzip")))] {
+            let about = About { agent: Some(HeaderValue::from_static(agent[0].1)), ..about(unpacks) };
+            let mut metadata = Metadata::new(HeaderMap::new(), about);
+            let expected = map(&[&ABOUT[..], &CALL, &agent, encoding.as_slice()].concat());
+            assert_eq!(metadata.head(TIME, false), expected);
+            assert_eq!(*metadata.given_mut(), map(&agent));
+            assert_eq!(metadata.head(TIME, false), expected, "given");
+            metadata.given_mut().remove("user-agent");
+            assert!(!metadata.head(TIME, false).contains_key("user-agent"));
+        }
     }
 
     #[test]
