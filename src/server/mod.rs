@@ -12,6 +12,8 @@
 //! on_wake     waits beside a connection without being polled with it
 //! hangup      a client that left while nobody reads what it sent
 //! patience    calls of HTTP/2 end with their time, read or not
+//! unread      what a connection keeps of answers that its client has not taken
+//! upload      a request's body over HTTP/1.1, and whether it is whole
 //! connection  one connection from its first byte to its close
 //! redirect    plain HTTP is sent on to https://
 //! expiry      warns of certificates that end
