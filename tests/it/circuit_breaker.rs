@@ -150,6 +150,23 @@ async fn a_client_without_patience_opens_no_breaker() {
 }
 
 #[tokio::test]
+async fn a_stream_that_has_begun_has_its_clients_time_and_no_trys() {
+    let library = upstream::grpc("library.v1.Library")
+        .server_stream("WatchBooks", |_| stream([json!({ "title": "A" })]).then_fail(Code::DeadlineExceeded, "late"))
+        .start()
+        .await;
+    let keys = "retry: { attempts: 2, per_try_timeout: 5s }, circuit_breaker: { failures: 1, open_for: 1h }";
+    let gateway = start(&[&library], keys).await;
+    for _ in 0..2 {
+        // A try's time would be the gateway's, and its end the service's fault.
+        let call = gateway.grpc("library.v1.Library/WatchBooks").header("grpc-timeout", "10S");
+        let reply = call.send(&[json!({})]).await;
+        assert_eq!((reply.code, reply.messages.len()), (Code::DeadlineExceeded, 1));
+    }
+    assert_eq!(state(&gateway).await, "closed");
+}
+
+#[tokio::test]
 async fn another_rule_begins_anew_and_the_metric_says_so() {
     let (library, ill) = library(unavailable).await;
     let gateway = start(&[&library], ONE).await;

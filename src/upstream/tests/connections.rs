@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::{Reason, server};
+use http_body_util::BodyExt as _;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::support::{Call, Server, answer, call, framed, join, numbered, outgoing, settings, until, upstream, who};
+use super::support::{
+    Call, Server, answer, call, framed, grpc_head, join, numbered, outgoing, settings, until, upstream, who,
+};
 use crate::error::Error;
 use crate::telemetry::Metrics;
 use crate::upstream::pool::Acquired;
-use crate::upstream::{Failure, FailureKind, Pool, Seen, Upstream};
+use crate::upstream::{Failure, FailureKind, Outgoing, Pool, Seen, Upstream};
 
 const HERE: &str = "127.0.0.1:0";
 
@@ -62,6 +66,38 @@ async fn not_all_that_are_gone_are_found_so_by_one_call() {
     let failure = call(&upstream, &Pool::new(0, 1)).await.unwrap_err();
     assert!(matches!(failure.kind, FailureKind::ConnectFailed), "{failure}");
     assert_eq!(upstream.describe().iter().filter(|endpoint| endpoint.down).count(), 11);
+}
+
+#[tokio::test]
+async fn a_clients_deadline_counts_where_it_was_long_and_the_client_not_behind() {
+    let held = Arc::new(Mutex::new(Vec::new()));
+    // A head, and no end.
+    let server = Server::start(move |(request, mut respond): Call| {
+        held.lock().push((request, respond.send_response(grpc_head(), false).unwrap()));
+    })
+    .await;
+    let (upstream, pool) = (upstream(&[server.address]), Pool::new(0, 1));
+    let endpoint = Arc::clone(&upstream.roster.all()[0]);
+    let failures = || endpoint.counts.tally(&endpoint.metrics).failures;
+    let within = |millis| Outgoing { patient: false, ..outgoing(Duration::from_millis(millis)) };
+    // On a busy machine some of these are not that short.
+    let mut quick = 0;
+    while quick < 3 {
+        let (before, began) = (failures(), Instant::now());
+        upstream.unary(&pool, within(20), framed(b"")).await.unwrap_err();
+        if began.elapsed() < Duration::from_millis(100) {
+            assert_eq!(failures(), before);
+            quick += 1;
+        }
+    }
+    let before = failures();
+    upstream.unary(&pool, within(150), framed(b"")).await.unwrap_err();
+    assert_eq!(failures(), before + 1);
+    // Of a stream that has begun its client may be the slow one.
+    let mut body = upstream.server_stream(&pool, within(300), framed(b"")).await.unwrap().body;
+    let failure = body.frame().await.unwrap().unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Deadline), "{failure}");
+    assert_eq!(failures(), before + 1);
 }
 
 #[tokio::test]
