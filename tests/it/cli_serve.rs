@@ -76,6 +76,16 @@ mod demo {
         assert_eq!(events.status(200).value()["events"].as_array().map(Vec::len), Some(1));
         let account = json!({ "email": "grace@example.com", "password": "compiler-1952", "firstName": "Grace" });
         demo.post("/api/v1/auth/register", &account).status(201);
+        // From a page that may call, as its browser would: with cookies, if there were any.
+        let said = json!({ "email": "grace@example.com", "password": "compiler-1952" });
+        let login = |origin| {
+            let call = Call::new(demo.address, "POST", "/api/v1/auth/login").json(&said);
+            send(call.header("origin", origin).header("sec-fetch-site", "cross-site"))
+        };
+        let let_in = login("http://localhost:5173");
+        let_in.status(200).header("access-control-allow-credentials", "true");
+        assert!(let_in.headers.contains_key("set-cookie"));
+        login("http://elsewhere.example").status(403).reason("CROSS_ORIGIN");
         let (code, _) = demo.end("INT");
         assert_eq!(code, Some(0));
     }

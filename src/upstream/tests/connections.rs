@@ -302,7 +302,7 @@ async fn connections_grow_with_their_streams_and_go_when_they_are_idle() {
 async fn the_next_connection_is_there_before_it_is_needed() {
     let mut builder = server::Builder::new();
     builder.max_concurrent_streams(4);
-    let held = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let held = Arc::new(Mutex::new(Vec::new()));
     let calls = Arc::clone(&held);
     let server = Server::with(builder, move |call: Call| calls.lock().push(call)).await;
     let mut settings = settings(&[server.address]);
