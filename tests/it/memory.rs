@@ -169,6 +169,19 @@ async fn a_sockets_answer_leaves_none_of_it_taken() {
 }
 
 #[tokio::test]
+async fn a_sockets_answer_takes_memory_while_it_comes_in() {
+    let library = library().await;
+    let gateway = front(&library, "1MiB").start().await;
+    let kept = unread(&gateway, BOOK).await;
+    until("it is there", async || gateway.state.memory.taken() >= LARGE as u64).await;
+    let mut socket = Socket::open(gateway.address(), WATCH, &[]).await;
+    assert_eq!(socket.value().await["error"]["code"], 14);
+    assert_eq!(socket.closed().await.0, 4014);
+    drop(kept);
+    until("all of it is free", async || gateway.state.memory.taken() == 0).await;
+}
+
+#[tokio::test]
 async fn what_a_coding_remembers_is_counted() {
     let library = library().await;
     let gateway = imports(&library, "20MiB").start().await;
