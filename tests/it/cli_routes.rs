@@ -49,7 +49,7 @@ fn routes_say_where_each_policy_comes_from() {
         |part: &str| format!("(transom.yaml:{})", 1 + text.lines().position(|line| line.contains(part)).expect(part));
     let login = line("\"auth.AuthService/Login\": {");
     has(&format!(
-        "POST /api/v1/auth/login auth.AuthService/Login auth 5s {} public {login} rate_limits: login account {login} priority: high {}",
+        "POST /api/v1/auth/login auth.AuthService/Login auth 5s {} public {login} limits.body: 4KiB {login}, rate_limits: login account {login} priority: high {}",
         line("    timeout: 5s"),
         line("\"auth.AuthService/*\": {"),
     ));
@@ -59,7 +59,7 @@ fn routes_say_where_each_policy_comes_from() {
     let once = format!("booking limits.body: 4MiB {}", line("      send: "));
     assert_eq!(below.iter().filter(|line| **line == once).count(), 1, "{below:#?}");
     assert!(below.contains(&format!("* cors.origins: http://localhost:5173 {}", line("cors: {"))), "{below:#?}");
-    for everywhere in ["limits.body", "retry: 4 tries", "cors.origins"] {
+    for everywhere in ["limits.body: 4MiB", "retry: 4 tries", "cors.origins"] {
         assert!(!table.iter().any(|line| line.contains(everywhere)), "{table:#?}");
     }
 }

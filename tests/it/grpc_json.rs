@@ -90,7 +90,7 @@ async fn errors_are_trailers_wherever_they_come() {
     send(&mut call, r#"{ "txt": "two" }"#);
     let reply = call.status().await;
     reply.failed(Code::InvalidArgument);
-    assert!(reply.message.starts_with("txt: "), "{}", reply.message);
+    assert!(reply.message.starts_with("[1].txt: message 2: "), "{}", reply.message);
     library.cancelled("Discuss", 1).await;
     library.saw("Discuss").messages(&[json!({ "text": "one" })]);
     assert_eq!(gateway.logged(3).await[2]["reason"], "BAD_REQUEST");
