@@ -361,6 +361,19 @@ impl Error {
         }
     }
 
+    /// The request itself is at fault: what is no message, or more than one may be.
+    pub fn is_of_request(&self) -> bool {
+        matches!(
+            self,
+            Self::BadRequest { .. }
+                | Self::UnsupportedMedia { .. }
+                | Self::UnsupportedEncoding { .. }
+                | Self::TooLarge { .. }
+                | Self::MessageTooLarge { .. }
+                | Self::TooManyHeaders { .. }
+        )
+    }
+
     /// The `google.rpc` details of the gateway's own errors; each envelope writes them in its own form.
     pub fn details(&self) -> impl Iterator<Item = Detail<'_>> {
         let info = self.reason().map(|reason| Detail::ErrorInfo { reason });

@@ -4,7 +4,6 @@ use redis::IntoConnectionInfo as _;
 
 use super::auth::Secret;
 use super::kind::{Kind as _, checked, flag, secret};
-use super::problem::quote;
 use super::read::section;
 
 section! {
@@ -21,17 +20,17 @@ section! {
 
 /// What the client library takes, and no secret: `/config` shows it.
 fn url(text: &str) -> Result<String, String> {
+    // It is not repeated: where a password stands in what is no URL, nobody knows.
     if text.starts_with("rediss://") {
-        return Err(format!(
-            "{} asks for TLS, which is not supported to Redis by this version of Transom; write `redis://HOST:PORT`",
-            quote(text)
-        ));
+        let told =
+            "asks for TLS, which is not supported to Redis by this version of Transom; write `redis://HOST:PORT`";
+        return Err(told.to_owned());
     }
     match text.into_connection_info() {
         Ok(info) if info.redis_settings().password().is_some() => {
             Err("holds a password; write that as `redis.password`, where it stays secret".to_owned())
         }
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err(format!("{} is no Redis URL; write `redis://HOST:PORT` or `redis+unix:///PATH`", quote(text))),
+        Err(_) => Err("is no Redis URL; write `redis://HOST:PORT` or `redis+unix:///PATH`".to_owned()),
     }
 }

@@ -141,10 +141,6 @@ impl Gateway {
         head: &Parts,
         snapshot: &Snapshot,
     ) -> Option<Result<Response<Body>, Error>> {
-        let limit = snapshot.config.clients.headers;
-        if head.headers.len() > limit {
-            return Some(Err(Error::TooManyHeaders { limit }));
-        }
         call.client = origin::client(&head.headers, peer.ip(), snapshot.trusted_proxies());
         if snapshot.shared {
             call.page = head.headers.get(header::ORIGIN).cloned();
@@ -154,6 +150,10 @@ impl Gateway {
             && let Err(refused) = guard.call(call.client, head.uri.path())
         {
             return Some(Err(refused));
+        }
+        let limit = snapshot.config.clients.headers;
+        if head.headers.len() > limit {
+            return Some(Err(Error::TooManyHeaders { limit }));
         }
         if snapshot.shared { self.preflight(call, head, snapshot) } else { None }
     }

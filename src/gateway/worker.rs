@@ -13,7 +13,7 @@ use transom_transcode::router::Captures;
 use transom_transcode::scratch::Scratch;
 
 use crate::store::Store;
-use crate::telemetry::{LogBuffer, Logged, Metrics, RequestIds, RouteMetrics};
+use crate::telemetry::{LogBuffer, Logged, Metrics, Refusals, RequestIds, RouteMetrics};
 use crate::upstream::Pool;
 
 /// Proxies usually let go of a connection after a minute of silence; some do after half of it.
@@ -32,6 +32,8 @@ pub struct Worker {
     pub metrics: Arc<Metrics>,
     /// How often a quiet stream says that it lives.
     pub heartbeat: Duration,
+    /// Where requests are counted that are themselves at fault.
+    pub(super) refused: Refused,
     /// Where calls without a route are counted.
     pub(super) unrouted: RouteMetrics,
     /// What lines say of their route.
@@ -40,6 +42,21 @@ pub struct Worker {
     pub(super) ids: RequestIds,
     /// Borrowed for one synchronous step at a time, never over an await.
     pub(super) working: Mutex<Working>,
+}
+
+/// What the gate of requests refuses, by reason.
+pub(super) struct Refused([(&'static str, Refusals); 5]);
+
+impl Refused {
+    fn new(metrics: &Metrics) -> Self {
+        let reasons =
+            ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", "UNSUPPORTED_ENCODING", "TOO_LARGE", "TOO_MANY_HEADERS"];
+        Self(reasons.map(|reason| (reason, metrics.refusals("request", reason))))
+    }
+
+    pub(super) fn count(&self, reason: &str) {
+        self.0.iter().filter(|(known, _)| *known == reason).for_each(|(_, refused)| refused.count());
+    }
 }
 
 /// Memory that calls use in turn.
@@ -53,12 +70,14 @@ impl Worker {
     /// A worker without connections yet.
     pub fn new(pool: Pool, store: Arc<Store>, log: LogBuffer, metrics: Arc<Metrics>) -> Self {
         let unrouted = metrics.route("", "", "");
+        let refused = Refused::new(&metrics);
         Self {
             pool,
             store,
             log,
             metrics,
             heartbeat: HEARTBEAT,
+            refused,
             unrouted,
             nowhere: Logged::new("", ""),
             ids: RequestIds::new(),

@@ -189,8 +189,9 @@ impl Rates {
         if rules.is_empty() {
             return Taking::Decided(Ok(()));
         }
-        let Ok(named) = named(rules, &known) else {
-            return Taking::Decided(Err(Box::new(Error::bad_request("the message cannot be decoded"))));
+        let named = match named(rules, &known) {
+            Ok(named) => named,
+            Err(error) => return Taking::Decided(Err(Box::new(error))),
         };
         if store.redis().is_none() {
             let standings = store.take_here(&asks(rules, &named, &known));
@@ -237,7 +238,7 @@ impl Rates {
 /// Who asks each limit; `None`: the client's address says it.
 type Named<'a> = SmallVec<[Option<Cow<'a, [u8]>>; 4]>;
 
-fn named<'a>(rules: &'a [Rule], known: &Known<'a>) -> Result<Named<'a>, Broken> {
+fn named<'a>(rules: &'a [Rule], known: &Known<'a>) -> Result<Named<'a>, Error> {
     rules.iter().map(|rule| rule.of(known)).collect()
 }
 
@@ -249,7 +250,7 @@ fn asks<'a>(rules: &'a [Rule], named: &'a [Option<Cow<'_, [u8]>>], known: &Known
 
 impl Rule {
     /// Who asks; `None`: the client's address says it.
-    fn of<'a>(&'a self, known: &Known<'a>) -> Result<Option<Cow<'a, [u8]>>, Broken> {
+    fn of<'a>(&'a self, known: &Known<'a>) -> Result<Option<Cow<'a, [u8]>>, Error> {
         let said = self.by.of(known)?.map(|said| match self.normalize {
             Normalize::None => said,
             // What is no text is no value that a service would take either: any of it is one.
@@ -261,7 +262,7 @@ impl Rule {
 
 impl Source {
     /// What is said at its place.
-    fn of<'a>(&'a self, known: &Known<'a>) -> Result<Option<Cow<'a, [u8]>>, Broken> {
+    fn of<'a>(&'a self, known: &Known<'a>) -> Result<Option<Cow<'a, [u8]>>, Error> {
         let bytes = |text: Cow<'a, str>| match text {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
@@ -270,13 +271,20 @@ impl Source {
             Self::Client => None,
             Self::User => known.caller.and_then(Caller::user).map(bytes),
             Self::Claim(name) => known.caller.and_then(|caller| caller.claim(name)).map(bytes),
-            // Of several values nobody knows which one a service takes.
             Self::Header(name) => {
                 let mut values = known.headers.get_all(name).iter();
-                let value = values.next().filter(|_| values.next().is_none());
+                let value = values.next();
+                if values.next().is_some() {
+                    // Nobody knows which one a service takes.
+                    return Err(Error::bad_request(format!(
+                        "`{name}` is sent more than once; calls are limited by it"
+                    )));
+                }
                 value.map(|value| Cow::Borrowed(value.as_bytes()))
             }
-            Self::Field(path) => path.value(known.message)?,
+            Self::Field(path) => {
+                path.value(known.message).map_err(|Broken| Error::bad_request("the message cannot be decoded"))?
+            }
         })
     }
 }

@@ -7,13 +7,11 @@
 //! preface     HTTP/1.1 or HTTP/2, by the first bytes
 //! frames      where a client is in HTTP/2's frames
 //! activity    what a connection is doing; when it is idle
-//! unread      what it keeps of answers that its client has not taken
-//! upload      a request's body over HTTP/1.1, which marks its connection
+//! unread      what a connection keeps of answers that its client has not taken
+//! upload      a request's body over HTTP/1.1, and whether it is whole
 //! on_wake     waits beside a connection without being polled with it
 //! hangup      a client that left while nobody reads what it sent
 //! patience    calls of HTTP/2 end with their time, read or not
-//! unread      what a connection keeps of answers that its client has not taken
-//! upload      a request's body over HTTP/1.1, and whether it is whole
 //! connection  one connection from its first byte to its close
 //! redirect    plain HTTP is sent on to https://
 //! expiry      warns of certificates that end

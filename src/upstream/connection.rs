@@ -58,6 +58,7 @@ pub(super) struct Connection {
     opened: AtomicUsize,
     /// A reply came since the last PING.
     pub(super) replied: AtomicBool,
+    made: Instant,
     /// That it broke is known.
     broken: AtomicBool,
     pub(super) reaper: Reaper,
@@ -109,9 +110,9 @@ impl Connection {
         *self.handle.lock() = None;
     }
 
-    /// A call was lost with it. True for the first.
+    /// A call was lost with it. True for the first, unless its endpoint has lost others of its age: that is one event.
     pub(super) fn breaks(&self) -> bool {
-        !self.broken.swap(true, Ordering::Relaxed)
+        !self.broken.swap(true, Ordering::Relaxed) && self.slot.endpoint.breaks(self.made)
     }
 
     pub(super) fn drains(&self) -> bool {
@@ -185,6 +186,7 @@ pub(super) async fn run(connecting: Connecting) {
             limit: AtomicUsize::new(limit.min(STREAMS)),
             opened: AtomicUsize::new(0),
             replied: AtomicBool::new(false),
+            made: Instant::now(),
             broken: AtomicBool::new(false),
             reaper: Reaper::new(round_trip),
         })

@@ -61,6 +61,8 @@ pub(super) struct Endpoint {
     state: AtomicU8,
     retired: CancellationToken,
     fell: Notify,
+    /// When a connection broke that was no old one then.
+    broke: Mutex<Option<Instant>>,
     pub(super) breaker: Breaker,
     /// Of its turns.
     pub(super) warmth: Warmth,
@@ -88,6 +90,7 @@ impl Endpoint {
             state: AtomicU8::new(0),
             retired: CancellationToken::new(),
             fell: Notify::new(),
+            broke: Mutex::default(),
             breaker,
             warmth: Warmth::default(),
             counts: Counts::default(),
@@ -192,6 +195,17 @@ impl Endpoint {
     /// Until it goes down, or has gone down since this was last awaited or forgotten.
     pub(super) async fn fell(&self) {
         self.fell.notified().await;
+    }
+
+    /// A connection of that time has broken. False if others had before, since it was made: however many workers there are, a cut
+    /// is one.
+    pub(super) fn breaks(&self, made: Instant) -> bool {
+        let mut broke = self.broke.lock();
+        let news = broke.is_none_or(|broke| made > broke);
+        if news {
+            *broke = Some(Instant::now());
+        }
+        news
     }
 
     /// What was noted of its falls so far is old news.

@@ -161,6 +161,12 @@ async fn too_large_names_the_limit() {
     let grpc = gateway.grpc("library.v1.Library/Echo").send(&[long]).await;
     grpc.failed(Code::ResourceExhausted);
     assert!(grpc.message.contains("2048"), "{}", grpc.message);
+
+    gateway.request("POST", "/v1/echo").header("content-type", "text/csv").body("a").await.status(415);
+    gateway.request("POST", "/v1/echo").header("content-type", "application/json").body("{").await.status(400);
+    let refused = |reason| gateway.metric(&format!("transom_refusals_total{{gate=\"request\",reason=\"{reason}\"}}"));
+    let reasons = ["TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE", "BAD_REQUEST"];
+    assert_eq!(reasons.map(refused), [4.0, 1.0, 1.0]);
 }
 
 #[tokio::test]

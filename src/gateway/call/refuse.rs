@@ -11,6 +11,9 @@ impl Call {
     /// The answer to a call that went wrong before its head was sent, in its client's dialect.
     pub(super) fn refuse(&mut self, error: &Error) -> Response<Body> {
         self.end_session(error);
+        if error.is_of_request() {
+            self.worker.refused.count(error.reason().unwrap_or_default());
+        }
         if let Some(response) = self.fall_back(error) {
             return response;
         }

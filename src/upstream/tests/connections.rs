@@ -10,12 +10,14 @@ use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Barrier;
 
 use super::support::{
     Call, Server, answer, call, framed, grpc_head, join, numbered, outgoing, settings, until, upstream, who,
 };
+use crate::config::CircuitBreaker;
 use crate::error::Error;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Circuit, Metrics};
 use crate::upstream::pool::Acquired;
 use crate::upstream::{Failure, FailureKind, Outgoing, Pool, Seen, Upstream};
 
@@ -123,6 +125,34 @@ async fn a_connection_that_breaks_under_a_call_is_a_reset() {
     let failure = call(&upstream(&[server.address]), &Pool::new(0, 1)).await.unwrap_err();
     assert!(matches!(failure.kind, FailureKind::Reset), "{failure}");
     assert_eq!(failure.seen, Seen::Seen);
+}
+
+#[tokio::test]
+async fn connections_that_break_together_speak_once_against_their_endpoint() {
+    let both = Arc::new(Barrier::new(2));
+    let server = Server::raw(HERE.parse().unwrap(), Arc::default(), move |tcp: TcpStream| {
+        let both = Arc::clone(&both);
+        async move {
+            let mut connection = server::handshake(tcp).await.unwrap();
+            let call = connection.accept().await;
+            both.wait().await;
+            drop((call, connection));
+        }
+    })
+    .await;
+    let mut settings = settings(&[server.address]);
+    let open_for = Duration::from_secs(60);
+    settings.circuit_breaker = Some(CircuitBreaker { failures: 2, open_for, probes: 1 });
+    let upstream = Upstream::compile("test", &settings, &Metrics::new());
+    // Each worker has a connection of its own.
+    let workers = [Pool::new(0, 2), Pool::new(1, 2)];
+    for circuit in [Circuit::Closed, Circuit::Open] {
+        let outcomes = join(workers.iter().map(|pool| call(&upstream, pool))).await;
+        assert!(
+            outcomes.iter().all(|outcome| matches!(&outcome, Err(lost) if matches!(lost.kind, FailureKind::Reset)))
+        );
+        assert_eq!(upstream.roster.circuit(Instant::now()).0, circuit);
+    }
 }
 
 #[tokio::test]
