@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::gateway::{Gateway, Snapshot, State};
 use crate::reload::{Files, Source};
-use crate::server::{self, Limits, Listeners, Server};
+use crate::server::{self, Limits, Listeners, OpenFiles, Server};
 use crate::telemetry::{AccessLog, Metrics};
 use crate::{admin, reload};
 
@@ -49,7 +49,9 @@ pub(super) async fn run(
     listening: impl FnOnce(SocketAddr) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     let config = snapshot.config.clone();
-    for note in &snapshot.notes {
+    let open_files = OpenFiles::raise();
+    let (limits, fewer) = open_files.bound(Limits::compile(&config.clients));
+    for note in snapshot.notes.iter().chain(&fewer) {
         tracing::warn!("{note}");
     }
     // Before the sockets are open: who sees them may send the signal.
@@ -64,7 +66,8 @@ pub(super) async fn run(
         gateway: Arc::new(Gateway::new(state.clone(), admin::public(state.clone()))),
         admin: admin::router(state.clone()),
         log,
-        limits: Limits::compile(&config.clients),
+        limits,
+        open_files,
         state: state.clone(),
     };
     tracing::info!(%address, admin = %admin_address, "listening");

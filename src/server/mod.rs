@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! limits      what clients may take
+//! open_files  how many files the process may have, and whose they are
 //! listen      sockets, bound before any thread starts
 //! phase       serving → draining → closing → gone
 //! preface     HTTP/1.1 or HTTP/2, by the first bytes
@@ -27,6 +28,7 @@ mod hangup;
 mod limits;
 mod listen;
 mod on_wake;
+mod open_files;
 mod patience;
 mod phase;
 mod preface;
@@ -38,4 +40,5 @@ mod worker;
 
 pub use limits::Limits;
 pub use listen::Listeners;
+pub use open_files::OpenFiles;
 pub use run::{Server, run};

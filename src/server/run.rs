@@ -16,6 +16,7 @@ use super::connection::{Answer, Terms};
 use super::expiry;
 use super::limits::Limits;
 use super::listen::Listeners;
+use super::open_files::OpenFiles;
 use super::phase::Phase;
 use super::redirect::Redirect;
 use super::upload::Upload;
@@ -41,6 +42,8 @@ pub struct Server {
     pub log: Arc<AccessLog>,
     /// What clients may take.
     pub limits: Limits,
+    /// What the process may open.
+    pub open_files: OpenFiles,
 }
 
 /// Serves until `shutdown`, then drains: in-flight calls finish, for `drain_timeout` at most. Runs on the control runtime,
@@ -49,7 +52,7 @@ pub struct Server {
 /// # Errors
 /// A worker could not be started, or its listener could not be used.
 pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    let Server { listeners, state, gateway, admin, log, limits } = server;
+    let Server { listeners, state, gateway, admin, log, limits, open_files } = server;
     let (phase, phases) = watch::channel(Phase::Serving);
     let lame_duck = limits.lame_duck;
     let beside = CancellationToken::new();
@@ -66,7 +69,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     }
     // The admin port answers to the very end: that is where the end is seen. It has a phase of its own.
     let (admin_phase, admin_phases) = watch::channel(Phase::Serving);
-    let terms = Arc::new(Terms::new(Admin(admin), Limits::default(), state.clone(), admin_phases));
+    let terms = Arc::new(Terms::new(Admin(admin), open_files.admin(), state.clone(), admin_phases));
     let admin = tokio::spawn(accept(listeners.admin, terms, Arc::default()));
 
     let open = Arc::<Open>::default();

@@ -83,6 +83,7 @@ mod overload;
 mod own_tokens;
 mod own_tokens_hostile;
 mod outlier_ejection;
+mod open_files;
 mod options;
 mod pipeline_size;
 mod rate_limits;

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use transom::config;
 use transom::gateway::{Gateway, Problem, Snapshot, State};
 use transom::reload::{Applied, Loaded, Refused};
-use transom::server::{Limits, Listeners, Server};
+use transom::server::{Limits, Listeners, OpenFiles, Server};
 use transom::sources::{self, Reflections};
 use transom::telemetry::{AccessLog, Format, Metrics};
 use transom::{admin, reload, server};
@@ -177,6 +177,7 @@ impl Builder {
             log: Arc::new(AccessLog::to(page.clone(), Format::Json, metrics.lost_lines()).unwrap()),
             state: state.clone(),
             limits: self.limits.unwrap_or_else(|| Limits::compile(&config.clients)),
+            open_files: OpenFiles::raise(),
         };
         let (shutdown, asked) = oneshot::channel::<()>();
         let (done, ended) = oneshot::channel();

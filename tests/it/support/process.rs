@@ -23,8 +23,18 @@ pub(crate) struct Process {
 impl Process {
     /// Runs it with these variables alone and waits until it listens.
     pub(crate) fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_transom"))
-            .args(arguments)
+        Self::run(Command::new(env!("CARGO_BIN_EXE_transom")).args(arguments), variables)
+    }
+
+    /// The same where it may have so many files open: at first, and at most.
+    pub(crate) fn start_with_files((soft, hard): (u32, u32), arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+        let mut shell = Command::new("/bin/sh");
+        Self::run(shell.args(["-c", &script, env!("CARGO_BIN_EXE_transom")]).args(arguments), variables)
+    }
+
+    fn run(command: &mut Command, variables: &[(&str, &str)]) -> Self {
+        let mut child = command
             .env_clear()
             .envs(variables.iter().copied())
             .current_dir(env!("CARGO_MANIFEST_DIR"))
