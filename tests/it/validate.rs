@@ -11,6 +11,7 @@ use crate::support::library::library;
 use crate::support::protos::compile_text;
 use crate::support::socket::Socket;
 use crate::support::speak::Speech;
+use crate::support::tokens::{SECRET, bearer, token};
 use crate::support::upstream::Upstream;
 
 const GOOD: &str = "shelves/1/books/7";
@@ -146,6 +147,20 @@ methods:
 }
 
 #[tokio::test]
+async fn what_a_token_says_is_not_cleaned() {
+    let library = library().await;
+    let config = format!(
+        "auth: {{ jwt: {{ secret: {SECRET} }} }}\nmethods:\n  \"library.v1.Library/Echo\":\n    \
+         {{ bind: {{ title: sub }}, sanitize: {{ \"*\": [strip_html, trim] }} }}"
+    );
+    let gateway = start(&library, &config).await;
+    let body = json!({ "authors": ["<i>x</i>"], "place": { "room": "1" } });
+    let token = token(&json!({ "sub": "<b>ada</b> " }));
+    gateway.post("/v1/echo", &body).header("authorization", &bearer(&token)).await.status(200);
+    library.saw("Echo").message(&json!({ "title": "<b>ada</b> ", "authors": ["x"], "place": { "room": "1" } }));
+}
+
+#[tokio::test]
 async fn rules_can_be_left_to_the_service() {
     let library = library().await;
     let gateway = start(&library, "methods: { \"library.v1.Library/*\": { validate: off } }").await;
@@ -179,6 +194,11 @@ fn what_cannot_be_held_is_a_problem() {
         problems(&wrong, ""),
         ["library.proto: library.v1.GetBookRequest.name: int32 rules do not fit its type: write string"]
     );
+    let both = "{ bind: { name: sub }, sanitize: { name: [trim] } }";
+    let both =
+        format!("auth: {{ jwt: {{ secret: {SECRET} }} }}\nmethods: {{ \"library.v1.Library/GetBook\": {both} }}");
+    let told = problems(&ruled(), &both);
+    assert!(told.len() == 1 && told[0].contains("sanitize.name: GetBook: `bind` sets it from the token"), "{told:?}");
     let told = problems(&ruled(), "methods: { \"library.v1.Library/GetBook\": { sanitize: { title: [trim] } } }");
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(

@@ -57,6 +57,14 @@ impl Sanitizer {
         Ok(sanitizer)
     }
 
+    /// Leaves a field as it is, whatever is done to every string.
+    ///
+    /// # Errors
+    /// The path names no string, so that there is nothing to leave.
+    pub fn spare(&mut self, schema: &Schema, path: &str) -> Result<(), String> {
+        self.named.name(schema, self.input, path, Steps::default())
+    }
+
     /// Appends the message, its strings cleaned, to `out`.
     ///
     /// # Errors

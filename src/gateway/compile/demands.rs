@@ -48,16 +48,31 @@ impl Compiler<'_> {
         let fields: Vec<(&str, Vec<Step>)> =
             written.iter().map(|(path, steps)| (path.as_str(), steps.iter().map(step).collect())).collect();
         let fields = fields.iter().map(|(path, steps)| (*path, steps.as_slice()));
+        let bound = settings.bind.value.keys();
+        if let Some(path) = bound.clone().find(|path| written.contains_key(*path)) {
+            let why = "`bind` sets it from the token: cleaned, it would name somebody else".to_owned();
+            self.sanitizer_problem(settings, method, path, &why);
+        }
         match Sanitizer::compile(self.schema, method.input, fields) {
-            Ok(sanitizer) => Some(sanitizer),
-            Err((path, why)) => {
-                if let Origin::Written(place) = &settings.sanitize.from {
-                    let key = config::place(&[path]);
-                    let dot = if key.starts_with('[') { "" } else { "." };
-                    self.config_problem(format!("{place}{dot}{key}"), format!("{}: {why}", method.name));
+            Ok(mut sanitizer) => {
+                for path in bound {
+                    // One that holds no string is never cleaned.
+                    let _ = sanitizer.spare(self.schema, path);
                 }
+                Some(sanitizer)
+            }
+            Err((path, why)) => {
+                self.sanitizer_problem(settings, method, path, &why);
                 None
             }
+        }
+    }
+
+    fn sanitizer_problem(&mut self, settings: &Settings, method: &Method, path: &str, why: &str) {
+        if let Origin::Written(place) = &settings.sanitize.from {
+            let key = config::place(&[path]);
+            let dot = if key.starts_with('[') { "" } else { "." };
+            self.config_problem(format!("{place}{dot}{key}"), format!("{}: {why}", method.name));
         }
     }
 

@@ -18,7 +18,8 @@ pub enum Step {
     StripHtml,
 }
 
-/// Steps, in the one order in which none undoes another: normal form, control characters, tags, ends.
+/// Steps, in the one order in which none undoes another: normal form, control characters, tags, normal form again of what
+/// came together, ends. Normal form is first as well, since it makes letters of ASCII: K of the sign for kelvin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Steps {
     trim: bool,
@@ -39,20 +40,31 @@ impl Steps {
     }
 
     pub(super) fn clean(self, text: &str) -> Cow<'_, str> {
-        let mut clean = Cow::Borrowed(text);
-        if self.nfc && !text.is_ascii() {
-            clean = ComposingNormalizerBorrowed::new_nfc().normalize(text);
-        }
+        let mut clean = self.composed(Cow::Borrowed(text));
+        let composed = clean.len();
         if self.control && clean.contains(unwanted) {
             clean = clean.chars().filter(|&character| !unwanted(character)).collect::<String>().into();
         }
         if self.strip_html && memchr(b'<', clean.as_bytes()).is_some() {
             clean = strip_html(&clean).into();
         }
+        if clean.len() < composed {
+            clean = self.composed(clean);
+        }
         if self.trim && clean.trim().len() < clean.len() {
             clean = clean.trim().to_owned().into();
         }
         clean
+    }
+
+    fn composed<'t>(self, text: Cow<'t, str>) -> Cow<'t, str> {
+        if !self.nfc || text.is_ascii() {
+            return text;
+        }
+        match text {
+            Cow::Borrowed(text) => ComposingNormalizerBorrowed::new_nfc().normalize(text),
+            Cow::Owned(text) => ComposingNormalizerBorrowed::new_nfc().normalize(&text).into_owned().into(),
+        }
     }
 }
 
@@ -137,6 +149,13 @@ mod tests {
         }
         let all = [Step::Trim, Step::StripHtml, Step::Nfc, Step::Control];
         assert_eq!(cleaned(&all, " <\0b> e\u{301} </b> "), "é");
+        // What stood between a letter and its mark is gone: they are one.
+        for text in ["e\u{1}\u{301}x", "e<b>\u{301}</b>x", "e<!---->\u{301}x"] {
+            assert_eq!(cleaned(&all, text), "éx", "{text:?}");
+        }
+        assert_eq!(cleaned(&all, "\u{1100}\u{1}\u{1161}"), "가");
+        // The sign for kelvin is a letter in normal form, which opens a tag.
+        assert_eq!(cleaned(&all, "a<\u{212a}>b"), "ab");
     }
 
     #[test]
