@@ -235,7 +235,8 @@ fn render(call: &Call, binding: &Binding, out: &OutPlan, entry: &Entry, coding: 
     let response = match call.dialect {
         // Their messages are.
         Dialect::Grpc(_) | Dialect::GrpcWeb { .. } => response,
-        _ if coding == Coding::Identity => response,
+        _ if !binding.rpc.settings.compress.value => response,
+        // What is not says that it might be: so does a 304 in its place.
         _ => coding::pack(response, Some(&coding.name())),
     };
     Rendered::new(response, trailers)

@@ -97,6 +97,7 @@ async fn answers_say_how_old_they_are_and_clients_need_not_fetch_twice() {
         let again = gateway.get(BOOK).header("if-none-match", &known).await;
         again.status(304).header("etag", &etag).header("age", "0").no_header("content-type");
         assert!(again.body.is_empty());
+        assert_eq!(again.headers.get_all("vary").iter().count(), 1);
     }
     gateway.get(BOOK).header("if-none-match", "\"other\"").await.status(200).header("etag", &etag);
     let head = gateway.request("HEAD", BOOK).await;

@@ -16,7 +16,10 @@ pub fn pack(response: Response<Body>, accepted: Option<&HeaderValue>) -> Respons
         return response;
     }
     let (mut head, mut body) = response.into_parts();
-    head.headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    const ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
+    if !head.headers.get_all(header::VARY).iter().any(|said| said == ENCODING) {
+        head.headers.append(header::VARY, ENCODING);
+    }
     let coding = accepted.map_or(Coding::Identity, Coding::for_body);
     if coding == Coding::Identity {
         return Response::from_parts(head, body);
