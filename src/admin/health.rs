@@ -1,8 +1,9 @@
 //! Is it alive, is it ready, are the services behind it up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::extract;
@@ -11,19 +12,40 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::reload::time;
-use crate::gateway::State;
+use crate::gateway::{Snapshot, State};
 use crate::upstream::Upstream;
 
-/// Ready: not about to stop, and every upstream that is `required` has a usable endpoint; where none is required, one
-/// upstream has.
-pub(super) fn is_ready(state: &State) -> bool {
+/// How long a start waits for schemas that upstreams are to reflect. Then the others are served without them: one service that
+/// is down must not keep a system down.
+const SCHEMAS: Duration = Duration::from_secs(30);
+
+/// Why it is not ready. It is where it has started and is not about to stop, and every upstream that is `required` has a usable
+/// endpoint, and its schema; where none is required, one upstream has.
+fn unready(state: &State) -> Option<&'static str> {
     let snapshot = state.snapshot.load();
+    let serves = |upstream: &Upstream| is_up(upstream) && !snapshot.unreflected.contains(&**upstream.name());
     let mut required = snapshot.upstreams.values().filter(|upstream| upstream.config().required).peekable();
     let usable = match required.peek() {
-        Some(_) => required.all(|upstream| is_up(upstream)),
-        None => snapshot.upstreams.is_empty() || snapshot.upstreams.values().any(|upstream| is_up(upstream)),
+        Some(_) => required.all(|upstream| serves(upstream)),
+        None => snapshot.upstreams.is_empty() || snapshot.upstreams.values().any(|upstream| serves(upstream)),
     };
-    usable && !state.draining.load(Ordering::Relaxed)
+    match () {
+        () if state.draining.load(Ordering::Relaxed) => Some("draining"),
+        () if !awaited(state, &snapshot).is_empty() => Some("schemas are waited for"),
+        () if !usable => Some("no usable upstream"),
+        () => None,
+    }
+}
+
+/// The upstreams whose schemas the start waits for.
+fn awaited<'s>(state: &State, snapshot: &'s Snapshot) -> &'s BTreeSet<String> {
+    const NOBODY: &BTreeSet<String> = &BTreeSet::new();
+    if state.started.elapsed() < SCHEMAS { &snapshot.unreflected } else { NOBODY }
+}
+
+/// It is ready.
+pub(super) fn is_ready(state: &State) -> bool {
+    unready(state).is_none()
 }
 
 /// Some endpoint gets calls and is known to answer.
@@ -31,18 +53,30 @@ pub(super) fn is_up(upstream: &Upstream) -> bool {
     upstream.usable() > 0
 }
 
-/// `/livez`, `/startupz`: it answers, so it lives; and it answers only once its configuration is loaded.
+/// `/livez`: it answers, so it lives.
 pub(super) async fn alive() -> Response {
     Json(json!({ "status": "ok" })).into_response()
 }
 
+/// `/startupz`: its configuration is loaded, or nobody would answer, and so are its schemas.
+pub(super) async fn started(extract::State(state): extract::State<Arc<State>>) -> Response {
+    let snapshot = state.snapshot.load();
+    match awaited(&state, &snapshot) {
+        nobody if nobody.is_empty() => alive().await,
+        names => not("starting", ("waiting_for", json!(names))),
+    }
+}
+
 /// `/readyz`
 pub(super) async fn ready(extract::State(state): extract::State<Arc<State>>) -> Response {
-    if is_ready(&state) {
-        return Json(json!({ "status": "ready" })).into_response();
+    match unready(&state) {
+        None => Json(json!({ "status": "ready" })).into_response(),
+        Some(reason) => not("not ready", ("reason", Value::from(reason))),
     }
-    let reason = if state.draining.load(Ordering::Relaxed) { "draining" } else { "no usable upstream" };
-    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "not ready", "reason": reason }))).into_response()
+}
+
+fn not(status: &str, (key, why): (&str, Value)) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": status, key: why }))).into_response()
 }
 
 /// `/health`

@@ -46,7 +46,7 @@ pub fn router(state: Arc<State>) -> Router {
     let open = Router::new()
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/startupz", get(health::alive))
+        .route("/startupz", get(health::started))
         .route("/metrics", get(views::metrics))
         .method_not_allowed_fallback(answer::method_not_allowed);
     let ids = Arc::new(RequestIds::new());

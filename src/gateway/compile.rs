@@ -9,7 +9,7 @@ mod rpc;
 mod tls;
 mod token_endpoint;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
@@ -81,6 +81,7 @@ impl Snapshot {
             room: Room::compile(config, metrics, previous.map(|previous| &previous.room)),
             serving: BTreeMap::new(),
             notes,
+            unreflected: BTreeSet::new(),
             caches: Caches::of(config, previous),
             version: OnceLock::new(),
             rest: RouterBuilder::new(),
@@ -100,7 +101,9 @@ impl Snapshot {
             compiler.service(service, &rules);
         }
         compiler.link_caches();
-        let Compiler { auth, room, caches, serving: services, notes, rest, rpcs, routes, problems, .. } = compiler;
+        let Compiler {
+            auth, room, caches, serving: services, notes, unreflected, rest, rpcs, routes, problems, ..
+        } = compiler;
         if !problems.is_empty() {
             return Err(problems.into_iter().map(|problem| problem.located(config, &config.folder)).collect());
         }
@@ -120,6 +123,7 @@ impl Snapshot {
             upstreams,
             services,
             notes,
+            unreflected,
             reflection,
             burst_guard,
             room,
@@ -202,6 +206,7 @@ struct Compiler<'a> {
     version: OnceLock<[u8; 32]>,
     serving: BTreeMap<Box<str>, Serving>,
     notes: Vec<String>,
+    unreflected: BTreeSet<String>,
     rest: RouterBuilder<Arc<Route>>,
     rpcs: hashbrown::HashMap<Box<str>, Arc<Route>, foldhash::fast::RandomState>,
     routes: Vec<Arc<Route>>,
@@ -217,6 +222,7 @@ impl<'a> Compiler<'a> {
                 let known = self.schema.services.iter().any(|known| *known.name == **service);
                 if !known && self.config.schema.reflection.contains(name) {
                     self.notes.push(format!("{path}: `{service}` is not served until `{name}` reflects it"));
+                    self.unreflected.insert(name.clone());
                 } else if !known {
                     let names = self.schema.services.iter().map(|known| &*known.name);
                     self.unknown(path.clone(), "service", service, names);

@@ -1,6 +1,6 @@
 //! What runs: routes, upstreams and schemas, built from one configuration, never changed, swapped whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub services: BTreeMap<Box<str>, Serving>,
     /// What is no problem and may still surprise, a line each.
     pub notes: Vec<String>,
+    /// The upstreams whose services are not served, since they have not said their schema by reflection.
+    pub unreflected: BTreeSet<String>,
     /// What server reflection answers, where it is public.
     pub reflection: Option<Reflection>,
     /// The replies that are kept.

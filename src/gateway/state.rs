@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
@@ -32,6 +32,8 @@ pub struct State {
     pub memory: Arc<Memory>,
     /// The process's metrics.
     pub metrics: Arc<Metrics>,
+    /// Since when it runs.
+    pub started: Instant,
     /// The process is about to stop: it is not ready, and takes no new connections.
     pub draining: AtomicBool,
 }
@@ -51,6 +53,7 @@ impl State {
             store,
             memory,
             metrics,
+            started: Instant::now(),
             draining: AtomicBool::new(false),
         })
     }

@@ -236,9 +236,18 @@ async fn a_gateway_serves_what_another_gateway_reflects() {
     assert!(snapshot.routes().is_empty());
     assert!(snapshot.notes[0].contains("`library.v1.Library` is not served until `behind` reflects it"));
 
+    // Its start waits for that.
+    let waiting: gateway::Running = front(&said).start().await;
+    let starting = json!({ "status": "starting", "waiting_for": ["behind"] });
+    waiting.admin("/startupz").await.status(503).json(&starting);
+    let unready = json!({ "status": "not ready", "reason": "schemas are waited for" });
+    waiting.admin("/readyz").await.status(503).json(&unready);
+    waiting.admin("/livez").await.status(200);
+
     let config = config::parse(&front(&said).text(), &|_| None).unwrap();
     assert_eq!(said.ask(&config, PATIENCE).await, [""; 0]);
     let running: gateway::Running = front(&said).start().await;
+    running.admin("/startupz").await.status(200);
     running
         .get("/v1/shelves/1/books/7")
         .await
