@@ -52,7 +52,8 @@ pub(super) struct Slices {
 #[derive(Deserialize)]
 struct List {
     metadata: ListMeta,
-    items: Vec<Slice>,
+    /// None: the `null` that some servers write of an empty list.
+    items: Option<Vec<Slice>>,
 }
 
 #[derive(Deserialize)]
@@ -187,7 +188,7 @@ impl Slices {
                 Trouble::Other(why) => why,
             })?;
             let list: List = serde_json::from_slice(&body).map_err(|error| format!("no EndpointSliceList: {error}"))?;
-            for slice in list.items {
+            for slice in list.items.into_iter().flatten() {
                 let name = slice.metadata.name.clone();
                 let found = self.read(slice);
                 count += found.len();

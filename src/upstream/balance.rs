@@ -177,13 +177,17 @@ impl Roster {
         usable.map(|endpoint| endpoint.id).collect::<HashSet<_>>().len()
     }
 
-    /// The breakers as one: closed unless no endpoint takes calls because of its own; and the time to the first probe. Those
-    /// that are down count where there is no other.
-    pub(super) fn circuit(&self, now: Instant) -> (Circuit, Duration) {
+    /// The breakers of those that take such calls, as one: closed unless none does because of its own; and the time to the
+    /// first probe. Those that are down count where there is no other.
+    pub(super) fn circuit(&self, aim: Aim, now: Instant) -> (Circuit, Duration) {
         let (listed, all) = (self.listed.load(), self.all.load());
         let of = |endpoints: &[Arc<Endpoint>]| endpoints.iter().map(|endpoint| endpoint.breaker.circuit(now)).min();
-        let whole = &listed.whole;
-        let first = of(&whole.resting).or_else(|| of(&all)).filter(|_| whole.live.is_empty());
+        let first = match listed.part(aim) {
+            Some(part) if !part.live.is_empty() => None,
+            Some(part) if !part.resting.is_empty() => of(&part.resting),
+            _ if listed.whole.live.is_empty() => of(&all),
+            _ => None,
+        };
         first.unwrap_or((Circuit::Closed, Duration::ZERO))
     }
 

@@ -300,7 +300,7 @@ impl Upstream {
 
     /// Open when no endpoint takes calls because of its breaker.
     pub fn circuit(&self) -> Circuit {
-        self.roster.circuit(Instant::now()).0
+        self.roster.circuit(Aim::default(), Instant::now()).0
     }
 
     /// A rule for calls to it: its own, or one of theirs with a budget of its own.

@@ -194,7 +194,7 @@ impl Upstream {
         let mut resolved = std::pin::pin!(resolved);
         resolved.as_mut().enable();
         if self.group.is_resolved() {
-            return match self.roster.circuit(Instant::now()) {
+            return match self.roster.circuit(aim, Instant::now()) {
                 _ if self.roster.is_live(aim) => Ok(()),
                 (Circuit::Closed, _) => {
                     self.roster.refused();

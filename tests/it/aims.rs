@@ -136,6 +136,22 @@ async fn a_subset_of_nobody_may_be_nowhere() {
 }
 
 #[tokio::test]
+async fn a_subset_that_rests_says_so() {
+    let ill = upstream::grpc("library.v1.Library").unary("GetBook", |_| fail(Code::Unavailable, "ill")).start().await;
+    let [well] = libraries::<1>().await;
+    let keys = "subset: { label: version, header: x-version, otherwise: none }, circuit_breaker: { failures: 2 }";
+    let gateway = start(&[(&ill, "version: v1"), (&well, "version: v2")], keys, "").await;
+    let ask = |version: &str| gateway.get(BOOK).header("x-version", version);
+    ask("v1").await.status(503);
+    ask("v1").await.status(503);
+    let resting = ask("v1").await;
+    resting.status(503).reason("CIRCUIT_OPEN");
+    assert!(resting.headers.contains_key("retry-after"));
+    ask("v2").await.status(200);
+    ask("v3").await.status(503).reason("NO_ENDPOINT");
+}
+
+#[tokio::test]
 async fn endpoints_and_their_labels_come_and_go_to_the_call() {
     let all = libraries::<4>().await;
     let subset = "subset: { label: version, header: x-version }";

@@ -59,6 +59,8 @@ async fn failures_in_a_row_open_it_and_a_probe_closes_it() {
     refused.status(503).reason("CIRCUIT_OPEN").header("retry-after", "1");
     let refused = gateway.grpc("library.v1.Library/GetBook").send(&[json!({})]).await;
     refused.failed(Code::Unavailable);
+    let refused = gateway.post("/library.v1.Library/GetBook", &json!({})).header("connect-protocol-version", "1").await;
+    refused.status(503).header("retry-after", "1");
     library.saw("GetBook").times(4);
     let labels = format!("{{upstream=\"library\",endpoint=\"{}\"}}", library.address());
     assert_eq!(gateway.metric(&format!("transom_upstream_circuit{labels}")), 2.0);

@@ -277,6 +277,6 @@ fn limits_that_cannot_work_are_told() {
     let messages = |method: &str| {
         compiled(&format!("methods: {{ library.v1.Library/{method}: {{ limits: {{ messages: 3/h }} }} }}"))
     };
-    assert!(messages("Echo").unwrap().contains("limits: messages: its client sends one message"));
+    assert!(messages("Echo").unwrap().contains("limits.messages: the client of Echo sends one message"));
     assert_eq!((messages("Discuss"), messages("*")), (None, None));
 }

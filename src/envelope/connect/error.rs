@@ -13,7 +13,7 @@ use transom_transcode::to_json::to_json;
 
 use super::{ACCEPT_ENCODING, tell};
 use crate::body::Body;
-use crate::envelope::{coding, grpc, metadata};
+use crate::envelope::{coding, grpc, metadata, rest};
 use crate::error::Error;
 
 /// An error of a unary call: an HTTP status by its code, and its JSON; the metadata before it and after it.
@@ -23,6 +23,7 @@ pub fn error(error: &Error, schema: Option<&Schema>, metadata: [&HeaderMap; 2]) 
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     tell(error, headers);
+    rest::tell_retry_after(error, headers);
     if let Some(challenge) = error.challenge() {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }

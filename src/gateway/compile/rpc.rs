@@ -45,7 +45,8 @@ impl Compiler<'_> {
             Some(_) if method.client_streaming || method.server_streaming => {
                 let own = config::place(&["methods", &path[1..]]);
                 if settings.fallback.from.is_below(&own) {
-                    return Err("its fallback: only a method that streams nothing has one".to_owned().into());
+                    let why = format!("{} streams, and only a method that streams nothing has one", method.name);
+                    return Err(Flaw::of(&settings.fallback.from, why));
                 }
                 None
             }
@@ -63,15 +64,16 @@ impl Compiler<'_> {
             && !method.server_streaming
             && settings.auth.from.is_below(&config::place(&["methods", &path[1..]]))
         {
-            let why = "its auth: connect_token: it streams nothing, so that no WebSocket is opened for it";
-            return Err(why.to_owned().into());
+            let why =
+                format!("{} streams nothing, so that no WebSocket is opened for it with a connect token", method.name);
+            return Err(Flaw::of(&settings.auth.from, why));
         }
         if settings.messages.value.is_some()
             && !method.client_streaming
             && settings.messages.from.is_below(&config::place(&["methods", &path[1..]]))
         {
-            let why = "its limits: messages: its client sends one message; limit its calls by `rate_limits`";
-            return Err(why.to_owned().into());
+            let why = format!("the client of {} sends one message; limit its calls by `rate_limits`", method.name);
+            return Err(Flaw::of(&settings.messages.from, why));
         }
         let bound = self.compile_bound(&settings, method);
         let demands = self.compile_demands(&settings, service, method);

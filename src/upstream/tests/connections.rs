@@ -19,7 +19,7 @@ use crate::config::CircuitBreaker;
 use crate::error::Error;
 use crate::telemetry::{Circuit, Metrics};
 use crate::upstream::pool::Acquired;
-use crate::upstream::{Failure, FailureKind, Outgoing, Pool, Seen, Upstream};
+use crate::upstream::{Aim, Failure, FailureKind, Outgoing, Pool, Seen, Upstream};
 
 const HERE: &str = "127.0.0.1:0";
 
@@ -151,7 +151,7 @@ async fn connections_that_break_together_speak_once_against_their_endpoint() {
         assert!(
             outcomes.iter().all(|outcome| matches!(&outcome, Err(lost) if matches!(lost.kind, FailureKind::Reset)))
         );
-        assert_eq!(upstream.roster.circuit(Instant::now()).0, circuit);
+        assert_eq!(upstream.roster.circuit(Aim::default(), Instant::now()).0, circuit);
     }
 }
 

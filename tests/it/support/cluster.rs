@@ -265,7 +265,9 @@ fn respond(
         let more = if slices.len() > state.page { (from + state.page).to_string() } else { String::new() };
         let slices: Vec<_> = slices.into_iter().take(state.page).collect();
         let metadata = json!({ "resourceVersion": state.version.to_string(), "continue": more });
-        return (StatusCode::OK, Ok(json!({ "kind": "EndpointSliceList", "metadata": metadata, "items": slices })));
+        // As Go writes a list that was never filled.
+        let items = if slices.is_empty() { Value::Null } else { json!(slices) };
+        return (StatusCode::OK, Ok(json!({ "kind": "EndpointSliceList", "metadata": metadata, "items": items })));
     }
     let since: u64 = query["resourceVersion"].parse().unwrap();
     if since < state.oldest || state.lags {
