@@ -319,6 +319,23 @@ async fn logging_out_ends_both_tokens() {
 }
 
 #[tokio::test]
+async fn a_logout_that_a_full_store_does_not_take_is_told_as_such() {
+    let (library, redis) = (library().await, redis().await);
+    let wish = Wish { redis: Some(&redis), ..PLAIN };
+    let (one, other) = (front(&library, &wish).start().await, front(&library, &wish).start().await);
+    for by_rpc in [false, true] {
+        let (access, refresh) = log_in(&one).await;
+        redis.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+        let call = if by_rpc { one.request("DELETE", BOOK) } else { one.post(LOGOUT, &json!({})) };
+        let left = call.header("cookie", &format!("at={access}; rt={refresh}")).await;
+        cleared(left.status(503).reason("AUTH_UNAVAILABLE"));
+        assert_eq!((opens(&one, &access).await, opens(&other, &access).await), (401, 200));
+        redis.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+        until("the other refuses it", async || opens(&other, &access).await == 401).await;
+    }
+}
+
+#[tokio::test]
 async fn a_logout_that_the_store_did_not_hear_is_one_for_good() {
     let (library, redis) = (library().await, redis().await);
     let wish = Wish { redis: Some(&redis), ..PLAIN };

@@ -52,7 +52,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{self, OnDeaf};
 use crate::fetch::Fetch;
-use crate::store::Store;
+use crate::store::{Store, Unavailable};
 use crate::telemetry::{Metrics, Refusals};
 
 pub use asked::{Question, Verdict};
@@ -324,6 +324,17 @@ impl Auth {
         for revocation in identity.revocations(now, self.config.logout_lasts) {
             self.revoked.announce(revocation, now);
         }
+    }
+
+    /// The same, and waits until the store has taken it.
+    ///
+    /// # Errors
+    /// It does not; here they are refused all the same, and other gateways hear of it as soon as it does.
+    async fn revoke_everywhere(&self, store: &Store, identity: &Identity) -> Result<(), Unavailable> {
+        self.revoke(identity);
+        let revoked = identity.revocations(now(), self.config.logout_lasts);
+        let marks: Vec<_> = revoked.into_iter().map(|revocation| (revocation.mark, revocation.until)).collect();
+        store.mark(&marks).await
     }
 }
 

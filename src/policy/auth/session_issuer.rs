@@ -135,16 +135,18 @@ impl SessionIssuer {
     /// Ends a caller's session: its refresh token is good no more, and what it has of access tokens is refused.
     ///
     /// # Errors
-    /// The store does not answer; here it has ended all the same.
+    /// The store does not take it, one that is full among them; here it has ended all the same.
     pub async fn close(&self, auth: &Auth, store: &Store, caller: &Identity) -> Result<(), Refusal> {
-        auth.revoke(caller);
+        let told = auth.revoke_everywhere(store, caller).await;
         let text = |name| caller.claims().named(name).and_then(Value::as_str);
-        let Some(id) = text("sid") else { return Ok(()) };
-        store.close_session(id).await.map_err(|_| {
+        if let Some(id) = text("sid")
+            && store.close_session(id).await.is_err()
+        {
             // For the store its refresh token is as good as ever.
             self.end(auth, id, text("iss"), self.access_lasts.max(self.refresh_lasts));
-            Refusal::unavailable("the store does not forget the session")
-        })
+            return Err(Refusal::unavailable("the store does not forget the session"));
+        }
+        told.map_err(|_| Refusal::unavailable("the store does not take that the session's tokens are good no more"))
     }
 
     /// No gateway takes a token of the session any more that lasts so many seconds from now at most.
