@@ -86,6 +86,8 @@ pub enum Error {
     },
     /// Who judges tokens does not answer: nobody passes.
     AuthUnavailable,
+    /// The store of the limits cannot be reached, and one of them lets nobody pass then.
+    LimitsUnavailable,
     /// What runs was started with a configuration that cannot be loaded again.
     NoReload,
     /// The gateway or the upstream's queue is full.
@@ -185,7 +187,8 @@ impl Error {
             | Self::NoEndpoint
             | Self::CircuitOpen { .. }
             | Self::StreamAge
-            | Self::AuthUnavailable => 503,
+            | Self::AuthUnavailable
+            | Self::LimitsUnavailable => 503,
             Self::ResponseTooLarge { .. } | Self::ConnectFailed | Self::UpstreamReset | Self::UpstreamProtocol => 502,
             Self::Deadline => 504,
             Self::ClientGone => 499,
@@ -224,7 +227,8 @@ impl Error {
             | Self::ConnectFailed
             | Self::UpstreamReset
             | Self::StreamAge
-            | Self::AuthUnavailable => Code::Unavailable,
+            | Self::AuthUnavailable
+            | Self::LimitsUnavailable => Code::Unavailable,
             Self::UpstreamProtocol | Self::Internal => Code::Internal,
             Self::Deadline => Code::DeadlineExceeded,
             Self::ClientGone => Code::Cancelled,
@@ -254,6 +258,7 @@ impl Error {
             Self::NoReload => "NO_RELOAD",
             Self::CrossOrigin => "CROSS_ORIGIN",
             Self::AuthUnavailable => "AUTH_UNAVAILABLE",
+            Self::LimitsUnavailable => "LIMITS_UNAVAILABLE",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Draining => "DRAINING",
             Self::NoEndpoint => "NO_ENDPOINT",
@@ -308,6 +313,9 @@ impl Error {
             Self::NotAdmin { token: false } => "only for clients on this machine: no admin.token is configured",
             Self::NoReload => "this gateway was started with a configuration that cannot be loaded again",
             Self::AuthUnavailable => "access tokens cannot be verified now; try again later",
+            Self::LimitsUnavailable => {
+                "the store of the rate limits cannot be reached, and this method is not served without it; try again later"
+            }
             Self::Overloaded { .. } => "too many calls are in flight; try again later",
             Self::Draining => "the gateway is about to stop; connect again",
             Self::CircuitOpen { .. } => "the service fails and is left alone for now; try again later",
@@ -347,7 +355,7 @@ impl Error {
             Self::RateLimited { retry_after }
             | Self::Overloaded { retry_after }
             | Self::CircuitOpen { retry_after } => Some(*retry_after),
-            Self::Draining | Self::AuthUnavailable => Some(Duration::from_secs(1)),
+            Self::Draining | Self::AuthUnavailable | Self::LimitsUnavailable => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

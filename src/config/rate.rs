@@ -80,7 +80,7 @@ choice! {
         Local = "local",
         /// Every call passes.
         Allow = "allow",
-        /// No call passes: 503.
+        /// No call passes: 503 with the reason `LIMITS_UNAVAILABLE`.
         Deny = "deny",
     }
 }

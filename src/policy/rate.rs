@@ -32,8 +32,6 @@ pub use told::Told;
 
 /// How long a call may wait for the store, in all: for its limits and for a reply that others have kept.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// When to come again while the store is gone.
-const WITHOUT_STORE: Duration = Duration::from_secs(1);
 
 /// The limits of one method.
 pub struct Rates {
@@ -166,7 +164,7 @@ impl Rates {
         }
         let stages = stages.map(Vec::into_boxed_slice);
         let policy = told::policy(stages.iter().flatten().map(|rule| &rule.limit));
-        Ok(Self { stages, policy, unanswered: metrics.refusals("rate_limit", "store") })
+        Ok(Self { stages, policy, unanswered: metrics.refusals("rate_limit", "LIMITS_UNAVAILABLE") })
     }
 
     /// Whether there is none.
@@ -182,7 +180,7 @@ impl Rates {
     /// Takes a permit of every limit of a stage, or of none.
     ///
     /// # Errors
-    /// [`Error::RateLimited`]; [`Error::Overloaded`] where the store is gone and a limit says that then nobody passes; or the
+    /// [`Error::RateLimited`]; [`Error::LimitsUnavailable`] where the store is gone and a limit says that then nobody passes; or the
     /// message is broken, and nobody knows what a service reads in it.
     pub fn take<'a>(&'a self, stage: Stage, known: Known<'a>, store: &'a Store, rated: &'a mut Rated) -> Taking<'a> {
         let rules = &*self.stages[stage as usize];
@@ -200,7 +198,7 @@ impl Rates {
         Taking::Asked(Box::pin(async move {
             let standings = store.take(&asks(rules, &named, &known), &mut rated.patience).await.map_err(|_| {
                 self.unanswered.count();
-                Error::Overloaded { retry_after: WITHOUT_STORE }
+                Error::LimitsUnavailable
             })?;
             self.settle(stage, rules, &standings, rated)
         }))

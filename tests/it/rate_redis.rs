@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 use redis::Value;
 use serde_json::json;
 use tokio::task::JoinSet;
+use transom_transcode::status::Code;
 
 use crate::support::client::Call;
 use crate::support::gateway::{Running, gateway};
+use crate::support::library;
 use crate::support::redis::{Redis, redis, redis_with};
 use crate::support::reply::ok;
+use crate::support::speak::Speech;
 use crate::support::until;
 use crate::support::upstream::{self, Upstream};
 
@@ -161,17 +164,58 @@ methods:
 
     redis.kill();
     until("the loss is known", async || patch().await.status == 503).await;
-    patch().await.reason("OVERLOADED").header("retry-after", "1");
+    patch().await.reason("LIMITS_UNAVAILABLE").header("retry-after", "1");
     assert_eq!([get().await, get().await, get().await, get().await], [200, 200, 200, 429]);
     for _ in 0..10 {
         assert_eq!(echo().await, 200);
     }
-    assert!(gateway.metric("transom_refusals_total{gate=\"rate_limit\",reason=\"store\"}") >= 2.0);
+    assert!(gateway.metric("transom_refusals_total{gate=\"rate_limit\",reason=\"LIMITS_UNAVAILABLE\"}") >= 2.0);
 
     redis.start().await;
     until("redis is found again", async || patch().await.status == 501).await;
     // It starts empty.
     assert_eq!([echo().await, echo().await, echo().await, echo().await], [200, 200, 200, 429]);
+}
+
+#[tokio::test]
+async fn who_must_be_counted_is_told_that_nobody_counts_in_every_dialect() {
+    let (library, mut redis) = (library::library().await, redis().await);
+    let limits = "
+rate_limits: { deny: { by: client, rate: 1000/s, on_store_failure: deny } }
+methods: { library.v1.Library/*: { rate_limits: [deny] } }
+";
+    let config = format!("workers: 2\nredis: {{ {} }}\n{limits}", at(&redis));
+    redis.kill();
+    let builder = gateway().descriptors("library").expose_all().upstream("library", &library).config(&config);
+    let gateway = builder.start().await;
+    let unary = Speech::UNARY.map(|speech| (speech, "GetBook"));
+    let streams = Speech::SERVER_STREAM.into_iter().filter(|speech| !speech.is_socket());
+    let mut refused = 0.0;
+    for (speech, method) in unary.into_iter().chain(streams.map(|speech| (speech, "WatchBooks"))) {
+        for &version in speech.versions() {
+            println!("{speech:?} over HTTP/{version}");
+            let asked = if method == "GetBook" {
+                json!({ "name": "shelves/1/books/7" })
+            } else {
+                json!({ "parent": "shelves/1" })
+            };
+            let reply = speech.call(version, method).send(&gateway, &[asked]).await;
+            reply.failed(Code::Unavailable);
+            assert!(reply.message.starts_with("the store of the rate limits cannot be reached"), "{reply:?}");
+            assert!(reply.details.iter().any(|detail| detail.ends_with("google.rpc.RetryInfo")), "{reply:?}");
+            refused += 1.0;
+        }
+    }
+    // A socket is refused before it is one.
+    let head = [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-version", "13")];
+    let call = gateway.get("/v1/shelves/1/books:watch").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    let reply = head.into_iter().fold(call, |call, (name, value)| call.header(name, value)).await;
+    reply.status(503).reason("LIMITS_UNAVAILABLE").header("retry-after", "1");
+    refused += 1.0;
+    let counted =
+        |reason| gateway.metric(&format!("transom_refusals_total{{gate=\"rate_limit\",reason=\"{reason}\"}}"));
+    assert_eq!((counted("LIMITS_UNAVAILABLE"), counted("deny")), (refused, 0.0));
+    assert_eq!((library.saw("GetBook").calls().len(), library.saw("WatchBooks").calls().len()), (0, 0));
 }
 
 #[tokio::test]
