@@ -31,6 +31,13 @@ pub enum Error {
         /// What is wrong, and the way out.
         message: Cow<'static, str>,
     },
+    /// The request nests deeper than it may.
+    TooDeep {
+        /// The field's path; empty where the whole request is meant.
+        field: String,
+        /// What is wrong.
+        message: Cow<'static, str>,
+    },
     /// The request's message breaks rules of its schema; there is at least one.
     Violations(Box<[Violation]>),
     /// The request's content type is none that the route takes.
@@ -70,6 +77,8 @@ pub enum Error {
     },
     /// There is no token, or it is not good.
     Unauthenticated {
+        /// Which one.
+        token: TokenKind,
         /// What is wrong with it.
         fault: TokenFault,
         /// The HTTP status: 401, or what the configuration says.
@@ -120,6 +129,18 @@ pub enum Error {
     Upstream(Box<Status>),
     /// A fault of the gateway's own.
     Internal,
+}
+
+/// Which token a call was to bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TokenKind {
+    /// One that says who calls.
+    #[default]
+    Access,
+    /// One that is traded for new ones.
+    Refresh,
+    /// One that opens a WebSocket.
+    Connect,
 }
 
 /// What is wrong with a token.
@@ -173,7 +194,7 @@ impl Error {
         let status = match self {
             Self::NoRoute => 404,
             Self::MethodNotAllowed { .. } => 405,
-            Self::BadRequest { .. } | Self::Violations(_) => 400,
+            Self::BadRequest { .. } | Self::TooDeep { .. } | Self::Violations(_) => 400,
             Self::UnsupportedMedia { .. } | Self::UnsupportedEncoding { .. } => 415,
             Self::TooLarge { .. } | Self::MessageTooLarge { .. } => 413,
             Self::TooManyHeaders { .. } => 431,
@@ -211,7 +232,9 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::NoRoute | Self::MethodNotAllowed { .. } | Self::UnsupportedEncoding { .. } => Code::Unimplemented,
-            Self::BadRequest { .. } | Self::Violations(_) | Self::UnsupportedMedia { .. } => Code::InvalidArgument,
+            Self::BadRequest { .. } | Self::TooDeep { .. } | Self::Violations(_) | Self::UnsupportedMedia { .. } => {
+                Code::InvalidArgument
+            }
             Self::TooLarge { .. }
             | Self::MessageTooLarge { .. }
             | Self::TooManyHeaders { .. }
@@ -242,6 +265,7 @@ impl Error {
             Self::NoRoute => "NO_ROUTE",
             Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
             Self::BadRequest { .. } | Self::Violations(_) => "BAD_REQUEST",
+            Self::TooDeep { .. } => "TOO_DEEP",
             Self::UnsupportedMedia { .. } => "UNSUPPORTED_MEDIA_TYPE",
             Self::UnsupportedEncoding { .. } => "UNSUPPORTED_ENCODING",
             Self::TooLarge { .. } | Self::MessageTooLarge { .. } => "TOO_LARGE",
@@ -279,8 +303,10 @@ impl Error {
         Cow::Borrowed(match self {
             Self::NoRoute => "no route has this path",
             Self::MethodNotAllowed { .. } => "the path exists, but not for this method; see the Allow header",
-            Self::BadRequest { field, message } if field.is_empty() => message,
-            Self::BadRequest { field, message } => return Cow::Owned(format!("{field}: {message}")),
+            Self::BadRequest { field, message } | Self::TooDeep { field, message } if field.is_empty() => message,
+            Self::BadRequest { field, message } | Self::TooDeep { field, message } => {
+                return Cow::Owned(format!("{field}: {message}"));
+            }
             Self::Violations(violations) => return told(violations),
             Self::UnsupportedMedia { message } => message,
             Self::UnsupportedEncoding { supported } => {
@@ -301,18 +327,13 @@ impl Error {
                 return Cow::Owned(format!("the reply is larger than the limit of {limit} bytes"));
             }
             Self::RateLimited { .. } => "too many calls from you; try again later",
-            Self::Unauthenticated { fault: TokenFault::Missing, .. } => "this method needs an access token",
-            Self::Unauthenticated { fault: TokenFault::Invalid, .. } => "the access token is not valid",
-            Self::Unauthenticated { fault: TokenFault::Expired, .. } => "the access token has expired",
-            Self::Unauthenticated { fault: TokenFault::Misplaced, .. } => {
-                "the token is of another type than is asked for"
-            }
+            Self::Unauthenticated { token, fault, .. } => fault.told(*token),
             Self::Forbidden => "the access token does not allow this",
             Self::CrossOrigin => "pages of other origins may not call with cookies",
             Self::NotAdmin { token: true } => "present the admin token as `Authorization: Bearer`",
             Self::NotAdmin { token: false } => "only for clients on this machine: no admin.token is configured",
             Self::NoReload => "this gateway was started with a configuration that cannot be loaded again",
-            Self::AuthUnavailable => "access tokens cannot be verified now; try again later",
+            Self::AuthUnavailable => "tokens cannot be verified now; try again later",
             Self::LimitsUnavailable => {
                 "the store of the rate limits cannot be reached, and this method is not served without it; try again later"
             }
@@ -332,19 +353,17 @@ impl Error {
     }
 
     /// What `WWW-Authenticate` says (RFC 6750 §3).
-    pub fn challenge(&self) -> Option<&'static str> {
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        let fixed = HeaderValue::from_static;
         match self {
-            Self::Unauthenticated { fault: TokenFault::Missing, .. } | Self::NotAdmin { token: true } => Some("Bearer"),
-            Self::Unauthenticated { fault: TokenFault::Invalid, .. } => {
-                Some("Bearer error=\"invalid_token\", error_description=\"the access token is not valid\"")
+            Self::Unauthenticated { fault: TokenFault::Missing, .. } | Self::NotAdmin { token: true } => {
+                Some(fixed("Bearer"))
             }
-            Self::Unauthenticated { fault: TokenFault::Expired, .. } => {
-                Some("Bearer error=\"invalid_token\", error_description=\"the access token has expired\"")
+            Self::Unauthenticated { token, fault, .. } => {
+                let why = fault.told(*token);
+                HeaderValue::try_from(format!("Bearer error=\"invalid_token\", error_description=\"{why}\"")).ok()
             }
-            Self::Unauthenticated { fault: TokenFault::Misplaced, .. } => {
-                Some("Bearer error=\"invalid_token\", error_description=\"the token is of another type\"")
-            }
-            Self::Forbidden => Some("Bearer error=\"insufficient_scope\""),
+            Self::Forbidden => Some(fixed("Bearer error=\"insufficient_scope\"")),
             _ => None,
         }
     }
@@ -374,6 +393,7 @@ impl Error {
         matches!(
             self,
             Self::BadRequest { .. }
+                | Self::TooDeep { .. }
                 | Self::UnsupportedMedia { .. }
                 | Self::UnsupportedEncoding { .. }
                 | Self::TooLarge { .. }
@@ -386,7 +406,9 @@ impl Error {
     pub fn details(&self) -> impl Iterator<Item = Detail<'_>> {
         let info = self.reason().map(|reason| Detail::ErrorInfo { reason });
         let violation = match self {
-            Self::BadRequest { field, message } => Some(Detail::BadRequest { field, description: message }),
+            Self::BadRequest { field, message } | Self::TooDeep { field, message } => {
+                Some(Detail::BadRequest { field, description: message })
+            }
             Self::Violations(violations) => Some(Detail::Violations(violations)),
             _ => None,
         };
@@ -398,12 +420,17 @@ impl Error {
     pub fn request(invalid: Invalid, limit: usize) -> Self {
         match invalid.kind {
             Kind::TooLarge => Self::MessageTooLarge { limit },
-            Kind::Malformed | Kind::TooDeep | Kind::TooMuchWork => {
+            kind @ (Kind::Malformed | Kind::TooDeep | Kind::TooMuchWork) => {
+                let field = invalid.field;
                 let message = match invalid.offset {
                     Some(offset) => Cow::Owned(format!("{} (at byte {offset})", invalid.message)),
                     None => invalid.message,
                 };
-                Self::BadRequest { field: invalid.field, message }
+                if kind == Kind::TooDeep {
+                    Self::TooDeep { field, message }
+                } else {
+                    Self::BadRequest { field, message }
+                }
             }
         }
     }
@@ -415,10 +442,10 @@ impl Error {
             let dot = if field.is_empty() || field.starts_with('[') { "" } else { "." };
             format!("[{}]{dot}{field}", number.saturating_sub(1))
         };
+        let said = |message: Cow<'_, str>| format!("message {number}: {message}").into();
         match self {
-            Self::BadRequest { field, message } => {
-                Self::BadRequest { field: within(&field), message: format!("message {number}: {message}").into() }
-            }
+            Self::BadRequest { field, message } => Self::BadRequest { field: within(&field), message: said(message) },
+            Self::TooDeep { field, message } => Self::TooDeep { field: within(&field), message: said(message) },
             Self::Violations(mut violations) => {
                 for violation in &mut violations {
                     violation.field = within(&violation.field);
@@ -434,6 +461,24 @@ impl Error {
         match invalid.kind {
             Kind::TooLarge | Kind::TooMuchWork => Self::ResponseTooLarge { limit },
             Kind::Malformed | Kind::TooDeep => Self::UpstreamProtocol,
+        }
+    }
+}
+
+impl TokenFault {
+    /// The text for the client.
+    fn told(self, token: TokenKind) -> &'static str {
+        match (self, token) {
+            (Self::Missing, TokenKind::Access) => "this method needs an access token",
+            (Self::Missing, TokenKind::Refresh) => "this method needs a refresh token",
+            (Self::Missing, TokenKind::Connect) => "this WebSocket needs a connect token",
+            (Self::Invalid, TokenKind::Access) => "the access token is not valid",
+            (Self::Invalid, TokenKind::Refresh) => "the refresh token is not valid",
+            (Self::Invalid, TokenKind::Connect) => "the connect token is not valid",
+            (Self::Expired, TokenKind::Access) => "the access token has expired",
+            (Self::Expired, TokenKind::Refresh) => "the refresh token has expired",
+            (Self::Expired, TokenKind::Connect) => "the connect token has expired",
+            (Self::Misplaced, _) => "the token is of another type than is asked for",
         }
     }
 }

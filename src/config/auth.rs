@@ -75,7 +75,7 @@ section! {
         /// The least time between two fetches of `jwks`, however many unknown keys are asked for.
         jwks_cooldown: Duration = duration(100 * MILLISECOND..=HOUR).or("10s"),
         /// The algorithms that its tokens may use; by default HS256 for a secret, and for other keys the one that the key
-        /// names or RS256, ES256, ES384 or EdDSA by its type.
+        /// names or RS256, ES256, ES384 or EdDSA by its type. ES512 (P-521) is not supported: a key of that curve is none.
         algorithms: Vec<Algorithm> = list(choice()).or("[]"),
         /// `iss` must be one of these; with several issuers it chooses the key. One without a name takes the tokens whose `iss` no other is named.
         issuer: Vec<String> = list(kind::text("an issuer")).or("[]"),

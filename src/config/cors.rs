@@ -21,7 +21,7 @@ section! {
         headers: Option<Vec<AllowedHeader>> = list(header()).optional(),
         /// Headers of answers that they may read beside those of the gateway, gRPC-Web and Connect, or `*`.
         expose: Option<Vec<AllowedHeader>> = list(header()).optional(),
-        /// Browsers send cookies and let the page read the answer; by default they do not. Not with `*` in `origins` or `expose`.
+        /// Browsers send cookies and let the page read the answer; by default they do not: beside `sessions` such a page gets no cookies and none of its visitor's are read, so it holds the answers' tokens itself, and cannot log in where `in_body: remove` takes them out (403). Not with `*` in `origins` or `expose`.
         credentials: Option<bool> = flag().optional(),
         /// How long a browser may remember what it was told; by default 10 minutes.
         max_age: Option<Duration> = duration(Duration::ZERO..=24 * HOUR).optional(),

@@ -141,7 +141,7 @@ section! {
     pub struct MethodLimits {
         /// Bytes of a REST request body, or of each message where the client streams; by default the upstream's `limits.send`.
         body: Option<usize> = size(1..=LARGEST).optional(),
-        /// How deeply the JSON of a request may nest, the whole message counting as one; deeper gets 400. By default 100.
+        /// How deeply the JSON of a request may nest, the whole message counting as one; deeper gets 400 with the reason `TOO_DEEP`. By default 100.
         depth: Option<usize> = count(1..=100).optional(),
         /// Messages of one stream or WebSocket from the client, such as `50/s`; a stream that sends more ends with 429 or RESOURCE_EXHAUSTED. By default there is no such limit.
         messages: Option<Rate> = rate().optional(),

@@ -24,7 +24,7 @@ pub const USERS: &str = "users";
 section! {
     /// One limit. A call that it refuses gets 429, `Retry-After` and when to come again.
     pub struct RateLimit {
-        /// Whose calls are counted together: `client` (its address; IPv6 by /64), `user`, `{claim: x}`, `{header: x-api-key}` or `{field: path}`. `user` and `{claim: x}` are read from tokens (`auth`). A call without such a value is counted by its client's address.
+        /// Whose calls are counted together: `client` (its address; IPv6 by /64), `user`, `{claim: x}`, `{header: x-api-key}` or `{field: path}`. `user` and `{claim: x}` are read from tokens (`auth`). A call without such a value is counted by its client's address; one that sends such a header twice gets 400, whatever it says, since nobody knows which of them its service takes.
         by: By = Bys.required(),
         /// What becomes of the values of `by` before they are compared. Where a service takes `Ada@Example.com` for `ada@example.com`, this must be `lower`: else each way to write it has permits of its own.
         normalize: Normalize = choice().or("none"),

@@ -47,7 +47,7 @@ section! {
 }
 
 section! {
-    /// Tokens that the gateway signs itself, as the first `auth.jwt` with a `secret`: an access token that lasts as long as its cookie, and a refresh token that is good once. Sessions are kept in `redis`, or here without one.
+    /// Tokens that the gateway signs itself, as the first `auth.jwt` with a `secret`: an access token that lasts as long as its cookie, and a refresh token that is good once. Sessions are kept in `redis`, or here without one. They are signed by HMAC alone (HS256, HS384 or HS512, with that secret): each service that verifies them could sign them too, and where tokens come from a `jwks` alone the gateway has nothing to sign with.
     pub struct Issue {
         /// What access tokens say: claim → field of login's answer, such as `user.id`. Their `sub` is needed: an answer without it opens no session. Beside these they say `sid`, the session, and `auth_time`, when its user logged in.
         claims: BTreeMap<String, String> =

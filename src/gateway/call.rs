@@ -93,6 +93,8 @@ pub struct Call {
     uri: Uri,
     bytes_in: u64,
     bytes_out: u64,
+    /// Its request's fault is counted.
+    blamed: bool,
     /// What is known of its request where that is a stream.
     stop: Option<Stop>,
     outcome: Option<Outcome>,
@@ -139,6 +141,7 @@ impl Call {
             uri: head.uri.clone(),
             bytes_in: 0,
             bytes_out: 0,
+            blamed: false,
             stop: None,
             outcome: None,
             endpoint: None,

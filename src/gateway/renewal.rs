@@ -16,7 +16,7 @@ use super::caller::{Asking, Undecided};
 use super::route::Rpc;
 use super::worker::Worker;
 use crate::envelope::Dialect;
-use crate::error::Error;
+use crate::error::{Error, TokenKind};
 use crate::policy::auth::{Admission, Auth, Head, Identity, Pair, Refusal, SessionIssuer};
 use crate::policy::session::Cookies;
 use crate::store::Store;
@@ -50,10 +50,14 @@ pub(super) enum Unrenewed {
 impl Renewal {
     /// The next pair of a client's refresh token.
     pub(super) async fn renew(&self, worker: &Arc<Worker>, token: &str, client: IpAddr) -> Result<Pair, Unrenewed> {
-        match &self.renewer {
+        let renewed = match &self.renewer {
             Renewer::Own(issuer) => issuer.renew(&self.auth, &worker.store, token).await.map_err(Unrenewed::Refused),
             Renewer::Service(service) => service.renew(worker, token, client).await,
-        }
+        };
+        renewed.map_err(|why| match why {
+            Unrenewed::Refused(refusal) => Unrenewed::Refused(refusal.of_token(TokenKind::Refresh)),
+            limited @ Unrenewed::Limited(_) => limited,
+        })
     }
 
     /// Ends a caller's session.
@@ -155,7 +159,7 @@ impl Call {
                 if let Some(session) = rpc.session.as_ref().filter(|_| refusal.is_of_token()) {
                     self.cookies.set = session.cleared().to_vec();
                 }
-                Err(self.turned_away(&rpc.gate, refusal))
+                Err(self.turned_away(&rpc.gate, refusal.of_token(TokenKind::Refresh)))
             }
         }
     }

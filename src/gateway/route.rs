@@ -27,7 +27,7 @@ use crate::policy::overload::Room;
 use crate::policy::rate::Rates;
 use crate::policy::session::Session;
 use crate::store::Pace;
-use crate::telemetry::{Logged, RouteMetrics};
+use crate::telemetry::{Logged, Refusals, RouteMetrics};
 use crate::upstream::{Retry, Upstream};
 
 /// What a request's method and path lead to.
@@ -153,6 +153,8 @@ pub struct Rpc {
     pub max_age: Option<Duration>,
     /// How often who may come.
     pub rates: Rates,
+    /// Where streams are counted whose clients speak too often; none: they may.
+    pub(super) too_fast: Option<Refusals>,
     /// How its replies are kept, if they are.
     pub cache: Option<Cached>,
     /// Whose replies are forgotten once it has been called; known when all are.
@@ -210,7 +212,7 @@ impl Rpc {
 
     /// How often the client of a new stream may speak.
     pub(super) fn pace(&self) -> Option<Pace> {
-        let rate = self.settings.messages.value.filter(|_| self.client_streaming)?;
-        Some(Pace::new(rate, Instant::now()))
+        let (rate, refused) = self.settings.messages.value.zip(self.too_fast.clone())?;
+        Some(Pace::new(rate, refused, Instant::now()))
     }
 }

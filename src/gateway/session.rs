@@ -21,7 +21,7 @@ use crate::envelope::coding::Coding;
 use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
 use crate::policy::auth::{Claims, Head, Refusal, SessionIssuer};
-use crate::policy::session::Session;
+use crate::policy::session::{Session, Taken};
 use crate::upstream::Outgoing;
 
 /// What a call has to do with its client's session.
@@ -29,6 +29,8 @@ use crate::upstream::Outgoing;
 pub(super) struct Cookies {
     /// The refresh token of its cookie, for its message.
     pub(super) taken: Option<Box<str>>,
+    /// It neither brings nor gets any.
+    none: bool,
     /// What its answer sets, or clears.
     pub(super) set: Vec<HeaderValue>,
 }
@@ -71,7 +73,10 @@ impl Call {
         let Some(session) = rpc.session.as_ref().filter(|_| keeps_cookies(self.dialect)) else { return Ok(()) };
         let (headers, uri, method, cors) = (&head.headers, &head.uri, &head.method, rpc.cors.as_deref());
         let taken = session.take(&Head { headers, uri, method, websocket: false, cors });
-        self.cookies.taken = taken.map_err(|refusal| self.turned_away(&rpc.gate, refusal))?;
+        match taken.map_err(|refusal| self.turned_away(&rpc.gate, refusal))? {
+            Taken::Cookie(token) => self.cookies.taken = token,
+            Taken::Nowhere => self.cookies.none = true,
+        }
         Ok(())
     }
 
@@ -92,7 +97,7 @@ impl Call {
             (Some(session), Some(issues)) if self.caller.is_some() => {
                 Shaping::Asked(Box::pin(self.close(rpc, session, issues, message)))
             }
-            (Some(session), _) if keeps_cookies(self.dialect) => {
+            (Some(session), _) if self.keeps_cookies() => {
                 let shaped = session.shape(message).map_err(|why| {
                     self.says(why);
                     Error::UpstreamProtocol
@@ -113,7 +118,7 @@ impl Call {
         let worker = self.worker.clone();
         let pair = issues.issuer.open(&worker.store, &answer).await.map_err(|refusal| self.unissued(refusal))?;
         let Some(pair) = pair else { return Ok(message) };
-        match session.give(message, &pair, keeps_cookies(self.dialect)) {
+        match session.give(message, &pair, self.keeps_cookies()) {
             Ok(shaped) => {
                 self.cookies.set = shaped.cookies;
                 Ok(shaped.message)
@@ -128,7 +133,7 @@ impl Call {
     /// Who has logged out of a session of the gateway's own.
     async fn close(&mut self, rpc: &Rpc, session: &Session, issues: &Issues, message: Bytes) -> Result<Bytes, Error> {
         // Whatever the store says: who has logged out keeps no tokens.
-        if keeps_cookies(self.dialect) {
+        if self.keeps_cookies() {
             self.cookies.set = session.cleared().to_vec();
         }
         let (worker, caller) = (self.worker.clone(), self.caller.clone());
@@ -137,6 +142,11 @@ impl Call {
             closed.map_err(|refusal| self.unissued(refusal))?;
         }
         Ok(message)
+    }
+
+    /// Its answer's tokens become cookies.
+    fn keeps_cookies(&self) -> bool {
+        keeps_cookies(self.dialect) && !self.cookies.none
     }
 
     fn unissued(&mut self, refusal: Refusal) -> Error {

@@ -159,6 +159,9 @@ impl Tunnel {
         let schema = talk.rpc.schema.clone();
         // The upstream is let go before anything is said to the client.
         drop(talk);
+        if let Ending::Ended(Err(error)) | Ending::Fault(_, error) = &ending {
+            call.blame(error);
+        }
         let (end, close, patience) = match &ending {
             Ending::Left => return,
             Ending::Closed => {
@@ -410,12 +413,15 @@ fn every(period: Duration) -> Interval {
 
 /// What is wrong with what the client sent.
 fn fault(error: &tungstenite::Error) -> Ending {
-    use tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
+    use tungstenite::error::{CapacityError::MessageTooLong, ProtocolError::ResetWithoutClosingHandshake};
     let (code, reason) = match error {
         tungstenite::Error::Protocol(ResetWithoutClosingHandshake) => return Ending::Left,
         tungstenite::Error::Protocol(error) => (CloseCode::Protocol, error.to_string()),
         tungstenite::Error::Utf8(_) => (CloseCode::Invalid, "a text is not UTF-8".to_owned()),
-        tungstenite::Error::Capacity(_) => (CloseCode::Size, "the message is larger than its limit".to_owned()),
+        tungstenite::Error::Capacity(MessageTooLong { max_size: limit, .. }) => {
+            let close = websocket::frame(CloseCode::Size, "the message is larger than its limit");
+            return Ending::Fault(close, Error::TooLarge { limit: *limit });
+        }
         _ => return Ending::Left,
     };
     Ending::Fault(websocket::frame(code, &reason), Error::bad_request(reason))

@@ -17,7 +17,7 @@ use super::renewal::{Renewal, Unrenewed};
 use crate::body::Body;
 use crate::config::{ACCESS_TOKEN, REFRESH_TOKEN};
 use crate::envelope::whole;
-use crate::error::Error;
+use crate::error::{Error, TokenKind};
 use crate::policy::auth::{Connect, Gate, Head, Pair, Refusal};
 use crate::policy::cors::Cors;
 use crate::policy::rate::{Rates, Stage};
@@ -118,7 +118,9 @@ impl TokenEndpoint {
                 call.read(said.len());
                 let said: Value = serde_json::from_slice(&said).unwrap_or_default();
                 let token = said.get(field).and_then(Value::as_str).filter(|token| !token.is_empty());
-                token.map(str::to_owned).ok_or_else(|| call.turned_away(&self.gate, Refusal::missing()))?
+                token
+                    .map(str::to_owned)
+                    .ok_or_else(|| call.turned_away(&self.gate, Refusal::missing().of_token(TokenKind::Refresh)))?
             }
         };
         let worker = call.worker.clone();

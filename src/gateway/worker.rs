@@ -45,12 +45,18 @@ pub struct Worker {
 }
 
 /// What the gate of requests refuses, by reason.
-pub(super) struct Refused([(&'static str, Refusals); 5]);
+pub(super) struct Refused([(&'static str, Refusals); 6]);
 
 impl Refused {
     fn new(metrics: &Metrics) -> Self {
-        let reasons =
-            ["BAD_REQUEST", "UNSUPPORTED_MEDIA_TYPE", "UNSUPPORTED_ENCODING", "TOO_LARGE", "TOO_MANY_HEADERS"];
+        let reasons = [
+            "BAD_REQUEST",
+            "TOO_DEEP",
+            "UNSUPPORTED_MEDIA_TYPE",
+            "UNSUPPORTED_ENCODING",
+            "TOO_LARGE",
+            "TOO_MANY_HEADERS",
+        ];
         Self(reasons.map(|reason| (reason, metrics.refusals("request", reason))))
     }
 

@@ -111,18 +111,25 @@ impl Cors {
             headers.append(VARY, HeaderValue::from_static("origin"));
         }
         let Some(page) = page else { return };
-        let mut asked = HeaderMap::with_capacity(1);
-        asked.insert(ORIGIN, page.clone());
-        let mut told = self.ask(Method::GET, &asked);
+        let mut told = self.told(page);
         told.remove(VARY);
         headers.extend(told);
     }
 
     /// Whether pages of this origin may call with cookies.
     pub fn trusts(&self, origin: &HeaderValue) -> bool {
+        self.told(origin).contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS)
+    }
+
+    /// Whether pages of this origin may call at all.
+    pub fn lists(&self, origin: &HeaderValue) -> bool {
+        self.told(origin).contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
+    }
+
+    fn told(&self, page: &HeaderValue) -> HeaderMap {
         let mut asked = HeaderMap::with_capacity(1);
-        asked.insert(ORIGIN, origin.clone());
-        self.ask(Method::GET, &asked).contains_key(ACCESS_CONTROL_ALLOW_CREDENTIALS)
+        asked.insert(ORIGIN, page.clone());
+        self.ask(Method::GET, &asked)
     }
 
     /// What tower-http says to a head; nothing to a page that may not.

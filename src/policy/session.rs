@@ -11,13 +11,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::header::{self, HeaderValue};
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
 use transom_transcode::schema::{Kind, MessageId, Method, Schema, Shape};
 use transom_transcode::status::Code;
 
 use super::auth::{Head, Pair, Refusal, cookie, own_page};
 use crate::config::{self, InBody};
+use crate::error::TokenKind;
 
 /// Bytes of a cookie that browsers keep (RFC 6265 §6.1), its attributes included.
 const LARGEST: usize = 4096;
@@ -54,6 +55,14 @@ struct Cookie {
     /// From the path on.
     attributes: Box<str>,
     max_age: u64,
+}
+
+/// What a request's cookies have for its message.
+pub enum Taken {
+    /// The refresh token, if there is one; the answer's tokens become cookies.
+    Cookie(Option<Box<str>>),
+    /// Cookies are neither read nor set.
+    Nowhere,
 }
 
 /// What becomes of an answer.
@@ -129,12 +138,21 @@ impl Session {
     /// # Errors
     /// It is none; or a page of another origin has sent the request: it would choose whose session its visitor's browser
     /// keeps. A GET may come from elsewhere, as a link in a mail does: whether that is wanted, its service knows.
-    pub fn take(&self, head: &Head<'_>) -> Result<Option<Box<str>>, Refusal> {
-        own_page(head)?;
-        if self.taken.is_none() {
-            return Ok(None);
+    pub fn take(&self, head: &Head<'_>) -> Result<Taken, Refusal> {
+        if let Err(refusal) = own_page(head) {
+            return if self.goes_without(head) { Ok(Taken::Nowhere) } else { Err(refusal) };
         }
-        Ok(cookie(head, &self.cookies.refresh.name)?.map(|token| token.into_owned().into()))
+        if self.taken.is_none() {
+            return Ok(Taken::Cookie(None));
+        }
+        Ok(Taken::Cookie(self.cookies.taken(head)?.map(|token| token.into_owned().into())))
+    }
+
+    /// A page that `cors` lists without credentials holds its tokens itself, where it gets to see them.
+    fn goes_without(&self, head: &Head<'_>) -> bool {
+        let seen = !self.cookies.remove || self.role == Role::Closes;
+        let listed = head.cors.zip(head.headers.get(header::ORIGIN)).is_some_and(|(cors, page)| cors.lists(page));
+        seen && listed
     }
 
     /// Puts it into the message behind `start`, unless the client sends one itself.
@@ -291,7 +309,7 @@ impl Cookies {
     /// # Errors
     /// It is none, or a page of another origin has sent it.
     pub fn taken<'h>(&self, head: &Head<'h>) -> Result<Option<Cow<'h, str>>, Refusal> {
-        cookie(head, &self.refresh.name)
+        cookie(head, &self.refresh.name).map_err(|refusal| refusal.of_token(TokenKind::Refresh))
     }
 
     /// Those of a configuration.

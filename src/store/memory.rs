@@ -9,6 +9,7 @@ use super::once::Done;
 use super::table::{Resting, Table};
 use super::{Ask, Standings};
 use crate::config;
+use crate::telemetry::Refusals;
 
 /// Buckets in this process.
 pub(super) struct Memory {
@@ -96,12 +97,13 @@ pub struct Pace {
     quota: Quota,
     bucket: Bucket,
     epoch: Instant,
+    refused: Refusals,
 }
 
 impl Pace {
-    /// Full at first.
-    pub fn new(rate: config::Rate, now: Instant) -> Self {
-        Self { quota: Quota::new(rate, None, None), bucket: Bucket::default(), epoch: now }
+    /// Full at first. Streams that were too fast are counted by `refused`.
+    pub fn new(rate: config::Rate, refused: Refusals, now: Instant) -> Self {
+        Self { quota: Quota::new(rate, None, None), bucket: Bucket::default(), epoch: now, refused }
     }
 
     /// Takes a permit; an error is how long until there is one.
@@ -115,6 +117,7 @@ impl Pace {
             self.bucket.take(&self.quota, now);
             return Ok(());
         }
+        self.refused.count();
         Err(retry)
     }
 }

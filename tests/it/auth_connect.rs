@@ -112,7 +112,8 @@ async fn each_kind_of_token_has_its_own_place() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
 
     // On the socket: missing, invalid or expired, of another type; each is told apart.
-    refused(&gateway, "").await.status(401).reason("TOKEN_MISSING");
+    let missing = refused(&gateway, "").await;
+    assert_eq!(missing.status(401).reason("TOKEN_MISSING").value()["message"], "this WebSocket needs a connect token");
     let header = shake(&gateway, "/rules.v1.Rules/Chat").header("authorization", &bearer(&connect)).await;
     header.status(401).reason("TOKEN_MISSING");
     let expired = access(&json!({ "type": "ws-connect", "exp": now - 1 }));
@@ -120,7 +121,8 @@ async fn each_kind_of_token_has_its_own_place() {
     let mut forged = connect.clone();
     forged.replace_range(forged.len() - 4.., "AAAA");
     for query in ["?token=a.b.c".to_owned(), format!("?token={forged}"), format!("?token={connect}&token=x")] {
-        refused(&gateway, &query).await.status(401).reason("TOKEN_INVALID");
+        let invalid = refused(&gateway, &query).await;
+        assert_eq!(invalid.status(401).reason("TOKEN_INVALID").value()["message"], "the connect token is not valid");
     }
     for kind in
         [json!({}), json!({ "type": "access" }), json!({ "type": "refresh" }), json!({ "type": ["ws-connect"] })]
@@ -221,6 +223,33 @@ fn gateway_of(rules: &Upstream, methods: &str) -> Builder {
     gateway().descriptors("rules").upstream("rules", rules).config(&format!(
         "auth: {{ jwt: {{ secret: {SECRET} }}, connect_tokens: {{ ws-connect: {{ path: {PATH} }} }} }}\n{methods}"
     ))
+}
+
+/// A variable may be empty here and set there: what it leaves without a key is no reason not to start, and lets nobody in.
+#[tokio::test]
+async fn without_a_key_nobody_gets_one_and_none_is_good() {
+    let rules = rules().await;
+    let config = format!(
+        "auth: {{ jwt: {{ secret: \"${{NOWHERE:-}}\" }}, connect_tokens: {{ ws-connect: {{ path: {PATH} }} }} }}
+methods: {{ rules.v1.Rules/Chat: {{ auth: {{ connect_token: ws-connect }} }} }}"
+    );
+    let builder = gateway().descriptors("rules").upstream("rules", &rules).config(&config);
+    let notes = builder.compile(&transom::telemetry::Metrics::new()).ok().expect("no problem").notes.clone();
+    assert!(notes.iter().any(|note| note.starts_with("auth.jwt has no key: no token is good")), "{notes:?}");
+    let running = builder.start().await;
+    running.get(PATH).await.status(401).reason("TOKEN_MISSING");
+    let key = jsonwebtoken::EncodingKey::from_secret(b"");
+    let said = json!({ "sub": "eve", "type": "ws-connect", "jti": "1", "exp": claims(&access(&json!({})))["exp"] });
+    let forged = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &said, &key).unwrap();
+    for token in [forged, access(&json!({ "type": "ws-connect" }))] {
+        refused(&running, &format!("?token={token}")).await.status(401).reason("TOKEN_INVALID");
+        running.get(PATH).header("authorization", &bearer(&token)).await.status(401);
+    }
+    // Keys that verify and sign nothing are another matter.
+    let jwks = config.replace("secret: \"${NOWHERE:-}\"", "jwks: keys.json");
+    let text = gateway().descriptors("rules").upstream("rules", &rules).config(&jwks).text();
+    let told = transom::config::parse(&text, &|_| None).expect_err("a problem").to_string();
+    assert!(told.contains("there is no `auth.jwt.secret` to sign them with"), "{told}");
 }
 
 #[tokio::test]

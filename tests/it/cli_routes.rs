@@ -41,15 +41,16 @@ fn routes_say_where_each_policy_comes_from() {
     has("POST /api/v1/bookings/{booking_id}:cancel booking.BookingService/CancelBooking booking 5s (transom.yaml:");
     has("gRPC /auth.AuthService/ValidateToken auth.AuthService/ValidateToken auth 5s (transom.yaml:");
     has(
-        "GET /api/v1/queue/{entry_id}:watch booking.BookingWorker/WatchQueueEntry queue none (default) required (transom.yaml:",
+        "GET /api/v1/queue/{entry_id}:watch booking.BookingWorker/WatchQueueEntry queue none (default) required scopes=booking connect_token=ws-connect (transom.yaml:",
     );
     assert!(!lines.iter().any(|line| line.contains("BookingLedger")), "{lines:#?}");
     let text = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(CONFIG)).expect("a file");
     let line =
         |part: &str| format!("(transom.yaml:{})", 1 + text.lines().position(|line| line.contains(part)).expect(part));
     let login = line("\"auth.AuthService/Login\": {");
+    let little = line("&little");
     has(&format!(
-        "POST /api/v1/auth/login auth.AuthService/Login auth 5s {} public {login} limits.body: 4KiB {login}, rate_limits: login account {login} priority: high {}",
+        "POST /api/v1/auth/login auth.AuthService/Login auth 5s {} public {login} limits.body: 4KiB {little}, limits.depth: 8 {little}, rate_limits: login account {login} priority: high {}",
         line("    timeout: 5s"),
         line("\"auth.AuthService/*\": {"),
     ));

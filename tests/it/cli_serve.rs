@@ -123,6 +123,7 @@ mod demo {
         gateway.get("/api/v1/payments/p1").status(401).reason("TOKEN_MISSING");
         let token = Command::new(env!("CARGO_BIN_EXE_transom"))
             .args(["token", "--config", "examples/booking/transom.yaml", "--sub", "u1", "--claim", "type=access"])
+            .args(["--claim", "scope=booking payment"])
             .env_clear()
             .env("JWT_SECRET", SECRET)
             .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -92,7 +92,7 @@ async fn bad_requests_name_the_field_and_the_way_out() {
     gateway.request("POST", "/v1/echo").header("content-type", "application/json").body(deep).await.status(200);
     let deep = format!("{{\"place\":{}{}}}", "{\"behind\":".repeat(120), "{}".to_owned() + &"}".repeat(120));
     let call = gateway.request("POST", "/v1/echo").header("content-type", "application/json");
-    call.body(deep).await.status(400).reason("BAD_REQUEST");
+    call.body(deep).await.status(400).reason("TOO_DEEP");
     gateway.get("/v1/shelves/%zz/books/7").await.status(400).reason("BAD_REQUEST");
     gateway.get(&format!("{BOOK}?nonsense=1")).await.status(400).reason("BAD_REQUEST");
     gateway.get(BOOK).header("content-type", "application/json").body("{}").await.status(400).reason("BAD_REQUEST");

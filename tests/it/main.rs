@@ -38,6 +38,7 @@ mod demo_auth;
 mod demo_booking;
 #[cfg(feature = "demo")]
 mod demo_client;
+mod demo_example;
 #[cfg(feature = "demo")]
 mod demo_protos;
 #[cfg(feature = "demo")]

@@ -269,6 +269,36 @@ async fn a_stolen_refresh_token_ends_the_family_everywhere() {
 }
 
 #[tokio::test]
+async fn who_renews_is_told_of_the_refresh_token() {
+    let library = library().await;
+    let gateway = front(&library, &Wish { sessions: "automatic: true", ..PLAIN }).start().await;
+    let (access, refresh) = log_in(&gateway).await;
+    let expired = token(&json!({ "iss": "me", "aud": "us", "sid": "s", "type": "refresh", "exp": 1 }));
+    let forged = &format!("{}AAAA", &refresh[..refresh.len() - 4]);
+    let twice = &format!("{refresh}; rt={forged}");
+    for (token, reason, told) in [
+        (forged, "TOKEN_INVALID", "the refresh token is not valid"),
+        (twice, "TOKEN_INVALID", "the refresh token is not valid"),
+        (&expired, "TOKEN_EXPIRED", "the refresh token has expired"),
+        (&access, "TOKEN_WRONG_TYPE", "the token is of another type than is asked for"),
+    ] {
+        let on_the_way = gateway.get(BOOK).header("cookie", &format!("rt={token}")).await;
+        let refused = renew(&gateway, token).await;
+        // Two that differ are no token to renew with on the way.
+        let answers = if token == twice { vec![refused] } else { vec![refused, on_the_way] };
+        for answer in answers {
+            assert_eq!(answer.status(401).reason(reason).value()["message"], told);
+            let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{told}\"");
+            answer.header("www-authenticate", &challenge);
+        }
+    }
+    let nothing = gateway.post(REFRESH, &json!({})).await;
+    assert_eq!(nothing.status(401).reason("TOKEN_MISSING").value()["message"], "this method needs a refresh token");
+    let nobody = gateway.get(BOOK).await;
+    assert_eq!(nobody.status(401).value()["message"], "this method needs an access token");
+}
+
+#[tokio::test]
 async fn replayed_at_two_gateways_at_once_one_goes_on_at_most() {
     let (library, redis) = (library().await, redis().await);
     let wish = Wish { redis: Some(&redis), issue: "grace: 0s", ..PLAIN };

@@ -8,7 +8,7 @@ use crate::support::gateway::gateway;
 use crate::support::library::library;
 use crate::support::reply::ok;
 use crate::support::speak::Speech;
-use crate::support::upstream;
+use crate::support::{until, upstream};
 
 const BOOK: &str = "shelves/1/books/7";
 
@@ -71,17 +71,66 @@ methods: { library.v1.Library/*: { limits: { depth: 4 } } }";
     };
     let json = [Speech::Rest, Speech::GrpcJson, Speech::WebJson, Speech::WebTextJson, Speech::ConnectJson];
     let streams = [Speech::RestLines, Speech::ConnectStreamJson, Speech::Socket];
+    let counted = || gateway.metric("transom_refusals_total{gate=\"request\",reason=\"TOO_DEEP\"}");
     for (speech, method) in json.map(|speech| (speech, "Echo")).into_iter().chain(streams.map(|it| (it, "ImportBooks")))
     {
         println!("{speech:?}");
         let version = speech.versions()[0];
         speech.call(version, method).send(&gateway, &[nested(2)]).await.failed(Code::Ok);
         let calls = library.saw(method).calls().iter().filter(|call| call.finished).count();
+        let before = counted();
         let refused = speech.call(version, method).send(&gateway, &[nested(3)]).await;
         refused.failed(Code::InvalidArgument);
+        until("it is counted", async || counted() > before).await;
+        assert_eq!(counted(), before + 1.0);
         assert!(refused.message.contains("deep"), "{}", refused.message);
         assert_eq!(library.saw(method).calls().iter().filter(|call| call.finished).count(), calls);
     }
+}
+
+#[tokio::test]
+async fn each_gate_counts_what_is_wrong_with_a_later_message() {
+    let library = library().await;
+    let config = "schema: { descriptor_sets: [in-memory], expose: all, http_rules: [
+        { selector: library.v1.Library.ImportBooks, post: \"/v1/books:import\", body: \"*\" }] }
+methods: { library.v1.Library/ImportBooks: { limits: { body: 1KiB, depth: 4, messages: 3/h } } }";
+    let builder = gateway().descriptors("library").upstream_with("library", &[&library], "limits: { send: 1KiB }");
+    let gateway = builder.config(config).start().await;
+    let counted =
+        |gate, reason| gateway.metric(&format!("transom_refusals_total{{gate=\"{gate}\",reason=\"{reason}\"}}"));
+    let all = || {
+        let request = ["BAD_REQUEST", "TOO_DEEP", "TOO_LARGE"].map(|reason| counted("request", reason));
+        [request[0], request[1], request[2], counted("rate_limit", "MESSAGES")]
+    };
+    let good = || json!({ "title": "A" });
+    let mut expected = [0.0; 4];
+    let behind = (0..3).fold(json!({}), |behind, _| json!({ "behind": behind }));
+    for speech in Speech::CLIENT_STREAM {
+        let version = speech.versions()[0];
+        let large = (2, vec![good(), json!({ "title": "x".repeat(1100) })], Code::ResourceExhausted);
+        let deep = (1, vec![good(), json!({ "place": behind })], Code::InvalidArgument);
+        let fast = (3, vec![good(); 4], Code::ResourceExhausted);
+        for (at, messages, code) in [large, deep, fast] {
+            // Bytes of protobuf have no depth of JSON's.
+            if at == 1
+                && matches!(
+                    speech,
+                    Speech::Grpc | Speech::Web | Speech::WebText | Speech::ConnectStream | Speech::SocketBinary
+                )
+            {
+                continue;
+            }
+            println!("{speech:?}: {at}");
+            speech.call(version, "ImportBooks").send(&gateway, &messages).await.failed(code);
+            expected[at] += 1.0;
+            until("it is counted", async || all() == expected).await;
+        }
+    }
+    // Whether its client hears of it or not.
+    let mut stream = Speech::Grpc.call(2, "ImportBooks").open(&gateway, None).await;
+    (0..4).for_each(|_| stream.send(&good()));
+    expected[3] += 1.0;
+    until("it is counted", async || all() == expected).await;
 }
 
 #[tokio::test]

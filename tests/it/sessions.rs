@@ -41,14 +41,17 @@ async fn library() -> Upstream {
 }
 
 async fn start(library: &Upstream, more: &str) -> Running {
-    let config = format!(
+    gateway().descriptors("library").upstream("library", library).config(&config(more)).start().await
+}
+
+fn config(more: &str) -> String {
+    format!(
         "{more}
 auth: {{ jwt: {{ secret: {SECRET} }}, sources: [bearer, {{ cookie: at }}], logout: library.v1.Library/DeleteBook }}
 methods:
   library.v1.Library/CreateBook: {{ auth: public }}
   library.v1.Library/Echo: {{ auth: public }}"
-    );
-    gateway().descriptors("library").upstream("library", library).config(&config).start().await
+    )
 }
 
 /// What a browser would keep: every `Set-Cookie`, as `name=value` and what follows.
@@ -193,6 +196,77 @@ async fn nobody_elses_page_logs_its_visitors_in_or_out() {
             gateway.request("DELETE", BOOK).header("authorization", &token).header("sec-fetch-site", "cross-site");
         out.await.status(403).no_header("set-cookie");
     }
+}
+
+#[tokio::test]
+async fn a_page_that_is_listed_without_credentials_holds_its_tokens_itself() {
+    let library = library().await;
+    let cors = "cors: { origins: [\"https://app.example\"] }\n";
+    let [login, refresh] = ["/library.v1.Library/CreateBook", "/library.v1.Library/Echo"];
+    for issued in [false, true] {
+        let sessions = match issued {
+            false => format!("sessions:{SESSIONS}"),
+            true => format!("sessions:{SESSIONS}\n  issue: {{ claims: {{ sub: title }} }}")
+                .replace("  refresh: library.v1.Library/Echo\n", ""),
+        };
+        let kept = start(&library, &format!("{cors}{sessions}\n  in_body: keep")).await;
+        let page = |gateway: &Running, method: &str, path: &str| {
+            let call = gateway.request(method, path).header("sec-fetch-site", "cross-site");
+            call.header("origin", "https://app.example")
+        };
+        for path in ["/v1/shelves/1/books", login] {
+            let reply = page(&kept, "POST", path).json(&json!({})).await;
+            reply.status(200).no_header("set-cookie").header("access-control-allow-origin", "https://app.example");
+            reply.no_header("access-control-allow-credentials");
+            assert!(reply.value()["title"].as_str().unwrap().split('.').count() == 3, "{reply:?}");
+        }
+        let web = page(&kept, "POST", login).header("content-type", "application/grpc-web+proto");
+        let web = web.body(frame(b"").to_vec()).await;
+        assert_eq!(web.status(200).headers.get("set-cookie"), None);
+        assert!(web.body.len() > 100, "it has the tokens");
+        if !issued {
+            // A cookie that comes all the same is nobody's word; a token in the message is.
+            let cookie = page(&kept, "POST", refresh).header("cookie", "rt=r0").json(&json!({})).await;
+            cookie.status(401).no_header("set-cookie");
+            let by_hand = page(&kept, "POST", refresh).json(&json!({ "name": "r0" })).await;
+            by_hand.status(200).no_header("set-cookie");
+            assert!(by_hand.value()["name"].as_str().unwrap().starts_with('r'));
+        }
+        let access = page(&kept, "POST", login).json(&json!({})).await.value()["title"].clone();
+        let access = format!("Bearer {}", access.as_str().unwrap());
+        page(&kept, "GET", BOOK).header("authorization", &access).await.status(200);
+        page(&kept, "DELETE", BOOK).header("authorization", &access).await.status(200).no_header("set-cookie");
+        // Who is not listed may not, and where tokens leave the JSON nobody would have them.
+        let before = library.saw("CreateBook").calls().len();
+        let other = kept.post("/v1/shelves/1/books", &json!({})).header("origin", "https://evil.example");
+        other.await.status(403).reason("CROSS_ORIGIN");
+        let removed = start(&library, &format!("{cors}{sessions}")).await;
+        page(&removed, "POST", "/v1/shelves/1/books").json(&json!({})).await.status(403).reason("CROSS_ORIGIN");
+        page(&removed, "POST", login).json(&json!({})).await.status(403).no_header("set-cookie");
+        library.saw("CreateBook").times(before);
+        // The gateway's own page keeps its cookies.
+        let own = kept.post(login, &json!({})).header("sec-fetch-site", "same-origin").await;
+        assert_eq!(cookies(own.status(200)).len(), 2);
+    }
+}
+
+#[test]
+fn that_listed_pages_get_no_cookies_is_a_note() {
+    let notes = |cors: &str, body: &str| {
+        let metrics = transom::telemetry::Metrics::new();
+        let config = config(&format!("{cors}\nsessions:{SESSIONS}\n  in_body: {body}"));
+        let builder = gateway().descriptors("library").config(&config);
+        let builder = builder.upstream_at("library", "library.v1.Library", &["127.0.0.1:1".to_owned()], "");
+        let notes = builder.compile(&metrics).unwrap_or_else(|problems| panic!("{problems:?}")).notes.clone();
+        notes.into_iter().filter(|note| note.contains("credentials: true")).collect::<Vec<_>>()
+    };
+    let bare = "cors: { origins: [\"https://app.example\"] }";
+    let [kept, removed] = ["keep", "remove"].map(|body| notes(bare, body));
+    assert!(kept.len() == 1 && kept[0].starts_with("cors.origins lets pages call without cookies"), "{kept:?}");
+    assert!(kept[0].contains("hold the answers' tokens themselves"), "{kept:?}");
+    assert!(removed.len() == 1 && removed[0].contains("logging in is refused (403)"), "{removed:?}");
+    assert!(notes("cors: { origins: [\"https://app.example\"], credentials: true }", "keep").is_empty());
+    assert!(notes("", "keep").is_empty());
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ pub fn error(error: &Error, schema: Option<&Schema>, metadata: [&HeaderMap; 2]) 
     tell(error, headers);
     rest::tell_retry_after(error, headers);
     if let Some(challenge) = error.challenge() {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     if let Error::UnsupportedEncoding { supported } = error {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(supported));

@@ -23,7 +23,7 @@ pub fn error(error: &Error, schema: Option<&Schema>) -> Response<Body> {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(supported));
     }
     if let Some(challenge) = error.challenge() {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     tell_retry_after(error, headers);
     response

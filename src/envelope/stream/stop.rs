@@ -22,6 +22,11 @@ impl Stop {
         let _ = self.0.fault.set(Box::new(error));
     }
 
+    /// The client's fault, if it has made one.
+    pub fn fault(&self) -> Option<&Error> {
+        self.0.fault.get().map(|fault| &**fault)
+    }
+
     /// So many bytes more have come.
     pub fn came(&self, bytes: usize) {
         self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -34,6 +39,6 @@ impl Stop {
 
     /// The error to answer with: the client's own fault where there is one.
     pub fn or(&self, error: Error) -> Error {
-        self.0.fault.get().map_or(error, |fault| (**fault).clone())
+        self.fault().cloned().unwrap_or(error)
     }
 }

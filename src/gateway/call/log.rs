@@ -46,6 +46,12 @@ impl Drop for Call {
     fn drop(&mut self) {
         // Who has left before the answer's end has logged out as well.
         self.log_out();
+        // A fault of a later message, whether its client has heard of it or not.
+        if let Some(stop) = self.stop.clone()
+            && let Some(fault) = stop.fault()
+        {
+            self.blame(fault);
+        }
         let ended = Instant::now();
         let outcome = self.outcome.filter(|outcome| outcome.whole).unwrap_or_else(|| {
             let (until, why) = self.over();

@@ -11,9 +11,7 @@ impl Call {
     /// The answer to a call that went wrong before its head was sent, in its client's dialect.
     pub(super) fn refuse(&mut self, error: &Error) -> Response<Body> {
         self.end_session(error);
-        if error.is_of_request() {
-            self.worker.refused.count(error.reason().unwrap_or_default());
-        }
+        self.blame(error);
         if let Some(response) = self.fall_back(error) {
             return response;
         }
@@ -41,6 +39,13 @@ impl Call {
             whole: false,
         });
         response
+    }
+
+    /// Counts the request's own fault, of which a call has one at most.
+    pub(in crate::gateway) fn blame(&mut self, error: &Error) {
+        if error.is_of_request() && !std::mem::replace(&mut self.blamed, true) {
+            self.worker.refused.count(error.reason().unwrap_or_default());
+        }
     }
 
     /// The method's answer to a call whose service cannot be asked. For the log and the counters it has failed all the same.

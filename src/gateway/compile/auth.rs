@@ -6,10 +6,10 @@ use transom_transcode::overlay::Overlay;
 use transom_transcode::schema::Method;
 
 use super::Compiler;
-use crate::config;
+use crate::config::{self, InBody};
 use crate::gateway::caller::{Bound, Judge};
 use crate::gateway::renewal::{Renewal, Renewer, Service};
-use crate::gateway::settings::{Origin, Settings};
+use crate::gateway::settings::{Cors, Origin, Settings};
 use crate::gateway::snapshot::Snapshot;
 use crate::policy::auth::{Auth, Claim, SessionIssuer};
 use crate::policy::session::{Cookies, Session};
@@ -123,6 +123,27 @@ impl Compiler<'_> {
             self.config_problem(place.to_owned(), why);
             None
         })
+    }
+
+    /// Pages of other origins log in, and keep no session by it.
+    pub(super) fn note_cookies(&mut self, cors: &Cors) {
+        let Some(sessions) = self.config.sessions.as_ref().filter(|_| cors.credentials.value != Some(true)) else {
+            return;
+        };
+        let without = match sessions.in_body {
+            InBody::Keep => "no cookies of `sessions`, and hold the answers' tokens themselves",
+            InBody::Remove => {
+                "neither cookies of `sessions` nor, by `in_body: remove`, tokens: logging in is refused (403)"
+            }
+        };
+        let note = format!(
+            "{} lets pages call without cookies: those of other origins get {without}; where they are the sessions' own \
+             pages, write `credentials: true` beside it",
+            cors.origins.from
+        );
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// The fields of a method's request that the token sets.

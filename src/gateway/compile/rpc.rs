@@ -75,9 +75,14 @@ impl Compiler<'_> {
             let why = format!("the client of {} sends one message; limit its calls by `rate_limits`", method.name);
             return Err(Flaw::of(&settings.messages.from, why));
         }
+        let paced = settings.messages.value.is_some() && method.client_streaming;
         let bound = self.compile_bound(&settings, method);
         let demands = self.compile_demands(&settings, service, method);
         let session = self.compile_session(&path[1..], method);
+        let cors = Cors::compile(&settings.cors.merged()).map(Arc::new);
+        if session.is_some() && cors.is_some() {
+            self.note_cookies(&settings.cors);
+        }
         let cache = self.compile_cache(&settings, (&path[1..], method), by_get, written)?;
         // What is kept is everybody's: a canary has no part in it.
         let canary = self.canaries.get(&**upstream.name()).filter(|_| cache.is_none()).cloned();
@@ -97,7 +102,7 @@ impl Compiler<'_> {
                 && cache.is_none()
                 && session.is_none()
                 && !rates.need_message()
-                && (settings.messages.value.is_none() || !method.client_streaming),
+                && !paced,
             gate: Gate::compile(self.auth.as_ref(), &path[1..], &settings.auth.value),
             judge: self.judge.clone(),
             bound,
@@ -107,13 +112,14 @@ impl Compiler<'_> {
             renewal: self.renewal.clone(),
             cache,
             invalidates: OnceLock::new(),
-            cors: Cors::compile(&settings.cors.merged()).map(Arc::new),
+            cors,
             retry,
             fallback,
             send: Limits { depth: settings.depth.value, output: written.limits.send },
             settings,
             room: self.room.clone(),
             max_age: self.config.overload.max_stream_age.filter(|_| method.client_streaming || method.server_streaming),
+            too_fast: paced.then(|| self.metrics.refusals("rate_limit", "MESSAGES")),
             rates,
             receive: written.limits.receive,
             print: Limits { depth, output: written.limits.receive.saturating_mul(JSON_GROWTH) },

@@ -20,7 +20,7 @@ use super::refusal::{Refusal, short};
 use super::sign::{Signer, random};
 use super::source::{self, Found};
 use super::{Auth, LONGEST, Now, now};
-use crate::config::{self, TokenSource};
+use crate::config::{self, Secret, TokenSource};
 use crate::store::Store;
 
 /// How long the store may take to say whether a token was used.
@@ -53,10 +53,15 @@ pub struct Once {
 impl Connect {
     /// The type of this name. `None`: nothing can sign it.
     pub(super) fn compile(auth: &config::Auth, kind: &str, written: &config::ConnectToken) -> Option<Self> {
+        let signer = Signer::compile(auth, written.secret.as_ref()).or_else(|| {
+            // Where no issuer has a key nobody comes to ask for one, and nobody is to guess this.
+            let unknown = Secret::from(random::<32>()?);
+            Signer::compile(auth, Some(&unknown))
+        })?;
         Some(Self {
             kind: kind.into(),
             claim: Claim::compile(&auth.token_type.claim),
-            signer: Signer::compile(auth, written.secret.as_ref())?,
+            signer,
             ttl: written.ttl.as_secs(),
             claims: written.claims().iter().map(|(own, from)| (own.as_str().into(), Claim::compile(from))).collect(),
             user: Claim::compile(&auth.user),

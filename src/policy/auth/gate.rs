@@ -12,7 +12,7 @@ use super::identity::Identity;
 use super::refusal::{Reason, Refusal};
 use super::{Auth, now, source};
 use crate::config::{self, Access};
-use crate::error::{Error, TokenFault};
+use crate::error::{Error, TokenFault, TokenKind};
 use crate::policy::cors::Cors;
 use crate::store::Store;
 
@@ -102,7 +102,7 @@ impl Gate {
     pub fn admit(&self, head: &Head<'_>) -> Result<Admission, Refusal> {
         let (Some(auth), Some(requirements)) = (&self.auth, &self.requirements) else { return Ok(Admission::Open) };
         if let Some(connect) = self.connect.as_ref().filter(|_| head.websocket) {
-            let once = connect.find(auth, head, now())?;
+            let once = connect.find(auth, head, now()).map_err(|refusal| refusal.of_token(TokenKind::Connect))?;
             return requirements.check(&once.identity).map(|()| Admission::Once(Box::new(once)));
         }
         let (token, by_cookie) = match auth.find(head) {
@@ -154,7 +154,7 @@ impl Gate {
     /// # Errors
     /// It was used, or nobody can say.
     pub async fn spend(&self, once: Box<Once>, store: &Store) -> Result<Arc<Identity>, Refusal> {
-        once.spend(store).await
+        once.spend(store).await.map_err(|refusal| refusal.of_token(TokenKind::Connect))
     }
 
     /// A WebSocket's query without the tokens in it, which are nobody's but the gateway's.

@@ -5,13 +5,15 @@ use std::borrow::Cow;
 use http::StatusCode;
 
 use super::claims::Claim;
-use crate::error::{Error, TokenFault};
+use crate::error::{Error, TokenFault, TokenKind};
 
 /// A caller that is turned away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// What the client gets to know.
     pub reason: Reason,
+    /// The token that is meant.
+    pub token: TokenKind,
     /// What the log says: not the token, and of what is in it only short names.
     pub cause: Cow<'static, str>,
 }
@@ -56,46 +58,56 @@ impl Reason {
 }
 
 impl Refusal {
+    fn new(reason: Reason, cause: impl Into<Cow<'static, str>>) -> Self {
+        Self { reason, token: TokenKind::Access, cause: cause.into() }
+    }
+
+    /// The same for the sake of this token.
+    #[must_use]
+    pub fn of_token(self, token: TokenKind) -> Self {
+        Self { token, ..self }
+    }
+
     /// A refusal that says no more than its reason.
     pub(super) fn of(reason: Reason) -> Self {
-        Self { reason, cause: Cow::Borrowed("") }
+        Self::new(reason, "")
     }
 
     /// There is no token.
     pub fn missing() -> Self {
-        Self { reason: Reason::Token(TokenFault::Missing), cause: Cow::Borrowed("the request carries no token") }
+        Self::new(Reason::Token(TokenFault::Missing), "the request carries no token")
     }
 
     /// The token is not good.
     pub fn invalid(cause: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason: Reason::Token(TokenFault::Invalid), cause: cause.into() }
+        Self::new(Reason::Token(TokenFault::Invalid), cause)
     }
 
     /// The token was good.
     pub(super) fn expired(cause: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason: Reason::Token(TokenFault::Expired), cause: cause.into() }
+        Self::new(Reason::Token(TokenFault::Expired), cause)
     }
 
     /// The token has another place.
     pub(super) fn misplaced(cause: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason: Reason::Token(TokenFault::Misplaced), cause: cause.into() }
+        Self::new(Reason::Token(TokenFault::Misplaced), cause)
     }
 
     /// The token is good, but not for this.
     pub(super) fn forbidden(cause: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason: Reason::Forbidden, cause: cause.into() }
+        Self::new(Reason::Forbidden, cause)
     }
 
     /// Nobody can say.
     pub fn unavailable(cause: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason: Reason::Unavailable, cause: cause.into() }
+        Self::new(Reason::Unavailable, cause)
     }
 
     /// A page of another origin calls with cookies.
     pub(super) fn cross_origin() -> Self {
         let cause =
             "a page of another origin calls with cookies, or for some, and cors does not let it with credentials";
-        Self { reason: Reason::CrossOrigin, cause: Cow::Borrowed(cause) }
+        Self::new(Reason::CrossOrigin, cause)
     }
 
     /// It is for the token's sake, and not for the gateway's or its store's.
@@ -122,9 +134,10 @@ impl Refusal {
     pub fn error(&self, invalid: StatusCode) -> Error {
         match self.reason {
             Reason::Token(TokenFault::Missing) => {
-                Error::Unauthenticated { fault: TokenFault::Missing, status: StatusCode::UNAUTHORIZED }
+                let status = StatusCode::UNAUTHORIZED;
+                Error::Unauthenticated { token: self.token, fault: TokenFault::Missing, status }
             }
-            Reason::Token(fault) => Error::Unauthenticated { fault, status: invalid },
+            Reason::Token(fault) => Error::Unauthenticated { token: self.token, fault, status: invalid },
             Reason::Forbidden => Error::Forbidden,
             Reason::Unavailable => Error::AuthUnavailable,
             Reason::CrossOrigin => Error::CrossOrigin,

@@ -9,6 +9,7 @@ use super::{Memory, Pace};
 use crate::config::{Mode, OnStoreFailure, Rate};
 use crate::store::gcra::Quota;
 use crate::store::limit::{Ask, Limit, Whom};
+use crate::telemetry::Metrics;
 
 fn limit(name: &str, permits: u32) -> Limit {
     let rate = Rate { permits: NonZeroU32::new(permits).unwrap(), period: Duration::from_secs(60) };
@@ -79,7 +80,8 @@ fn a_million_clients_take_less_than_200_bytes_each() {
 #[test]
 fn a_stream_keeps_its_pace() {
     let now = Instant::now();
-    let mut pace = Pace::new(Rate { permits: NonZeroU32::new(2).unwrap(), period: Duration::from_secs(1) }, now);
+    let rate = Rate { permits: NonZeroU32::new(2).unwrap(), period: Duration::from_secs(1) };
+    let mut pace = Pace::new(rate, Metrics::new().refusals("rate_limit", "MESSAGES"), now);
     assert_eq!([pace.take(now), pace.take(now)], [Ok(()); 2]);
     assert_eq!(pace.take(now), Err(Duration::from_millis(500)));
     assert_eq!(pace.take(now + Duration::from_millis(500)), Ok(()));
