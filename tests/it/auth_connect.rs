@@ -234,7 +234,7 @@ async fn without_a_key_nobody_gets_one_and_none_is_good() {
 methods: {{ rules.v1.Rules/Chat: {{ auth: {{ connect_token: ws-connect }} }} }}"
     );
     let builder = gateway().descriptors("rules").upstream("rules", &rules).config(&config);
-    let notes = builder.compile(&transom::telemetry::Metrics::new()).ok().expect("no problem").notes.clone();
+    let notes = builder.compile(&transom::telemetry::Metrics::new()).expect("no problem").notes.clone();
     assert!(notes.iter().any(|note| note.starts_with("auth.jwt has no key: no token is good")), "{notes:?}");
     let running = builder.start().await;
     running.get(PATH).await.status(401).reason("TOKEN_MISSING");
