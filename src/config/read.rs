@@ -163,6 +163,12 @@ impl Reader {
             return Some(text.to_owned());
         }
         match self.elsewhere.get(text) {
+            // Everyone knows it. A file is so for a moment while it is written anew.
+            Some(Some(kept)) if kept.trim().is_empty() => {
+                let text = quote(text);
+                self.tell(line, format!("the secret {text} is empty; write it there"));
+                None
+            }
             Some(Some(kept)) => Some(kept.clone()),
             Some(None) => {
                 let text = quote(text);

@@ -41,12 +41,12 @@ impl Secrets {
     /// is made up.
     ///
     /// # Errors
-    /// A file cannot be read, or the machine has no random numbers.
+    /// A file cannot be read or is empty, or the machine has no random numbers.
     pub fn from_env() -> Result<Self, String> {
         let key = |name| {
             let value = std::env::var(name).unwrap_or_default();
             match value.strip_prefix("file:") {
-                Some(path) => secrets::file(path.as_ref()).ok_or_else(|| format!("{name}: {path} cannot be read")),
+                Some(path) => secrets::needed(path.as_ref()).map_err(|why| format!("{name}: {why}")),
                 None if value.is_empty() => {
                     let bytes = random::<32>().map_err(|error| format!("no random numbers: {error}"))?;
                     Ok(hex(&bytes))

@@ -78,7 +78,7 @@ impl Cluster {
     pub(super) fn namespace(&self) -> Result<String, String> {
         let beside = || {
             let file = self.folder.join(&self.rules.token_file).with_file_name("namespace");
-            secrets::file(&file).ok_or_else(|| format!("{} cannot be read: name the namespace", file.display()))
+            secrets::needed(&file).map_err(|why| format!("{why}: name the namespace"))
         };
         self.rules.namespace.clone().map_or_else(beside, Ok)
     }
@@ -116,7 +116,7 @@ impl Cluster {
         let client = Client::builder(TokioExecutor::new());
         let answer = if uri.scheme_str() == Some("https") {
             let file = self.folder.join(&self.rules.token_file);
-            let token = secrets::file(&file).ok_or_else(|| format!("{} cannot be read", file.display()))?;
+            let token = secrets::needed(&file)?;
             let mut shown = HeaderValue::try_from(format!("Bearer {token}")).map_err(said)?;
             shown.set_sensitive(true);
             request = request.header(AUTHORIZATION, shown);

@@ -35,6 +35,18 @@ pub fn file(path: &Path) -> Option<String> {
     Some(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
+/// The same where there must be something.
+///
+/// # Errors
+/// It cannot be read, or is empty: the file and what is wrong.
+pub fn needed(path: &Path) -> Result<String, String> {
+    match file(path) {
+        Some(text) if !text.trim().is_empty() => Ok(text),
+        Some(_) => Err(format!("{} is empty", path.display())),
+        None => Err(format!("{} cannot be read", path.display())),
+    }
+}
+
 /// The secrets of a Vault that the configuration names, as they were read last.
 #[derive(Default)]
 pub struct Kept {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::file;
+use super::needed;
 use crate::config::{self, Secret, Vault};
 use crate::fetch::Fetch;
 
@@ -145,8 +145,7 @@ impl Client<'_> {
         let (mount, proof) = match (&self.vault.app_role, &self.vault.kubernetes) {
             (Some(role), _) => (&role.mount, json!({ "role_id": role.role_id, "secret_id": &*role.secret_id })),
             (None, Some(config::Kubernetes { role, token_file, mount })) => {
-                let jwt = file(token_file).ok_or_else(|| format!("{} cannot be read", token_file.display()))?;
-                (mount, json!({ "role": role, "jwt": jwt }))
+                (mount, json!({ "role": role, "jwt": needed(token_file)? }))
             }
             (None, None) => return Err("nothing proves to the Vault who asks".to_owned()),
         };

@@ -19,7 +19,9 @@ use tokio::net::TcpListener;
 use transom::fetch::Fetch;
 use transom::reload::{Load, Source};
 
-use crate::support::process::Ends;
+use crate::support::client::Call;
+use crate::support::process::{Ends, Process};
+use crate::support::tokens::{SECRET, bearer};
 use crate::support::until;
 
 const ROOT: &str = "the-root-token";
@@ -75,6 +77,51 @@ async fn a_file_holds_a_secret_and_is_watched() {
     assert!(told[0].contains(":3: admin.token: the secret `file:run/token` cannot be read"), "{told:?}");
     fs::write(&secret, "x".repeat(100_000)).unwrap();
     assert_eq!(problems(load(&source).await).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_file_is_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("token");
+    for empty in ["", "\n", "\r\n", " \t\n"] {
+        fs::write(&secret, empty).unwrap();
+        let source = Arc::new(Source::file(&written(&folder, "file:token", "")));
+        let told = problems(load(&source).await);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains(":3: admin.token: the secret `file:token` is empty"), "{told:?}");
+    }
+
+    // As `echo … > FILE` does it: first there is nothing in it.
+    fs::write(&secret, SECRET).unwrap();
+    let more = "listen: 127.0.0.1:0\nworkers: 1\nauth: { jwt: { secret: 'file:token' } }";
+    let file = written(&folder, "an-admin-token", more);
+    let text = fs::read_to_string(&file).unwrap().replace("token: \"an-admin-token\"", "listen: '127.0.0.1:0'");
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let gateway = Process::start(&["serve", "--config", file], &[]);
+    let passes = async |key: &str| {
+        let token = jsonwebtoken::encode(
+            &jsonwebtoken::Header::default(),
+            &json!({ "sub": "u1", "exp": 4_000_000_000_u64 }),
+            &jsonwebtoken::EncodingKey::from_secret(key.as_bytes()),
+        );
+        let call = Call::new(gateway.address, "GET", "/v1/shelves/1/books/7");
+        // Who is let in finds no service.
+        call.header("authorization", &bearer(&token.unwrap())).await.status != 401
+    };
+    assert_eq!((passes(SECRET).await, passes("").await), (true, false));
+    fs::write(&secret, "\n").unwrap();
+    let line = gateway.logged("reload refused");
+    assert!(line.contains("auth.jwt.secret: the secret `file:token` is empty"), "{line}");
+    assert_eq!((passes(SECRET).await, passes("").await), (true, false));
+    fs::write(&secret, "another secret of thirty-two byte\n").unwrap();
+    until("the next secret", async || passes("another secret of thirty-two byte").await).await;
+    assert_eq!((passes(SECRET).await, passes("").await), (false, false));
+
+    fs::write(&secret, "").unwrap();
+    let started = Command::new(env!("CARGO_BIN_EXE_transom")).args(["serve", "--config", file]).output().unwrap();
+    let told = String::from_utf8_lossy(&started.stderr);
+    assert!(started.status.code() == Some(1) && told.contains("`file:token` is empty"), "{told}");
 }
 
 #[tokio::test]
@@ -161,7 +208,7 @@ impl Vault {
 #[tokio::test]
 async fn a_vault_keeps_secrets_and_a_change_is_heard() {
     let vault = Vault::start().await;
-    vault.put("deep/gateway", json!({ "admin": "kept", "number": 7 })).await;
+    vault.put("deep/gateway", json!({ "admin": "kept", "number": 7, "nil": "" })).await;
     let folder = tempfile::tempdir().unwrap();
     let more = format!("secrets: {{ vault: {{ address: \"{}\", token: {ROOT}, refresh: 1s }} }}", vault.address);
     let source = Arc::new(Source::file(&written(&folder, "vault:secret/deep/gateway#admin", &more)));
@@ -176,12 +223,13 @@ async fn a_vault_keeps_secrets_and_a_change_is_heard() {
         // Nobody listens any more once the test is over.
         let _ = sender.send(());
     });
-    vault.put("deep/gateway", json!({ "admin": "changed" })).await;
+    vault.put("deep/gateway", json!({ "admin": "changed", "nil": "" })).await;
     until("the change is heard", async || heard.try_recv().is_ok()).await;
     assert_eq!(token(&load(&source).await), Some("changed"));
 
     for (name, wrong) in [
         ("vault:secret/deep/gateway#nothing", "the secret has no such key"),
+        ("vault:secret/deep/gateway#nil", "admin.token: the secret `vault:secret/deep/gateway#nil` is empty"),
         ("vault:secret/nothing#admin", "there is no such secret"),
         ("vault:secret/deep/gateway", "names no secret; write `vault:MOUNT/PATH#KEY`"),
     ] {
@@ -300,6 +348,9 @@ async fn a_pods_account_logs_in_and_its_token_is_kept_alive() {
 
     let told = problems(load(&source).await).join("\n");
     assert!(told.contains("account cannot be read"), "{told}");
+    fs::write(&file, "\n").unwrap();
+    let told = problems(load(&source).await).join("\n");
+    assert!(told.contains("account is empty") && reviews.asked() == 0, "{told}");
     fs::write(&file, &other).unwrap();
     let told = problems(load(&source).await).join("\n");
     assert!(told.contains("the Vault refused the login by cluster: 403") && !told.contains(&other), "{told}");

@@ -59,7 +59,9 @@ impl Issuer {
             Ok::<_, String>(text)
         };
         let keys = match (&config.secret, &config.key, &config.jwks) {
-            (Some(secret), ..) => Keys::Fixed(KeySet::one(Key::secret(secret, &config.algorithms))),
+            (Some(secret), ..) => {
+                Keys::Fixed(Key::secret(secret, &config.algorithms).map(KeySet::one).unwrap_or_default())
+            }
             (None, Some(key), _) => {
                 let text = if config::is_pem(key) { Ok(key.to_string_lossy().into_owned()) } else { read(key) };
                 let key = text.and_then(|text| Key::pem(&text, &config.algorithms));

@@ -17,10 +17,11 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// A shared secret.
-    pub(super) fn secret(secret: &str, algorithms: &[Algorithm]) -> Self {
+    /// A shared secret. None is no key, whatever HMAC makes of it: anyone could sign with that.
+    pub(super) fn secret(secret: &str, algorithms: &[Algorithm]) -> Option<Self> {
         let algorithms = if algorithms.is_empty() { smallvec![Algorithm::Hs256] } else { algorithms.into() };
-        Self { id: None, algorithms, decoding: DecodingKey::from_secret(secret.as_bytes()) }
+        let decoding = DecodingKey::from_secret(secret.as_bytes());
+        (!secret.is_empty()).then_some(Self { id: None, algorithms, decoding })
     }
 
     /// A public key in PEM.

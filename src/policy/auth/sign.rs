@@ -34,7 +34,7 @@ impl Signer {
         Some(Self {
             header: Header::new(library(algorithm)),
             encoding: EncodingKey::from_secret(secret.as_bytes()),
-            key: Key::secret(secret, &[algorithm]),
+            key: Key::secret(secret, &[algorithm])?,
             issuer: jwt.and_then(|jwt| jwt.issuer.first().cloned()),
             audience: jwt.and_then(|jwt| jwt.audience.first().cloned()),
             kind: auth.token_type.claim.as_str().into(),

@@ -88,6 +88,23 @@ fn keys_that_are_none_are_told() {
 }
 
 #[test]
+fn what_is_empty_is_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    for text in ["", "\n"] {
+        std::fs::write(folder.path().join("empty"), text).unwrap();
+        let written = section("  jwt: [{ key: empty }, { jwks: empty }]", &[]);
+        let problems = Auth::compile(&written, folder.path(), &Metrics::new(), None).err().unwrap();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+    }
+    // A variable's default that is empty is as if nothing were written: nobody passes.
+    let auth = auth_with("  jwt: { secret: '${SECRET:-}' }", &[]);
+    let forged =
+        signed(&json!({ "alg": "HS256" }), &claims(&json!({})), &EncodingKey::from_secret(b""), Algorithm::HS256);
+    assert_eq!(refused(&auth, &forged).0, INVALID);
+    assert!(super::super::key::Key::secret("", &[]).is_none());
+}
+
+#[test]
 fn a_developers_token_passes() {
     let written = section(
         "  jwt: { secret: '${SECRET}', algorithms: [HS512], issuer: i, audience: [a, b] }",
