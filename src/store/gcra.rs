@@ -59,6 +59,9 @@ pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Who asks at the same moment may have read the clock so much sooner: that is no other quota.
+const LATE: u64 = 1_000_000_000;
+
 /// How a bucket answers who asks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
@@ -93,7 +96,8 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// How it stands; it would grant if `retry` is nothing.
-    pub(super) fn standing(&self, quota: &Quota, now: u64) -> Standing {
+    pub(super) fn standing(&mut self, quota: &Quota, now: u64) -> Standing {
+        self.settle(quota, now);
         let owed = self.full.saturating_sub(now);
         let left = quota.room.saturating_sub(owed);
         let next = if left >= quota.step { 0 } else { (owed + quota.step).saturating_sub(quota.room) };
@@ -125,6 +129,20 @@ impl Bucket {
             self.forget = self.shut + penalty.longest;
         }
         self.standing(quota, now)
+    }
+
+    /// What it owes by another quota, before a reload, is owed by this one: no more than it holds, no longer than a penalty
+    /// lasts now. It is noted at once, so that time pays it off.
+    fn settle(&mut self, quota: &Quota, now: u64) {
+        let settled = |at: u64, most: u64| if at > most.saturating_add(LATE) { most } else { at };
+        self.full = settled(self.full, now.saturating_add(quota.room));
+        match &quota.penalty {
+            None => (self.shut, self.forget, self.offences) = (0, 0, 0),
+            Some(Penalty { longest, .. }) => {
+                self.shut = settled(self.shut, now.saturating_add(*longest));
+                self.forget = settled(self.forget, self.shut.max(now).saturating_add(*longest));
+            }
+        }
     }
 
     /// From when on it is at rest.

@@ -114,6 +114,31 @@ async fn who_goes_on_is_shut_out_twice_as_long_each_time() {
 }
 
 #[tokio::test]
+async fn a_limit_that_is_raised_counts_from_then_on() {
+    let (library, redis) = (library().await, redis().await);
+    let penalty = "penalty: { after: 1, double: 30min, max: 1h }";
+    for (old, new) in [
+        ("rate: 1/h".to_owned(), "rate: 120/min"),
+        (format!("rate: 1/h, {penalty}"), "rate: 120/min"),
+        (format!("rate: 1/s, {penalty}"), "rate: 120/min, penalty: { after: 1, double: 1s, max: 1s }"),
+        ("rate: 1/h, mode: leased".to_owned(), "rate: 120/min, mode: leased"),
+    ] {
+        redis.ask(&["FLUSHALL"]).await;
+        let with = |limit: &str| {
+            let limits = format!("redis: {{ {} }}\nrate_limits: {{ public: {{ by: client, {limit} }} }}", at(&redis));
+            gateway().descriptors("library").upstream("library", &library).config(&limits)
+        };
+        let gateway = with(&old).start().await;
+        gateway.get(BOOK).await.status(200);
+        gateway.get(BOOK).await.status(429);
+        gateway.reload(&with(new)).await.unwrap();
+        // Empty as it is, and a permit a moment later.
+        gateway.get(BOOK).await.status(429).header("retry-after", "1");
+        until("a permit is back", async || gateway.get(BOOK).await.status == 200).await;
+    }
+}
+
+#[tokio::test]
 async fn a_lease_saves_round_trips_and_lets_no_more_pass_than_it_says() {
     let (library, redis) = (library().await, redis().await);
     let limits = "rate_limits: { public: { by: client, rate: 300/h, mode: leased, on_store_failure: deny } }";

@@ -69,6 +69,38 @@ fn offenders_wait_longer_each_time_and_are_forgiven() {
     assert_eq!(offend(&mut bucket, now), 1);
 }
 
+#[test]
+fn what_is_owed_by_another_quota_is_owed_by_this_one() {
+    let (old, new) = (quota(2, Duration::from_secs(3600), None), quota(100, Duration::from_secs(60), None));
+    let (mut bucket, mut now) = (Bucket::default(), 10 * SECOND);
+    assert_eq!([(); 3].map(|()| ask(&mut bucket, &old, now).granted), [1, 1, 0]);
+    let told = ask(&mut bucket, &new, now);
+    assert_eq!((told.granted, told.remaining), (0, 0), "an empty bucket stays empty");
+    assert_eq!((told.retry, told.reset), (Duration::from_millis(600), Duration::from_secs(60)));
+    for _ in 0..3 {
+        now += SECOND * 6 / 10;
+        assert_eq!([(); 2].map(|()| ask(&mut bucket, &new, now).granted), [1, 0]);
+    }
+    // A clock that was read a moment sooner is no other quota.
+    let before = bucket;
+    assert_eq!(ask(&mut bucket, &new, now - SECOND / 2).granted, 0);
+    assert_eq!(bucket, before);
+
+    let rate = Rate { permits: NonZeroU32::MIN, period: Duration::from_secs(1) };
+    let penalty = |secs| Penalty { after: 1, double: Duration::from_secs(secs), max: Duration::from_secs(secs) };
+    let [long, short, none] =
+        [Some(penalty(1800)), Some(penalty(60)), None].map(|it| Quota::new(rate, None, it.as_ref()));
+    let mut bucket = Bucket::default();
+    assert_eq!([(); 2].map(|()| ask(&mut bucket, &long, now).granted), [1, 0]);
+    let mut freed = bucket;
+    assert_eq!(ask(&mut bucket, &short, now).retry, Duration::from_secs(60));
+    assert_eq!(ask(&mut bucket, &short, now + 20 * SECOND).retry, Duration::from_secs(40));
+    assert_eq!(ask(&mut bucket, &short, now + 60 * SECOND).granted, 1);
+    assert!(bucket.rests() <= now + 120 * SECOND);
+    assert_eq!(ask(&mut freed, &none, now).retry, Duration::from_secs(1));
+    assert_eq!(ask(&mut freed, &none, now + SECOND).granted, 1);
+}
+
 /// Permits, counted: whole ones and the time towards the next.
 struct Counted {
     permits: u64,

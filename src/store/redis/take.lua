@@ -19,6 +19,12 @@ for i = 1, #KEYS do
     bucket.full, bucket.shut = tonumber(full) or 0, tonumber(shut) or 0
     bucket.forget, bucket.offences = tonumber(forget) or 0, tonumber(offences) or 0
   end
+  -- What it owes by another configuration is owed by this one, from now on.
+  local full, shut = math.min(bucket.full, now + bucket.room), 0
+  if bucket.after > 0 then shut = math.min(bucket.shut, now + bucket.longest) end
+  bucket.settled = full < bucket.full or shut < bucket.shut
+  bucket.full, bucket.shut = full, shut
+  bucket.forget = bucket.after > 0 and math.min(bucket.forget, math.max(shut, now) + bucket.longest) or 0
   local fits = math.floor((bucket.room - math.max(bucket.full - now, 0)) / bucket.step)
   bucket.refuses = bucket.want > 0 and (bucket.shut > now or fits < 1)
   bucket.fits = math.min(bucket.want, fits)
@@ -28,7 +34,7 @@ end
 
 local answer = {}
 for i, bucket in ipairs(buckets) do
-  local changed = granted
+  local changed = granted or bucket.settled
   if granted then
     bucket.given = bucket.fits
     bucket.full = math.max(bucket.full, now) + bucket.given * bucket.step
