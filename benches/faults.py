@@ -2,7 +2,7 @@
 """What clients notice when endpoints die: under a load at a fixed rate, endpoints are killed and started again.
 
     cargo build --release -p transom -p transom-benches --bins
-    python3 benches/faults.py [--rate 5000] [--restarts 200] [--churn 60] [--binaries target/release]
+    python3 benches/faults.py [--rate 5000] [--restarts 200] [--churn 60] [--only CASE]… [--binaries target/release]
 
 Four canned gRPC upstreams (`benches/src/bin/upstream.rs`) stand behind one gateway with `retry: {}` and a breaker. h2load
 sends GETs at a fixed rate and logs each answer. Four cases:
@@ -16,6 +16,7 @@ All traffic stays on loopback, every case is bounded in time, and every process 
 """
 
 import argparse
+import collections
 import http.client
 import json
 import os
@@ -122,6 +123,13 @@ class Load:
         return sorted((int(begun) / 1e6, int(status), int(took) / 1e6) for begun, status, took in rows)
 
 
+def failures(answers):
+    """How many failed, and by what."""
+    by = collections.Counter(status for _, status, _ in answers if status != 200)
+    total = sum(by.values())
+    return f"{total} failed" + (f" ({', '.join(f'{count} by {status}' for status, count in sorted(by.items()))})" if by else "")
+
+
 def p99(times):
     return sorted(times)[int(len(times) * 0.99)] if times else float("nan")
 
@@ -144,9 +152,8 @@ def killed(gateway, upstreams, rate):
             back = None
         elif back is None:
             back = step * WINDOW
-    failed = sum(status != 200 for _, status, _ in answers)
     print(
-        f"killed   {len(answers)} calls at {len(answers) / 12:.0f}/s, {failed} failed; p99 before {before * 1e3:.2f} ms, worst {WINDOW:g} s after "
+        f"killed   {len(answers)} calls at {len(answers) / 12:.0f}/s, {failures(answers)}; p99 before {before * 1e3:.2f} ms, worst {WINDOW:g} s after "
         f"{worst * 1e3:.2f} ms, at most twice what it was from {'never' if back is None else f'{back:.1f} s'} on; "
         f"slowest call {max(took for *_, took in answers) * 1e3:.1f} ms"
     )
@@ -200,8 +207,7 @@ def rolling(gateway, upstreams, rate, restarts):
         took = time.monotonic() - begun
         stop.set()
         driver.join()
-    failed = sum(status != 200 for _, status, _ in answers)
-    print(f"rolling  {restarts} restarts in {took:.0f} s, {len(answers)} calls at about {rate}/s, {failed} failed; p99 {p99([took for *_, took in answers]) * 1e3:.2f} ms")
+    print(f"rolling  {restarts} restarts in {took:.0f} s, {len(answers)} calls at about {rate}/s, {failures(answers)}; p99 {p99([took for *_, took in answers]) * 1e3:.2f} ms")
 
 
 def h2_frame(kind, flags, stream, payload):
@@ -248,6 +254,7 @@ def main():
     arguments.add_argument("--rate", type=int, default=5000, help="calls a second")
     arguments.add_argument("--restarts", type=int, default=200)
     arguments.add_argument("--churn", type=int, default=60, help="seconds")
+    arguments.add_argument("--only", action="append", choices=["killed", "dead", "rolling", "churn"], help="this case; may be given again")
     arguments.add_argument("--binaries", type=pathlib.Path, default=ROOT / "target" / "release")
     arguments = arguments.parse_args()
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
@@ -256,10 +263,15 @@ def main():
     gateway = Gateway(arguments.binaries, upstreams)
     until("it serves", lambda: gateway.get(gateway.port, PATH)[0] == 200)
     until("all are usable", lambda: gateway.usable() == 4)
-    killed(gateway, upstreams, arguments.rate)
-    dead(gateway, upstreams)
-    rolling(gateway, upstreams, arguments.rate // 5, arguments.restarts)
-    churn(gateway, arguments.churn)
+    cases = {
+        "killed": lambda: killed(gateway, upstreams, arguments.rate),
+        "dead": lambda: dead(gateway, upstreams),
+        "rolling": lambda: rolling(gateway, upstreams, arguments.rate // 5, arguments.restarts),
+        "churn": lambda: churn(gateway, arguments.churn),
+    }
+    for name, case in cases.items():
+        if not arguments.only or name in arguments.only:
+            case()
 
 
 try:

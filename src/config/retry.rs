@@ -13,7 +13,7 @@ section! {
         attempts: usize = count(1..=10).or("3"),
         /// Statuses after which it is tried again, where it may be. A stream that broke is UNAVAILABLE.
         on: Vec<RetryOn> = list(choice()).not_empty().or("unavailable"),
-        /// So many of the calls may be further tries (of each worker's in the last 10 s), beside one a second.
+        /// So many of the calls may be further tries (of each worker's in the last 10 s), beside ten a second. What no endpoint can have seen is tried again without it.
         budget: Percent = percent().or("20%"),
         /// The first pause; each one after it is twice as long. Of each, chance takes any part (full jitter); after a service's `RetryInfo` or `Retry-After` it is added to that.
         backoff: Duration = duration(MILLISECOND..=HOUR).or("25ms"),

@@ -170,6 +170,18 @@ impl Roster {
         self.listed.load().part(aim).is_some_and(|part| !part.live.is_empty())
     }
 
+    /// Nobody takes such calls, but somebody is being asked whether they can.
+    pub(super) fn is_proving(&self, aim: Aim) -> bool {
+        let listed = self.listed.load();
+        let Some(part) = listed.part(aim).filter(|part| part.live.is_empty()) else { return false };
+        part.resting.iter().any(|endpoint| endpoint.breaker.circuit(Instant::now()).0 == Circuit::HalfOpen)
+    }
+
+    /// Until that has come to something.
+    pub(super) async fn proven(&self, aim: Aim) {
+        self.said(|| !self.is_proving(aim)).await;
+    }
+
     /// Endpoints that take calls and are known to answer.
     pub(super) fn usable(&self) -> usize {
         let listed = self.listed.load();
@@ -287,6 +299,7 @@ impl Roster {
             self.warms(&ways, endpoint);
         }
         self.relist(&ways);
+        self.verdict.notify_waiters();
     }
 
     /// A call was refused; where every endpoint is down it was for that.

@@ -95,7 +95,7 @@ impl Upstream {
     fn may_hedge(&self, rule: &Retry, tries: &Tries, beside: &Tries, pool: &Pool) -> bool {
         rule.allows(tries.made + 2)
             && self.roster.has_another(beside.endpoints(), tries.aim())
-            && rule.withdraw(pool.worker())
+            && rule.withdraw(pool.of())
     }
 }
 

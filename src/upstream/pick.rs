@@ -48,6 +48,10 @@ pub(super) struct Tries {
     pub(super) made: u16,
     /// Where it has failed it may go again, if there is nowhere else.
     pub(super) again: bool,
+    /// It was sent somewhere: it counts as a call of which some may be retries.
+    pub(super) counted: bool,
+    /// It has waited for what a probe comes to.
+    pub(super) waited: bool,
 }
 
 impl Tries {
@@ -65,6 +69,8 @@ impl Tries {
             goes_on: false,
             made: 0,
             again: false,
+            counted: false,
+            waited: false,
         }
     }
 
@@ -103,7 +109,22 @@ impl Tries {
         let (aim, deadline, patient, goes_on) = (self.aim, self.deadline, self.patient, self.goes_on);
         let last = Some(Box::new(nowhere));
         let (drained, refused, unreached) = (0, self.refused, self.unreached);
-        Self { endpoints, drained, refused, unreached, last, aim, deadline, patient, goes_on, made: 0, again: false }
+        let (made, again, counted, waited) = (0, false, true, true);
+        Self {
+            endpoints,
+            drained,
+            refused,
+            unreached,
+            last,
+            aim,
+            deadline,
+            patient,
+            goes_on,
+            made,
+            again,
+            counted,
+            waited,
+        }
     }
 
     /// Where the try beside has been this one need not go.
@@ -111,6 +132,11 @@ impl Tries {
         let news: SmallVec<[usize; 2]> =
             beside.endpoints.iter().copied().filter(|endpoint| !self.endpoints.contains(endpoint)).collect();
         self.endpoints.extend(news);
+    }
+
+    /// Sending it again after this failure is more load than it was: somebody has seen it, or had the work of refusing it.
+    pub(super) fn burdens(&self, failure: &Failure) -> bool {
+        failure.seen != Seen::NotSeen || self.refused > 0
     }
 
     /// Where it has been.

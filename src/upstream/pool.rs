@@ -65,12 +65,7 @@ impl Pool {
         &self.memory
     }
 
-    /// Which worker's it is.
-    pub(super) fn worker(&self) -> usize {
-        self.worker
-    }
-
-    /// Of how many.
+    /// Which worker's it is, of how many.
     pub(super) fn of(&self) -> (usize, usize) {
         (self.worker, self.workers)
     }

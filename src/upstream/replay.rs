@@ -86,7 +86,6 @@ impl Upstream {
         let mut tries = Tries::new(outgoing);
         tries.goes_on = R::GOES_ON;
         if let Some(rule) = outgoing.retry {
-            rule.deposit(pool.worker());
             shorten(outgoing, rule);
         }
         let mut timer = outgoing.timer(pool);
@@ -102,9 +101,33 @@ impl Upstream {
             };
             match outgoing.retry {
                 None => return Err(failure),
-                Some(rule) => timer = Box::pin(again(rule, pool, outgoing, &mut tries, failure)).await?,
+                Some(rule) => timer = Box::pin(self.again(rule, pool, outgoing, &mut tries, failure)).await?,
             }
         }
+    }
+
+    /// Waits until the call may be tried again, and begins that try; or the failure is final.
+    async fn again(
+        &self,
+        rule: &Retry,
+        pool: &Pool,
+        outgoing: &mut Outgoing<'_>,
+        tries: &mut Tries,
+        failure: Failure,
+    ) -> Result<Timer, Failure> {
+        match failure.kind {
+            FailureKind::CircuitOpen { .. } if !tries.waited && self.roster.is_proving(tries.aim()) => {
+                tries.waited = true;
+                let until = tries.deadline.min(Instant::now() + rule.patience());
+                // Whatever it comes to: the next try finds out.
+                pool.within(until, self.roster.proven(tries.aim())).await;
+            }
+            _ => pause(rule, pool, outgoing, tries, failure).await?,
+        }
+        tries.start_over();
+        (outgoing.deadline, outgoing.patient) = (tries.deadline, tries.patient);
+        shorten(outgoing, rule);
+        Ok(outgoing.timer(pool))
     }
 
     /// One try: at the next endpoint, and on to others while nobody can have seen it.
@@ -127,14 +150,14 @@ impl Upstream {
     }
 }
 
-/// Waits until the call may be tried again, and begins that try; or the failure is final.
-async fn again(
+/// Waits until the call may be tried again; or the failure is final.
+async fn pause(
     rule: &Retry,
     pool: &Pool,
-    outgoing: &mut Outgoing<'_>,
+    outgoing: &Outgoing<'_>,
     tries: &mut Tries,
     mut failure: Failure,
-) -> Result<Timer, Failure> {
+) -> Result<(), Failure> {
     let now = Instant::now();
     if matches!(failure.kind, FailureKind::Deadline) && now < tries.deadline {
         // It was the time of one try that has passed.
@@ -143,16 +166,13 @@ async fn again(
     tries.made += 1;
     let Some(pause) = rule.pause(&failure, tries.made.into(), retry::random()) else { return Err(failure) };
     let left = tries.deadline.saturating_duration_since(now).min(outgoing.max_age.copied().unwrap_or(Duration::MAX));
-    if left <= pause || !rule.withdraw(pool.worker()) {
+    if left <= pause || tries.burdens(&failure) && !rule.withdraw(pool.of()) {
         return Err(failure);
     }
     tracing::debug!(%failure, made = tries.made, ?pause, "upstream retry");
     let mut timer = pool.timer(now + pause);
     poll_fn(|cx| timer.poll(cx)).await;
-    tries.start_over();
-    (outgoing.deadline, outgoing.patient) = (tries.deadline, tries.patient);
-    shorten(outgoing, rule);
-    Ok(outgoing.timer(pool))
+    Ok(())
 }
 
 /// A try may have a deadline of its own.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -60,14 +60,19 @@ impl Retry {
         self.rule.on.iter().any(|on| on.code() == code)
     }
 
-    /// A call begins.
-    pub(super) fn deposit(&self, worker: usize) {
+    /// A call goes to an endpoint, from this worker of so many. Those that find none are no load of which there could be more.
+    pub(super) fn deposit(&self, worker: (usize, usize)) {
         self.budget.of(worker).deposit();
     }
 
     /// One more try may be made.
-    pub(super) fn withdraw(&self, worker: usize) -> bool {
+    pub(super) fn withdraw(&self, worker: (usize, usize)) -> bool {
         self.budget.of(worker).withdraw()
+    }
+
+    /// How long a call waits at most for what a probe comes to: as long as its pauses may be.
+    pub(super) fn patience(&self) -> Duration {
+        (1..self.rule.attempts).map(|made| self.longest(made)).sum()
     }
 
     /// How long one try may take.
@@ -101,9 +106,13 @@ impl Retry {
 
     /// Twice as long each time, of which chance takes any part: calls that failed together do not come back together.
     fn backoff(&self, made: usize, random: u32) -> Duration {
-        let doublings = u32::try_from(made.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
-        let whole = self.rule.backoff.saturating_mul(1 << doublings).min(self.rule.max_backoff);
+        let whole = self.longest(made);
         whole - whole * (random % 1024) / 1024
+    }
+
+    fn longest(&self, made: usize) -> Duration {
+        let doublings = u32::try_from(made.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+        self.rule.backoff.saturating_mul(1 << doublings).min(self.rule.max_backoff)
     }
 }
 
@@ -183,21 +192,28 @@ struct RetryInfo {
 /// How many calls may be retries, so that retries do not become the load that keeps a service down.
 ///
 /// Each worker has its part, by its own calls.
-pub(super) struct Budget(Vec<TpsBudget>);
+pub(super) struct Budget {
+    share: config::Percent,
+    parts: [OnceLock<TpsBudget>; Self::PARTS],
+}
 
 impl Budget {
     /// What is remembered of calls.
     const MEMORY: Duration = Duration::from_secs(10);
-    /// Retries a second that are always allowed to a worker.
-    const FLOOR: u32 = 1;
+    /// Retries a second that are always allowed, over all workers: what is under way where an endpoint dies is more than a share
+    /// of the calls if those have only just begun.
+    const FLOOR: usize = 10;
     const PARTS: usize = 16;
 
     pub(super) fn new(share: config::Percent) -> Self {
-        Self((0..Self::PARTS).map(|_| TpsBudget::new(Self::MEMORY, Self::FLOOR, share.fraction())).collect())
+        Self { share, parts: [const { OnceLock::new() }; Self::PARTS] }
     }
 
-    fn of(&self, worker: usize) -> &TpsBudget {
-        &self.0[worker % self.0.len()]
+    fn of(&self, (worker, workers): (usize, usize)) -> &TpsBudget {
+        self.parts[worker % Self::PARTS].get_or_init(|| {
+            let floor = Self::FLOOR.div_ceil(workers.clamp(1, Self::PARTS));
+            TpsBudget::new(Self::MEMORY, u32::try_from(floor).unwrap_or(1), self.share.fraction())
+        })
     }
 }
 

@@ -153,6 +153,10 @@ impl Upstream {
     ) -> Result<(Attempt, Exchange), Failure> {
         loop {
             let (lease, probe) = self.acquire(pool, tries, timer).await?;
+            if let Some(rule) = outgoing.retry.filter(|_| !tries.counted) {
+                tries.counted = true;
+                rule.deposit(pool.of());
+            }
             let now = Instant::now();
             let attempt = Attempt::begin(lease.connection(), probe, outgoing.patient, now);
             let told = if tries.goes_on { tries.deadline } else { outgoing.deadline };

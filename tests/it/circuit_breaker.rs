@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::sync::Notify;
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Builder, Running, gateway};
@@ -237,7 +238,7 @@ async fn an_upstream_that_is_gone_is_open_and_answers_at_once_until_it_is_back()
 
 #[tokio::test]
 async fn one_probe_at_a_time_and_the_rest_are_refused() {
-    let held = Arc::new(tokio::sync::Notify::new());
+    let held = Arc::new(Notify::new());
     let (library, ill) = {
         let held = held.clone();
         let ill = Arc::new(AtomicBool::new(true));
@@ -279,4 +280,54 @@ async fn a_stream_that_opens_is_a_probe_that_was_served_however_quiet_it_is() {
     let _quiet = gateway.get("/v1/shelves/1/books:watch").open().await;
     until("the probe is served", async || state(&gateway).await == "closed").await;
     gateway.get(BOOK).await.status(200);
+}
+
+#[tokio::test]
+async fn a_call_that_may_be_tried_again_waits_for_a_probe() {
+    let go_on = Arc::new(Notify::new());
+    let (held, ill) = (go_on.clone(), Arc::new(AtomicBool::new(true)));
+    let switch = ill.clone();
+    let library = upstream::grpc("library.v1.Library").unary("GetBook", move |_| match switch.load(Ordering::Relaxed) {
+        true => fail(Code::Internal, "ill"),
+        false => ok(json!({})).when(&held),
+    });
+    let library = library.start().await;
+    let keys = "circuit_breaker: { failures: 3, open_for: 300ms }, retry: { attempts: 2, backoff: 10s, max_backoff: 10s }";
+    let gateway = start(&[&library], keys).await;
+    let open = async |gateway: &Running| {
+        ill.store(true, Ordering::Relaxed);
+        until("it is open", async || {
+            gateway.get(BOOK).await;
+            state(gateway).await == "open"
+        })
+        .await;
+        ill.store(false, Ordering::Relaxed);
+        until("its time is over", async || state(gateway).await == "half-open").await;
+    };
+    // Nothing is known of the endpoint as long as its probe is under way: whoever has time waits for that.
+    open(&gateway).await;
+    let saw = library.saw("GetBook").calls().len();
+    let probe = tokio::spawn(gateway.get(BOOK).try_send());
+    library.called("GetBook", saw + 1).await;
+    let waits = tokio::spawn(gateway.get(BOOK).try_send());
+    until("it waits", async || gateway.metric("transom_in_flight") == 2.0).await;
+    go_on.notify_one();
+    probe.await.unwrap().unwrap().status(200);
+    library.called("GetBook", saw + 2).await;
+    go_on.notify_one();
+    waits.await.unwrap().unwrap().status(200);
+    assert_eq!(state(&gateway).await, "closed");
+
+    // Not for long, and once.
+    let gateway = start(&[&library], &keys.replace("10s", "20ms")).await;
+    open(&gateway).await;
+    let saw = library.saw("GetBook").calls().len();
+    let probe = tokio::spawn(gateway.get(BOOK).try_send());
+    library.called("GetBook", saw + 1).await;
+    let asked = Instant::now();
+    gateway.get(BOOK).await.status(503).reason("CIRCUIT_OPEN");
+    assert!(asked.elapsed() >= Duration::from_millis(20), "{:?}", asked.elapsed());
+    library.saw("GetBook").times(saw + 1);
+    go_on.notify_one();
+    probe.await.unwrap().unwrap().status(200);
 }

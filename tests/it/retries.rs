@@ -180,8 +180,27 @@ async fn retries_are_a_share_of_the_calls() {
         gateway.get(BOOK).await.status(503);
     }
     let calls = library.saw("GetBook").calls().len();
-    // A tenth, and the floor of one a second over ten seconds.
-    assert!((110..=121).contains(&calls), "{calls}");
+    // A tenth, and the floor of ten a second over ten seconds.
+    assert!((205..=211).contains(&calls), "{calls}");
+}
+
+#[tokio::test]
+async fn what_is_under_way_where_an_endpoint_dies_is_more_than_a_share() {
+    let broken = Arc::new(AtomicUsize::new(0));
+    let count = broken.clone();
+    // Every other try breaks, from the first call on.
+    let library = upstream::grpc("library.v1.Library").unary("GetBook", move |_| {
+        match count.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => stream([]).then_reset(),
+            _ => ok(json!({})),
+        }
+    });
+    let library = library.start().await;
+    let gateway = start(&[&library], "retry: { attempts: 2, backoff: 1ms }").await;
+    for _ in 0..50 {
+        gateway.get(BOOK).await.status(200);
+    }
+    assert_eq!(broken.load(Ordering::Relaxed), 100);
 }
 
 #[tokio::test]

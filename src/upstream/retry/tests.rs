@@ -102,11 +102,11 @@ fn a_service_says_when_or_never() {
 #[test]
 fn a_budget_is_a_share_of_the_calls_and_a_floor() {
     let retry = retry(true);
-    let floor = (0..100).take_while(|_| retry.withdraw(0)).count();
-    assert_eq!(floor, 10);
+    let left = |worker| (0..1000).take_while(|_| retry.withdraw(worker)).count();
+    assert_eq!(left((0, 4)), 30, "a fourth of ten a second, up to the next whole one");
     for _ in 0..100 {
-        retry.deposit(0);
+        retry.deposit((0, 4));
     }
-    assert_eq!((0..100).take_while(|_| retry.withdraw(0)).count(), 20);
-    assert!(retry.withdraw(1), "another worker has its own");
+    assert_eq!(left((0, 4)), 20);
+    assert_eq!(left((1, 4)), 30, "another worker has its own");
 }
