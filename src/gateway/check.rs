@@ -34,7 +34,7 @@ impl Call {
     /// Asks the limits by a frame's fields, and notes what it says.
     pub(super) async fn let_in(&mut self, rpc: &Rpc, headers: &HeaderMap, frame: &Bytes) -> Result<(), Error> {
         if rpc.rates.need_message() {
-            self.limit(rpc, Stage::Message, headers, &frame[PREFIX..]).await?;
+            self.limit(&rpc.rates, Stage::Message, headers, &frame[PREFIX..]).await?;
         }
         self.note(rpc, frame);
         Ok(())

@@ -62,13 +62,13 @@ impl TokenEndpoint {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let headers = &head.headers;
-        call.limited(&self.rates, Stage::Head, headers, &[]).await?;
+        call.limit(&self.rates, Stage::Head, headers, &[]).await?;
         let (judge, renewal) = (self.judge.as_ref(), self.renewal.as_deref());
         let asking = Asking { gate: &self.gate, judge, renewal, cors: self.cors.as_deref() };
         if !call.ask(&asking, head)? {
             call.wait(&asking).await?;
         }
-        call.limited(&self.rates, Stage::Caller, headers, &[]).await?;
+        call.limit(&self.rates, Stage::Caller, headers, &[]).await?;
         match &self.operation {
             Operation::Connect(connect) => {
                 let caller = call.caller.clone().ok_or(Error::Internal)?;

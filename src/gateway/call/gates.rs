@@ -23,40 +23,29 @@ impl Call {
         let headers = &head.headers;
         if self.worker.store.redis().is_some() && !rpc.rates.is_empty() {
             return Taking::Asked(Box::pin(async move {
-                self.limit(rpc, Stage::Head, headers, &[]).await?;
+                self.limit(&rpc.rates, Stage::Head, headers, &[]).await?;
                 if !self.ask(&rpc.asking(), head)? {
                     self.wait(&rpc.asking()).await?;
                 }
-                self.limit(rpc, Stage::Caller, headers, &[]).await
+                self.limit(&rpc.rates, Stage::Caller, headers, &[]).await
             }));
         }
         // Decided here, all of them: one limit waits only where the others do, and a token that is known not at all.
-        if let Taking::Decided(Err(refused)) = self.limit(rpc, Stage::Head, headers, &[]) {
+        if let Taking::Decided(Err(refused)) = self.limit(&rpc.rates, Stage::Head, headers, &[]) {
             return Taking::Decided(Err(refused));
         }
         match self.ask(&rpc.asking(), head) {
-            Ok(true) => self.limit(rpc, Stage::Caller, headers, &[]),
+            Ok(true) => self.limit(&rpc.rates, Stage::Caller, headers, &[]),
             Ok(false) => Taking::Asked(Box::pin(async move {
                 self.wait(&rpc.asking()).await?;
-                self.limit(rpc, Stage::Caller, headers, &[]).await
+                self.limit(&rpc.rates, Stage::Caller, headers, &[]).await
             })),
             Err(refused) => Taking::Decided(Err(Box::new(refused))),
         }
     }
 
-    /// Asks the limits of a stage; `message` is what the upstream will be sent, once it is known.
+    /// Asks a route's limits of a stage; `message` is what the upstream will be sent, once it is known.
     pub(in crate::gateway) fn limit<'a>(
-        &'a mut self,
-        rpc: &'a Rpc,
-        stage: Stage,
-        headers: &'a HeaderMap,
-        message: &'a [u8],
-    ) -> Taking<'a> {
-        self.limited(&rpc.rates, stage, headers, message)
-    }
-
-    /// The same, of a route that is no RPC's.
-    pub(in crate::gateway) fn limited<'a>(
         &'a mut self,
         rates: &'a Rates,
         stage: Stage,
