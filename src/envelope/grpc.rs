@@ -21,14 +21,17 @@ use crate::error::Error;
 pub use details::to_status;
 pub use status::{STATUS, code_of, status_of, take_status};
 
-/// An answer whose head is the upstream's, but for what says how its messages are written.
+/// An answer whose head is the upstream's, but for what says how its messages are written. Those that cross unread are
+/// compressed as it says; `coding` is how those are that were compressed here.
 pub fn reply(headers: HeaderMap, codec: Codec, coding: Option<HeaderValue>, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let mut headers = metadata::to_grpc(headers);
     if codec == Codec::Json {
         headers.insert(header::CONTENT_TYPE, content_type(codec));
         headers.remove(&metadata::GRPC_ENCODING);
-        headers.extend(coding.map(|coding| (metadata::GRPC_ENCODING.clone(), coding)));
+    }
+    if let Some(coding) = coding {
+        headers.insert(&metadata::GRPC_ENCODING, coding);
     }
     *response.headers_mut() = headers;
     response

@@ -11,7 +11,7 @@ use super::translate::{content, print};
 use crate::body::Body;
 use crate::envelope::coding::Coding;
 use crate::envelope::stream::{Last, Once, Writer};
-use crate::envelope::{Codec, Dialect, connect, grpc, grpc_web, metadata, rest};
+use crate::envelope::{Codec, Dialect, connect, grpc, grpc_web, rest};
 use crate::error::Error;
 
 /// An answer that is all at hand.
@@ -39,11 +39,7 @@ impl Answer {
         let (response, trailers) = match call.dialect {
             Dialect::Grpc(codec) => {
                 let (frame, trailers) = framed(grpc::Frames { coding }, &written(codec)?, trailers);
-                let mut response = grpc::reply(headers.clone(), codec, named.clone(), Body::full(frame));
-                if let Some(named) = named {
-                    response.headers_mut().insert(&metadata::GRPC_ENCODING, named);
-                }
-                (response, Some(trailers))
+                (grpc::reply(headers.clone(), codec, named, Body::full(frame)), Some(trailers))
             }
             Dialect::GrpcWeb { codec, text } => {
                 let (body, _) = framed(grpc_web::Frames { text, coding }, &written(codec)?, trailers);
