@@ -12,6 +12,7 @@
 //! worker          what a call finds where it runs
 //! call            one request in flight; dropped, it is logged and counted
 //! caller          who calls: the gate asked, and what of the caller goes on
+//! outgoing        what goes to the upstream with every message of a call
 //! passage         how a call crosses: decided once, by its dialect and its RPC
 //! payload         what a call sends, at hand or as a stream
 //! translate       the translator at work for a call
@@ -52,6 +53,7 @@ mod fallback;
 mod flights;
 mod inbound;
 mod outbound;
+mod outgoing;
 mod passage;
 mod payload;
 mod pipeline;

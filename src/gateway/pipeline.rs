@@ -30,9 +30,9 @@ use crate::body::Body;
 use crate::envelope::coding::Coding;
 use crate::envelope::head::Known;
 use crate::envelope::stream::opaque;
-use crate::envelope::{Codec, Dialect, grpc, metadata, origin, rest, whole};
+use crate::envelope::{Codec, Dialect, grpc, origin, rest, whole};
 use crate::error::Error;
-use crate::upstream::{About, Metadata, Outgoing};
+use crate::upstream::Outgoing;
 
 /// The gateway: from a request to its answer.
 pub struct Gateway {
@@ -110,7 +110,7 @@ impl Gateway {
         // Gates, by the head alone.
         call.enter(rpc)?;
         call.gates(rpc, head).await?;
-        let outgoing = &mut outgoing(call, peer, rpc, (head, known), host)?;
+        let outgoing = &mut call.outgoing(peer, rpc, (head, known), host)?;
 
         // Translate, check, send, answer: each passage in its own way.
         match Passage::of(call.dialect, rpc) {
@@ -195,43 +195,6 @@ fn route<'p>(
     }
     call.route = Some(route.clone());
     Ok((route.clone(), host))
-}
-
-/// What goes to the upstream with every message, a deadline above all: the head alone decides it.
-fn outgoing<'r>(
-    call: &mut Call,
-    peer: &Peer,
-    rpc: &'r Rpc,
-    (head, known): (&Parts, &Known<'_>),
-    host: HeaderValue,
-) -> Result<Outgoing<'r>, Error> {
-    let aim = call.aim(rpc, &head.headers);
-    let (own, asked) = (rpc.settings.timeout.value, known.timeout()?);
-    let deadline = call.deadline(own, asked);
-    let patient = asked.is_none_or(|asked| own.is_some_and(|own| own <= asked));
-    let (given, agent) = match call.dialect {
-        Dialect::Rest | Dialect::WebSocket | Dialect::Http => {
-            (metadata::from_rest(&head.headers, known, &rpc.crossing)?, None)
-        }
-        dialect => {
-            let frames = dialect == Dialect::Grpc(Codec::Proto) && !rpc.reads(dialect);
-            (metadata::from_rpc(&head.headers, known, frames), known.user_agent().cloned())
-        }
-    };
-    let about = About {
-        request_id: call.id.header().clone(),
-        forwarded_for: origin::forwarded_for(&head.headers, &peer.forwarded, call.client != peer.ip()),
-        forwarded_host: host,
-        tls: peer.tls,
-        certificate: peer.certificate.clone(),
-        agent,
-        unpacks: !call.dialect.is_opaque(),
-    };
-    let mut headers = Metadata::new(given, about);
-    call.speak_for_caller(rpc, head, &mut headers)?;
-    let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
-    let max_age = rpc.max_age.as_ref();
-    Ok(Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, aim, retry })
 }
 
 /// The line goes on for one message over REST.

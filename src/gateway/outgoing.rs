@@ -1,0 +1,66 @@
+//! Outgoing: what goes to the upstream with every message of a call, a deadline above all. Its head alone decides it.
+
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+
+use super::call::Call;
+use super::route::Rpc;
+use super::worker::Peer;
+use crate::envelope::head::Known;
+use crate::envelope::{Codec, Dialect, metadata, origin};
+use crate::error::Error;
+use crate::upstream::{About, Metadata, Outgoing};
+
+impl Call {
+    /// Where it goes, until when, and what its service is told; `host` is whom the request is for.
+    pub(super) fn outgoing<'r>(
+        &mut self,
+        peer: &Peer,
+        rpc: &'r Rpc,
+        (head, known): (&Parts, &Known<'_>),
+        host: HeaderValue,
+    ) -> Result<Outgoing<'r>, Error> {
+        let aim = self.aim(rpc, &head.headers);
+        let (deadline, patient) = self.time(rpc, known)?;
+        let (given, agent) = self.given(rpc, head, known)?;
+        let mut headers = Metadata::new(given, self.about(peer, head, host, agent));
+        self.speak_for_caller(rpc, head, &mut headers)?;
+        let (priority, retry, max_age) = (rpc.settings.priority.value, rpc.retry.as_ref(), rpc.max_age.as_ref());
+        Ok(Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, aim, retry })
+    }
+
+    /// When it is given up, and whether that is the method's doing and not its client's.
+    fn time(&mut self, rpc: &Rpc, known: &Known<'_>) -> Result<(Instant, bool), Error> {
+        let (own, asked) = (rpc.settings.timeout.value, known.timeout()?);
+        let patient = asked.is_none_or(|asked| own.is_some_and(|own| own <= asked));
+        Ok((self.deadline(own, asked), patient))
+    }
+
+    /// What crosses from its client; apart from it, where that crosses, what the client says that it is.
+    fn given(&self, rpc: &Rpc, head: &Parts, known: &Known<'_>) -> Result<(HeaderMap, Option<HeaderValue>), Error> {
+        match self.dialect {
+            Dialect::Rest | Dialect::WebSocket | Dialect::Http => {
+                Ok((metadata::from_rest(&head.headers, known, &rpc.crossing)?, None))
+            }
+            dialect => {
+                let frames = dialect == Dialect::Grpc(Codec::Proto) && !rpc.reads(dialect);
+                Ok((metadata::from_rpc(&head.headers, known, frames), known.user_agent().cloned()))
+            }
+        }
+    }
+
+    /// What the gateway itself says of it.
+    fn about(&self, peer: &Peer, head: &Parts, host: HeaderValue, agent: Option<HeaderValue>) -> About {
+        About {
+            request_id: self.id.header().clone(),
+            forwarded_for: origin::forwarded_for(&head.headers, &peer.forwarded, self.client != peer.ip()),
+            forwarded_host: host,
+            tls: peer.tls,
+            certificate: peer.certificate.clone(),
+            agent,
+            unpacks: !self.dialect.is_opaque(),
+        }
+    }
+}
