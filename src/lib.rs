@@ -16,7 +16,7 @@
 //! error       what can go wrong with a call, and the table of what it becomes
 //! memory      what calls hold of bodies and messages, counted over all of them
 //! body        the one response body
-//! gather      a socket whose small writes go out together
+//! corked      a socket that sends what is written in a turn at once
 //! store       what gateways share: counters, sessions, events; here or in Redis
 //! fetch       a small HTTP client for keys, secrets and verify endpoints
 //! secrets     what the configuration only names: in files, in a Vault
@@ -39,7 +39,7 @@ pub mod telemetry;
 pub mod error;
 pub mod memory;
 pub mod body;
-pub mod gather;
+pub mod corked;
 pub mod store;
 pub mod fetch;
 pub mod secrets;

@@ -34,8 +34,8 @@ use super::phase::{Phase, Phases, reached};
 use super::preface::{self, Head, Rewound};
 use super::unread::{Answered, Tracked};
 use super::upload::Upload;
+use crate::corked::Corked;
 use crate::gateway::{Peer, State, Tether};
-use crate::gather::Gather;
 use crate::policy::overload::about;
 use crate::telemetry::Protocol;
 use crate::tls::Socket;
@@ -177,10 +177,10 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
         Protocol::Http2 => {
             // A call is a task here: boxed, hyper and tokio hand on a pointer to it and not, six times, the 3 KB that it takes.
             let service = service_fn(|request| Box::pin(service.call(request)));
-            let socket = Gather::new(Framed::new(TokioIo::new(io), activity.clone()));
+            let socket = Corked::new(Framed::new(TokioIo::new(io), activity.clone()));
             // Not in here: the memory of one that is at rest is that of the other.
             let mut connection = Box::pin(terms.http2.serve_connection(TokioIo::new(socket.clone()), service));
-            let connection = pin!(Gathered { connection: connection.as_mut(), socket: socket.clone() });
+            let connection = pin!(Uncorked { connection: connection.as_mut(), socket: socket.clone() });
             let mut watch = Watch::new(protocol, terms.limits.head, terms.limits.idle_http2);
             if drive(connection, (&mut watch, old), &activity, &tunnels, phases.clone()).await == Driven::Well {
                 linger(socket, phases).await;
@@ -287,15 +287,15 @@ where
     }
 }
 
-/// An HTTP/2 connection, whose calls share what is written in a turn.
-struct Gathered<'c, C> {
+/// An HTTP/2 connection that sends what its calls have written when its turn ends.
+struct Uncorked<'c, C> {
     connection: Pin<&'c mut C>,
-    socket: Gather<Framed<TokioIo<Rewound>>>,
+    socket: Corked<Framed<TokioIo<Rewound>>>,
 }
 
-type Http2<S> = http2::Connection<TokioIo<Gather<Framed<TokioIo<Rewound>>>>, S, Patient>;
+type Http2<S> = http2::Connection<TokioIo<Corked<Framed<TokioIo<Rewound>>>>, S, Patient>;
 
-impl<C: Future> Future for Gathered<'_, C> {
+impl<C: Future> Future for Uncorked<'_, C> {
     type Output = C::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<C::Output> {
@@ -305,7 +305,7 @@ impl<C: Future> Future for Gathered<'_, C> {
     }
 }
 
-impl<S> Graceful for Gathered<'_, Http2<S>>
+impl<S> Graceful for Uncorked<'_, Http2<S>>
 where
     Self: Future,
     S: hyper::service::HttpService<Incoming>,

@@ -21,7 +21,7 @@ use super::failure::{Failure, FailureKind, Seen};
 use super::pings::{Asked, pings};
 use super::pool::{Connecting, Slot};
 use super::reaper::Reaper;
-use crate::gather::Gather;
+use crate::corked::Corked;
 use crate::tls::Socket;
 
 /// From the first SYN to the peer's SETTINGS. Shorter than most deadlines: calls that wait can still go elsewhere.
@@ -225,8 +225,8 @@ type Established = (SendRequest<Bytes>, Driven, Duration);
 
 /// What drives a connection: h2, and after each of its turns the frames that it has written.
 struct Driven {
-    h2: client::Connection<Gather<Socket>, Bytes>,
-    socket: Gather<Socket>,
+    h2: client::Connection<Corked<Socket>, Bytes>,
+    socket: Corked<Socket>,
     /// Something has come in its last turn.
     heard: bool,
 }
@@ -255,7 +255,7 @@ async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
                 tls.connect(tcp, endpoint.address.ip()).await.map_err(|error| refused(format!("no TLS: {error}")))?
             }
         };
-        let socket = Gather::new(secured);
+        let socket = Corked::new(secured);
         let (handle, h2) = builder().handshake(socket.clone()).await.map_err(|error| broken(&error))?;
         let mut driven = Driven { h2, socket, heard: false };
         poll_fn(|cx| match Pin::new(&mut driven).poll(cx) {

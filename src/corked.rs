@@ -1,8 +1,8 @@
-//! Gather: a socket whose small writes go out together, in one system call a turn.
+//! Corked: a socket that keeps what is written to it until its turn ends, and sends that in one system call.
 //!
 //! h2 flushes after every DATA frame of 256 bytes or more. On a connection that many calls share, each of them would pay for a
 //! system call, and those are the dearest part of a small call. Here a flush sends nothing: who drives the connection calls
-//! [`Gather::poll_send`] when it has polled it, and all that the turn has written goes out.
+//! [`Corked::poll_send`] when it has polled it, and all that the turn has written goes out.
 
 use std::io;
 use std::pin::Pin;
@@ -15,13 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes that wait at most; more is sent before the turn ends. Two DATA frames of the usual size.
 const ROOM: usize = 32 * 1024;
 
-/// A handle on a gathering socket: one for who writes, a clone of it for who drives. Both are one task: there is nothing to wait
+/// A handle on a corked socket: one for who writes, a clone of it for who drives. Both are one task: there is nothing to wait
 /// for, and of the two locked instructions of a lock, which a small call takes eight times, there is one.
 #[derive(Debug)]
-pub struct Gather<S>(Arc<AtomicRefCell<Gathered<S>>>);
+pub struct Corked<S>(Arc<AtomicRefCell<Inner<S>>>);
 
+/// The socket, and what waits for it.
 #[derive(Debug)]
-struct Gathered<S> {
+struct Inner<S> {
     socket: S,
     waiting: Vec<u8>,
     /// Bytes of `waiting` that have gone.
@@ -34,38 +35,38 @@ struct Gathered<S> {
     failed: Option<io::Error>,
 }
 
-impl<S> Clone for Gather<S> {
+impl<S> Clone for Corked<S> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Gather<S> {
-    /// Gathers what is written to this socket.
+impl<S: AsyncRead + AsyncWrite + Unpin> Corked<S> {
+    /// Keeps what is written to this socket.
     pub fn new(socket: S) -> Self {
-        let gathered = Gathered { socket, waiting: Vec::new(), gone: 0, held: false, heard: false, failed: None };
-        Self(Arc::new(AtomicRefCell::new(gathered)))
+        let inner = Inner { socket, waiting: Vec::new(), gone: 0, held: false, heard: false, failed: None };
+        Self(Arc::new(AtomicRefCell::new(inner)))
     }
 
     /// Sends what waits, as much as the socket takes; the task is woken when it takes more. To be called after each poll of
     /// what writes here. An error is given to the read after all that has come: a peer that closes may have said why, and one
     /// of HTTP/2 which calls it has not looked at. True if bytes have come since all was sent.
     pub fn poll_send(&self, cx: &mut Context<'_>) -> bool {
-        let mut gathered = self.0.borrow_mut();
-        match gathered.poll_send(cx) {
+        let mut inner = self.0.borrow_mut();
+        match inner.poll_send(cx) {
             // What has come may not be acted upon before there is room for the answer.
-            Poll::Pending => return gathered.heard,
+            Poll::Pending => return inner.heard,
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => {
-                gathered.failed = Some(error);
+                inner.failed = Some(error);
                 cx.waker().wake_by_ref();
             }
         }
-        std::mem::take(&mut gathered.heard)
+        std::mem::take(&mut inner.heard)
     }
 }
 
-impl<S: AsyncWrite + Unpin> Gathered<S> {
+impl<S: AsyncWrite + Unpin> Inner<S> {
     /// Ready when nothing waits.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.gone < self.waiting.len() {
@@ -85,30 +86,30 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Gather<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Corked<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut gathered = self.0.borrow_mut();
+        let mut inner = self.0.borrow_mut();
         let before = buf.filled().len();
-        let read = Pin::new(&mut gathered.socket).poll_read(cx, buf);
+        let read = Pin::new(&mut inner.socket).poll_read(cx, buf);
         if buf.filled().len() > before {
-            gathered.heard = true;
+            inner.heard = true;
             return read;
         }
-        match gathered.failed.take() {
+        match inner.failed.take() {
             Some(error) => Poll::Ready(Err(error)),
             None => read,
         }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Corked<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let mut gathered = self.0.borrow_mut();
-        if gathered.waiting.len() + buf.len() > ROOM {
-            ready!(gathered.poll_send(cx))?;
+        let mut inner = self.0.borrow_mut();
+        if inner.waiting.len() + buf.len() > ROOM {
+            ready!(inner.poll_send(cx))?;
         }
         let taken = buf.len().min(ROOM);
-        gathered.waiting.extend_from_slice(&buf[..taken]);
+        inner.waiting.extend_from_slice(&buf[..taken]);
         Poll::Ready(Ok(taken))
     }
 
@@ -118,9 +119,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut gathered = self.0.borrow_mut();
-        ready!(gathered.poll_send(cx))?;
-        Pin::new(&mut gathered.socket).poll_shutdown(cx)
+        let mut inner = self.0.borrow_mut();
+        ready!(inner.poll_send(cx))?;
+        Pin::new(&mut inner.socket).poll_shutdown(cx)
     }
 }
 
@@ -131,11 +132,11 @@ mod tests {
 
     use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
 
-    use super::{Gather, ROOM};
+    use super::{Corked, ROOM};
 
-    async fn send<S: AsyncRead + AsyncWrite + Unpin>(gather: &Gather<S>) {
+    async fn send<S: AsyncRead + AsyncWrite + Unpin>(corked: &Corked<S>) {
         poll_fn(|cx| {
-            gather.poll_send(cx);
+            corked.poll_send(cx);
             Poll::Ready(())
         })
         .await;
@@ -144,17 +145,17 @@ mod tests {
     #[tokio::test]
     async fn a_turn_goes_out_when_it_is_sent_and_not_before() {
         let (here, mut there) = duplex(4 * ROOM);
-        let mut gather = Gather::new(here);
-        gather.write_all(b"one ").await.unwrap();
-        gather.flush().await.unwrap();
-        gather.write_all(b"two").await.unwrap();
+        let mut corked = Corked::new(here);
+        corked.write_all(b"one ").await.unwrap();
+        corked.flush().await.unwrap();
+        corked.write_all(b"two").await.unwrap();
         let mut seen = [0; 16];
         let early = poll_fn(|cx| {
             let mut read = std::pin::pin!(there.read(&mut seen));
             Poll::Ready(read.as_mut().poll(cx).is_ready())
         });
         assert!(!early.await, "nothing was sent yet");
-        send(&gather).await;
+        send(&corked).await;
         let read = there.read(&mut seen).await.unwrap();
         assert_eq!(&seen[..read], b"one two");
     }
@@ -162,12 +163,12 @@ mod tests {
     #[tokio::test]
     async fn more_than_there_is_room_for_goes_out_in_order() {
         let (here, mut there) = duplex(1000);
-        let mut gather = Gather::new(here);
+        let mut corked = Corked::new(here);
         let sent: Vec<u8> = (0..5 * ROOM).map(|at| (at % 251) as u8).collect();
         let expected = sent.clone();
         let write = async move {
-            gather.write_all(&sent).await.unwrap();
-            gather.shutdown().await.unwrap();
+            corked.write_all(&sent).await.unwrap();
+            corked.shutdown().await.unwrap();
         };
         let mut seen = Vec::new();
         let (_, read) = tokio::join!(write, there.read_to_end(&mut seen));
@@ -178,15 +179,15 @@ mod tests {
     #[tokio::test]
     async fn who_reads_learns_that_a_turn_could_not_be_sent_after_what_came_before() {
         let (here, mut there) = duplex(10);
-        let mut gather = Gather::new(here);
-        gather.write_all(b"too late").await.unwrap();
+        let mut corked = Corked::new(here);
+        corked.write_all(b"too late").await.unwrap();
         there.write_all(b"goodbye").await.unwrap();
         drop(there);
-        send(&gather).await;
+        send(&corked).await;
         let mut said = [0; 16];
-        let read = gather.read(&mut said).await.unwrap();
+        let read = corked.read(&mut said).await.unwrap();
         assert_eq!(&said[..read], b"goodbye");
-        let error = gather.read(&mut said).await.unwrap_err();
+        let error = corked.read(&mut said).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
     }
 }
