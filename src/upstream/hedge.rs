@@ -11,14 +11,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::Upstream;
 use super::attempt::Attempt;
 use super::failure::Failure;
-use super::pick::Tries;
-use super::pool::Pool;
-use super::replay::{Answered, Awaited, shorten};
+use super::pick::{Sending, Tries};
+use super::replay::{Answered, Awaited};
 use super::retry::Retry;
-use super::wheel::Timer;
-use super::{Outgoing, Upstream};
 
 /// How a call and the one beside it end.
 enum Race<A, B> {
@@ -35,20 +33,18 @@ impl Upstream {
     /// As [`Upstream::once`], and from `delay` on with a second try at another endpoint.
     pub(super) async fn hedged<R: Awaited>(
         &self,
-        pool: &Pool,
-        outgoing: &mut Outgoing<'_>,
-        tries: &mut Tries,
-        timer: &mut Timer,
+        sending: &mut Sending<'_, '_>,
         message: &Bytes,
         (rule, delay): (&Retry, Duration),
     ) -> Result<Answered<R>, Failure> {
-        let mut patience = pool.timer(Instant::now() + delay);
+        let mut patience = sending.pool.timer(Instant::now() + delay);
         loop {
-            let (attempt, mut exchange) = self.begin(pool, outgoing, tries, timer).await?;
+            let (attempt, mut exchange) = self.begin(sending).await?;
             exchange.send_whole(message.clone());
             let (endpoint, limit) = (Arc::clone(attempt.endpoint()), self.config.limits.receive);
-            let mut beside = tries.beside(&attempt);
-            let mut second = None;
+            let Sending { pool, outgoing, tries, timer } = &mut *sending;
+            let mut beside = Sending { timer: outgoing.timer(pool), pool, outgoing, tries: tries.beside(&attempt) };
+            let mut began = None;
             let race = {
                 let mut first = pin!(R::read(&endpoint, &mut exchange, timer, limit));
                 let waited = poll_fn(|cx| match first.as_mut().poll(cx) {
@@ -57,26 +53,23 @@ impl Upstream {
                 });
                 match waited.await {
                     Some(outcome) => outcome.map_or_else(Race::Lost, Race::First),
-                    None if self.may_hedge(rule, tries, &beside, pool) => {
+                    None if self.may_hedge(rule, tries, &beside) => {
                         tries.made += 1;
                         tracing::debug!(first = %endpoint, ?delay, "upstream hedge");
-                        (outgoing.deadline, outgoing.patient) = (tries.deadline, tries.patient);
-                        shorten(outgoing, rule);
-                        let (_, timer) = second.insert((Instant::now(), outgoing.timer(pool)));
-                        let second = self.once::<R>(pool, outgoing, &mut beside, timer, message);
+                        beside.begins(rule);
+                        began = Some(Instant::now());
+                        let second = self.once::<R>(&mut beside, message);
                         race(rule, first, pin!(second)).await
                     }
                     None => first.await.map_or_else(Race::Lost, Race::First),
                 }
             };
-            let within = second.as_ref().map(|(began, _)| began.elapsed()).unwrap_or_default();
+            let within = began.as_ref().map(Instant::elapsed).unwrap_or_default();
             match race {
                 Race::First(reply) => return Ok(Answered { reply, attempt, exchange, alone: tries.made == 0 }),
                 Race::Second(answered, lost) => {
                     beaten(attempt, lost, within);
-                    if let Some((_, second)) = second {
-                        *timer = second;
-                    }
+                    *timer = beside.timer;
                     return Ok(Answered { alone: false, ..answered });
                 }
                 Race::Final(failure, lost) => {
@@ -84,7 +77,7 @@ impl Upstream {
                     return Err(failure);
                 }
                 Race::Lost(failure) => {
-                    tries.learn(&beside);
+                    tries.learn(&beside.tries);
                     tries.failed(attempt, failure, true)?;
                 }
             }
@@ -92,10 +85,10 @@ impl Upstream {
     }
 
     /// There is somewhere to go, and it would not be a try too many.
-    fn may_hedge(&self, rule: &Retry, tries: &Tries, beside: &Tries, pool: &Pool) -> bool {
+    fn may_hedge(&self, rule: &Retry, tries: &Tries, beside: &Sending<'_, '_>) -> bool {
         rule.allows(tries.made + 2)
-            && self.roster.has_another(beside.endpoints(), tries.aim())
-            && rule.withdraw(pool.of())
+            && self.roster.has_another(beside.tries.endpoints(), tries.aim())
+            && rule.withdraw(beside.pool.of())
     }
 }
 

@@ -27,6 +27,22 @@ const UNREACHED: u8 = 10;
 /// When to come again while the probe of an open breaker is under way.
 const PROBE: Duration = Duration::from_secs(1);
 
+/// A call on its way to an endpoint.
+pub(super) struct Sending<'c, 'r> {
+    pub(super) pool: &'c Pool,
+    pub(super) outgoing: &'c mut Outgoing<'r>,
+    pub(super) tries: Tries,
+    /// Of its deadline, or a try's.
+    pub(super) timer: Timer,
+}
+
+impl<'c, 'r> Sending<'c, 'r> {
+    /// It has been nowhere yet.
+    pub(super) fn new(pool: &'c Pool, outgoing: &'c mut Outgoing<'r>) -> Self {
+        Self { pool, tries: Tries::new(outgoing), timer: outgoing.timer(pool), outgoing }
+    }
+}
+
 /// Where a call has been, and why it is not there any more.
 pub(super) struct Tries {
     endpoints: SmallVec<[usize; 2]>,
@@ -169,12 +185,8 @@ enum Turn {
 
 impl Upstream {
     /// A stream to the endpoint whose turn it is, or to the next one that can be reached.
-    pub(super) async fn acquire(
-        &self,
-        pool: &Pool,
-        tries: &mut Tries,
-        timer: &mut Timer,
-    ) -> Result<(Lease, Option<Probe>), Failure> {
+    pub(super) async fn acquire(&self, sending: &mut Sending<'_, '_>) -> Result<(Lease, Option<Probe>), Failure> {
+        let Sending { pool, tries, timer, .. } = sending;
         loop {
             match self.turn(pool, tries) {
                 Some(Turn::Lease(lease, probe)) => return Ok((lease, probe)),

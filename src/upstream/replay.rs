@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::attempt::Attempt;
 use super::exchange::Exchange;
 use super::failure::{Failure, FailureKind, Seen};
-use super::pick::Tries;
+use super::pick::Sending;
 use super::pool::Pool;
 use super::reply::{self, Head, Unary};
 use super::retry::{self, Retry};
@@ -83,38 +83,32 @@ impl Upstream {
         outgoing: &mut Outgoing<'_>,
         message: &Bytes,
     ) -> Result<(Answered<R>, Timer), Failure> {
-        let mut tries = Tries::new(outgoing);
-        tries.goes_on = R::GOES_ON;
-        if let Some(rule) = outgoing.retry {
-            shorten(outgoing, rule);
+        let mut sending = Sending::new(pool, outgoing);
+        sending.tries.goes_on = R::GOES_ON;
+        let rule = sending.outgoing.retry;
+        if let Some(rule) = rule {
+            sending.begins(rule);
         }
-        let mut timer = outgoing.timer(pool);
         loop {
-            let hedge = outgoing.retry.and_then(|rule| Some((rule, rule.hedge()?)));
+            let hedge = rule.and_then(|rule| Some((rule, rule.hedge()?)));
             // Matched where it comes: in a variable it would lie in the future of every call that waits.
             let failure = match match hedge {
-                None => self.once(pool, outgoing, &mut tries, &mut timer, message).await,
-                Some(hedge) => Box::pin(self.hedged(pool, outgoing, &mut tries, &mut timer, message, hedge)).await,
+                None => self.once(&mut sending, message).await,
+                Some(hedge) => Box::pin(self.hedged(&mut sending, message, hedge)).await,
             } {
-                Ok(answered) => return Ok((answered, timer)),
+                Ok(answered) => return Ok((answered, sending.timer)),
                 Err(failure) => failure,
             };
-            match outgoing.retry {
+            match rule {
                 None => return Err(failure),
-                Some(rule) => timer = Box::pin(self.again(rule, pool, outgoing, &mut tries, failure)).await?,
+                Some(rule) => Box::pin(self.again(&mut sending, rule, failure)).await?,
             }
         }
     }
 
     /// Waits until the call may be tried again, and begins that try; or the failure is final.
-    async fn again(
-        &self,
-        rule: &Retry,
-        pool: &Pool,
-        outgoing: &mut Outgoing<'_>,
-        tries: &mut Tries,
-        failure: Failure,
-    ) -> Result<Timer, Failure> {
+    async fn again(&self, sending: &mut Sending<'_, '_>, rule: &Retry, failure: Failure) -> Result<(), Failure> {
+        let Sending { pool, tries, .. } = &mut *sending;
         match failure.kind {
             FailureKind::CircuitOpen { .. } if !tries.waited && self.roster.is_proving(tries.aim()) => {
                 tries.waited = true;
@@ -122,64 +116,58 @@ impl Upstream {
                 // Whatever it comes to: the next try finds out.
                 pool.within(until, self.roster.proven(tries.aim())).await;
             }
-            _ => pause(rule, pool, outgoing, tries, failure).await?,
+            _ => sending.pause(rule, failure).await?,
         }
-        tries.start_over();
-        (outgoing.deadline, outgoing.patient) = (tries.deadline, tries.patient);
-        shorten(outgoing, rule);
-        Ok(outgoing.timer(pool))
+        sending.tries.start_over();
+        sending.begins(rule);
+        Ok(())
     }
 
     /// One try: at the next endpoint, and on to others while nobody can have seen it.
     pub(super) async fn once<R: Awaited>(
         &self,
-        pool: &Pool,
-        outgoing: &mut Outgoing<'_>,
-        tries: &mut Tries,
-        timer: &mut Timer,
+        sending: &mut Sending<'_, '_>,
         message: &Bytes,
     ) -> Result<Answered<R>, Failure> {
         loop {
-            let (attempt, mut exchange) = self.begin(pool, outgoing, tries, timer).await?;
+            let (attempt, mut exchange) = self.begin(sending).await?;
             exchange.send_whole(message.clone());
-            match R::read(attempt.endpoint(), &mut exchange, timer, self.config.limits.receive).await {
-                Ok(reply) => return Ok(Answered { reply, attempt, exchange, alone: tries.made == 0 }),
-                Err(failure) => tries.failed(attempt, failure, true)?,
+            match R::read(attempt.endpoint(), &mut exchange, &mut sending.timer, self.config.limits.receive).await {
+                Ok(reply) => return Ok(Answered { reply, attempt, exchange, alone: sending.tries.made == 0 }),
+                Err(failure) => sending.tries.failed(attempt, failure, true)?,
             }
         }
     }
 }
 
-/// Waits until the call may be tried again; or the failure is final.
-async fn pause(
-    rule: &Retry,
-    pool: &Pool,
-    outgoing: &Outgoing<'_>,
-    tries: &mut Tries,
-    mut failure: Failure,
-) -> Result<(), Failure> {
-    let now = Instant::now();
-    if matches!(failure.kind, FailureKind::Deadline) && now < tries.deadline {
-        // It was the time of one try that has passed.
-        failure.seen = Seen::Seen;
+impl Sending<'_, '_> {
+    /// Waits until the call may be tried again; or the failure is final.
+    async fn pause(&mut self, rule: &Retry, mut failure: Failure) -> Result<(), Failure> {
+        let (tries, now) = (&mut self.tries, Instant::now());
+        if matches!(failure.kind, FailureKind::Deadline) && now < tries.deadline {
+            // It was the time of one try that has passed.
+            failure.seen = Seen::Seen;
+        }
+        tries.made += 1;
+        let Some(pause) = rule.pause(&failure, tries.made.into(), retry::random()) else { return Err(failure) };
+        let most = self.outgoing.max_age.copied().unwrap_or(Duration::MAX);
+        let left = tries.deadline.saturating_duration_since(now).min(most);
+        if left <= pause || tries.burdens(&failure) && !rule.withdraw(self.pool.of()) {
+            return Err(failure);
+        }
+        tracing::debug!(%failure, made = tries.made, ?pause, "upstream retry");
+        let mut timer = self.pool.timer(now + pause);
+        poll_fn(|cx| timer.poll(cx)).await;
+        Ok(())
     }
-    tries.made += 1;
-    let Some(pause) = rule.pause(&failure, tries.made.into(), retry::random()) else { return Err(failure) };
-    let left = tries.deadline.saturating_duration_since(now).min(outgoing.max_age.copied().unwrap_or(Duration::MAX));
-    if left <= pause || tries.burdens(&failure) && !rule.withdraw(pool.of()) {
-        return Err(failure);
-    }
-    tracing::debug!(%failure, made = tries.made, ?pause, "upstream retry");
-    let mut timer = pool.timer(now + pause);
-    poll_fn(|cx| timer.poll(cx)).await;
-    Ok(())
-}
 
-/// A try may have a deadline of its own.
-pub(super) fn shorten(outgoing: &mut Outgoing<'_>, rule: &Retry) {
-    let try_ends = rule.per_try().map(|time| Instant::now() + time);
-    if let Some(try_ends) = try_ends.filter(|try_ends| *try_ends < outgoing.deadline) {
-        outgoing.deadline = try_ends;
-        outgoing.patient = true;
+    /// A try by this rule begins, which may have a deadline of its own.
+    pub(super) fn begins(&mut self, rule: &Retry) {
+        (self.outgoing.deadline, self.outgoing.patient) = (self.tries.deadline, self.tries.patient);
+        let ends = rule.per_try().map(|time| Instant::now() + time);
+        if let Some(ends) = ends.filter(|ends| *ends < self.outgoing.deadline) {
+            (self.outgoing.deadline, self.outgoing.patient) = (ends, true);
+        }
+        self.timer = self.outgoing.timer(self.pool);
     }
 }

@@ -18,7 +18,7 @@ use super::body::ReplyBody;
 use super::connection::Unopened;
 use super::exchange::Exchange;
 use super::failure::{Failure, FailureKind, Seen};
-use super::pick::Tries;
+use super::pick::Sending;
 use super::pool::{Lease, Pool};
 use super::pump::Pump;
 use super::replay::Answered;
@@ -71,13 +71,13 @@ impl Upstream {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let _permit = self.permit(&outgoing)?.of_stream();
-        let mut timer = outgoing.timer(pool);
-        let mut tries = Tries::new(&outgoing);
+        let mut sending = Sending::new(pool, &mut outgoing);
         let mut pump = Pump::new(body);
         loop {
-            let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
+            let (mut attempt, mut exchange) = self.begin(&mut sending).await?;
             let send = |cx: &mut Context<'_>, exchange: &mut Exchange| pump.poll(cx, exchange);
-            match reply::unary(attempt.endpoint(), &mut exchange, send, &mut timer, self.config.limits.receive).await {
+            let limit = self.config.limits.receive;
+            match reply::unary(attempt.endpoint(), &mut exchange, send, &mut sending.timer, limit).await {
                 Ok(reply) => {
                     attempt.ended(Some(Code::Ok));
                     return Ok(reply);
@@ -87,7 +87,7 @@ impl Upstream {
                         attempt.excuse();
                     }
                     // What was read from the client is gone: only an untouched body can be sent again.
-                    tries.failed(attempt, failure, pump.untouched())?;
+                    sending.tries.failed(attempt, failure, pump.untouched())?;
                 }
             }
         }
@@ -121,15 +121,14 @@ impl Upstream {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let permit = self.permit(&outgoing)?.of_stream();
-        let mut timer = outgoing.timer(pool);
-        let mut tries = Tries::new(&outgoing);
+        let mut sending = Sending::new(pool, &mut outgoing);
         let mut pump = Pump::new(body);
         loop {
-            let (mut attempt, mut exchange) = self.begin(pool, &mut outgoing, &mut tries, &mut timer).await?;
-            match reply::head(&mut exchange, |cx, exchange| pump.poll(cx, exchange), &mut timer).await {
+            let (mut attempt, mut exchange) = self.begin(&mut sending).await?;
+            match reply::head(&mut exchange, |cx, exchange| pump.poll(cx, exchange), &mut sending.timer).await {
                 Ok(head) => {
-                    let sending = matches!(head, Head::Open(_)).then(|| rest(&mut exchange, pump)).flatten();
-                    let body = ReplyBody::new(exchange, timer, attempt, permit).sending(sending);
+                    let rest = matches!(head, Head::Open(_)).then(|| rest(&mut exchange, pump)).flatten();
+                    let body = ReplyBody::new(exchange, sending.timer, attempt, permit).sending(rest);
                     return Ok(streaming(head, body));
                 }
                 Err(failure) => {
@@ -137,22 +136,17 @@ impl Upstream {
                         attempt.excuse();
                     }
                     // What was read from the client is gone: only an untouched body can be sent again.
-                    tries.failed(attempt, failure, pump.untouched())?;
+                    sending.tries.failed(attempt, failure, pump.untouched())?;
                 }
             }
         }
     }
 
     /// A stream to the next endpoint that takes one, with the request's head sent.
-    pub(super) async fn begin(
-        &self,
-        pool: &Pool,
-        outgoing: &mut Outgoing<'_>,
-        tries: &mut Tries,
-        timer: &mut Timer,
-    ) -> Result<(Attempt, Exchange), Failure> {
+    pub(super) async fn begin(&self, sending: &mut Sending<'_, '_>) -> Result<(Attempt, Exchange), Failure> {
         loop {
-            let (lease, probe) = self.acquire(pool, tries, timer).await?;
+            let (lease, probe) = self.acquire(sending).await?;
+            let Sending { pool, outgoing, tries, .. } = &mut *sending;
             if let Some(rule) = outgoing.retry.filter(|_| !tries.counted) {
                 tries.counted = true;
                 rule.deposit(pool.of());
