@@ -18,6 +18,7 @@
 //! body        the one response body
 //! corked      a socket that sends what is written in a turn at once
 //! store       what gateways share: counters, sessions, events; here or in Redis
+//! file        what a path leads to that somebody wrote down, where that is a regular file
 //! fetch       a small HTTP client for keys, secrets and verify endpoints
 //! secrets     what the configuration only names: in files, in a Vault
 //! tls         certificates: who the gateway is to clients and services, and who they must be
@@ -41,6 +42,7 @@ pub mod memory;
 pub mod body;
 pub mod corked;
 pub mod store;
+pub mod file;
 pub mod fetch;
 pub mod secrets;
 pub mod tls;

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
+
+use crate::file;
 
 /// Links on the way to one file.
 const MOST_LINKS: usize = 40;
@@ -143,7 +145,7 @@ impl Reading {
         path.hash(&mut self.hasher);
         let mut chunk = [0; 16 * 1024];
         let mut length = 0;
-        match File::open(path) {
+        match file::open(path) {
             Ok(file) => {
                 let mut file = file.take(MOST_BYTES);
                 while let Ok(read @ 1..) = file.read(&mut chunk) {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fmt::Display;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use transom_transcode::schema::Schema;
 
 use super::files::Files;
 use crate::config::{self, Config, MAX_TEXT, Problems, Reading};
+use crate::file;
 use crate::gateway::{Problem, Snapshot, check_files};
 use crate::secrets::{self, Kept};
 use crate::sources::{self, Reflections};
@@ -320,9 +320,9 @@ pub fn lines(name: &str, problems: &[Problem]) -> Vec<String> {
 }
 
 /// The file's text, bounded.
-fn read_text(file: &Path) -> Result<String, String> {
-    let cannot = |why: &dyn Display| format!("{}: cannot be read: {why}", file.display());
-    let opened = File::open(file).map_err(|error| cannot(&error))?;
+fn read_text(path: &Path) -> Result<String, String> {
+    let cannot = |why: &dyn Display| format!("{}: cannot be read: {why}", path.display());
+    let opened = file::open(path).map_err(|error| cannot(&error))?;
     let mut bytes = Vec::new();
     opened.take(MAX_TEXT as u64 + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
     String::from_utf8(bytes).map_err(|_| cannot(&"it is not UTF-8"))

@@ -5,7 +5,6 @@
 mod vault;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +26,7 @@ const BRIEF: Duration = Duration::from_millis(500);
 /// What a file of one secret holds, without the line break at its end; none if it cannot be read.
 pub fn file(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(LARGEST + 1).read_to_end(&mut bytes).ok()?;
+    crate::file::open(path).ok()?.take(LARGEST + 1).read_to_end(&mut bytes).ok()?;
     if bytes.len() as u64 > LARGEST {
         return None;
     }

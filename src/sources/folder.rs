@@ -1,7 +1,7 @@
-//! A folder of `.proto` files, compiled in this process.
+//! Folders of `.proto` files, compiled in this process.
 //!
-//! Imports are looked up in the folder first, then among what is built in: buf/validate, google/api, google/rpc,
-//! google/protobuf, transom/options.proto.
+//! Imports are looked up in the file's own folder first, then in the others, then among what is built in (buf/validate, google/api,
+//! google/rpc, google/protobuf, transom/options.proto), then in the descriptor sets.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use miette::{Diagnostic, SourceCode};
 use protox::Compiler;
-use protox::file::{File, FileResolver, GoogleFileResolver};
+use protox::file::{DescriptorSetFileResolver, File, FileResolver, GoogleFileResolver};
 use transom_transcode::schema::Problem;
 
 use super::problem::words;
@@ -44,18 +44,38 @@ const BUILT_IN: [(&str, &str); 8] = [
 /// # Errors
 /// Every problem of every file, as `file:line:column`.
 pub fn compile_folder(folder: &Path) -> Result<Vec<u8>, Vec<Problem>> {
-    compile(folder, true)
+    Arc::new(Library::read([folder])).compile(0, true)
 }
 
-/// As [`compile_folder`]; without `comments` no source information is kept at all.
-pub(super) fn compile(folder: &Path, comments: bool) -> Result<Vec<u8>, Vec<Problem>> {
-    let sources = Arc::new(Sources::read(folder)?);
-    let shown = folder.display().to_string();
-    let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || sources.compile(comments));
-    let compiled = thread.map(std::thread::JoinHandle::join);
-    match compiled {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) | Err(_) => Err(vec![Problem::new(shown, "", "the .proto compiler failed on this folder")]),
+/// What the files of a schema may import: one another, of whichever folder, and what its descriptor sets have.
+pub(super) struct Library {
+    folders: Vec<Result<Sources, Vec<Problem>>>,
+    sets: Vec<DescriptorSetFileResolver>,
+}
+
+impl Library {
+    pub(super) fn read<'p>(folders: impl IntoIterator<Item = &'p Path>) -> Self {
+        Self { folders: folders.into_iter().map(Sources::read).collect(), sets: Vec::new() }
+    }
+
+    /// The files of this set can be imported too. It was found to be one.
+    pub(super) fn add(&mut self, set: &[u8]) {
+        if !self.folders.is_empty() {
+            self.sets.extend(DescriptorSetFileResolver::decode(set));
+        }
+    }
+
+    /// The set of the `at`th folder, as [`compile_folder`]; without `comments` no source information is kept at all.
+    pub(super) fn compile(self: &Arc<Self>, at: usize, comments: bool) -> Result<Vec<u8>, Vec<Problem>> {
+        let own = self.folders[at].as_ref().map_err(Clone::clone)?;
+        let shown = own.folder.display().to_string();
+        let of_thread = Folder { library: Arc::clone(self), at };
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || of_thread.compile(comments));
+        let compiled = thread.map(std::thread::JoinHandle::join);
+        match compiled {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Err(vec![Problem::new(shown, "", "the .proto compiler failed on this folder")]),
+        }
     }
 }
 
@@ -82,9 +102,10 @@ impl Sources {
                 String::from_utf8(bytes)
             });
             match (text, import_name(folder, &path)) {
-                (Ok(Ok(text)), Some(name)) => {
-                    files.insert(name, text);
-                }
+                (Ok(Ok(text)), Some(name)) => match too_deep(&path, &text) {
+                    None => drop(files.insert(name, text)),
+                    Some(problem) => drop(unread.insert(name, problem)),
+                },
                 (text, name) => {
                     let why = text.err().unwrap_or_else(|| "its text or name is not UTF-8".to_owned());
                     unread.insert(name.unwrap_or_else(|| path.display().to_string()), problem(&path, &why));
@@ -93,16 +114,34 @@ impl Sources {
         }
         Ok(Self { folder: folder.to_owned(), files, unread })
     }
+}
 
-    fn compile(self: Arc<Self>, comments: bool) -> Result<Vec<u8>, Vec<Problem>> {
-        let mut problems: Vec<_> = self.unread.values().cloned().collect();
-        let deep: Vec<_> = self.files.iter().filter_map(|(name, text)| self.too_deep(name, text)).collect();
-        if !deep.is_empty() {
-            return Err([problems, deep].concat());
-        }
-        let mut compiler = Compiler::with_file_resolver(Resolver(Arc::clone(&self)));
+/// One of them, to be compiled.
+#[derive(Clone)]
+struct Folder {
+    library: Arc<Library>,
+    at: usize,
+}
+
+impl Folder {
+    /// Itself, then the others.
+    fn places(&self) -> impl Iterator<Item = &Sources> {
+        let others = self.library.folders.iter().enumerate().filter(|(at, _)| *at != self.at);
+        let all = self.library.folders.get(self.at).into_iter().chain(others.map(|(_, folder)| folder));
+        all.filter_map(|folder| folder.as_ref().ok())
+    }
+
+    /// A file's text, and the folder that it is in.
+    fn find(&self, name: &str) -> Option<(&Path, &str)> {
+        self.places().find_map(|place| Some((&*place.folder, &**place.files.get(name)?)))
+    }
+
+    fn compile(self, comments: bool) -> Result<Vec<u8>, Vec<Problem>> {
+        let Some(own) = self.places().next() else { return Ok(Vec::new()) };
+        let mut problems: Vec<_> = own.unread.values().cloned().collect();
+        let mut compiler = Compiler::with_file_resolver(self.clone());
         compiler.include_imports(true).include_source_info(comments);
-        for name in self.files.keys() {
+        for name in own.files.keys() {
             if let Err(error) = compiler.open_file(name) {
                 self.collect(&error, error.file().unwrap_or(name), None, &mut problems);
             }
@@ -115,13 +154,6 @@ impl Sources {
         }
     }
 
-    /// The compiler calls itself for each bracket within another, and ends the process where there are too many.
-    fn too_deep(&self, name: &str, text: &str) -> Option<Problem> {
-        let (line, column) = nesting::beyond(text, MAX_NESTING)?;
-        let place = format!("{}:{line}:{column}", self.folder.join(name).display());
-        Some(Problem::new(place, "", format!("brackets are nested deeper than {MAX_NESTING}")))
-    }
-
     /// The problems of a compiler's error. A file's own come up again in each file that imports it: once is enough.
     fn collect(
         &self,
@@ -132,21 +164,24 @@ impl Sources {
     ) {
         let mut message = error.to_string();
         // That they cannot be imported follows from their own problems.
-        if self.unread.keys().any(|name| message == format!("import '{name}' not found")) {
+        let mut unread = self.places().flat_map(|place| place.unread.keys());
+        if unread.any(|name| message == format!("import '{name}' not found")) {
             return;
         }
         let source = error.source_code().or(source);
-        let mut place = self.folder.join(file).display().to_string();
+        let found = self.find(file);
+        let mut place =
+            found.map_or_else(|| PathBuf::from(file), |(folder, _)| folder.join(file)).display().to_string();
         let label = error.labels().and_then(|mut labels| labels.next());
         if let Some(contents) = label.zip(source).and_then(|(label, source)| source.read_span(label.inner(), 0, 0).ok())
         {
             place.push_str(&format!(":{}:{}", contents.line() + 1, contents.column() + 1));
-        } else if let Some(text) = self.files.get(file).filter(|_| message.ends_with("reached end of file")) {
+        } else if let Some((_, text)) = found.filter(|_| message.ends_with("reached end of file")) {
             let text = text.trim_end();
             let last = text.rsplit('\n').next().unwrap_or_default();
             place.push_str(&format!(":{}:{}", text.matches('\n').count() + 1, last.chars().count() + 1));
         }
-        if self.files.get(file).is_some_and(|text| says_edition(text)) {
+        if found.is_some_and(|(_, text)| says_edition(text)) {
             "editions are not read from .proto files: compile them with buf or protoc, and load the result by \
              schema.descriptor_sets"
                 .clone_into(&mut message);
@@ -164,19 +199,24 @@ impl Sources {
     }
 }
 
-/// Looks imports up in the folder, then among what is built in.
-struct Resolver(Arc<Sources>);
-
-impl FileResolver for Resolver {
+impl FileResolver for Folder {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        if let Some(text) = self.0.files.get(name) {
+        if let Some((_, text)) = self.find(name) {
             return File::from_source(name, text);
         }
-        match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
-            Some((_, text)) => File::from_source(name, text),
-            None => GoogleFileResolver::new().open_file(name),
+        if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
+            return File::from_source(name, text);
         }
+        let googles = GoogleFileResolver::new().open_file(name);
+        self.library.sets.iter().fold(googles, |found, set| found.or_else(|_| set.open_file(name)))
     }
+}
+
+/// The compiler calls itself for each bracket within another, and ends the process where there are too many.
+fn too_deep(path: &Path, text: &str) -> Option<Problem> {
+    let (line, column) = nesting::beyond(text, MAX_NESTING)?;
+    let place = format!("{}:{line}:{column}", path.display());
+    Some(Problem::new(place, "", format!("brackets are nested deeper than {MAX_NESTING}")))
 }
 
 /// Every `.proto` file below a folder, in an order that does not depend on the file system.

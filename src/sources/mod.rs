@@ -7,14 +7,16 @@ mod nesting;
 mod problem;
 mod reflection;
 
-use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use transom_transcode::schema::{self, Schema};
 
 use crate::config::{self, Config};
+use crate::file;
 
+use folder::Library;
 pub use folder::compile_folder;
 pub use problem::Problem;
 pub use reflection::Reflections;
@@ -35,20 +37,32 @@ pub fn load(config: &Config, base: &Path, reflections: &Reflections) -> Result<S
     let schema = &config.schema;
     let mut builder = Schema::builder();
     let mut problems = Vec::new();
+    let protos: Vec<_> = schema.protos.iter().map(|written| base.join(written)).collect();
+    let mut library = Library::read(protos.iter().map(PathBuf::as_path));
     for (at, written) in schema.descriptor_sets.iter().enumerate() {
         let path = base.join(written);
         let name = path.display().to_string();
         let added = read(&path, MAX_SET, SET).map_err(|why| vec![schema::Problem::new(&*name, "", why)]);
-        let added = added.and_then(|bytes| builder.add(&bytes, &name));
+        let added = added.and_then(|bytes| {
+            builder.add(&bytes, &name)?;
+            library.add(&bytes);
+            Ok(())
+        });
         let of_source = Source { config, key: "descriptor_sets", at, written, name: &name };
         problems.extend(added.err().unwrap_or_default().into_iter().map(|problem| of_source.place(problem)));
     }
-    for (at, written) in schema.protos.iter().enumerate() {
-        let path = base.join(written);
+    let library = Arc::new(library);
+    for (at, (written, path)) in schema.protos.iter().zip(&protos).enumerate() {
         let name = path.display().to_string();
-        let added = folder::compile(&path, false).and_then(|bytes| builder.add(&bytes, &name));
+        let added = library.compile(at, false).and_then(|bytes| builder.add(&bytes, &name));
         let of_source = Source { config, key: "protos", at, written, name: &name };
-        problems.extend(added.err().unwrap_or_default().into_iter().map(|problem| of_source.place(problem)));
+        let found = added.err().unwrap_or_default().into_iter().map(|problem| of_source.place(problem));
+        // A file's own come up again in each folder that imports it.
+        for problem in found {
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
     }
     // Last: what is on disk counts, and what a server says of it must agree.
     problems.extend(reflections.add_to(&mut builder, config).into_iter().map(Problem::Schema));
@@ -90,7 +104,7 @@ impl Source<'_> {
 /// The content of a file of at most `limit` bytes; `what` is said of one that is not there.
 fn read(path: &Path, limit: u64, what: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
+    let read = file::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
     match read {
         Err(error) => Err(unreadable(&error, what)),
         Ok(len) if len as u64 > limit => Err(format!("larger than {limit} bytes")),
@@ -103,6 +117,8 @@ fn unreadable(error: &io::Error, what: &str) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => format!("cannot be read: there is no such {what}"),
         io::ErrorKind::PermissionDenied => "cannot be read: it may not be".to_owned(),
+        io::ErrorKind::NotADirectory => "is a file; write the folder that it is in".to_owned(),
+        io::ErrorKind::IsADirectory => format!("is a folder, and no {what}"),
         _ => format!("cannot be read: {error}"),
     }
 }

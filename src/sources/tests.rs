@@ -83,7 +83,8 @@ fn every_broken_file_is_named_with_line_and_column() {
         ("empty/readme.txt", ""),
         ("set.binpb", "not one"),
     ]);
-    let sources = from("protos: [protos, empty, absent], descriptor_sets: [set.binpb, absent.binpb]");
+    let sources =
+        from("protos: [protos, empty, absent, secret.proto], descriptor_sets: [set.binpb, absent.binpb, empty]");
     let found = problems(&folder, &sources);
     for expected in [
         "1: schema.descriptor_sets[0]: set.binpb: not a FileDescriptorSet",
@@ -96,10 +97,12 @@ fn every_broken_file_is_named_with_line_and_column() {
         "protos/e.proto:1:27: invalid",
         "1: schema.protos[1]: empty: holds no .proto file",
         "1: schema.protos[2]: absent: cannot be read: there is no such folder; write",
+        "1: schema.protos[3]: secret.proto: is a file; write the folder that it is in",
+        "1: schema.descriptor_sets[2]: empty: is a folder, and no file; write",
     ] {
         assert_eq!(found.iter().filter(|line| line.starts_with(expected)).count(), 1, "{expected}: {found:#?}");
     }
-    assert_eq!(found.len(), 10, "{found:#?}");
+    assert_eq!(found.len(), 12, "{found:#?}");
 }
 
 #[test]
@@ -128,6 +131,38 @@ fn a_problem_says_what_to_change_and_hides_no_other() {
         assert_eq!(found.iter().filter(|line| line.starts_with(expected)).count(), 1, "{expected}: {found:#?}");
     }
     assert_eq!(found.len(), 6, "{found:#?}");
+}
+
+#[test]
+fn folders_import_from_one_another_and_from_sets() {
+    let books = BOOKS.replace("    import \"parts/book", "    import \"shelf.proto\"; import \"parts/book");
+    let shelf = "syntax = \"proto3\"; package library; import \"parts/book.proto\"; message Shelf { Book book = 1; }";
+    let folder = folder(&[
+        ("own/books.proto", &books),
+        ("alone/books.proto", BOOKS),
+        ("parts/parts/book.proto", BOOK),
+        ("set/shelf.proto", shelf),
+        ("set/parts/book.proto", BOOK),
+    ]);
+    for order in [["alone", "parts"], ["parts", "alone"]] {
+        let schema = read_all(&protos(&order), &folder).unwrap();
+        assert!(matches!(schema.symbol("library.Library"), Some(Symbol::Service(_))), "{order:?}");
+    }
+    let bytes = compile_folder(&folder.path().join("set")).unwrap();
+    fs::write(folder.path().join("shelf.binpb"), bytes).unwrap();
+    for order in ["own, parts", "parts, own"] {
+        let schema = read_all(&from(&format!("protos: [{order}], descriptor_sets: [shelf.binpb]")), &folder).unwrap();
+        assert!(matches!(schema.symbol("library.Library"), Some(Symbol::Service(_))), "{order}");
+    }
+    assert!(problems(&folder, &protos(&["own", "parts"]))[0].starts_with("own/books.proto:6:"), "the set's is missing");
+    // A file's problem is its own, in its own folder and once, whoever imports it.
+    fs::write(folder.path().join("parts/parts/book.proto"), BOOK.replace("string", "Missing")).unwrap();
+    let found = problems(&folder, &from("protos: [own, parts], descriptor_sets: [shelf.binpb]"));
+    assert!(found.len() == 1 && found[0].starts_with("parts/parts/book.proto:1:"), "{found:?}");
+    // The file's own folder comes first.
+    fs::create_dir(folder.path().join("own/parts")).unwrap();
+    fs::write(folder.path().join("own/parts/book.proto"), BOOK).unwrap();
+    read_all(&from("protos: [own], descriptor_sets: [shelf.binpb]"), &folder).unwrap();
 }
 
 #[test]

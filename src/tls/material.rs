@@ -1,6 +1,5 @@
 //! Material: certificates, keys and authorities, read from their PEM files with every problem told.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::validity::{Expiry, not_after};
+use crate::file;
 
 /// What one file may hold.
 const MOST: u64 = 4 << 20;
@@ -101,17 +101,17 @@ impl<'f> Material<'f> {
         }
     }
 
-    fn read(&mut self, key: &'static str, file: &Path) -> Option<Vec<u8>> {
+    fn read(&mut self, key: &'static str, path: &Path) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        let read = File::open(self.path(file)).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
+        let read = file::open(&self.path(path)).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
         match read {
             Ok(read) if read as u64 <= MOST => {}
             Ok(_) => {
-                self.wrong(key, file, "is larger than 4 MiB");
+                self.wrong(key, path, "is larger than 4 MiB");
                 return None;
             }
             Err(error) => {
-                self.wrong(key, file, &format!("cannot be read: {}", plain(&error)));
+                self.wrong(key, path, &format!("cannot be read: {}", plain(&error)));
                 return None;
             }
         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -11,8 +12,8 @@ use crate::support::client::{Call, Reply};
 use crate::support::gateway::gateway;
 use crate::support::process::Process;
 use crate::support::reply::ok;
-use crate::support::until;
 use crate::support::upstream::{self, Upstream};
+use crate::support::{soon, until};
 
 const BOOK: &str = "/v1/shelves/1/books/7";
 const BASE: &str = "syntax = \"proto3\";\npackage base;\nmessage M {}\n";
@@ -129,6 +130,34 @@ async fn a_new_proto_is_served_a_broken_one_is_not_and_what_ran_goes_on() {
     assert_eq!(answer.status(200).value()["version"], version + 2);
     assert_eq!(answer.value()["problems"], json!([]));
     assert_eq!(gateway.end("TERM").0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_among_the_files_is_a_problem_and_is_not_waited_for() {
+    let library = library().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, protos) = (folder.path().join("transom.yaml"), folder.path().join("protos"));
+    fs::create_dir(&protos).unwrap();
+    fs::write(protos.join("library.proto"), library_proto()).unwrap();
+    fs::write(&file, config(&library, "protos")).unwrap();
+    let gateway = serve(&file);
+    let kept = folder.path().join("kept");
+    for (path, named) in [(protos.join("pipe.proto"), "protos/pipe.proto: "), (file.clone(), "transom.yaml: ")] {
+        let _ = fs::rename(&path, &kept);
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let answer = soon("the answer", reload(&gateway)).await;
+        let problems = answer.status(422).value()["problems"].clone();
+        let told = problems[0].as_str().unwrap();
+        assert!(told.contains(&format!("{named}cannot be read: it is no regular file")), "{problems}");
+        fs::remove_file(&path).unwrap();
+        let _ = fs::rename(&kept, &path);
+        soon("the answer", reload(&gateway)).await.status(200);
+    }
+    assert_eq!(status(gateway.address, BOOK).await, 200);
+    // What another command writes is a pipe as well.
+    let check = format!("{} check --config <(cat {})", env!("CARGO_BIN_EXE_transom"), file.display());
+    let check = Command::new("bash").args(["-c", &check]).current_dir(folder.path()).output().unwrap();
+    assert!(!String::from_utf8_lossy(&check.stderr).contains("regular"), "{check:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,5 @@
 //! Issuer: keys, and what the tokens that they sign must say.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use super::key::Key;
 use super::refusal::{Refusal, short};
 use super::token::Token;
 use crate::config::{self, Algorithm, Jwks};
+use crate::file;
 
 /// Bytes of a key file.
 const LARGEST_FILE: u64 = 512 * 1024;
@@ -196,7 +196,7 @@ fn audience(claims: &Claims, expected: &[String]) -> Result<(), Refusal> {
 /// A key file's text.
 fn read(path: &Path) -> Result<String, String> {
     let mut text = String::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
+    let file = file::open(path).map_err(|error| error.to_string())?;
     file.take(LARGEST_FILE).read_to_string(&mut text).map_err(|error| error.to_string())?;
     Ok(text)
 }
