@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use miette::{Diagnostic, SourceCode};
 use protox::Compiler;
@@ -45,6 +45,17 @@ const BUILT_IN: [(&str, &str); 8] = [
 /// Every problem of every file, as `file:line:column`.
 pub fn compile_folder(folder: &Path) -> Result<Vec<u8>, Vec<Problem>> {
     Arc::new(Library::read([folder])).compile(0, true)
+}
+
+/// The set of google/rpc/error_details.proto, which every schema has beside its sources. Services attach
+/// details at run time: their own files seldom import them.
+pub fn details() -> &'static [u8] {
+    static DETAILS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut compiler = Compiler::with_file_resolver(BuiltIn);
+        let opened = compiler.include_imports(true).open_file("google/rpc/error_details.proto");
+        opened.map(|compiler| compiler.encode_file_descriptor_set()).unwrap_or_default()
+    });
+    &DETAILS
 }
 
 /// What the files of a schema may import: one another, of whichever folder, and what its descriptor sets have.
@@ -204,11 +215,18 @@ impl FileResolver for Folder {
         if let Some((_, text)) = self.find(name) {
             return File::from_source(name, text);
         }
-        if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
-            return File::from_source(name, text);
+        self.library.sets.iter().fold(BuiltIn.open_file(name), |found, set| found.or_else(|_| set.open_file(name)))
+    }
+}
+
+struct BuiltIn;
+
+impl FileResolver for BuiltIn {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
+            Some((_, text)) => File::from_source(name, text),
+            None => GoogleFileResolver::new().open_file(name),
         }
-        let googles = GoogleFileResolver::new().open_file(name);
-        self.library.sets.iter().fold(googles, |found, set| found.or_else(|_| set.open_file(name)))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::config::{self, Config};
 use crate::file;
 
 use folder::Library;
-pub use folder::compile_folder;
+pub use folder::{compile_folder, details};
 pub use problem::Problem;
 pub use reflection::Reflections;
 
@@ -66,6 +66,8 @@ pub fn load(config: &Config, base: &Path, reflections: &Reflections) -> Result<S
     }
     // Last: what is on disk counts, and what a server says of it must agree.
     problems.extend(reflections.add_to(&mut builder, config).into_iter().map(Problem::Schema));
+    // Where somebody has them in another way, that one counts.
+    let _ = builder.add(details(), "the standard details of errors");
     // Files that could not be read would be missed by the others: say only what is certain.
     if problems.is_empty() {
         match builder.build() {

@@ -166,6 +166,21 @@ fn folders_import_from_one_another_and_from_sets() {
 }
 
 #[test]
+fn the_standard_details_of_errors_are_known_without_an_import() {
+    let own = "syntax = \"proto3\"; package google.rpc; message ErrorInfo { string why = 1; }";
+    let folder = folder(&[("protos/book.proto", BOOK), ("own/copied/error_info.proto", own)]);
+    for (sources, fields) in [(["protos"], 3), (["own"], 1)] {
+        let schema = read_all(&protos(&sources), &folder).unwrap();
+        let Some(Symbol::Message(info)) = schema.symbol("google.rpc.ErrorInfo") else { panic!() };
+        assert_eq!(schema.message(info).fields.len(), fields);
+    }
+    let schema = read_all(&protos(&["protos"]), &folder).unwrap();
+    for name in ["BadRequest", "RetryInfo", "QuotaFailure", "PreconditionFailure", "Help", "LocalizedMessage"] {
+        assert!(matches!(schema.symbol(&format!("google.rpc.{name}")), Some(Symbol::Message(_))), "{name}");
+    }
+}
+
+#[test]
 fn two_sources_that_differ_are_both_named() {
     let other = BOOK.replace("= 1", "= 2");
     let folder = folder(&[("one/book.proto", BOOK), ("two/book.proto", &other)]);

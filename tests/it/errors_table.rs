@@ -317,7 +317,9 @@ async fn an_upstream_status_passes_with_its_details() {
     // google.rpc.Status { code: 9, message: "m", details: [Any { known type }, Any { unknown type }] }
     let known = any("type.googleapis.com/library.v1.GetBookRequest", &[10, 1, b'x']);
     let unknown = any("type.example.com/acme.Unknown", &[8, 1]);
-    let status = [&[8, 9, 18, 1, b'm'][..], &nested(3, &known), &nested(3, &unknown)].concat();
+    // One of the standard ones, which the library imports nowhere.
+    let standard = any("type.googleapis.com/google.rpc.ErrorInfo", &[10, 1, b'r']);
+    let status = [&[8, 9, 18, 1, b'm'][..], &nested(3, &known), &nested(3, &unknown), &nested(3, &standard)].concat();
     let details = base64(&status);
     let told = details.clone();
     let library =
@@ -330,13 +332,14 @@ async fn an_upstream_status_passes_with_its_details() {
         "details": [
             { "@type": "type.googleapis.com/library.v1.GetBookRequest", "name": "x" },
             { "@type": "type.example.com/acme.Unknown", "value": "CAE=" },
+            { "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "r" },
         ]
     }));
     let grpc = gateway.grpc("library.v1.Library/GetBook").send(&[json!({})]).await;
     grpc.failed(Code::FailedPrecondition);
     assert_eq!(grpc.message, "m\u{e4}h 100%");
     let sent = grpc.trailers["grpc-status-details-bin"].to_str().unwrap();
-    for part in [&known, &unknown] {
+    for part in [&known, &unknown, &standard] {
         let bytes = unbase64(sent);
         assert!(bytes.windows(part.len()).any(|window| window == &part[..]), "{sent}");
     }

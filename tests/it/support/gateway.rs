@@ -153,6 +153,7 @@ impl Builder {
         for set in &self.descriptors {
             schema.add(set, "test").unwrap_or_else(|problems| panic!("{problems:?}"));
         }
+        let _ = schema.add(sources::details(), "details");
         let schema = schema.build().unwrap_or_else(|problems| panic!("{problems:?}"));
         Ok(Loaded { config, schema, notes: Vec::new() })
     }
