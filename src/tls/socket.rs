@@ -6,11 +6,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::HeaderValue;
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 use super::identity::identity;
+
+/// Pieces of so few bytes go out as one, an answer's head and its body above all: the kernel takes 0.25 µs more for `writev` than for
+/// `send`, and to copy them costs a tenth of that.
+const TOGETHER: usize = 2048;
 
 /// One connection.
 #[derive(Debug)]
@@ -78,7 +83,7 @@ impl AsyncWrite for Socket {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            Self::Plain(socket) => write_together(Pin::new(socket), cx, bufs),
             Self::Tls(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
         }
     }
@@ -87,6 +92,44 @@ impl AsyncWrite for Socket {
         match self {
             Self::Plain(socket) => socket.is_write_vectored(),
             Self::Tls(socket) => socket.is_write_vectored(),
+        }
+    }
+}
+
+/// Writes the pieces, as one if they are small.
+fn write_together(socket: Pin<&mut TcpStream>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    if bufs.iter().fold(0, |length: usize, buf| length.saturating_add(buf.len())) > TOGETHER {
+        return socket.poll_write_vectored(cx, bufs);
+    }
+    let mut whole = SmallVec::<[u8; TOGETHER]>::new();
+    bufs.iter().for_each(|buf| whole.extend_from_slice(buf));
+    socket.poll_write(cx, &whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::IoSlice;
+    use std::pin::Pin;
+
+    use tokio::io::{AsyncReadExt, AsyncWrite};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::{Socket, TOGETHER};
+
+    #[tokio::test]
+    async fn pieces_arrive_in_their_order_small_and_large() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (here, there) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (mut socket, mut there) = (Socket::Plain(here.unwrap()), there.unwrap().0);
+        for second in [0, 1, TOGETHER - 10, TOGETHER - 9, 4 * TOGETHER] {
+            let (head, body) = ([b'h'; 10], vec![b'b'; second]);
+            let pieces = [IoSlice::new(&head), IoSlice::new(&[]), IoSlice::new(&body)];
+            let written = poll_fn(|cx| Pin::new(&mut socket).poll_write_vectored(cx, &pieces)).await.unwrap();
+            assert_eq!(written, head.len() + body.len());
+            let mut read = vec![0; written];
+            there.read_exact(&mut read).await.unwrap();
+            assert!(read[..10] == head && read[10..] == body, "{second}");
         }
     }
 }
