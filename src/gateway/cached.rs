@@ -165,6 +165,7 @@ fn fetch(
                 deadline,
                 max_age: None,
                 patient: true,
+                single: true,
                 priority,
                 aim: rpc.common_aim(),
                 retry,

@@ -28,7 +28,8 @@ impl Call {
         let mut headers = Metadata::new(given, self.about(peer, head, host, agent));
         self.speak_for_caller(rpc, head, &mut headers)?;
         let (priority, retry, max_age) = (rpc.settings.priority.value, rpc.retry.as_ref(), rpc.max_age.as_ref());
-        Ok(Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, aim, retry })
+        let single = !rpc.streams();
+        Ok(Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, single, priority, aim, retry })
     }
 
     /// When it is given up, and whether that is the method's doing and not its client's.

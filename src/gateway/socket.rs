@@ -88,44 +88,47 @@ impl Tunnel {
         let upgrade = upgrade.ok_or_else(|| Error::bad_request("this connection cannot become a WebSocket"))?;
         let (rpc, worker) = (binding.rpc.clone(), call.worker.clone());
         let Outgoing { headers, deadline, patient, priority, aim, .. } = outgoing.take();
+        // Its client takes its time.
+        let single = false;
         let query = head.uri.query().unwrap_or_default();
         let query = &*rpc.gate.without_token(query);
         let out = OutPlan { raw: false, ..binding.out_for(query) };
-        let (asking, inbound): (Pin<Box<dyn Future<Output = _> + Send>>, _) = if !rpc.client_streaming
-            && binding.bind.body == BodyPlan::None
-        {
-            // The request is in the path and the query, as it is without a WebSocket.
-            let input = Input { captures: captured, query, ..Input::default() };
-            let message = message(call, binding, &input)?;
-            let frame = call.check(&rpc, &head.headers, message).await?;
-            let (rpc, worker) = (rpc.clone(), worker.clone());
-            let asking = async move {
-                let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());
-                let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, aim, retry };
-                rpc.upstream.server_stream(&worker.pool, outgoing, frame).await
+        let (asking, inbound): (Pin<Box<dyn Future<Output = _> + Send>>, _) =
+            if !rpc.client_streaming && binding.bind.body == BodyPlan::None {
+                // The request is in the path and the query, as it is without a WebSocket.
+                let input = Input { captures: captured, query, ..Input::default() };
+                let message = message(call, binding, &input)?;
+                let frame = call.check(&rpc, &head.headers, message).await?;
+                let (rpc, worker) = (rpc.clone(), worker.clone());
+                let asking = async move {
+                    let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());
+                    let uri = &rpc.uri;
+                    let outgoing = Outgoing { uri, headers, deadline, max_age, patient, single, priority, aim, retry };
+                    rpc.upstream.server_stream(&worker.pool, outgoing, frame).await
+                };
+                (Box::pin(asking), Inbound::nothing())
+            } else if rpc.rates.need_message() {
+                let why = "this method's limits look into its message: ask it without a WebSocket";
+                return Err(Error::bad_request(why));
+            } else {
+                let plan = plan(&binding.bind);
+                let beside = Beside {
+                    captures: captured.iter().map(|&capture| capture.into()).collect(),
+                    query: query.into(),
+                    raw: None,
+                };
+                let codec = ToWire::planned(call, binding, plan, beside);
+                let (inbound, body) = Inbound::new(codec, &rpc, worker.pool.memory());
+                call.asks();
+                let (rpc, worker) = (rpc.clone(), worker.clone());
+                let asking = async move {
+                    let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());
+                    let uri = &rpc.uri;
+                    let outgoing = Outgoing { uri, headers, deadline, max_age, patient, single, priority, aim, retry };
+                    rpc.upstream.stream(&worker.pool, outgoing, body).await
+                };
+                (Box::pin(asking), inbound)
             };
-            (Box::pin(asking), Inbound::nothing())
-        } else if rpc.rates.need_message() {
-            let why = "this method's limits look into its message: ask it without a WebSocket";
-            return Err(Error::bad_request(why));
-        } else {
-            let plan = plan(&binding.bind);
-            let beside = Beside {
-                captures: captured.iter().map(|&capture| capture.into()).collect(),
-                query: query.into(),
-                raw: None,
-            };
-            let codec = ToWire::planned(call, binding, plan, beside);
-            let (inbound, body) = Inbound::new(codec, &rpc, worker.pool.memory());
-            call.asks();
-            let (rpc, worker) = (rpc.clone(), worker.clone());
-            let asking = async move {
-                let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());
-                let outgoing = Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, priority, aim, retry };
-                rpc.upstream.stream(&worker.pool, outgoing, body).await
-            };
-            (Box::pin(asking), inbound)
-        };
         let tether = head.extensions.get::<Tether>().cloned();
         let tunnel = Self { upgrade, tether, asking, inbound, rpc, out, codec: handshake.codec };
         call.tunnel = Some(Box::new(tunnel));

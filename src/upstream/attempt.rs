@@ -7,7 +7,7 @@ use transom_transcode::status::Code;
 
 use crate::telemetry::Outcome;
 
-use super::breaker::Round;
+use super::breaker::Pass;
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind};
@@ -38,27 +38,34 @@ pub(super) struct Probe(Box<Given>);
 
 struct Given {
     endpoint: Arc<Endpoint>,
-    round: Round,
+    pass: Pass,
     used: bool,
 }
 
 impl Probe {
-    /// If the endpoint's breaker gives one now.
-    pub(super) fn of(endpoint: &Arc<Endpoint>, now: Instant) -> Option<Self> {
-        let round = endpoint.breaker.probe(now)?;
-        Some(Self(Box::new(Given { endpoint: Arc::clone(endpoint), round, used: false })))
+    /// If the endpoint's breaker gives one now, to a call whose answer is `due` or to a stream.
+    pub(super) fn of(endpoint: &Arc<Endpoint>, due: bool, now: Instant) -> Option<Self> {
+        let pass = endpoint.breaker.probe(now, due)?;
+        Some(Self(Box::new(Given { endpoint: Arc::clone(endpoint), pass, used: false })))
     }
 
-    fn used(mut self) -> Round {
+    /// Its client has said nothing yet: others need not wait for what it shows.
+    fn quiet(&mut self) {
+        if self.0.pass.due {
+            self.0.pass = self.0.endpoint.breaker.quiet(self.0.pass, Instant::now());
+        }
+    }
+
+    fn used(mut self) -> Pass {
         self.0.used = true;
-        self.0.round
+        self.0.pass
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
         if !self.0.used {
-            self.0.endpoint.breaker.released(self.0.round);
+            self.0.endpoint.breaker.released(self.0.pass);
         }
     }
 }
@@ -94,6 +101,13 @@ impl Attempt {
     /// The client is behind with its part: a deadline that passes now is not the endpoint's fault.
     pub(super) fn excuse(&mut self) {
         (self.patient, self.excused) = (false, true);
+    }
+
+    /// Its client is to speak first, and has not.
+    pub(super) fn waits(&mut self) {
+        if let Some(probe) = &mut self.probe {
+            probe.quiet();
+        }
     }
 
     /// A message came: it serves.

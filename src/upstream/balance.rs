@@ -63,6 +63,16 @@ impl Ways {
     }
 }
 
+/// A call as far as it matters who is next for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seeks<'t> {
+    /// Where it has been.
+    pub(super) tried: &'t [usize],
+    pub(super) aim: Aim,
+    /// Nobody but the service is to be waited for until it is answered.
+    pub(super) due: bool,
+}
+
 /// One of them, and how often its turn comes.
 type Weighed = (Arc<Endpoint>, u32);
 
@@ -205,15 +215,11 @@ impl Roster {
 
     /// Gives `take` the endpoint whose turn it is, or where the key leads; none is left when all live ones were tried. One
     /// that needs a probe comes first.
-    pub(super) fn next<T>(
-        &self,
-        tried: &[usize],
-        aim: Aim,
-        take: impl FnOnce(&Arc<Endpoint>, Option<Probe>) -> T,
-    ) -> Option<T> {
+    pub(super) fn next<T>(&self, seeks: Seeks<'_>, take: impl FnOnce(&Arc<Endpoint>, Option<Probe>) -> T) -> Option<T> {
+        let Seeks { tried, aim, .. } = seeks;
         let listed = self.listed.load();
         let part = listed.part(aim)?;
-        if let Some((endpoint, probe)) = part.probe(tried) {
+        if let Some((endpoint, probe)) = part.probe(seeks) {
             return Some(take(endpoint, Some(probe)));
         }
         let live = &part.live;
@@ -449,12 +455,12 @@ impl Part {
 
     /// One that is to prove itself now.
     #[inline]
-    fn probe(&self, tried: &[usize]) -> Option<(&Arc<Endpoint>, Probe)> {
+    fn probe(&self, seeks: Seeks<'_>) -> Option<(&Arc<Endpoint>, Probe)> {
         if self.resting.is_empty() {
             return None;
         }
-        let mut untried = self.resting.iter().filter(|endpoint| !tried.contains(&endpoint.id));
-        let found = untried.find_map(|endpoint| Some((endpoint, Probe::of(endpoint, Instant::now())?)))?;
+        let mut untried = self.resting.iter().filter(|endpoint| !seeks.tried.contains(&endpoint.id));
+        let found = untried.find_map(|endpoint| Some((endpoint, Probe::of(endpoint, seeks.due, Instant::now())?)))?;
         found.0.metrics.turned(Circuit::HalfOpen);
         Some(found)
     }

@@ -32,9 +32,20 @@ struct State {
     round: Round,
 }
 
+/// How soon another stream may prove what the one before has not: it may be one that waits for its client.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Which probes belong together: what those of an earlier round come to says nothing any more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Round(u32);
+struct Round(u32);
+
+/// A probe that was let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pass {
+    round: Round,
+    /// Nobody but the service is waited for.
+    pub(super) due: bool,
+}
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
@@ -45,11 +56,13 @@ enum Phase {
     Refusing {
         until: Instant,
     },
-    /// Of the calls that were let through since then so many are under way, and so many were served.
+    /// Of the calls that were let through since then so many whose answer is due are under way, and so many of all were served.
     Probing {
         since: Instant,
         under_way: usize,
         served: usize,
+        /// When the last one went that may say nothing for long.
+        quiet: Option<Instant>,
     },
 }
 
@@ -70,38 +83,40 @@ impl Breaker {
         news
     }
 
-    /// A call was served, as a probe of a round or as none. The state that follows, if that is another.
+    /// A call was served, as a probe or as none. The state that follows, if that is another.
     #[inline]
-    pub(super) fn served(&self, probe: Option<Round>) -> Option<Circuit> {
+    pub(super) fn served(&self, probe: Option<Pass>) -> Option<Circuit> {
         if self.calm.load(Ordering::Relaxed) { None } else { self.served_after_failures(probe) }
     }
 
     #[cold]
-    fn served_after_failures(&self, probe: Option<Round>) -> Option<Circuit> {
+    fn served_after_failures(&self, probe: Option<Pass>) -> Option<Circuit> {
         let mut state = self.state.lock();
-        match state.phase {
-            Phase::Admitting { .. } => {
+        let of_now = probe.filter(|probe| probe.round == state.round);
+        match (state.phase, of_now) {
+            (Phase::Admitting { .. }, _) => {
                 self.enter(&mut state, Phase::Admitting { failures: 0 });
                 None
             }
-            Phase::Probing { since, under_way, served } if probe == Some(state.round) => {
+            (Phase::Probing { since, under_way, served, quiet }, Some(probe)) => {
                 let served = served + 1;
                 if state.rule.as_ref().is_some_and(|rule| served < rule.probes) {
-                    let under_way = under_way.saturating_sub(1);
-                    self.enter(&mut state, Phase::Probing { since, under_way, served });
+                    let under_way = under_way.saturating_sub(probe.due.into());
+                    let quiet = quiet.filter(|_| probe.due);
+                    self.enter(&mut state, Phase::Probing { since, under_way, served, quiet });
                     return None;
                 }
                 self.enter(&mut state, Phase::Admitting { failures: 0 });
                 Some(Circuit::Closed)
             }
             // A call of before says nothing of now.
-            Phase::Probing { .. } | Phase::Refusing { .. } => None,
+            (Phase::Probing { .. } | Phase::Refusing { .. }, _) => None,
         }
     }
 
     /// A call has failed by the endpoint's own fault. The state that follows, if that is another.
     #[cold]
-    pub(super) fn failed(&self, probe: Option<Round>, now: Instant) -> Option<Circuit> {
+    pub(super) fn failed(&self, probe: Option<Pass>, now: Instant) -> Option<Circuit> {
         let mut state = self.state.lock();
         let rule = state.rule.as_ref()?;
         let (most, open) = (rule.failures, Phase::Refusing { until: now + rule.open_for });
@@ -110,7 +125,7 @@ impl Breaker {
                 self.enter(&mut state, Phase::Admitting { failures: failures + 1 });
                 None
             }
-            Phase::Probing { .. } if probe != Some(state.round) => None,
+            Phase::Probing { .. } if probe.is_none_or(|probe| probe.round != state.round) => None,
             Phase::Refusing { .. } => None,
             Phase::Admitting { .. } | Phase::Probing { .. } => {
                 self.enter(&mut state, open);
@@ -119,37 +134,62 @@ impl Breaker {
         }
     }
 
-    /// Lets a call through to see how it fares, if it is time and not too many are: as one of this round.
+    /// Lets a call through to see how it fares, if it is time and not too many are. `due`: nobody but the service is to be waited
+    /// for. Others, which may say nothing for as long as their clients say nothing, go one at a time, and take nobody's place.
     #[cold]
-    pub(super) fn probe(&self, now: Instant) -> Option<Round> {
+    pub(super) fn probe(&self, now: Instant, due: bool) -> Option<Pass> {
         let mut state = self.state.lock();
         let CircuitBreaker { probes, open_for, .. } = state.rule.clone()?;
         let next = Round(state.round.0.wrapping_add(1));
-        let fresh = (Phase::Probing { since: now, under_way: 1, served: 0 }, next);
+        let fresh = Phase::Probing { since: now, under_way: due.into(), served: 0, quiet: (!due).then_some(now) };
+        let rested = |since: Instant, time: Duration| now.saturating_duration_since(since) >= time;
         let (phase, round) = match state.phase {
             Phase::Admitting { .. } => return None,
             Phase::Refusing { until } if now < until => return None,
-            Phase::Refusing { .. } => fresh,
-            Phase::Probing { since, under_way, served } if under_way + served < probes => {
-                (Phase::Probing { since, under_way: under_way + 1, served }, state.round)
+            Phase::Refusing { .. } => (fresh, next),
+            Phase::Probing { since, under_way, served, quiet } if due && under_way + served < probes => {
+                let since = if under_way + served == 0 { now } else { since };
+                (Phase::Probing { since, under_way: under_way + 1, served, quiet }, state.round)
+            }
+            Phase::Probing { since, under_way, served, quiet }
+                if under_way + served < probes && quiet.is_none_or(|quiet| rested(quiet, QUIET.min(open_for))) =>
+            {
+                (Phase::Probing { since, under_way, served, quiet: Some(now) }, state.round)
             }
             // Those that were let through have said nothing for so long: others may say more.
-            Phase::Probing { since, .. } if now.saturating_duration_since(since) >= open_for => fresh,
+            Phase::Probing { since, under_way, .. } if under_way > 0 && rested(since, open_for) => (fresh, next),
             Phase::Probing { .. } => return None,
         };
         state.round = round;
         self.enter(&mut state, phase);
-        Some(round)
+        Some(Pass { round, due })
+    }
+
+    /// The client of a probe has yet to speak: it takes nobody's place any more.
+    #[cold]
+    pub(super) fn quiet(&self, probe: Pass, now: Instant) -> Pass {
+        let mut state = self.state.lock();
+        let of_now = state.round == probe.round;
+        if let Phase::Probing { under_way, quiet, .. } = &mut state.phase
+            && of_now
+        {
+            *under_way = under_way.saturating_sub(probe.due.into());
+            *quiet = Some(now);
+        }
+        Pass { due: false, ..probe }
     }
 
     /// A probe has ended and shown nothing.
-    pub(super) fn released(&self, probe: Round) {
+    pub(super) fn released(&self, probe: Pass) {
         let mut state = self.state.lock();
-        let of_now = state.round == probe;
-        if let Phase::Probing { under_way, .. } = &mut state.phase
+        let of_now = state.round == probe.round;
+        if let Phase::Probing { under_way, quiet, .. } = &mut state.phase
             && of_now
         {
-            *under_way = under_way.saturating_sub(1);
+            match probe.due {
+                true => *under_way = under_way.saturating_sub(1),
+                false => *quiet = None,
+            }
         }
     }
 

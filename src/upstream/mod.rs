@@ -100,6 +100,8 @@ pub struct Outgoing<'r> {
     pub max_age: Option<&'r Duration>,
     /// The deadline is not of the client's making: that it passes speaks against the endpoint.
     pub patient: bool,
+    /// One message there and one back, the first of which is here or comes at once.
+    pub single: bool,
     /// Whose calls are refused first where the upstream's limit comes near.
     pub priority: Priority,
     /// Which endpoints it may go to.
@@ -153,6 +155,7 @@ impl<'r> Outgoing<'r> {
             deadline,
             max_age: None,
             patient: true,
+            single: true,
             priority: Priority::High,
             aim: Aim::default(),
             retry: None,

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::attempt::{Attempt, Probe, outcome};
-use super::balance::Roster;
+use super::balance::{Roster, Seeks};
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
 use super::pool::{Acquired, Grant, Lease, Pool, Wait};
@@ -60,6 +60,8 @@ pub(super) struct Tries {
     pub(super) patient: bool,
     /// What is awaited of it is not all of its reply.
     pub(super) goes_on: bool,
+    /// Nobody but the service is to be waited for until all of that is there.
+    pub(super) due: bool,
     /// Tries that a rule has counted.
     pub(super) made: u16,
     /// Where it has failed it may go again, if there is nowhere else.
@@ -83,6 +85,7 @@ impl Tries {
             deadline: outgoing.deadline,
             patient: outgoing.patient,
             goes_on: false,
+            due: outgoing.single,
             made: 0,
             again: false,
             counted: false,
@@ -122,7 +125,7 @@ impl Tries {
         let mut endpoints = self.endpoints.clone();
         endpoints.push(attempt.connection().slot.endpoint.id);
         let nowhere = Failure::new(Seen::NotSeen, FailureKind::NoEndpoint, "there is no other endpoint");
-        let (aim, deadline, patient, goes_on) = (self.aim, self.deadline, self.patient, self.goes_on);
+        let (aim, deadline, patient, goes_on, due) = (self.aim, self.deadline, self.patient, self.goes_on, self.due);
         let last = Some(Box::new(nowhere));
         let (drained, refused, unreached) = (0, self.refused, self.unreached);
         let (made, again, counted, waited) = (0, false, true, true);
@@ -136,6 +139,7 @@ impl Tries {
             deadline,
             patient,
             goes_on,
+            due,
             made,
             again,
             counted,
@@ -163,6 +167,10 @@ impl Tries {
     /// Which endpoints it may go to.
     pub(super) fn aim(&self) -> Aim {
         self.aim
+    }
+
+    fn seeks(&self) -> Seeks<'_> {
+        Seeks { tried: &self.endpoints, aim: self.aim, due: self.due }
     }
 
     fn unreachable(&mut self, endpoint: &Endpoint, failure: Failure) -> Result<(), Failure> {
@@ -213,7 +221,7 @@ impl Upstream {
     /// is the upstream's own.
     fn turn(&self, pool: &Pool, tries: &Tries) -> Option<Turn> {
         let of = |roster: &Arc<Roster>| {
-            roster.next(&tries.endpoints, tries.aim, |endpoint, probe| match pool.acquire(endpoint, roster) {
+            roster.next(tries.seeks(), |endpoint, probe| match pool.acquire(endpoint, roster) {
                 Acquired::Lease(lease) => Turn::Lease(lease, probe),
                 Acquired::Queued(wait, place) => Turn::Queued(Arc::clone(endpoint), probe, wait, place),
                 Acquired::Full => Turn::Full(Arc::clone(endpoint)),

@@ -84,7 +84,7 @@ impl Upstream {
         message: &Bytes,
     ) -> Result<(Answered<R>, Timer), Failure> {
         let mut sending = Sending::new(pool, outgoing);
-        sending.tries.goes_on = R::GOES_ON;
+        (sending.tries.goes_on, sending.tries.due) = (R::GOES_ON, !R::GOES_ON);
         let rule = sending.outgoing.retry;
         if let Some(rule) = rule {
             sending.begins(rule);

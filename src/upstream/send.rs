@@ -125,7 +125,14 @@ impl Upstream {
         let mut pump = Pump::new(body);
         loop {
             let (mut attempt, mut exchange) = self.begin(&mut sending).await?;
-            match reply::head(&mut exchange, |cx, exchange| pump.poll(cx, exchange), &mut sending.timer).await {
+            let send = |cx: &mut Context<'_>, exchange: &mut Exchange| {
+                let polled = pump.poll(cx, exchange);
+                if pump.untouched() {
+                    attempt.waits();
+                }
+                polled
+            };
+            match reply::head(&mut exchange, send, &mut sending.timer).await {
                 Ok(head) => {
                     let rest = matches!(head, Head::Open(_)).then(|| rest(&mut exchange, pump)).flatten();
                     let body = ReplyBody::new(exchange, sending.timer, attempt, permit).sending(rest);

@@ -129,6 +129,7 @@ async fn ask(rpc: &Rpc, worker: &Worker, asked: Asked) -> Result<Unary, Untraded
         deadline: Instant::now() + LONGEST,
         max_age: None,
         patient: true,
+        single: true,
         // Whatever is in a cookie makes such a question: it goes before nobody's.
         priority: if asked.client.is_some() { Priority::Normal } else { rpc.settings.priority.value },
         aim: Aim::default(),

@@ -1,5 +1,6 @@
 //! Upstreams over real sockets: servers are h2's own, so that each can misbehave in its own way, and tonic's.
 
+mod breaker;
 mod budget;
 mod cancel;
 mod connections;

@@ -91,7 +91,7 @@ async fn a_backup_proves_itself_when_it_is_needed_and_not_before() {
     assert_eq!(servers.each_ref().map(Server::calls), [5, 0]);
     // The main one proves itself at once, though the backup could serve.
     let after = endpoint(&upstream, backup);
-    let probe = after.breaker.probe(std::time::Instant::now());
+    let probe = after.breaker.probe(std::time::Instant::now(), true);
     assert!(after.breaker.served(probe).is_some());
     open(main).await;
     assert_eq!(who(&upstream, &pool).await, 0);

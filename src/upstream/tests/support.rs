@@ -182,6 +182,7 @@ pub(super) fn outgoing(within: Duration) -> Outgoing<'static> {
         deadline: Instant::now() + within,
         max_age: None,
         patient: true,
+        single: false,
         priority: config::Priority::Normal,
         aim: Aim::default(),
         retry: None,
