@@ -287,12 +287,14 @@ async fn a_call_that_may_be_tried_again_waits_for_a_probe() {
     let go_on = Arc::new(Notify::new());
     let (held, ill) = (go_on.clone(), Arc::new(AtomicBool::new(true)));
     let switch = ill.clone();
-    let library = upstream::grpc("library.v1.Library").unary("GetBook", move |_| match switch.load(Ordering::Relaxed) {
-        true => fail(Code::Internal, "ill"),
-        false => ok(json!({})).when(&held),
-    });
+    let library =
+        upstream::grpc("library.v1.Library").unary("GetBook", move |_| match switch.load(Ordering::Relaxed) {
+            true => fail(Code::Internal, "ill"),
+            false => ok(json!({})).when(&held),
+        });
     let library = library.start().await;
-    let keys = "circuit_breaker: { failures: 3, open_for: 300ms }, retry: { attempts: 2, backoff: 10s, max_backoff: 10s }";
+    let keys =
+        "circuit_breaker: { failures: 3, open_for: 300ms }, retry: { attempts: 2, backoff: 10s, max_backoff: 10s }";
     let gateway = start(&[&library], keys).await;
     let open = async |gateway: &Running| {
         ill.store(true, Ordering::Relaxed);

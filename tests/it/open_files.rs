@@ -17,9 +17,15 @@ fn gateway(files: (u32, u32), service: SocketAddr) -> Process {
     Process::start_with_files(files, &["serve", "--config", "examples/booking/bench.yaml"], &variables)
 }
 
-/// So many connections that say nothing; how many of them the gateway keeps.
+/// A connection, of a test without a runtime.
+#[expect(clippy::disallowed_methods, reason = "there is no worker that it could block")]
+fn connect(address: SocketAddr) -> TcpStream {
+    TcpStream::connect(address).expect("accepted")
+}
+
+/// So many connections that say nothing: those of them that the gateway keeps.
 fn idle(address: SocketAddr, count: usize) -> Vec<TcpStream> {
-    let mut sockets: Vec<_> = (0..count).map(|_| TcpStream::connect(address).expect("accepted")).collect();
+    let mut sockets: Vec<_> = (0..count).map(|_| connect(address)).collect();
     sockets.retain_mut(|socket| {
         socket.set_read_timeout(Some(Duration::from_millis(5))).expect("a timeout");
         // One that is turned away is closed or reset.
@@ -41,7 +47,7 @@ fn a_low_limit_is_raised_as_far_as_the_process_may() {
 fn clients_leave_enough_for_services_and_probes() {
     let service = Process::start(&["demo", "--service", "ticket", "--port", "0"], &[]);
     let gateway = gateway((128, 128), service.address);
-    let mut client = TcpStream::connect(gateway.address).expect("accepted");
+    let mut client = connect(gateway.address);
     let kept = idle(gateway.address, 200);
     assert_eq!(kept.len(), 95, "three of four, less one");
     // The admin port has room, and the first call finds a connection to its service.
