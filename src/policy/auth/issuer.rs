@@ -47,11 +47,13 @@ pub(super) enum Signed {
 }
 
 impl Issuer {
-    /// Reads its key files, whose texts go to `files`; a problem names the key.
+    /// Reads its key files, whose texts go to `files`; a problem names the key. What it publishes is `known` from before, if
+    /// it is.
     pub(super) fn compile(
         config: &config::Jwt,
         folder: &Path,
         files: &mut Vec<String>,
+        known: Option<Arc<KeySet>>,
     ) -> Result<Self, (&'static str, String)> {
         let mut read = |path: &Path| {
             let text = read(&folder.join(path)).map_err(|why| format!("{}: {why}", path.display()))?;
@@ -76,7 +78,7 @@ impl Issuer {
                 });
                 Keys::Fixed(set.map_err(|why| ("jwks", why))?)
             }
-            (None, None, Some(Jwks::Url(uri))) => Keys::Remote(Remote::new(uri, config)),
+            (None, None, Some(Jwks::Url(uri))) => Keys::Remote(Remote::new(uri, config, known)),
             (None, None, None) => Keys::Fixed(KeySet::default()),
         };
         Ok(Self {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::key::Key;
 use super::token::Token;
-use crate::config::{self, Algorithm};
+use crate::config::{self, Algorithm, Jwks};
 use crate::fetch::Fetch;
 
 /// Bytes of the largest set.
@@ -129,17 +129,24 @@ struct Round {
 }
 
 impl Remote {
-    /// A set that is not fetched yet.
-    pub(super) fn new(uri: &Uri, config: &config::Jwt) -> Arc<Self> {
+    /// A set that is not fetched yet: until then what is known of it holds.
+    pub(super) fn new(uri: &Uri, config: &config::Jwt, known: Option<Arc<KeySet>>) -> Arc<Self> {
         Arc::new(Self {
             uri: uri.clone(),
             algorithms: config.algorithms.clone(),
             refresh: config.jwks_refresh,
             cooldown: config.jwks_cooldown,
-            current: ArcSwap::default(),
+            current: ArcSwap::from(known.unwrap_or_default()),
             wanted: Notify::new(),
             rounds: watch::Sender::new(Round::default()),
         })
+    }
+
+    /// The keys that are known now, where an entry asks for these very ones: from there, and by the same algorithms.
+    pub(super) fn published(&self, entry: &config::Jwt) -> Option<Arc<KeySet>> {
+        let same =
+            matches!(&entry.jwks, Some(Jwks::Url(uri)) if *uri == self.uri) && entry.algorithms == self.algorithms;
+        same.then(|| self.current.load_full())
     }
 
     /// The keys that are known now.

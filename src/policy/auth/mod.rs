@@ -67,6 +67,7 @@ pub use sign::sign;
 use asked::Asked;
 use identity::Crossing;
 use issuer::{Issuer, Signed};
+use jwks::KeySet;
 use revoked::Revoked;
 use source::Found;
 use token::Token;
@@ -115,7 +116,8 @@ impl Auth {
     ) -> Result<Arc<Self>, Vec<(String, String)>> {
         let (mut issuers, mut files, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         for (index, jwt) in config.jwt.iter().enumerate() {
-            match Issuer::compile(jwt, folder, &mut files) {
+            let known = previous.and_then(|previous| previous.published(jwt));
+            match Issuer::compile(jwt, folder, &mut files, known) {
                 Ok(issuer) => issuers.push(issuer),
                 Err((key, message)) if config.jwt.len() == 1 => problems.push((format!("jwt.{key}"), message)),
                 Err((key, message)) => problems.push((format!("jwt[{index}].{key}"), message)),
@@ -154,6 +156,11 @@ impl Auth {
             }),
             kept: std::sync::OnceLock::new(),
         }))
+    }
+
+    /// The keys that an issuer has published, and that go on serving over a reload: it may not be there at that moment.
+    fn published(&self, jwt: &config::Jwt) -> Option<Arc<KeySet>> {
+        self.issuers.iter().filter_map(Issuer::remote).find_map(|remote| remote.published(jwt))
     }
 
     /// What was written.

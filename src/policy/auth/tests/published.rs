@@ -165,6 +165,48 @@ async fn the_keys_serve_on_while_the_issuer_is_gone() {
 }
 
 #[tokio::test]
+async fn the_keys_live_on_over_reloads() {
+    let pair = Pair::ec(Algorithm::ES256);
+    let issuer = Issuer::start(Some(json!({ "keys": [pair.jwk("1", &json!({}))] }))).await;
+    let auth = issuer.auth(", jwks_cooldown: 100ms");
+    let token = pair.token(Some("1"), &claims(&json!({})));
+    assert!(judged(&auth, &token).await.is_ok());
+    *issuer.set.lock() = None;
+    let reload = |jwt: &str, more: &str| {
+        let written = section(&format!("  jwt: {{ jwks: 'http://{}/{jwt} }}{more}", issuer.address), &[]);
+        let next = Auth::compile(&written, Path::new(""), &Metrics::new(), Some(&auth)).ok().unwrap();
+        next.keep_fresh(&alone());
+        next
+    };
+    for (jwt, more) in [
+        ("keys'", "\n  inject: { sub: x-user-id }"),
+        ("keys', jwks_refresh: 1h, leeway: 1s", ""),
+        ("keys', issuer: me", "\n  forward: false"),
+    ] {
+        let next = reload(jwt, more);
+        assert!(!Arc::ptr_eq(&next, &auth));
+        // Nobody waits for an issuer that is not there.
+        let named = pair.token(Some("1"), &claims(&json!({ "iss": "me" })));
+        assert!(at_once(&next, &named).unwrap().is_some(), "{jwt}");
+    }
+    // Keys of another place, or of other algorithms, are not these.
+    for jwt in ["others'", "keys', algorithms: [ES384]"] {
+        assert!(at_once(&reload(jwt, ""), &token).unwrap().is_none(), "{jwt}");
+    }
+    // And they are fetched on.
+    let next = reload("keys', jwks_cooldown: 100ms", "\n  inject: { sub: x-user-id }");
+    let other = Pair::ed();
+    issuer.publish(&[other.jwk("2", &json!({}))]);
+    let token = other.token(Some("2"), &claims(&json!({})));
+    let fetched = async {
+        while judged(&next, &token).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), fetched).await.expect("the new keys");
+}
+
+#[tokio::test]
 async fn before_the_first_keys_nobody_can_say() {
     let issuer = Issuer::start(None).await;
     let auth = issuer.auth(", jwks_cooldown: 100ms");
