@@ -21,7 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 section! {
     /// Tokens that a service answers become HttpOnly cookies, for clients that speak REST, Connect or gRPC-Web, as pages do; gRPC's own clients keep no
-    /// cookies: they find their tokens in the message and carry them themselves. The RPC that logs out is `auth.logout`: once it has succeeded, the cookies are cleared. Pages of other origins reach none of these RPCs, but by GET, unless `cors` lets them call with credentials.
+    /// cookies: they find their tokens in the message and carry them themselves. The RPC that logs out is `auth.logout`: once it has succeeded, the cookies are cleared. Who comes to it with the refresh token's cookie, and whose access token is missing or has expired, is renewed first, whatever `automatic` says; where no token is good, it is refused and the cookies are cleared all the same. Pages of other origins reach none of these RPCs, but by GET, unless `cors` lets them call with credentials.
     pub struct Sessions {
         /// RPCs whose answer opens a session, `pkg.Service/Method`.
         login: Vec<String> = list(checked("a method such as `auth.AuthService/Login`", rpc)).or("[]"),
@@ -60,7 +60,7 @@ section! {
         grace: Duration = duration(Duration::ZERO..=HOUR).or("10s"),
         /// Where tokens are renewed, by POST: the refresh token comes in its cookie, or as `refresh_token.field` of a JSON object.
         refresh: Option<OwnRoute> = kind::section().optional(),
-        /// Where sessions end, by POST with an access token.
+        /// Where sessions end, by POST with an access token; where a browser's is missing or has expired, with the refresh token's cookie. Without a token that is good it is refused, and the cookies are cleared all the same.
         logout: Option<OwnRoute> = kind::section().optional(),
     }
 }

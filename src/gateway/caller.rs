@@ -15,13 +15,15 @@ use transom_transcode::status::Code;
 use super::call::Call;
 use super::renewal::Renewal;
 use super::route::Rpc;
+use super::session::keeps_cookies;
 use super::translate::print;
 use super::worker::Worker;
 use crate::config;
 use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
-use crate::policy::auth::{Admission, Claim, Claims, Gate, Head, Once, Question, Refusal, Verdict};
+use crate::policy::auth::{self, Admission, Claim, Claims, Gate, Head, Once, Question, Refusal, Verdict};
 use crate::policy::cors::Cors;
+use crate::policy::session::Cookies;
 use crate::upstream::{FailureKind, Metadata, Outgoing};
 
 /// Who is asked about a caller.
@@ -33,6 +35,8 @@ pub(super) struct Asking<'a> {
     pub(super) renewal: Option<&'a Renewal>,
     /// Which pages may call.
     pub(super) cors: Option<&'a Cors>,
+    /// What a browser keeps of a session that is to end: good or not, its tokens go.
+    pub(super) leaves: Option<&'a Cookies>,
 }
 
 /// A caller who takes a moment.
@@ -49,7 +53,8 @@ impl Rpc {
     /// Who is asked about its callers.
     pub(super) fn asking(&self) -> Asking<'_> {
         let (judge, renewal) = (self.judge.as_ref(), self.renewal.as_deref());
-        Asking { gate: &self.gate, judge, renewal, cors: self.cors.as_deref() }
+        let leaves = self.session.as_ref().filter(|session| session.closes()).map(|session| &**session.cookies());
+        Asking { gate: &self.gate, judge, renewal, cors: self.cors.as_deref(), leaves }
     }
 }
 
@@ -67,13 +72,13 @@ impl Call {
             Ok(Admission::Later(token)) => self.undecided = Some(Undecided::Token(token)),
             Ok(Admission::Lapsed(refusal)) => return self.lapsed(asking, head, refusal),
             Ok(Admission::Once(once)) => self.undecided = Some(Undecided::Once(once)),
-            Err(refusal) => return Err(self.turned_away(asking.gate, refusal)),
+            Err(refusal) => return Err(self.shut_out(asking, head, refusal)),
         }
         Ok(false)
     }
 
     /// Waits until the token's issuer, its judge or the store has spoken.
-    pub(super) async fn wait(&mut self, asking: &Asking<'_>) -> Result<(), Error> {
+    pub(super) async fn wait(&mut self, asking: &Asking<'_>, head: &Parts) -> Result<(), Error> {
         let caller = match self.undecided.take() {
             None => return Ok(()),
             Some(Undecided::Token(token)) => {
@@ -83,8 +88,24 @@ impl Call {
             Some(Undecided::Refresh(token)) => return self.renew(asking, &token).await,
             Some(Undecided::Once(once)) => asking.gate.spend(once, &self.worker.store).await.map(Some),
         };
-        self.caller = caller.map_err(|refusal| self.turned_away(asking.gate, refusal))?;
+        self.caller = caller.map_err(|refusal| self.shut_out(asking, head, refusal))?;
         Ok(())
+    }
+
+    /// Whose token is not good. Who was to be logged out keeps none: the next at this browser is somebody else. A page of
+    /// another origin logs nobody out, by a GET neither.
+    #[cold]
+    pub(super) fn shut_out(&mut self, asking: &Asking<'_>, head: &Parts, refusal: Refusal) -> Error {
+        let (headers, uri, method) = (&head.headers, &head.uri, &http::Method::POST);
+        let own = || auth::own_page(&Head { headers, uri, method, websocket: false, cors: asking.cors }).is_ok();
+        if let Some(cookies) = asking.leaves
+            && refusal.is_of_token()
+            && keeps_cookies(self.dialect)
+            && own()
+        {
+            self.cookies.set = cookies.cleared().to_vec();
+        }
+        self.turned_away(asking.gate, refusal)
     }
 
     pub(super) fn turned_away(&mut self, gate: &Gate, refusal: Refusal) -> Error {

@@ -196,7 +196,7 @@ struct Compiler<'a> {
     canaries: BTreeMap<&'a str, Arc<Canary>>,
     auth: Option<Arc<Auth>>,
     judge: Option<Arc<Judge>>,
-    /// What signs tokens of the gateway's own, how they are renewed, and whether calls do that on their way.
+    /// What signs tokens of the gateway's own; how tokens are renewed for who asks for it or logs out, and for all calls.
     issuer: Option<Arc<SessionIssuer>>,
     renewing: Option<Arc<Renewal>>,
     renewal: Option<Arc<Renewal>>,

@@ -89,13 +89,13 @@ impl Call {
     pub(super) fn lapsed(&mut self, asking: &Asking<'_>, head: &Parts, refusal: Refusal) -> Result<bool, Error> {
         let (headers, uri, method) = (&head.headers, &head.uri, &head.method);
         let websocket = self.dialect == Dialect::WebSocket;
-        let head = Head { headers, uri, method, websocket, cors: asking.cors };
-        match asking.renewal.and_then(|renewal| renewal.taken(self.dialect, &head)) {
+        let asked = Head { headers, uri, method, websocket, cors: asking.cors };
+        match asking.renewal.and_then(|renewal| renewal.taken(self.dialect, &asked)) {
             Some(token) => {
                 self.undecided = Some(Undecided::Refresh(token));
                 Ok(false)
             }
-            None => Err(self.turned_away(asking.gate, refusal)),
+            None => Err(self.shut_out(asking, head, refusal)),
         }
     }
 

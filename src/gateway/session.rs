@@ -11,6 +11,7 @@ use http::{HeaderMap, Response};
 use transom_transcode::frame::{PREFIX, prefix};
 use transom_transcode::plan::{OutOptions, OutPlan};
 use transom_transcode::schema::MessageId;
+use transom_transcode::status::Code;
 
 use super::answer::Answer;
 use super::call::Call;
@@ -154,10 +155,15 @@ impl Call {
         Error::AuthUnavailable
     }
 
-    /// A service that takes a cookie's token no more has ended the session.
+    /// A service that takes a cookie's token no more has ended the session; who asks it to end one, and is not known, has none.
     pub(super) fn end_session(&mut self, error: &Error) {
         let ended = match (error, &self.cookies.taken, self.rpc().and_then(|rpc| rpc.session.as_ref())) {
             (Error::Upstream(status), Some(_), Some(session)) if session.ends(status.code) => session.cleared(),
+            (Error::Upstream(status), _, Some(session))
+                if session.closes() && status.code == Code::Unauthenticated && keeps_cookies(self.dialect) =>
+            {
+                session.cleared()
+            }
             _ => return,
         };
         self.cookies.set = ended.to_vec();

@@ -63,10 +63,15 @@ impl TokenEndpoint {
     {
         let headers = &head.headers;
         call.limit(&self.rates, Stage::Head, headers, &[]).await?;
-        let (judge, renewal) = (self.judge.as_ref(), self.renewal.as_deref());
-        let asking = Asking { gate: &self.gate, judge, renewal, cors: self.cors.as_deref() };
+        let (renewal, leaves) = match &self.operation {
+            // Whose access token has expired is logged out like everybody.
+            Operation::LogOut { renewal, .. } => (Some(&**renewal), Some(&*renewal.cookies)),
+            Operation::Connect(_) | Operation::Renew { .. } => (self.renewal.as_deref(), None),
+        };
+        let asking =
+            Asking { gate: &self.gate, judge: self.judge.as_ref(), renewal, cors: self.cors.as_deref(), leaves };
         if !call.ask(&asking, head)? {
-            call.wait(&asking).await?;
+            call.wait(&asking, head).await?;
         }
         call.limit(&self.rates, Stage::Caller, headers, &[]).await?;
         match &self.operation {

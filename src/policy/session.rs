@@ -272,6 +272,11 @@ impl Session {
         &self.cookies
     }
 
+    /// Who it answers has no session any more.
+    pub fn closes(&self) -> bool {
+        self.role == Role::Closes
+    }
+
     /// The refresh token is good no more: so this code says, of who tried to renew with it.
     pub fn ends(&self, code: Code) -> bool {
         matches!(self.role, Role::Opens { renews: true, .. })

@@ -366,6 +366,43 @@ async fn a_logout_that_a_full_store_does_not_take_is_told_as_such() {
 }
 
 #[tokio::test]
+async fn who_logs_out_late_is_logged_out() {
+    let library = library().await;
+    let gateway = front(&library, &PLAIN).start().await;
+    let expired = token(&json!({ "iss": "me", "aud": "us", "sid": "s", "type": "access", "exp": 1 }));
+    let leave = |by_rpc: bool, cookie: &str| {
+        let call = if by_rpc { gateway.request("DELETE", BOOK) } else { gateway.post(LOGOUT, &json!({})) };
+        call.header("cookie", cookie)
+    };
+    for by_rpc in [false, true] {
+        // The browser has dropped the access token, or sends one that has expired.
+        for cookie in ["", &format!("at={expired}; ")] {
+            let (access, refresh) = log_in(&gateway).await;
+            cleared(leave(by_rpc, &format!("{cookie}rt={refresh}")).await.status(200));
+            let again = renew(&gateway, &refresh).await;
+            again.status(401).reason("TOKEN_INVALID");
+            assert_eq!(opens(&gateway, &access).await, 401);
+            // Nobody is left to be logged out; what the browser has goes all the same.
+            cleared(leave(by_rpc, &format!("{cookie}rt={refresh}")).await.status(401));
+        }
+        for cookie in ["at=junk; rt=junk", "at=junk", "rt=junk", "x=y"] {
+            cleared(leave(by_rpc, cookie).await.status(401));
+        }
+        // Nobody else's page does that.
+        let (access, refresh) = log_in(&gateway).await;
+        for cookie in [format!("rt={refresh}"), format!("at={expired}; rt={refresh}"), "x=y".to_owned()] {
+            let evil = leave(by_rpc, &cookie).header("sec-fetch-site", "cross-site").await;
+            assert!([401, 403].contains(&evil.status.as_u16()), "{evil:?}");
+            evil.no_header("set-cookie");
+        }
+        assert_eq!(opens(&gateway, &access).await, 200);
+        renew(&gateway, &refresh).await.status(200);
+    }
+    // Another call without a token leaves them as they are.
+    gateway.get(BOOK).header("cookie", "rt=junk").await.status(401).no_header("set-cookie");
+}
+
+#[tokio::test]
 async fn a_logout_that_the_store_did_not_hear_is_one_for_good() {
     let (library, redis) = (library().await, redis().await);
     let wish = Wish { redis: Some(&redis), ..PLAIN };

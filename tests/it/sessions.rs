@@ -35,7 +35,10 @@ async fn library() -> Upstream {
             _ => fail(Code::Unauthenticated, "unknown refresh token"),
         })
         .unary("GetBook", |asked| ok(json!({ "name": asked["name"] })))
-        .unary("DeleteBook", |_| ok(json!({})))
+        .unary("DeleteBook", |asked| match asked["name"].as_str() {
+            Some("shelves/1/books/0") => fail(Code::Unauthenticated, "who?"),
+            _ => ok(json!({})),
+        })
         .start()
         .await
 }
@@ -146,6 +149,41 @@ async fn cookies_are_cleared_with_the_attributes_that_they_have() {
     assert_eq!(cookies(&left), cleared);
     left.status(200);
     gateway.get(BOOK).header("cookie", access).await.status(401);
+}
+
+#[tokio::test]
+async fn who_logs_out_late_is_logged_out() {
+    let library = library().await;
+    let gateway = start(&library, &format!("sessions:{SESSIONS}")).await;
+    let cleared = || {
+        ["at=", "rt="].map(|name| {
+            let path = if name == "at=" { "/" } else { "/v1" };
+            (name.to_owned(), format!("Max-Age=0; Path={path}; HttpOnly; SameSite=Lax"))
+        })
+    };
+    let expired = format!("at={}; rt=r1", token(&json!({ "exp": 1 })));
+    // The service hears of it, from who it is.
+    for (times, cookie) in [(1, "rt=r0"), (2, &*expired)] {
+        let left = gateway.request("DELETE", BOOK).header("cookie", cookie).await;
+        assert_eq!(cookies(left.status(200)), cleared());
+        library.saw("DeleteBook").times(times);
+        assert!(library.saw("DeleteBook").last().headers["authorization"].as_bytes().starts_with(b"Bearer ey"));
+    }
+    for cookie in ["rt=stolen", "at=junk; rt=r2", "x=y"] {
+        let refused = gateway.request("DELETE", BOOK).header("cookie", cookie).await;
+        assert_eq!(cookies(refused.status(401)), cleared(), "{cookie}");
+    }
+    // Nobody else's page does that; and other calls are renewed where that is wanted alone.
+    let evil = gateway.request("DELETE", BOOK).header("cookie", "rt=r2").header("sec-fetch-site", "cross-site").await;
+    evil.status(401).no_header("set-cookie");
+    gateway.get(BOOK).header("cookie", "rt=r2").await.status(401).no_header("set-cookie");
+    library.saw("DeleteBook").times(2);
+    // A service that knows nobody of that name.
+    let good = format!("at={}", token(&json!({})));
+    let refused = gateway.request("DELETE", "/v1/shelves/1/books/0").header("cookie", &good).await;
+    assert_eq!(cookies(refused.status(401)), cleared());
+    let native = gateway.grpc("library.v1.Library/DeleteBook").send(&[json!({})]).await;
+    assert!(native.code == Code::Unauthenticated && !native.headers.contains_key("set-cookie"));
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ impl Call {
             return Taking::Asked(Box::pin(async move {
                 self.limit(&rpc.rates, Stage::Head, headers, &[]).await?;
                 if !self.ask(&rpc.asking(), head)? {
-                    self.wait(&rpc.asking()).await?;
+                    self.wait(&rpc.asking(), head).await?;
                 }
                 self.limit(&rpc.rates, Stage::Caller, headers, &[]).await
             }));
@@ -37,7 +37,7 @@ impl Call {
         match self.ask(&rpc.asking(), head) {
             Ok(true) => self.limit(&rpc.rates, Stage::Caller, headers, &[]),
             Ok(false) => Taking::Asked(Box::pin(async move {
-                self.wait(&rpc.asking()).await?;
+                self.wait(&rpc.asking(), head).await?;
                 self.limit(&rpc.rates, Stage::Caller, headers, &[]).await
             })),
             Err(refused) => Taking::Decided(Err(Box::new(refused))),

@@ -59,8 +59,12 @@ impl Compiler<'_> {
         {
             self.auth = None;
         }
-        if self.renewal.is_none() {
-            self.renewal = self.compile_service_renewal();
+        if self.renewing.is_none()
+            && let Some(sessions) = &self.config.sessions
+            && (sessions.automatic || written.logout.is_some())
+        {
+            self.renewing = self.compile_service_renewal(sessions);
+            self.renewal = self.renewing.clone().filter(|_| sessions.automatic);
         }
         let rpc = written.verify.as_ref().and_then(|verify| Some((verify, verify.rpc.as_ref()?)));
         if let Some((verify, name)) = rpc {
@@ -69,9 +73,8 @@ impl Compiler<'_> {
     }
 
     /// How a service's own tokens are renewed on the way of calls.
-    fn compile_service_renewal(&mut self) -> Option<Arc<Renewal>> {
-        let (auth, sessions) =
-            (self.auth.clone()?, self.config.sessions.as_ref().filter(|sessions| sessions.automatic)?);
+    fn compile_service_renewal(&mut self, sessions: &config::Sessions) -> Option<Arc<Renewal>> {
+        let auth = self.auth.clone()?;
         let name = sessions.refresh.as_ref()?;
         let (at, method) = self.find_served("sessions.refresh", name)?;
         let service = &self.schema.services[at];

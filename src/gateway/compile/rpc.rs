@@ -108,8 +108,13 @@ impl Compiler<'_> {
             bound,
             demands,
             issues: session.as_ref().and_then(|_| Some(Issues::compile(self.issuer.as_ref()?, method.output))),
+            // Who logs out late is logged out all the same.
+            renewal: if session.as_ref().is_some_and(|session| session.closes()) {
+                self.renewing.clone()
+            } else {
+                self.renewal.clone()
+            },
             session,
-            renewal: self.renewal.clone(),
             cache,
             invalidates: OnceLock::new(),
             cors,
