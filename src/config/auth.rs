@@ -89,19 +89,21 @@ section! {
 }
 
 section! {
-    /// A service that judges tokens. Exactly one of `rpc` and `url`. Without an answer nobody passes.
+    /// A service that judges tokens. Exactly one of `rpc` and `url`. Without an answer nobody passes, nor by one that neither says that the token is good
+    /// (`valid`) nor whose it is (`auth.user`).
     pub struct Verify {
-        /// A unary RPC of an upstream, `pkg.Service/Method`. It passes by status and by `valid`; its reply's fields, by their
-        /// names in the .proto, are the claims. `UNAUTHENTICATED`, `PERMISSION_DENIED` and `INVALID_ARGUMENT` refuse.
+        /// A unary RPC of an upstream, `pkg.Service/Method`. Its reply's fields, by their names in the .proto, are the claims. `UNAUTHENTICATED`, `PERMISSION_DENIED` and `INVALID_ARGUMENT` refuse.
         rpc: Option<String> = checked("a method such as `auth.AuthService/ValidateToken`", rpc).optional(),
         /// The field of the RPC's request that takes the token, or of the JSON that POST sends.
         field: String = checked("a field", field).or("token"),
-        /// A field of the answer that must be true if it is there.
-        valid: String = checked("a field", field).or("valid"),
+        /// The field of the answer that must be there, and be true. By default `valid` and `active` (RFC 7662): true where they are there. `active: false` refuses whatever is written here.
+        valid: Option<String> = checked("a field", field).optional(),
+        /// The status alone lets a token in, where the answer is silent or empty: nothing need say that it is good, nor whose it is.
+        by_status: bool = flag().or("false"),
         /// The field of the answer that says when the token expires: seconds since 1970, as a number or a text, or RFC 3339, as a `google.protobuf.Timestamp` is written. What is none of these refuses; zero, and an empty text, say nothing.
         expires: String = checked("a field", claim).or("exp"),
-        /// An HTTP endpoint: it gets the token as `authorization: Bearer`. 2xx passes, and the members of its JSON object are
-        /// the claims; 400, 401, 403, 404 and 498 refuse.
+        /// An HTTP endpoint: it gets the token as `authorization: Bearer`. The members of the JSON object that it answers with 2xx
+        /// are the claims; 400, 401, 403, 404 and 498 refuse. It is not asked by a form (RFC 7662 §2.1), only as `method` says.
         url: Option<Uri> = checked("a URL such as `http://auth:8000/verify`", url).optional(),
         /// How `url` is asked.
         method: VerifyMethod = choice().or("GET"),

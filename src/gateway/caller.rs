@@ -193,7 +193,7 @@ impl Judge {
         rpc: Arc<Rpc>,
         schema: &Schema,
         (input, output): (MessageId, MessageId),
-        written: &config::Verify,
+        (written, user): (&config::Verify, &str),
     ) -> Result<Self, String> {
         if rpc.client_streaming || rpc.server_streaming {
             return Err("streams; a token is judged by one message and one answer".to_owned());
@@ -206,6 +206,18 @@ impl Judge {
         }
         let field = Overlay::compile(schema, input, &[&written.field]).map_err(|(_, why)| why)?;
         field.values(schema, &[Cow::Borrowed("a.b.c")]).map_err(|_| "takes no text in that field".to_owned())?;
+        let says = |path: &str| answer.slot_declared(path.split('.').next().unwrap_or_default()).is_some();
+        match &written.valid {
+            Some(valid) if !says(valid) => return Err(format!("{} has no field `{valid}`", answer.name)),
+            None if !written.by_status && !["valid", "active", user].into_iter().any(says) => {
+                return Err(format!(
+                    "{} has no field `valid`, nor `{user}` that names the user; write `auth.verify.valid`, `auth.user`, or \
+                     `by_status: true` where its status alone lets a token in",
+                    answer.name
+                ));
+            }
+            _ => {}
+        }
         // A `valid` that is false must be seen.
         let options = OutOptions { emit_defaults: true, proto_names: true, ..OutOptions::default() };
         Ok(Self { rpc, field, out: OutPlan::whole(output, options), timeout: written.timeout })

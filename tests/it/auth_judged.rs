@@ -61,7 +61,7 @@ async fn a_token_expires_when_its_judge_says_so_in_whichever_type() {
         ("rating", json!(late), json!(soon)),
         ("title", json!(late.to_string()), json!(soon.to_string())),
     ] {
-        let gateway = front(&library, &judge, &format!(", expires: {field}"), "").start().await;
+        let gateway = front(&library, &judge, &format!(", by_status: true, expires: {field}"), "").start().await;
         let get =
             async |expires: &Value| gateway.get(BOOK).header("authorization", &of(&json!({ field: expires }))).await;
         get(&soon).await.status(200);
@@ -74,8 +74,17 @@ async fn a_token_expires_when_its_judge_says_so_in_whichever_type() {
     unreadable.status(401).reason("TOKEN_INVALID");
 
     let metrics = transom::telemetry::Metrics::new();
-    let problems = front(&library, &judge, ", expires: expire_time", "").compile(&metrics).err().expect("problems");
-    assert!(problems[0].to_string().contains("library.v1.Book has no field `expire_time`"), "{}", problems[0]);
+    for (verify, problem) in [
+        (", expires: expire_time", "library.v1.Book has no field `expire_time`"),
+        (", valid: ok", "library.v1.Book has no field `ok`"),
+    ] {
+        let problems = front(&library, &judge, verify, "").compile(&metrics).err().expect("problems");
+        assert!(problems[0].to_string().contains(problem), "{}", problems[0]);
+    }
+    let nameless = "auth: { verify: { rpc: library.v1.Internals/GetInternals, field: name } }";
+    let nameless = crate::support::gateway::gateway().descriptors("library").upstream("judge", &judge).config(nameless);
+    let problems = nameless.compile(&metrics).err().expect("problems");
+    assert!(problems[0].to_string().contains("has no field `valid`, nor `sub` that names the user"), "{}", problems[0]);
 }
 
 #[tokio::test]
@@ -137,7 +146,7 @@ async fn endpoint() -> (String, Arc<Mutex<Vec<[String; 3]>>>) {
 }
 
 #[tokio::test]
-async fn an_endpoint_judges_by_its_status() {
+async fn an_endpoint_judges_by_its_status_and_by_what_it_says() {
     let library = library().await;
     let (url, heard) = endpoint().await;
     for (method, field) in [("GET", ""), ("POST", ", method: POST, field: jeton")] {
@@ -150,8 +159,9 @@ async fn an_endpoint_judges_by_its_status() {
         assert_eq!(heard.lock().pop().unwrap(), [method, "200-ada", body]);
         ask("200-ada").await.status(200);
         assert!(heard.lock().is_empty(), "it is asked once");
-        for good in ["200", "200-nothing", "204-nothing"] {
-            ask(good).await.status(200);
+        ask(r#"200-{"active":true}"#).await.status(200);
+        for silent in ["200", "200-nothing", "204-nothing", r#"200-{"active":false,"sub":"ada"}"#] {
+            ask(silent).await.status(401).reason("TOKEN_INVALID");
         }
         for bad in ["400", "401", "403", "404", "498"] {
             ask(bad).await.status(401).reason("TOKEN_INVALID");
@@ -162,4 +172,11 @@ async fn an_endpoint_judges_by_its_status() {
         }
         heard.lock().clear();
     }
+    let auth = format!("auth: {{ verify: {{ url: \"{url}\", by_status: true }} }}");
+    let gateway = gateway().descriptors("library").upstream("library", &library).config(&auth).start().await;
+    for good in ["200", "200-nothing", "204-nothing"] {
+        gateway.get(BOOK).header("authorization", &bearer(good)).await.status(200);
+    }
+    let inactive = bearer(r#"200-{"active":false}"#);
+    gateway.get(BOOK).header("authorization", &inactive).await.status(401).reason("TOKEN_INVALID");
 }

@@ -68,7 +68,7 @@ impl Compiler<'_> {
         }
         let rpc = written.verify.as_ref().and_then(|verify| Some((verify, verify.rpc.as_ref()?)));
         if let Some((verify, name)) = rpc {
-            self.judge = self.compile_judge(verify, name);
+            self.judge = self.compile_judge((verify, &written.user), name);
         }
     }
 
@@ -85,7 +85,7 @@ impl Compiler<'_> {
         Some(Arc::new(Renewal { auth, cookies, renewer: Renewer::Service(Service::new(rpc)?) }))
     }
 
-    fn compile_judge(&mut self, verify: &config::Verify, name: &str) -> Option<Arc<Judge>> {
+    fn compile_judge(&mut self, written: (&config::Verify, &str), name: &str) -> Option<Arc<Judge>> {
         const PLACE: &str = "auth.verify.rpc";
         let (at, method) = self.find_served(PLACE, name)?;
         let service = &self.schema.services[at];
@@ -96,7 +96,7 @@ impl Compiler<'_> {
         let judge = self
             .rpc(upstream, service, method, (&path, false))
             .map_err(|flaw| flaw.why)
-            .and_then(|rpc| Judge::compile(rpc, &schema, (method.input, method.output), verify));
+            .and_then(|rpc| Judge::compile(rpc, &schema, (method.input, method.output), written));
         judge.map(Arc::new).map_err(|why| self.config_problem(PLACE.to_owned(), format!("{name}: {why}"))).ok()
     }
 

@@ -24,6 +24,8 @@ use crate::fetch::Fetch;
 
 /// Questions that may be open at once.
 const MOST: usize = 10_000;
+/// The member that says in every introspection's answer whether a token is good (RFC 7662 §2.2).
+const ACTIVE: &str = "active";
 /// Bytes of the largest answer.
 const LARGEST: usize = 64 * 1024;
 
@@ -122,9 +124,7 @@ impl Auth {
 
     /// A good answer, looked at more closely.
     fn good(&self, verify: &config::Verify, token: &str, claims: Claims, now: Now) -> Answer {
-        if matches!(claims.named(&verify.valid), Some(valid) if *valid != Value::Bool(true)) {
-            return Err(Refusal::invalid("who judges tokens says that it is not valid"));
-        }
+        let said = said(verify, &claims)?;
         self.token_type.check(&claims)?;
         // An answer may hold for no time at all, but it holds for who asked.
         let expires = expiry(verify, &claims)?;
@@ -132,6 +132,9 @@ impl Auth {
             return Err(Refusal::expired("the token has expired"));
         }
         let identity = Identity::judged(token, claims, &self.crossing, (expires, now.saturating_add(verify.cache)))?;
+        if !said && !verify.by_status && identity.user().is_none_or(str::is_empty) {
+            return Err(Refusal::invalid("who judges tokens says neither that it is good nor whose it is"));
+        }
         self.not_revoked(&identity, now)?;
         Ok(Arc::new(identity))
     }
@@ -152,6 +155,23 @@ impl Auth {
         let (fetch, time) = (self.fetch.clone(), verify.timeout);
         Some(Box::pin(async move { fetched(&fetch, request, time).await }))
     }
+}
+
+/// Whether the answer says that the token is good; that it is not is a refusal.
+fn said(verify: &config::Verify, claims: &Claims) -> Result<bool, Refusal> {
+    let not = Err(Refusal::invalid("who judges tokens says that it is not valid"));
+    let names: &[&str] = match &verify.valid {
+        Some(name) if claims.named(name).is_none() => {
+            return Err(Refusal::invalid(format!("who judges tokens does not say `{name}`")));
+        }
+        // No good token is inactive, whatever else its judge says of it (RFC 7662 §2.2).
+        Some(_) if claims.named(ACTIVE) == Some(&Value::Bool(false)) => return not,
+        Some(name) => &[name],
+        None => &["valid", ACTIVE],
+    };
+    let mut values = names.iter().filter_map(|name| claims.named(name)).peekable();
+    let said = values.peek().is_some();
+    if values.all(|value| *value == Value::Bool(true)) { Ok(said) } else { not }
 }
 
 /// When a token expires, if its judge says so. A field that was never set says zero, or nothing.

@@ -57,6 +57,51 @@ async fn an_answer_holds_for_a_moment_good_or_bad() {
 }
 
 #[tokio::test]
+async fn nobody_passes_by_an_answer_that_says_no_or_nothing() {
+    let asked = Arc::default();
+    let passes = async |more: &str, answer: &Value| {
+        let gate = gate(&format!("{more}, cache: 0s, cache_refusals: 0s"));
+        match ask(&gate, "t", says(good(answer), &asked)).await {
+            Ok(_) => true,
+            Err(reason) => {
+                assert_eq!(reason, INVALID, "{answer}");
+                false
+            }
+        }
+    };
+    let (own, status) = (", valid: ok", ", by_status: true");
+    for (more, answer) in [
+        ("", json!({ "user_id": "u" })),
+        ("", json!({ "valid": true })),
+        ("", json!({ "active": true, "user_id": "" })),
+        (own, json!({ "ok": true, "active": "since May", "valid": 7 })),
+        (status, json!({})),
+        (status, json!({ "valid": true })),
+    ] {
+        assert!(passes(more, &answer).await, "{more} {answer}");
+    }
+    for (more, answer) in [
+        // What an introspection endpoint says of a bad token (RFC 7662 §2.2).
+        ("", json!({ "active": false })),
+        ("", json!({ "active": false, "user_id": "u" })),
+        ("", json!({ "active": false, "valid": true, "user_id": "u" })),
+        ("", json!({ "active": "true", "user_id": "u" })),
+        ("", json!({ "valid": null, "user_id": "u" })),
+        // Neither that it is good, nor whose it is.
+        ("", json!({})),
+        ("", json!({ "user_id": "" })),
+        ("", json!({ "user_id": null, "sub": "u" })),
+        (own, json!({ "user_id": "u" })),
+        (own, json!({ "ok": false, "user_id": "u" })),
+        (own, json!({ "ok": true, "active": false, "user_id": "u" })),
+        (status, json!({ "active": false })),
+        (status, json!({ "valid": false })),
+    ] {
+        assert!(!passes(more, &answer).await, "{more} {answer}");
+    }
+}
+
+#[tokio::test]
 async fn no_time_to_hold_asks_every_time() {
     let gate = gate(", cache: 0s, cache_refusals: 0s");
     let asked = Arc::default();
