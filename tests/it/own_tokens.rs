@@ -42,9 +42,13 @@ struct Wish<'a> {
 const PLAIN: Wish<'static> = Wish { redis: None, sessions: "", issue: "" };
 
 fn front(library: &Upstream, wish: &Wish<'_>) -> Builder {
+    gateway().descriptors("library").upstream("library", library).config(&front_config(wish))
+}
+
+fn front_config(wish: &Wish<'_>) -> String {
     let redis = wish.redis.map(|redis| format!("redis: {{ url: \"{}\" }}", redis.url())).unwrap_or_default();
     let (sessions, issue) = (wish.sessions, wish.issue);
-    gateway().descriptors("library").upstream("library", library).config(&format!(
+    format!(
         "{redis}
 auth:
   jwt: {{ secret: {SECRET}, issuer: me, audience: us, required_claims: [sid] }}
@@ -65,7 +69,7 @@ sessions:
 methods:
   library.v1.Library/CreateBook: {{ auth: public }}
   library.v1.Library/Echo: {{ auth: {{ roles: [reader] }} }}"
-    ))
+    )
 }
 
 /// What a browser keeps of an answer: the access and the refresh token, with what follows them.
@@ -296,6 +300,43 @@ async fn who_renews_is_told_of_the_refresh_token() {
     assert_eq!(nothing.status(401).reason("TOKEN_MISSING").value()["message"], "this method needs a refresh token");
     let nobody = gateway.get(BOOK).await;
     assert_eq!(nobody.status(401).value()["message"], "this method needs an access token");
+}
+
+#[tokio::test]
+async fn a_new_secret_logs_nobody_out_while_the_old_one_is_listed() {
+    let library = library().await;
+    let front = |old: Option<&str>, issuer: &str| {
+        let one = |secret: &str, issuer: &str| format!("{{ secret: {secret}, issuer: {issuer}, audience: us }}");
+        let new = "f".repeat(32);
+        let jwt = match old {
+            None => one(SECRET, "me"),
+            Some(_) => format!("[{}, {}]", one(&new, "me"), one(SECRET, issuer)),
+        };
+        let written = format!("{{ secret: {SECRET}, issuer: me, audience: us, required_claims: [sid] }}");
+        let text = front_config(&PLAIN).replace(&written, &jwt);
+        gateway().descriptors("library").upstream("library", &library).config(&text)
+    };
+    let gateway = front(None, "me").start().await;
+    let (access, refresh) = log_in(&gateway).await;
+    gateway.reload(&front(Some(SECRET), "me")).await.unwrap();
+    assert_eq!(opens(&gateway, &access).await, 200);
+    let (_, next) = tokens(renew(&gateway, &refresh).await.status(200));
+    // The new one signs, and reads what it has signed.
+    let by = |refresh: &str| jsonwebtoken::DecodingKey::from_secret(refresh.as_bytes());
+    let check = |token: &str, secret: &str| {
+        let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
+        validation.validate_aud = false;
+        jsonwebtoken::decode::<Value>(token, &by(secret), &validation).is_ok()
+    };
+    assert!(check(&refresh, SECRET) && check(&next, &"f".repeat(32)));
+    let (_, last) = tokens(renew(&gateway, &next).await.status(200));
+    // Another issuer's secret makes no refresh token.
+    gateway.reload(&front(Some(SECRET), "them")).await.unwrap();
+    let (_, refresh) = tokens(renew(&gateway, &last).await.status(200));
+    let mut said = claims(&refresh);
+    said["iss"] = json!("them");
+    renew(&gateway, &token(&said)).await.status(401).reason("TOKEN_INVALID");
+    renew(&gateway, &refresh).await.status(200);
 }
 
 #[tokio::test]

@@ -15,7 +15,8 @@ use crate::config::{self, Algorithm, Secret};
 pub(super) struct Signer {
     header: Header,
     encoding: EncodingKey,
-    key: Key,
+    /// What has signed its tokens: the key that does, and those that did before it.
+    keys: Box<[Key]>,
     issuer: Option<String>,
     audience: Option<String>,
     /// The claim that says of which type a token is.
@@ -23,19 +24,30 @@ pub(super) struct Signer {
 }
 
 impl Signer {
-    /// By a secret of its own, or as the first issuer with a secret would.
+    /// By a secret of its own, or as the first issuer with a secret would. Tokens outlive the secret that signed them: what `auth.jwt` lists of the same
+    /// issuer is read too.
     pub(super) fn compile(auth: &config::Auth, own: Option<&Secret>) -> Option<Self> {
         let shared = auth.jwt.iter().find_map(|jwt| Some((jwt, jwt.secret.as_ref()?)));
         let (jwt, secret) = match own {
             Some(own) => (None, own),
             None => shared.map(|(jwt, secret)| (Some(jwt), secret))?,
         };
-        let algorithm = jwt.and_then(|jwt| jwt.algorithms.first().copied()).unwrap_or(Algorithm::Hs256);
+        let issuer = jwt.and_then(|jwt| jwt.issuer.first().cloned());
+        let same = |other: &config::Jwt| match &issuer {
+            Some(name) => other.issuer.contains(name),
+            None => other.issuer.is_empty(),
+        };
+        // The one that signs first: without it there is none.
+        let mut keys = vec![Key::secret(secret, &[algorithm(jwt)])?];
+        if own.is_none() {
+            let others = auth.jwt.iter().filter(|other| same(other)).filter(|other| Some(*other) != jwt);
+            keys.extend(others.filter_map(|other| Key::secret(other.secret.as_ref()?, &[algorithm(Some(other))])));
+        }
         Some(Self {
-            header: Header::new(library(algorithm)),
+            header: Header::new(library(algorithm(jwt))),
             encoding: EncodingKey::from_secret(secret.as_bytes()),
-            key: Key::secret(secret, &[algorithm])?,
-            issuer: jwt.and_then(|jwt| jwt.issuer.first().cloned()),
+            keys: keys.into(),
+            issuer,
             audience: jwt.and_then(|jwt| jwt.audience.first().cloned()),
             kind: auth.token_type.claim.as_str().into(),
         })
@@ -63,11 +75,16 @@ impl Signer {
     /// Takes a token apart that it has signed itself, or who shares its secret.
     pub(super) fn read<'t>(&self, text: &'t str) -> Result<Token<'t>, Refusal> {
         let token = Token::read(text)?;
-        match self.key.signed(&token) {
+        match self.keys.iter().any(|key| key.signed(&token)) {
             true => Ok(token),
             false => Err(Refusal::invalid("the signature is not the gateway's own")),
         }
     }
+}
+
+/// What an issuer with a secret signs by.
+fn algorithm(jwt: Option<&config::Jwt>) -> Algorithm {
+    jwt.and_then(|jwt| jwt.algorithms.first().copied()).unwrap_or(Algorithm::Hs256)
 }
 
 /// So many random bytes, in hex.
