@@ -11,7 +11,7 @@ section! {
     pub struct Redis {
         /// `redis://HOST:PORT/DATABASE`; none: everything is kept in this process.
         url: Option<String> = checked("a URL such as `redis://redis:6379`", url).optional(),
-        /// Its password.
+        /// Its password. Another one takes a reload, no restart: connections are made by it from then on.
         password: Option<Secret> = secret("a secret").optional(),
         /// It is a Redis Cluster; `url` names one of its nodes.
         cluster: bool = flag().or("false"),

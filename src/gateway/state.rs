@@ -26,7 +26,7 @@ pub struct State {
     pub watches: Mutex<Watches>,
     /// The way to another snapshot.
     pub reloads: Reloads,
-    /// What the gateways of a system have in common; another one needs a restart.
+    /// What the gateways of a system have in common; another one needs a restart, another password none.
     pub store: Arc<Store>,
     /// What calls hold of bodies and messages.
     pub memory: Arc<Memory>,

@@ -95,6 +95,7 @@ async fn swap(state: &Arc<State>, after: Snapshot) -> u64 {
     // What is not there by then comes later: calls wait for it or go elsewhere.
     let _ = tokio::time::timeout(WARM, prepared).await;
 
+    state.store.follow(&after.config.redis);
     if let Some(auth) = &after.auth {
         auth.keep_fresh(&state.store);
     }
@@ -117,7 +118,8 @@ fn needs_restart(before: &Config, after: &Config) -> Vec<Problem> {
         (&["clients"], before.clients != after.clients),
         (&["workers"], before.workers != after.workers),
         (&["admin", "listen"], before.admin.listen != after.admin.listen),
-        (&["redis"], before.redis != after.redis),
+        // A password that has changed is what connections are made by from now on.
+        (&["redis"], (&before.redis.url, before.redis.cluster) != (&after.redis.url, after.redis.cluster)),
     ];
     let changed = keys.into_iter().filter(|(_, changed)| *changed);
     changed

@@ -80,6 +80,13 @@ impl Store {
         self.redis.as_ref()
     }
 
+    /// Goes by this password from now on; where the Redis is needs a restart.
+    pub fn follow(&self, config: &config::Redis) {
+        if let Some(redis) = &self.redis {
+            redis.follow(config);
+        }
+    }
+
     /// Whether the Redis answers; `None` without one.
     pub fn is_connected(&self) -> Option<bool> {
         self.redis.as_ref().map(|_| self.events.is_connected())

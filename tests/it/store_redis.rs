@@ -68,6 +68,34 @@ async fn a_redis_that_is_gone_is_not_waited_for_and_found_again() {
 }
 
 #[tokio::test]
+async fn a_password_that_rotates_takes_no_restart() {
+    let server = redis_with(&["--requirepass", "old"]).await;
+    let front = |url: &str, password: &str, token: &str| {
+        gateway().descriptors("library").config(&format!(
+            "redis: {{ url: \"{url}\", password: {password} }}\nadmin: {{ listen: \"127.0.0.1:0\", token: {token} }}"
+        ))
+    };
+    let gateway = front(&server.url(), "old", "first").start().await;
+    let store = &gateway.state.store;
+    ping(store).await.unwrap();
+    // The server's first, which drops its connections: nobody gets in until the gateway hears of it.
+    let client = ::redis::Client::open(format!("redis://:old@{}", server.address())).unwrap();
+    let mut admin = client.get_multiplexed_async_connection().await.unwrap();
+    for words in [["CONFIG", "SET", "requirepass", "new"].as_slice(), &["CLIENT", "KILL", "TYPE", "normal"]] {
+        ::redis::cmd(words[0]).arg(&words[1..]).exec_async(&mut admin).await.unwrap();
+    }
+    until("nobody gets in", async || ping(store).await.is_err()).await;
+    gateway.reload(&front(&server.url(), "new", "first")).await.unwrap();
+    until("the new one lets in", async || ping(store).await.is_ok()).await;
+    // Nothing else waits for a restart; where it is does.
+    gateway.reload(&front(&server.url(), "newer", "second")).await.unwrap();
+    ping(store).await.unwrap();
+    assert_eq!(gateway.state.snapshot.load().config.admin.token.as_deref(), Some("second"));
+    let refused = gateway.reload(&front("redis://127.0.0.1:1", "new", "second")).await.unwrap_err();
+    assert!(refused.problems[0].to_string().contains("redis: has changed, which needs a restart"));
+}
+
+#[tokio::test]
 async fn a_redis_that_hangs_costs_one_wait() {
     let redis = redis().await;
     let store = store(&redis);

@@ -14,7 +14,7 @@ use redis::{Cmd, Value};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::{Connection, Script, Target, Unavailable, asks_for_another, is_unknown_script};
+use super::{Connection, Place, Script, Unavailable, asks_for_another, is_unknown_script};
 
 /// From one failed attempt to the next, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
@@ -52,7 +52,7 @@ impl Link {
     /// One command; where it runs a script that the server does not know, that is loaded and asked again.
     pub(super) async fn ask(
         &self,
-        target: &Target,
+        target: &Place,
         command: &Cmd,
         script: Option<&Script>,
         wait: Duration,
@@ -94,7 +94,7 @@ impl Link {
     }
 
     /// The connection, or one that is just being made.
-    async fn connection(&self, target: &Target) -> Option<(Connection, u64)> {
+    async fn connection(&self, target: &Place) -> Option<(Connection, u64)> {
         if let State::Up { connection, number } = &*self.0.borrow() {
             return Some((connection.clone(), *number));
         }
@@ -116,7 +116,7 @@ impl Link {
     }
 
     /// The connection of this number is of no more use.
-    fn broken(&self, target: &Target, broken: u64) {
+    fn broken(&self, target: &Place, broken: u64) {
         let mine = self.0.send_if_modified(|state| {
             let mine = matches!(state, State::Up { number, .. } if *number == broken);
             if mine {
@@ -141,13 +141,14 @@ impl Link {
     }
 
     /// Connects until that has worked, or nobody needs it any more.
-    fn reconnect(&self, target: &Target, number: u64) {
-        let target = target.clone();
+    fn reconnect(&self, target: &Place, number: u64) {
+        let target = Arc::clone(target);
         let attempt = Attempt(Arc::downgrade(&self.0));
         tokio::spawn(async move {
             let mut pause = PAUSE.0;
             loop {
-                let connected = target.connect().await;
+                // Anew each time: the password may have changed since.
+                let connected = target.load_full().connect().await;
                 let Some(state) = attempt.0.upgrade() else { return };
                 match connected {
                     Ok(connection) => {

@@ -3,8 +3,10 @@
 mod link;
 mod take;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
@@ -24,15 +26,18 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// A Redis, or a cluster of them.
 pub struct Redis {
-    target: Target,
+    target: Place,
+    cluster: bool,
     /// One a worker: a reply wakes no other thread than the one that waits for it.
     links: Sharded<Link>,
     /// And one for what may be large: nothing small waits behind it, or breaks with it.
     bulk: Sharded<Link>,
 }
 
-/// Where it is.
-#[derive(Clone)]
+/// Where it is from now on: every connection that is made looks here.
+type Place = Arc<ArcSwap<Target>>;
+
+/// Where it is, and by which password.
 enum Target {
     One(Client),
     Cluster { nodes: Box<ClusterClient>, first: Client },
@@ -69,7 +74,15 @@ impl Script {
 impl Redis {
     /// The Redis of a configuration; `None` if there is none. Nothing is connected yet.
     pub(super) fn compile(config: &config::Redis) -> Option<Self> {
-        Some(Self { target: Target::compile(config)?, links: Sharded::new(), bulk: Sharded::new() })
+        let target = Arc::new(ArcSwap::from_pointee(Target::compile(config)?));
+        Some(Self { target, cluster: config.cluster, links: Sharded::new(), bulk: Sharded::new() })
+    }
+
+    /// Connections that are made from now on are made by this password; those that are there stay.
+    pub(super) fn follow(&self, config: &config::Redis) {
+        if let Some(target) = Target::compile(config) {
+            self.target.store(Arc::new(target));
+        }
     }
 
     /// Asks, and waits so long for the answer, a connection that is being made included. One that is known to be
@@ -107,12 +120,12 @@ impl Redis {
 
     /// Whether keys may lie on different servers.
     fn is_cluster(&self) -> bool {
-        matches!(self.target, Target::Cluster { .. })
+        self.cluster
     }
 
     /// A connection of its own, for messages.
     pub(super) async fn subscriber(&self) -> redis::RedisResult<redis::aio::PubSub> {
-        match &self.target {
+        match &*self.target.load_full() {
             Target::One(client) | Target::Cluster { first: client, .. } => client.get_async_pubsub().await,
         }
     }
