@@ -116,6 +116,36 @@ async fn a_redis_that_hangs_costs_one_wait() {
 }
 
 #[tokio::test]
+async fn a_replica_is_not_connected_to_at_every_call() {
+    let server = redis().await;
+    let store = store(&server);
+    let set = async || {
+        let mut set = ::redis::cmd("SET");
+        set.arg("k").arg("v");
+        store.redis().unwrap().ask(&set, WAIT).await.map(drop)
+    };
+    set().await.unwrap();
+    server.ask(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let connections = async || {
+        let redis::Value::BulkString(text) = server.ask(&["INFO", "stats"]).await else { panic!("no text") };
+        let text = String::from_utf8(text).unwrap();
+        let (_, count) = text.split_once("total_connections_received:").unwrap();
+        count.lines().next().unwrap().parse::<usize>().unwrap()
+    };
+    let (before, started, mut asked) = (connections().await, Instant::now(), 0);
+    while started.elapsed() < Duration::from_millis(600) {
+        assert_eq!(set().await, Err(Unavailable));
+        asked += 1;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    // After 50, 100, 200 and 400 ms.
+    let made = connections().await - before - 1;
+    assert!(made <= 5 && asked > 30, "{made} connections for {asked} calls");
+    server.ask(&["REPLICAOF", "NO", "ONE"]).await;
+    until("it is found again", async || set().await.is_ok()).await;
+}
+
+#[tokio::test]
 async fn who_has_no_patience_left_breaks_nothing() {
     let redis = redis().await;
     let store = store(&redis);

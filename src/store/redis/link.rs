@@ -2,22 +2,25 @@
 //!
 //! ```text
 //! Idle ──asked──▶ Connecting(waited for) ──▶ Up ──broken──▶ Connecting(waited for)
-//!                      │ failed, or too slow                       ▲
+//!                      │ failed, or too slow                       ▲      a server that takes no writes is asked again after a pause
 //!                      ▼                                           │
 //!                 Connecting(not waited for) ──made──▶ Up ─────────┘
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Cmd, Value};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::{Connection, Place, Script, Unavailable, asks_for_another, is_unknown_script};
+use super::{Connection, Fails, Place, Script, Unavailable, asks_for_another, is_unknown_script};
 
 /// From one failed attempt to the next, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// A connection that was of use for less was of none.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// Who waits less has had most of its patience elsewhere: that it gets no answer says nothing of the connection, which others
 /// share.
@@ -39,6 +42,9 @@ enum State {
         connection: Connection,
         /// Tells one connection from the next.
         number: u64,
+        since: Instant,
+        /// What went before it.
+        pause: Duration,
     },
 }
 
@@ -70,8 +76,8 @@ impl Link {
             }
             answer.map_err(|error| {
                 tracing::warn!(%error, "redis refused or broke off");
-                if asks_for_another(&error) {
-                    self.broken(target, number);
+                if let Some(fails) = asks_for_another(&error) {
+                    self.broken(target, number, fails);
                 }
                 Unavailable
             })
@@ -82,7 +88,7 @@ impl Link {
             // Nothing came: the next call must not wait as long.
             (Err(_), Some(number)) => {
                 tracing::warn!(?wait, "redis did not answer in time");
-                self.broken(target, number);
+                self.broken(target, number, Fails::Connection);
                 self.despair();
                 Err(Unavailable)
             }
@@ -95,7 +101,7 @@ impl Link {
 
     /// The connection, or one that is just being made.
     async fn connection(&self, target: &Place) -> Option<(Connection, u64)> {
-        if let State::Up { connection, number } = &*self.0.borrow() {
+        if let State::Up { connection, number, .. } = &*self.0.borrow() {
             return Some((connection.clone(), *number));
         }
         let mut changes = self.0.subscribe();
@@ -106,26 +112,35 @@ impl Link {
             }
             idle
         }) {
-            self.reconnect(target, 0);
+            self.reconnect(target, 0, Duration::ZERO);
         }
         let settled = changes.wait_for(|state| !matches!(state, State::Connecting { hopeful: true })).await;
         match &*settled.ok()? {
-            State::Up { connection, number } => Some((connection.clone(), *number)),
+            State::Up { connection, number, .. } => Some((connection.clone(), *number)),
             State::Idle | State::Connecting { .. } => None,
         }
     }
 
-    /// The connection of this number is of no more use.
-    fn broken(&self, target: &Place, broken: u64) {
-        let mine = self.0.send_if_modified(|state| {
-            let mine = matches!(state, State::Up { number, .. } if *number == broken);
-            if mine {
-                *state = State::Connecting { hopeful: true };
+    /// The connection of this number is of no more use. Where it is the server that is of none, the next one may well be the same: nobody waits for that, and it
+    /// takes its time.
+    fn broken(&self, target: &Place, broken: u64, fails: Fails) {
+        let mut next = None;
+        self.0.send_if_modified(|state| {
+            let State::Up { number, since, pause, .. } = state else { return false };
+            if *number != broken {
+                return false;
             }
-            mine
+            let pause = match fails {
+                Fails::Connection => Duration::ZERO,
+                Fails::Server if since.elapsed() < SHORT => (*pause * 2).clamp(PAUSE.0, PAUSE.1),
+                Fails::Server => PAUSE.0,
+            };
+            *state = State::Connecting { hopeful: pause.is_zero() };
+            next = Some(pause);
+            true
         });
-        if mine {
-            self.reconnect(target, broken + 1);
+        if let Some(pause) = next {
+            self.reconnect(target, broken + 1, pause);
         }
     }
 
@@ -140,12 +155,15 @@ impl Link {
         });
     }
 
-    /// Connects until that has worked, or nobody needs it any more.
-    fn reconnect(&self, target: &Place, number: u64) {
+    /// Connects, after a pause, until that has worked, or nobody needs it any more.
+    fn reconnect(&self, target: &Place, number: u64, first: Duration) {
         let target = Arc::clone(target);
         let attempt = Attempt(Arc::downgrade(&self.0));
         tokio::spawn(async move {
             let mut pause = PAUSE.0;
+            if !first.is_zero() {
+                sleep(first).await;
+            }
             loop {
                 // Anew each time: the password may have changed since.
                 let connected = target.load_full().connect().await;
@@ -153,7 +171,7 @@ impl Link {
                 match connected {
                     Ok(connection) => {
                         tracing::debug!("redis is connected");
-                        state.send_replace(State::Up { connection, number });
+                        state.send_replace(State::Up { connection, number, since: Instant::now(), pause: first });
                         return;
                     }
                     Err(error) => {

@@ -191,8 +191,20 @@ fn is_unknown_script(error: &redis::RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
+/// What is of no more use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fails {
+    /// The connection.
+    Connection,
+    /// The server at its end, a replica: its name may lead to another one soon.
+    Server,
+}
+
 /// Another connection may fare better.
-fn asks_for_another(error: &redis::RedisError) -> bool {
+fn asks_for_another(error: &redis::RedisError) -> Option<Fails> {
     let elsewhere = [ServerErrorKind::ReadOnly, ServerErrorKind::MasterDown].map(ErrorKind::Server);
-    error.is_unrecoverable_error() || elsewhere.contains(&error.kind())
+    if elsewhere.contains(&error.kind()) {
+        return Some(Fails::Server);
+    }
+    error.is_unrecoverable_error().then_some(Fails::Connection)
 }
