@@ -48,7 +48,7 @@ pub use limit::{Ask, Client, Limit, Standings, Whom};
 pub use marks::Mark;
 pub use memory::Pace;
 pub use redis::{Link, Redis, Script, Unavailable};
-pub use sessions::{Opening, Session, Spans, Turn};
+pub use sessions::{Opening, Session, Spans, Turn, Turned};
 pub use single_flight::Flight;
 
 /// How often what is at rest is forgotten, where no newcomer makes room first.

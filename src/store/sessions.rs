@@ -2,6 +2,9 @@
 //! time. To turn it is to take that token and name the next; who comes with one that was turned before is a thief, or was
 //! robbed, and the session ends for both.
 //!
+//! Turns are counted, by the record and in each token: one of more turns than the record knows was signed by a gateway, so it is the record that has lost
+//! some, as a Redis does that was restored or whose replica took over. It is turned from there. Of two that the same turn made, one is the thief's.
+//!
 //! A moment after a turn the token before is still known: calls that set out together all learn the same next one.
 
 mod memory;
@@ -53,6 +56,8 @@ pub struct Spans {
 pub struct Session {
     /// The name of the refresh token that is good.
     pub token: String,
+    /// How many came before it.
+    pub turns: u64,
     /// Since when, in milliseconds since 1970.
     pub seen: u64,
     /// When the session was opened, in milliseconds since 1970.
@@ -63,6 +68,15 @@ pub struct Session {
     pub user: String,
     /// What is kept with it.
     pub data: String,
+}
+
+/// A refresh token as its signature tells it.
+#[derive(Debug, Clone, Copy)]
+pub struct Turned<'a> {
+    /// Its name.
+    pub token: &'a str,
+    /// As [`Session::turns`].
+    pub turns: u64,
 }
 
 /// What came of a turn.
@@ -89,17 +103,23 @@ impl Store {
         let times = numbers(redis.run(&OPEN, &call, WAIT).await?).ok_or(Unavailable)?;
         let [seen, ends] = *times else { return Err(Unavailable) };
         let (token, user) = (opening.token.to_owned(), opening.user.to_owned());
-        Ok(Session { token, seen, created: seen, ends, user, data: opening.data.to_owned() })
+        Ok(Session { token, turns: 0, seen, created: seen, ends, user, data: opening.data.to_owned() })
     }
 
     /// Takes a refresh token and names the next one; or says which one another call has named a moment ago.
     ///
     /// # Errors
     /// The Redis does not answer. Then the token may have been taken; within the grace it can be tried again.
-    pub async fn turn_session(&self, id: &str, token: &str, next: &str, spans: Spans) -> Result<Turn, Unavailable> {
-        let Some(redis) = &self.redis else { return Ok(self.sessions.turn(id, (token, next), spans, now())) };
+    pub async fn turn_session(
+        &self,
+        id: &str,
+        came: Turned<'_>,
+        next: &str,
+        spans: Spans,
+    ) -> Result<Turn, Unavailable> {
+        let Some(redis) = &self.redis else { return Ok(self.sessions.turn(id, (came, next), spans, now())) };
         let mut call = TURN.call(1);
-        call.arg(key(id)).arg(token).arg(next).arg(millis(spans.idle)).arg(millis(spans.grace));
+        call.arg(key(id)).arg(came.token).arg(next).arg(millis(spans.idle)).arg(millis(spans.grace)).arg(came.turns);
         match redis.run(&TURN, &call, WAIT).await? {
             Value::Array(told) => session(told).map(Turn::Good).ok_or(Unavailable),
             Value::Int(0) => Ok(Turn::Gone),
@@ -131,11 +151,12 @@ fn key(id: &str) -> String {
 }
 
 fn session(told: Vec<Value>) -> Option<Session> {
-    let [token, seen, ends, user, data, created] = <[Value; 6]>::try_from(told).ok()?;
+    let [token, seen, ends, user, data, created, turns] = <[Value; 7]>::try_from(told).ok()?;
     let text = |value| redis::from_redis_value::<String>(value).ok();
     let number = |value| redis::from_redis_value::<u64>(value).ok();
     Some(Session {
         token: text(token)?,
+        turns: number(turns)?,
         seen: number(seen)?,
         created: number(created)?,
         ends: number(ends)?,

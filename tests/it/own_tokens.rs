@@ -303,6 +303,39 @@ async fn who_renews_is_told_of_the_refresh_token() {
 }
 
 #[tokio::test]
+async fn a_store_that_fell_back_makes_nobody_a_thief() {
+    let (library, redis) = (library().await, redis().await);
+    let wish = Wish { redis: Some(&redis), issue: "grace: 0s", ..PLAIN };
+    let gateway = front(&library, &wish).start().await;
+    let apart = || tokio::time::sleep(Duration::from_millis(5));
+    for stolen in [false, true] {
+        let (_, first) = log_in(&gateway).await;
+        let key = format!("transom:session:{{{}}}", claims(&first)["sid"].as_str().unwrap());
+        let (_, second) = tokens(renew(&gateway, &first).await.status(200));
+        redis.ask(&["COPY", &key, "kept", "REPLACE"]).await;
+        let (_, third) = tokens(renew(&gateway, &second).await.status(200));
+        let (access, last) = tokens(renew(&gateway, &third).await.status(200));
+        // As it was two writes ago.
+        redis.ask(&["COPY", "kept", &key, "REPLACE"]).await;
+        apart().await;
+        if stolen {
+            // Whoever comes with one that was turned: at the latest the client's own ends it for both.
+            renew(&gateway, &third).await.status(200);
+            renew(&gateway, &last).await.status(401).reason("TOKEN_INVALID");
+            assert_eq!(opens(&gateway, &access).await, 401);
+            continue;
+        }
+        let (access, next) = tokens(renew(&gateway, &last).await.status(200));
+        let (_, next) = tokens(renew(&gateway, &next).await.status(200));
+        assert_eq!(opens(&gateway, &access).await, 200);
+        // Older ones are as stolen as ever.
+        apart().await;
+        renew(&gateway, &second).await.status(401).reason("TOKEN_INVALID");
+        renew(&gateway, &next).await.status(401);
+    }
+}
+
+#[tokio::test]
 async fn a_new_secret_logs_nobody_out_while_the_old_one_is_listed() {
     let library = library().await;
     let front = |old: Option<&str>, issuer: &str| {

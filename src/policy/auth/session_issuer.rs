@@ -22,7 +22,7 @@ use super::revoked::Revocation;
 use super::sign::{Signer, random};
 use super::{Auth, Claims, LONGEST, now};
 use crate::config::{self, Issue};
-use crate::store::{Opening, Session, Spans, Store, Turn};
+use crate::store::{Opening, Session, Spans, Store, Turn, Turned};
 
 /// Bytes of what a session's tokens say of its user: they go in cookies.
 const MOST: usize = 2048;
@@ -50,6 +50,9 @@ pub struct Pair {
 
 /// What refresh tokens say of themselves.
 pub(super) const REFRESH: &str = "refresh";
+
+/// How many refresh tokens of their session came before them.
+const TURNS: &str = "turns";
 
 impl SessionIssuer {
     /// `None`: there is no secret to sign with.
@@ -102,7 +105,7 @@ impl SessionIssuer {
         if text.len() > LONGEST {
             return Err(Refusal::invalid("the token is longer than 8 KiB"));
         }
-        let (id, token, issuer) = {
+        let (id, token, turns, issuer) = {
             let token = self.signer.read(text)?;
             let kind = token.claims.get(&self.kind).and_then(Value::as_str).unwrap_or_default();
             if kind != REFRESH {
@@ -116,11 +119,12 @@ impl SessionIssuer {
                 return Err(Refusal::invalid("the session has ended"));
             }
             let text = |name| token.claims.named(name).and_then(Value::as_str).map(str::to_owned);
-            let (id, token) = text("sid").zip(text("jti")).ok_or_else(|| Refusal::invalid("it is of no session"))?;
-            (id, token, text("iss"))
+            let (id, token_id) = text("sid").zip(text("jti")).ok_or_else(|| Refusal::invalid("it is of no session"))?;
+            let turns = token.claims.named(TURNS).and_then(Value::as_u64).unwrap_or_default();
+            (id, token_id, turns, text("iss"))
         };
         let next = random::<16>().ok_or_else(no_random)?;
-        match store.turn_session(&id, &token, &next, self.spans).await {
+        match store.turn_session(&id, Turned { token: &token, turns }, &next, self.spans).await {
             Ok(Turn::Good(session)) => self.pair(&id, &session),
             Ok(Turn::Gone) => Err(Refusal::invalid("the session has ended")),
             Ok(Turn::Reused) => {
@@ -169,7 +173,12 @@ impl SessionIssuer {
         let (issued, ends) = (session.seen / 1000, session.ends / 1000);
         let until = |lasts: u64| issued.saturating_add(lasts).min(ends);
         let mut refresh = Map::new();
-        for (name, value) in [("sub", json!(session.user)), ("sid", json!(id)), ("jti", json!(session.token))] {
+        for (name, value) in [
+            ("sub", json!(session.user)),
+            ("sid", json!(id)),
+            ("jti", json!(session.token)),
+            (TURNS, json!(session.turns)),
+        ] {
             refresh.insert(name.to_owned(), value);
         }
         // Of who sees the one token no more can be told of the other.

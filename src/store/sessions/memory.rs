@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use parking_lot::Mutex;
 
-use super::{Opening, Session, Spans, Turn, millis};
+use super::{Opening, Session, Spans, Turn, Turned, millis};
 
 /// Sessions that are kept; beyond them none is opened.
 const MOST: usize = 1 << 18;
@@ -46,6 +46,7 @@ impl Records {
         let ends = now.saturating_add(millis(opening.absolute));
         let session = Session {
             token: opening.token.to_owned(),
+            turns: 0,
             seen: now,
             created: now,
             ends,
@@ -59,19 +60,21 @@ impl Records {
     }
 
     /// Takes a token and names the next one.
-    pub(super) fn turn(&self, id: &str, (token, next): (&str, &str), spans: Spans, now: u64) -> Turn {
+    pub(super) fn turn(&self, id: &str, (came, next): (Turned<'_>, &str), spans: Spans, now: u64) -> Turn {
         let mut kept = self.0.lock();
         let Some(record) = kept.records.get_mut(id).filter(|record| record.until > now) else { return Turn::Gone };
         let session = &mut record.session;
         record.turned.retain(|(_, at)| now.saturating_sub(*at) <= millis(spans.grace));
-        if session.token == token {
-            record.turned.push_back((std::mem::replace(&mut session.token, next.to_owned()), now));
+        let known = record.turned.iter().any(|(was, _)| was == came.token);
+        if session.token == came.token || !known && came.turns > session.turns {
+            record.turned.push_back((came.token.to_owned(), now));
+            (session.token, session.turns) = (next.to_owned(), came.turns.saturating_add(1));
             if record.turned.len() > TURNED {
                 record.turned.pop_front();
             }
             session.seen = now;
             record.until = session.ends.min(now.saturating_add(millis(spans.idle)));
-        } else if !record.turned.iter().any(|(was, _)| was == token) {
+        } else if !known {
             kept.records.remove(id);
             return Turn::Reused;
         }
@@ -88,7 +91,7 @@ impl Records {
 mod tests {
     use std::time::Duration;
 
-    use super::{Opening, Records, Spans, Turn};
+    use super::{Opening, Records, Spans, Turn, Turned};
 
     const SPANS: Spans = Spans { idle: Duration::from_secs(100), grace: Duration::from_secs(10) };
 
@@ -100,12 +103,35 @@ mod tests {
         records
     }
 
-    /// The good token after a turn.
+    /// The good token after a turn; tokens come in the order of their letters.
     fn turn(records: &Records, token: &str, next: &str, at: u64) -> Result<String, Turn> {
-        match records.turn("s", (token, next), SPANS, at * 1000) {
+        match records.turn("s", (came(token), next), SPANS, at * 1000) {
             Turn::Good(session) => Ok(session.token),
             other => Err(other),
         }
+    }
+
+    fn came(token: &str) -> Turned<'_> {
+        Turned { token, turns: token.bytes().next().unwrap().saturating_sub(b'a').into() }
+    }
+
+    #[test]
+    fn a_record_that_has_lost_turns_goes_on_from_the_newest_token() {
+        // It knows of `a` alone; the client has got to `d`.
+        let records = opened();
+        assert_eq!(turn(&records, "d", "e", 50), Ok("e".to_owned()));
+        assert_eq!(turn(&records, "d", "x", 55), Ok("e".to_owned()), "as after any turn");
+        assert_eq!(turn(&records, "e", "f", 56), Ok("f".to_owned()));
+        for (stolen, what) in [("c", "older than what the session has"), ("a", "what the record knew")] {
+            let records = opened();
+            assert_eq!(turn(&records, "d", "e", 50), Ok("e".to_owned()));
+            assert_eq!(turn(&records, stolen, "x", 55), Err(Turn::Reused), "{what}");
+            assert_eq!(turn(&records, "e", "f", 56), Err(Turn::Gone));
+        }
+        // A thief who comes first, with one that was turned, gets no further than the client's own.
+        let records = opened();
+        assert_eq!(turn(&records, "c", "d of the thief", 50), Ok("d of the thief".to_owned()));
+        assert_eq!(turn(&records, "d", "x", 51), Err(Turn::Reused));
     }
 
     #[test]
@@ -146,7 +172,7 @@ mod tests {
         assert_eq!(turn(&records, "a", "b", 100), Err(Turn::Gone));
         let records = opened();
         for (at, token, next) in [(90, "a", "b"), (180, "b", "c"), (240, "c", "d")] {
-            let Turn::Good(session) = records.turn("s", (token, next), SPANS, at * 1000) else { panic!("{at}") };
+            let Turn::Good(session) = records.turn("s", (came(token), next), SPANS, at * 1000) else { panic!("{at}") };
             assert_eq!((session.seen, session.created, session.ends), (at * 1000, 0, 250_000));
         }
         assert_eq!(turn(&records, "d", "e", 250), Err(Turn::Gone));
