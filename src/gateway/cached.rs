@@ -201,7 +201,7 @@ async fn ask(
 async fn landed(call: &mut Call, mut arrival: Arrival, deadline: Instant) -> Result<Arc<Entry>, Error> {
     let landed = call.worker.pool.within(deadline, arrival.wait_for(Option::is_some)).await;
     let landed = match landed {
-        None => return Err(Error::Deadline),
+        None => return Err(call.worker.pool.overdue()),
         Some(Err(_)) => return Err(Error::Internal),
         Some(Ok(landed)) => landed.clone(),
     };

@@ -260,7 +260,7 @@ where
 {
     let pool = &call.worker.pool;
     let read = pool.within(deadline, whole::read(body, limit, pool.memory())).await;
-    let body = read.unwrap_or(Err(Error::Deadline))?;
+    let body = read.unwrap_or_else(|| Err(pool.overdue()))?;
     call.read(body.len());
     if coding == Coding::Identity {
         return Ok(body);

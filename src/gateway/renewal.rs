@@ -151,7 +151,7 @@ impl Call {
         let (worker, token) = (self.worker.clone(), self.cookies.taken.clone().unwrap_or_default());
         let asked = Asked { frame, headers: std::mem::take(&mut outgoing.headers), client: None };
         match worker.pool.within(outgoing.deadline, service.trade(&worker, &token, asked)).await {
-            None => Err(Error::Deadline),
+            None => Err(worker.pool.overdue()),
             Some(Ok(reply)) => Ok(reply),
             Some(Err(Untraded::Failed(failure))) => Err(self.failed(failure)),
             Some(Err(Untraded::Limited(error))) => Err(error),

@@ -82,7 +82,7 @@ where
         Dialect::ConnectGet(_) => connect::message_of_query(head, limit),
         _ => {
             let read = connect::read(head, body, limit, worker.pool.memory());
-            worker.pool.within(outgoing.deadline, read).await.unwrap_or(Err(Error::Deadline))
+            worker.pool.within(outgoing.deadline, read).await.unwrap_or_else(|| Err(worker.pool.overdue()))
         }
     }?;
     call.read(read.len());

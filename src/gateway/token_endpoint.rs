@@ -119,7 +119,7 @@ impl TokenEndpoint {
                 let deadline = call.started + PATIENCE;
                 let worker = call.worker.clone();
                 let read = worker.pool.within(deadline, whole::read(Box::pin(body), MOST, worker.pool.memory())).await;
-                let said = read.unwrap_or(Err(Error::Deadline))?;
+                let said = read.unwrap_or_else(|| Err(worker.pool.overdue()))?;
                 call.read(said.len());
                 let said: Value = serde_json::from_slice(&said).unwrap_or_default();
                 let token = said.get(field).and_then(Value::as_str).filter(|token| !token.is_empty());

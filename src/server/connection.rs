@@ -40,7 +40,7 @@ use crate::policy::overload::about;
 use crate::telemetry::Protocol;
 use crate::tls::Socket;
 
-/// A connection that came at the last moment may still say what it came for.
+/// A connection that came at the last moment may still say what it came for, and calls whose time is over may say that.
 const LAST_WORD: Duration = Duration::from_millis(500);
 /// A client that has been told everything may be silent for so long before it closes,
 const SILENCE: Duration = Duration::from_secs(2);
@@ -398,11 +398,10 @@ async fn drive<C: Graceful<Output = hyper::Result<()>>>(
                     }
                     Phase::Closing => connection.as_mut().close(),
                     Phase::Gone => {
-                        tokio::select! {
-                            _ = connection.as_mut() => {}
-                            () = tunnels.end() => {}
-                        }
-                        return Driven::Broken;
+                        // Calls end by themselves now, each with its own words.
+                        connection.as_mut().close();
+                        let (ended, ()) = tokio::join!(timeout(LAST_WORD, connection.as_mut()), tunnels.end());
+                        return if let Ok(Ok(())) = ended { Driven::Well } else { Driven::Broken };
                     }
                 }
             }
@@ -453,7 +452,10 @@ async fn linger(mut socket: impl AsyncRead + Unpin, mut phases: Phases) {
     let closed = async { while let Ok(Ok(1..)) = timeout(SILENCE, socket.read(&mut ignored)).await {} };
     tokio::select! {
         _ = timeout(FAREWELL, closed) => {}
-        () = reached(&mut phases, Phase::Gone) => {}
+        () = async {
+            reached(&mut phases, Phase::Gone).await;
+            sleep(LAST_WORD).await;
+        } => {}
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) enum Phase {
     Draining,
     /// No new connections. Those without a call are closed, the others after their calls.
     Closing,
-    /// The time is over: what is left is dropped.
+    /// The time is over: what is left says so, and is dropped.
     Gone,
 }
 

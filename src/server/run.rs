@@ -17,7 +17,7 @@ use super::expiry;
 use super::limits::Limits;
 use super::listen::Listeners;
 use super::open_files::OpenFiles;
-use super::phase::Phase;
+use super::phase::{Phase, Phases, reached};
 use super::redirect::Redirect;
 use super::upload::Upload;
 use super::worker::{Calls, Open, accept};
@@ -94,6 +94,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
                 let mut worker = Worker::new(pool, state.store.clone(), buffer, state.metrics.clone());
                 worker.heartbeat = limits.heartbeat;
                 let worker = Arc::new(worker);
+                tokio::spawn(end(worker.clone(), phases.clone()));
                 let terms = Arc::new(Terms::new(Calls { gateway, worker }, limits, state, phases).secured());
                 accept(listener, terms, open).await
             })
@@ -129,7 +130,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
         while workers.join_next().await.is_some() {}
     });
     if drained.await.is_err() {
-        tracing::warn!(in_flight = state.metrics.in_flight().value(), "drain_timeout is over: calls are broken off");
+        tracing::warn!(in_flight = state.metrics.in_flight().value(), "drain_timeout is over: calls are ended");
         let _ = phase.send(Phase::Gone);
         while workers.join_next().await.is_some() {}
     }
@@ -137,6 +138,12 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     let _ = admin.await;
     state.watches.lock().keep([]);
     Ok(())
+}
+
+/// Ends what still runs on a worker when its time is over, so that it can say how.
+async fn end(worker: Arc<Worker>, mut phases: Phases) {
+    reached(&mut phases, Phase::Gone).await;
+    worker.pool.stop();
 }
 
 /// Forgets clients that the burst guard has not seen for long.

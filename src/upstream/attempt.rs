@@ -179,6 +179,7 @@ impl Attempt {
             | FailureKind::Refused
             | FailureKind::Deadline
             | FailureKind::Aged
+            | FailureKind::Draining
             | FailureKind::Overloaded
             | FailureKind::ClientGone
             | FailureKind::Malformed => {}
@@ -231,7 +232,9 @@ pub(super) fn outcome(kind: &FailureKind) -> Outcome {
         FailureKind::Reset => Outcome::Reset,
         FailureKind::Protocol | FailureKind::TooLarge { .. } => Outcome::Protocol,
         FailureKind::Deadline => Outcome::Deadline,
-        FailureKind::Aged | FailureKind::ClientGone | FailureKind::Malformed => Outcome::Cancelled,
+        FailureKind::Aged | FailureKind::Draining | FailureKind::ClientGone | FailureKind::Malformed => {
+            Outcome::Cancelled
+        }
         FailureKind::Status(_) => Outcome::Status,
     }
 }

@@ -58,6 +58,8 @@ pub enum FailureKind {
     Deadline,
     /// The stream is as old as it may grow.
     Aged,
+    /// The gateway stops, and its last grace is over.
+    Draining,
     /// The upstream's calls in flight, or the streams of its connections and the queue behind them, are all taken.
     Overloaded,
     /// The reply is larger than the limit.
@@ -150,6 +152,7 @@ impl Failure {
             FailureKind::Protocol => "protocol",
             FailureKind::Deadline => "deadline",
             FailureKind::Aged => "aged",
+            FailureKind::Draining => "draining",
             FailureKind::Overloaded => "overloaded",
             FailureKind::TooLarge { .. } => "too_large",
             FailureKind::ClientGone => "client_gone",
@@ -181,6 +184,7 @@ impl From<Failure> for Error {
             FailureKind::Protocol => Self::UpstreamProtocol,
             FailureKind::Deadline => Self::Deadline,
             FailureKind::Aged => Self::StreamAge,
+            FailureKind::Draining => Self::Draining,
             FailureKind::Overloaded => Self::Overloaded { retry_after: Duration::from_secs(1) },
             FailureKind::TooLarge { limit } => Self::ResponseTooLarge { limit },
             FailureKind::ClientGone => Self::ClientGone,

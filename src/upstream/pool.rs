@@ -20,6 +20,7 @@ use super::connection::{self, Connection};
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
 use super::wheel::{Timer, Wheel};
+use crate::error::Error;
 use crate::memory::Memory;
 use crate::policy::overload::about;
 use crate::telemetry::Circuit;
@@ -76,6 +77,21 @@ impl Pool {
 
     pub(super) fn timer(&self, deadline: Instant) -> Timer {
         self.wheel.timer(deadline)
+    }
+
+    /// There is no more time for its calls: whatever they wait for, they end now, and say so.
+    pub fn stop(&self) {
+        self.wheel.stop();
+    }
+
+    /// It was told so.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.wheel.is_stopped()
+    }
+
+    /// What becomes of a call that had no more time.
+    pub fn overdue(&self) -> Error {
+        if self.is_stopped() { Error::Draining } else { Error::Deadline }
     }
 
     /// The future's outcome, or none once the deadline has passed; it costs no timer of the runtime's.

@@ -158,7 +158,7 @@ impl Sending<'_, '_> {
         tracing::debug!(%failure, made = tries.made, ?pause, "upstream retry");
         let mut timer = self.pool.timer(now + pause);
         poll_fn(|cx| timer.poll(cx)).await;
-        Ok(())
+        if self.pool.is_stopped() { Err(timer.failure()) } else { Ok(()) }
     }
 
     /// A try by this rule begins, which may have a deadline of its own.

@@ -44,6 +44,16 @@ impl Wheel {
         Timer { wheel: self.clone(), deadline, key: UNSET, of: Ending::Deadline }
     }
 
+    /// There is no more time: every timer fires, those that are still to come too.
+    pub(super) fn stop(&self) {
+        let due = self.0.inner.lock().stop();
+        due.into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.0.inner.lock().stopped
+    }
+
     /// Sleeps from one occupied slot to the next, and ends when no deadline is left.
     async fn turn(self) {
         loop {
@@ -86,6 +96,7 @@ impl Timer {
     /// What becomes of a call when it has fired.
     pub(super) fn failure(&self) -> Failure {
         match self.of {
+            _ if self.wheel.is_stopped() => Failure::new(Seen::Local, FailureKind::Draining, "the gateway stops"),
             Ending::Deadline => Failure::deadline(),
             Ending::Age => Failure::new(Seen::Local, FailureKind::Aged, "the stream is as old as it may grow"),
         }
@@ -93,7 +104,7 @@ impl Timer {
 
     /// Its time is over, whether it was polled or not.
     pub(super) fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline
+        Instant::now() >= self.deadline || self.wheel.is_stopped()
     }
 
     /// Ready once the deadline has passed. To be asked only after the work itself was found to be pending.
@@ -101,6 +112,9 @@ impl Timer {
         let mut inner = self.wheel.0.inner.lock();
         if self.key != UNSET {
             return inner.check(self.key as usize, cx.waker());
+        }
+        if inner.stopped {
+            return Poll::Ready(());
         }
         let key = inner.insert(self.deadline, cx.waker().clone());
         // There is no memory for so many timers.
@@ -138,6 +152,8 @@ struct Inner {
     turning: bool,
     /// The tick that the turning task sleeps for.
     until: u64,
+    /// All have fired, and whoever comes has no time.
+    stopped: bool,
 }
 
 struct Entry {
@@ -158,6 +174,7 @@ impl Inner {
             entries: Slab::new(),
             turning: false,
             until: 0,
+            stopped: false,
         }
     }
 
@@ -202,6 +219,16 @@ impl Inner {
         if self.slots[slot] == NONE {
             self.occupied[slot / 64] &= !(1 << (slot % 64));
         }
+    }
+
+    /// Fires all that there are.
+    fn stop(&mut self) -> Vec<Waker> {
+        self.stopped = true;
+        let keys: Vec<_> = self.entries.iter().filter(|(_, entry)| entry.waker.is_some()).map(|(key, _)| key).collect();
+        for key in &keys {
+            self.unlink(*key);
+        }
+        keys.into_iter().filter_map(|key| self.entries[key].waker.take()).collect()
     }
 
     /// When the next occupied slot is due; none, and the wheel stands still, without entries.

@@ -11,7 +11,9 @@ use transom::server::Limits;
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Running, gateway};
-use crate::support::reply::{hang, ok};
+use crate::support::library::library;
+use crate::support::reply::{hang, ok, stream};
+use crate::support::speak::Speech;
 use crate::support::streams::Streams;
 use crate::support::upstream::{self, Upstream};
 use crate::support::{client, soon, until};
@@ -75,7 +77,7 @@ async fn a_stream_in_flight_goes_on_to_its_end() {
 }
 
 #[tokio::test]
-async fn calls_that_do_not_end_are_broken_off_after_the_timeout() {
+async fn calls_that_do_not_end_are_ended_after_the_timeout() {
     let library = upstream::grpc("library.v1.Library").unary("GetBook", |_| hang()).start().await;
     let mut gateway = behind(&library, "drain_timeout: 300ms").await;
     let call = tokio::spawn(gateway.get(BOOK).try_send());
@@ -84,8 +86,69 @@ async fn calls_that_do_not_end_are_broken_off_after_the_timeout() {
     gateway.ended().await.unwrap();
     assert!(asked.elapsed() >= Duration::from_millis(300), "{:?}", asked.elapsed());
     assert!(asked.elapsed() < Duration::from_secs(4), "the call's own deadline is later: {:?}", asked.elapsed());
-    call.await.unwrap().expect_err("a broken connection");
+    call.await.unwrap().unwrap().status(503).reason("DRAINING").header("retry-after", "1");
     library.cancelled("GetBook", 1).await;
+}
+
+#[tokio::test]
+async fn streams_that_do_not_end_say_so_in_every_dialect() {
+    let library = library().await;
+    let shelf = json!({ "parent": "shelves/hang" });
+    let limits = Limits { lame_duck: Duration::ZERO, ..Limits::default() };
+    let gateway = gateway().descriptors("library").expose_all().upstream("library", &library).limits(limits);
+    let mut gateway = gateway.config("drain_timeout: 300ms").start().await;
+    let mut calls = Vec::new();
+    // A socket's close says that the gateway goes away, and not the code: that has a test of its own.
+    for speech in Speech::SERVER_STREAM.into_iter().filter(|speech| !speech.is_socket()) {
+        for version in speech.versions() {
+            let mut call = speech.call(*version, "WatchBooks").open(&gateway, Some(&shelf)).await;
+            call.send(&shelf);
+            call.close();
+            call.head().await;
+            calls.push((speech, *version, call));
+        }
+    }
+    let streams = calls.len();
+    let asked = Instant::now();
+    gateway.shut_down();
+    for (speech, version, call) in calls {
+        println!("{speech:?} over HTTP/{version}");
+        let reply = call.outcome().await;
+        if speech == Speech::Rest {
+            // An array is broken off, and says no more than that.
+            assert_eq!((reply.http, reply.code), (200, None), "{reply:?}");
+        } else {
+            assert_eq!((reply.http, reply.code), (200, Some(Code::Unavailable)), "{reply:?}");
+            assert_eq!(reply.messages, [json!({ "title": "A" })]);
+        }
+    }
+    gateway.ended().await.unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
+    library.cancelled("WatchBooks", streams).await;
+    for line in gateway.logged(streams).await {
+        assert_eq!((&line["code"], &line["reason"]), (&json!("UNAVAILABLE"), &json!("DRAINING")), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn who_reads_nothing_is_not_waited_for() {
+    let library = upstream::grpc("library.v1.Library").server_stream("WatchBooks", |_| {
+        stream(std::iter::repeat_n(json!({ "title": "x".repeat(1000) }), 100_000))
+    });
+    let library = library.start().await;
+    let limits = Limits { lame_duck: Duration::ZERO, ..Limits::default() };
+    let gateway = gateway().descriptors("library").upstream("library", &library).limits(limits);
+    let mut gateway = gateway.config("drain_timeout: 200ms").start().await;
+    let mut http1 = gateway.raw().await;
+    http1.write("GET /v1/shelves/1/books:watch HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let mut http2 = gateway.grpc("library.v1.Library/WatchBooks").open().await;
+    http2.send(&json!({ "parent": "shelves/1" }));
+    http2.close();
+    http2.headers().await;
+    library.called("WatchBooks", 2).await;
+    let asked = Instant::now();
+    gateway.ended().await.unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
 }
 
 #[tokio::test]

@@ -126,3 +126,15 @@ fn it_agrees_with_a_list_of_deadlines() {
         }
     }
 }
+
+#[test]
+fn one_that_stops_fires_all() {
+    let mut clock = Clock::new();
+    let keys = [clock.set(10), clock.set(10), clock.set(TURN + 10), clock.set(1000 * TURN)];
+    assert_eq!(clock.at(10 + TICK), 2);
+    assert_eq!(clock.wheel.stop().len(), 2);
+    assert!(keys.into_iter().all(|key| clock.fired(key)));
+    assert_eq!(clock.next(), None);
+    keys.into_iter().for_each(|key| clock.wheel.remove(key));
+    assert!(clock.wheel.entries.is_empty());
+}
