@@ -28,38 +28,42 @@ await rest("POST", "/auth/register", user);
 const { accessToken } = await rest("POST", "/auth/login", { email: user.email, password: user.password });
 const { events } = await rest("GET", "/events");
 const id = events[0].eventId;
-const headers = { authorization: `Bearer ${accessToken}` };
-const watch = `ws://${address}/api/v1/events/${id}:watch`;
+/** A path with a token in its query: the token is good for one socket, and for ten seconds. */
+const ticketed = async (path) => {
+  const { token } = await rest("GET", "/auth/ws-token", undefined, accessToken);
+  return `ws://${address}${path}?token=${token}`;
+};
+const watch = `/api/v1/events/${id}:watch`;
 
 const checks = {
   async "a browser's socket watches an event"() {
-    const socket = new Client(watch, { headers });
+    const socket = new Client(await ticketed(watch));
     const { frames, code } = await talk(socket, 1, () => socket.close(1000));
     assert.equal(JSON.parse(frames[0]).eventId, id);
     assert.equal(code, 1000);
   },
   async "the same over the RPC's own path, asked by a message"() {
-    const socket = new Client(`ws://${address}/ticket.TicketService/WatchEvent`, "json", { headers });
+    const socket = new Client(await ticketed("/ticket.TicketService/WatchEvent"), "json");
     socket.on("open", () => socket.send(JSON.stringify({ eventId: id })));
     const { frames } = await talk(socket, 1, () => socket.close());
     assert.equal(socket.protocol, "json");
     assert.equal(JSON.parse(frames[0]).eventId, id);
   },
   async "a status is a close code"() {
-    const socket = new Client(`ws://${address}/api/v1/events/no-such-event:watch`, { headers });
+    const socket = new Client(await ticketed("/api/v1/events/no-such-event:watch"));
     const { frames, code } = await talk(socket, 99);
     assert.equal(code, 4005);
     assert.equal(JSON.parse(frames.at(-1)).error.code, 5);
   },
-  async "a browser, which sends no headers, brings its token in the query"() {
+  async "a browser, which sends no headers, opens one too"() {
     // Node 22 has a WebSocket as browsers do.
-    const socket = new (globalThis.WebSocket ?? Client)(`${watch}?token=${accessToken}`, ["json"]);
+    const socket = new (globalThis.WebSocket ?? Client)(await ticketed(watch), ["json"]);
     const { frames, code } = await talk(socket, 1, () => socket.close(1000));
     assert.equal(JSON.parse(frames[0]).eventId, id);
     assert.equal(code, 1000);
   },
   async "who brings no token gets no socket"() {
-    const socket = new Client(watch);
+    const socket = new Client(`ws://${address}${watch}`);
     const [, answer] = await once(socket, "unexpected-response");
     assert.equal(answer.statusCode, 401);
     answer.destroy();

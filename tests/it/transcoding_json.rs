@@ -116,7 +116,8 @@ async fn duplicates_lone_surrogates_bad_utf8_and_depth_are_errors() {
     refused(&gateway, r#"{"text": "\ud800"}"#).await;
     refused(&gateway, b"{\"text\": \"\xff\"}".to_vec()).await;
     let nested = |depth: usize| format!("{}{}", "{\"inner\":".repeat(depth - 1) + "{}", "}".repeat(depth - 1));
-    refused(&gateway, nested(101)).await;
+    let call = gateway.request("POST", "/v1/same").header("content-type", "application/json");
+    call.body(nested(101)).await.status(400).reason("TOO_DEEP");
     refused(&gateway, "{} {}").await;
     refused(&gateway, "[]").await;
     service.saw("Same").times(0);

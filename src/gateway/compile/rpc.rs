@@ -109,7 +109,7 @@ impl Compiler<'_> {
             demands,
             issues: session.as_ref().and_then(|_| Some(Issues::compile(self.issuer.as_ref()?, method.output))),
             // Who logs out late is logged out all the same.
-            renewal: if session.as_ref().is_some_and(|session| session.closes()) {
+            renewal: if session.as_ref().is_some_and(crate::policy::session::Session::closes) {
                 self.renewing.clone()
             } else {
                 self.renewal.clone()
