@@ -21,7 +21,10 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     cors(config, reader);
     http_rules(config, reader);
     match &config.auth {
-        Some(auth) => verification(auth, reader),
+        Some(auth) => {
+            verification(auth, reader);
+            unissued(config, auth, reader);
+        }
         None => unverified(config, reader),
     }
     sessions(config, reader);
@@ -357,6 +360,26 @@ fn verification(auth: &Auth, reader: &mut Reader) {
         if let Err(message) = one_key(jwt) {
             let line = reader.line(&[&path, "auth"]);
             reader.problems.push(line, path, message.to_owned());
+        }
+    }
+}
+
+/// No method asks for tokens that no issuer lets in: nobody would ever pass.
+fn unissued(config: &Config, auth: &Auth, reader: &mut Reader) {
+    if auth.jwt.is_empty() {
+        return;
+    }
+    let issued = |issuer: &String| auth.jwt.iter().any(|jwt| jwt.issuer.is_empty() || jwt.issuer.contains(issuer));
+    let meant = |audience: &String| auth.jwt.iter().any(|jwt| jwt.audience.contains(audience));
+    for (method, policy) in &config.methods {
+        let Some(Access::Required(asked)) = &policy.auth else { continue };
+        let issuer = asked.issuer.iter().find(|issuer| !issued(issuer)).map(|name| ("issuer", "of", name));
+        let audience = asked.audience.iter().find(|audience| !meant(audience)).map(|name| ("audience", "for", name));
+        for (key, by, name) in issuer.into_iter().chain(audience) {
+            let path = super::place(&["methods", method, "auth", key]);
+            let line = reader.line(&[&path]);
+            let message = format!("no `auth.jwt` takes tokens {by} {}; write it there, as `{key}`", quote(name));
+            reader.problems.push(line, path, message);
         }
     }
 }

@@ -82,7 +82,7 @@ section! {
         field: String = checked("a field", field).or("access_token"),
         /// The cookie's name.
         cookie: String = checked("a cookie's name", token).or("accessToken"),
-        /// Below which paths browsers send it.
+        /// Below which paths browsers send it. They keep the cookie of a path that was written before beside the new one: two different tokens are none, and who has both is shut out until the older one ends. So write another `cookie` with another path.
         path: String = checked("a path", path).or("/"),
         /// How long they keep it.
         max_age: Duration = duration(SECOND..=LONGEST).or("15m"),
@@ -96,7 +96,7 @@ section! {
         field: String = checked("a field", field).or("refresh_token"),
         /// The cookie's name.
         cookie: String = checked("a cookie's name", token).or("refreshToken"),
-        /// Below which paths browsers send it: those of `refresh`, at least.
+        /// Below which paths browsers send it: those of `refresh`, at least. They keep the cookie of a path that was written before beside the new one: two different tokens are none, and who has both is shut out until the older one ends. So write another `cookie` with another path.
         path: String = checked("a path", path).or("/"),
         /// How long they keep it.
         max_age: Duration = duration(SECOND..=LONGEST).or("168h"),

@@ -420,3 +420,29 @@ async fn a_page_of_another_origin_calls_with_no_cookies() {
     library.saw("DeleteBook").times(4);
     assert_eq!(gateway.metric("transom_refusals_total{gate=\"auth\",reason=\"CROSS_ORIGIN\"}"), 3.0);
 }
+
+#[test]
+fn what_no_issuer_lets_in_is_asked_of_nobody() {
+    let told = |jwt: &str, asked: &str| {
+        let text = format!(
+            "schema: {{ protos: [p] }}\nupstreams: {{ a: {{ endpoints: [\"a:1\"] }} }}\nauth: {{ {jwt} }}\n\
+             methods: {{ a.B/C: {{ auth: {asked} }} }}"
+        );
+        transom::config::parse(&text, &|_| None).err().map(|problems| problems.to_string()).unwrap_or_default()
+    };
+    let named = "jwt: { secret: s, issuer: me, audience: us }";
+    for (jwt, asked, part) in [
+        (named, "{ audience: [us, you] }", "methods[\"a.B/C\"].auth.audience: no `auth.jwt` takes tokens for `you`"),
+        ("jwt: { secret: s }", "{ audience: us }", "auth.audience: no `auth.jwt` takes tokens for `us`"),
+        (named, "{ issuer: you }", "auth.issuer: no `auth.jwt` takes tokens of `you`; write it there, as `issuer`"),
+    ] {
+        assert!(told(jwt, asked).contains(part), "{jwt}, {asked}: {}", told(jwt, asked));
+    }
+    for (jwt, asked) in [
+        (named, "{ audience: us, issuer: me }"),
+        ("jwt: [{ secret: s, issuer: me }, { key: k.pem, audience: us }]", "{ audience: us, issuer: you }"),
+        ("verify: { url: \"http://a/\" }", "{ audience: us, issuer: you }"),
+    ] {
+        assert_eq!(told(jwt, asked), "", "{jwt}, {asked}");
+    }
+}

@@ -181,6 +181,25 @@ async fn nothing_is_said_unless_it_is_configured() {
 }
 
 #[test]
+fn that_a_star_shuts_out_pages_with_cookies_is_a_note() {
+    let notes = |top: &str, method: &str| {
+        let config = format!("cors: {top}\nmethods: {{ library.v1.Library/GetBook: {{ cors: {method} }} }}");
+        let builder = gateway().descriptors("library").config(&config);
+        let builder = builder.upstream_at("library", "library.v1.Library", &["127.0.0.1:1".to_owned()], "");
+        let notes = builder.compile(&transom::telemetry::Metrics::new()).expect("no problem").notes.clone();
+        notes.into_iter().filter(|note| note.contains("cors")).collect::<Vec<_>>()
+    };
+    let (pages, star) =
+        ("{ origins: [\"https://a.example\"], credentials: true }", "{ origins: \"*\", credentials: false }");
+    let told = notes(pages, star);
+    assert!(told.len() == 1 && told[0].starts_with("methods[\"library.v1.Library/GetBook\"].cors.origins"), "{told:?}");
+    assert!(told[0].contains("pages of `cors.origins` that send cookies"), "{told:?}");
+    assert!(notes(pages, "{ max_age: 1h }").is_empty());
+    assert!(notes(pages, "{ origins: [\"https://b.example\"] }").is_empty());
+    assert!(notes("{ origins: [\"https://a.example\"] }", star).is_empty());
+}
+
+#[test]
 fn what_browsers_would_not_honour_is_refused() {
     let problem = |config: &str| {
         let text = format!(

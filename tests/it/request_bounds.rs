@@ -92,8 +92,11 @@ methods: { library.v1.Library/*: { limits: { depth: 4 } } }";
 async fn each_gate_counts_what_is_wrong_with_a_later_message() {
     let library = library().await;
     let config = "schema: { descriptor_sets: [in-memory], expose: all, http_rules: [
-        { selector: library.v1.Library.ImportBooks, post: \"/v1/books:import\", body: \"*\" }] }
-methods: { library.v1.Library/ImportBooks: { limits: { body: 1KiB, depth: 4, messages: 3/h } } }";
+        { selector: library.v1.Library.ImportBooks, post: \"/v1/books:import\", body: \"*\" },
+        { selector: library.v1.Library.Discuss, post: \"/v1/discuss\", body: \"*\" }] }
+methods:
+  library.v1.Library/ImportBooks: { limits: { body: 1KiB, depth: 4, messages: 3/h } }
+  library.v1.Library/Discuss: { limits: { body: 1KiB } }";
     let builder = gateway().descriptors("library").upstream_with("library", &[&library], "limits: { send: 1KiB }");
     let gateway = builder.config(config).start().await;
     let counted =
@@ -125,6 +128,19 @@ methods: { library.v1.Library/ImportBooks: { limits: { body: 1KiB, depth: 4, mes
             expected[at] += 1.0;
             until("it is counted", async || all() == expected).await;
         }
+    }
+    // Behind the answer's head, where messages answer each other.
+    let remark = |text: &str| json!({ "text": text });
+    for speech in Speech::CLIENT_STREAM.into_iter().filter(|speech| *speech != Speech::Rest) {
+        println!("{speech:?}: within a discussion");
+        let mut stream = speech.call(2, "Discuss").open(&gateway, None).await;
+        stream.send(&remark("A"));
+        assert_eq!(stream.next().await, Some(remark("A")));
+        stream.send(&remark(&"x".repeat(1100)));
+        expected[2] += 1.0;
+        until("it is counted", async || all() == expected).await;
+        stream.close();
+        stream.outcome().await;
     }
     // Whether its client hears of it or not.
     let mut stream = Speech::Grpc.call(2, "ImportBooks").open(&gateway, None).await;

@@ -6,7 +6,7 @@ use transom_transcode::overlay::Overlay;
 use transom_transcode::schema::Method;
 
 use super::Compiler;
-use crate::config::{self, InBody};
+use crate::config::{self, AllowedOrigin, InBody};
 use crate::gateway::caller::{Bound, Judge};
 use crate::gateway::renewal::{Renewal, Renewer, Service};
 use crate::gateway::settings::{Cors, Origin, Settings};
@@ -139,11 +139,26 @@ impl Compiler<'_> {
                 "neither cookies of `sessions` nor, by `in_body: remove`, tokens: logging in is refused (403)"
             }
         };
-        let note = format!(
+        self.note(format!(
             "{} lets pages call without cookies: those of other origins get {without}; where they are the sessions' own \
              pages, write `credentials: true` beside it",
             cors.origins.from
-        );
+        ));
+    }
+
+    /// Browsers keep an answer for anybody from a page that sent its cookies (Fetch §4.9), and pages that may send them do so.
+    pub(super) fn note_star(&mut self, cors: &Cors) {
+        let star = cors.origins.value.as_ref().is_some_and(|origins| origins.contains(&AllowedOrigin::Any));
+        if star && self.config.cors.credentials == Some(true) && self.config.cors.origins != cors.origins.value {
+            self.note(format!(
+                "{} holds `*`: pages of `cors.origins` that send cookies cannot read these answers; name the origins instead",
+                cors.origins.from
+            ));
+        }
+    }
+
+    /// Says so once, whichever methods it is told of.
+    fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }

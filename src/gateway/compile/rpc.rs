@@ -83,6 +83,7 @@ impl Compiler<'_> {
         if session.is_some() && cors.is_some() {
             self.note_cookies(&settings.cors);
         }
+        self.note_star(&settings.cors);
         let cache = self.compile_cache(&settings, (&path[1..], method), by_get, written)?;
         // What is kept is everybody's: a canary has no part in it.
         let canary = self.canaries.get(&**upstream.name()).filter(|_| cache.is_none()).cloned();
