@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Transom beside Envoy and beside the floor, on one machine, in turn.
 
-    make bench            or        python3 benches/compare/compare.py [--repetitions 5] [--seconds 3] [--only transom]
+    make bench            or        python3 benches/compare/compare.py [--repetitions 5] [--seconds 3] [--only transom] [--transom BINARY]
 
 One canned gRPC upstream stands behind three gateways: Transom (`examples/booking/bench.yaml`), Envoy with its gRPC-JSON
 transcoder on the same descriptors, and the floor (`benches/src/bin/floor.rs`), which translates nothing. Each gateway
@@ -28,6 +28,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
 BINARIES = ROOT / "target" / "release"
+TRANSOM = None  # which build of it, if not the one in BINARIES
 DESCRIPTORS = ROOT / "descriptors" / "booking.binpb"
 TICK = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = 32
@@ -96,12 +97,16 @@ class Gateway:
         self.ready = process.wait_for(port)
 
 
+def build_measured():
+    return (TRANSOM or BINARIES / "transom").absolute()
+
+
 def start_transom(core, upstream, name="transom", config=ROOT / "examples" / "booking" / "bench.yaml", under=()):
     port, admin = free_port(), free_port()
     address = f"127.0.0.1:{upstream}"
     services = {f"GRPC_{name}_SERVICE_URL": address for name in ("AUTH", "TICKET", "BOOKING", "PAYMENT", "QUEUE")}
     process = Process(
-        name, core, [*under, BINARIES / "transom", "serve", "--config", config],
+        name, core, [*under, build_measured(), "serve", "--config", config],
         PORT=str(port), ADMIN_PORT=str(admin), WORKERS="1", **services,
     )
     return Gateway(name, process, port)
@@ -226,7 +231,10 @@ def main():
     arguments.add_argument("--repetitions", type=int, default=5)
     arguments.add_argument("--seconds", type=int, default=3)
     arguments.add_argument("--only", choices=["transom", "envoy", "floor", "cached"], action="append")
+    arguments.add_argument("--transom", type=pathlib.Path, help="another build of it: target/pgo/transom")
     arguments = arguments.parse_args()
+    global TRANSOM
+    TRANSOM = arguments.transom
     cores = sorted(os.sched_getaffinity(0))
     first, last = cores[0], cores[-1]
     wanted = arguments.only or ["floor", "transom", "envoy", "cached"]
@@ -268,7 +276,8 @@ def main():
 
     sizes = ", ".join(f"{name} {len(answer)} B" for name, answer in answers.items())
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    print(f"{model[1] if model else 'unknown CPU'}; {time.strftime('%Y-%m-%d')}; {arguments.repetitions} × {arguments.seconds} s; {sizes}\n")
+    print(f"{model[1] if model else 'unknown CPU'}; {time.strftime('%Y-%m-%d')}; {arguments.repetitions} × {arguments.seconds} s; {sizes}")
+    print(f"transom is {os.path.relpath(build_measured(), ROOT)}\n")
     print(f"{'case':<22}{'gateway':<10}{'CPU µs/req':>11}{'req/s':>9}{'p50 ms':>8}{'p99 ms':>8}   CPU: min–max")
     for label, _, _ in cases:
         medians = {}

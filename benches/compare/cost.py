@@ -14,21 +14,28 @@ import compare
 import instructions
 from compare import DESCRIPTORS, REST, ROOT
 
-# Name, endpoints, keys of the upstream, keys beside it: each has what those before it have.
-STEPS = [
-    ("one endpoint", 1, "", ""),
-    ("four by weight, breaker, ejection, in-flight bounds", 4, """
+ENDPOINTS = """
     circuit_breaker: { failures: 5 }
     outlier_ejection: { error_rate: 50%, latency_factor: 5 }
     limits: { in_flight: 1000 }
-""", "overload: { in_flight: 10000 }\n"),
+"""
+RATE = "rate_limits: { public: { by: client, rate: 1000000/s } }\n"
+BURST = "burst_guard: { rate: 1000000/s, burst: 1000000 }\n"
+IN_FLIGHT = "overload: { in_flight: 10000 }\n"
+LIMITS = IN_FLIGHT + RATE + BURST
+
+# Name, endpoints, keys of the upstream, keys beside it: each has what those before it have.
+STEPS = [
+    ("one endpoint", 1, "", ""),
+    ("four by weight, breaker, ejection, in-flight bounds", 4, ENDPOINTS, IN_FLIGHT),
     ("adaptive concurrency", 4, "    adaptive_concurrency: {}\n", ""),
-    ("a rate limit by client", 4, "", "rate_limits: { public: { by: client, rate: 1000000/s } }\n"),
-    ("the burst guard", 4, "", "burst_guard: { rate: 1000000/s, burst: 1000000 }\n"),
+    ("a rate limit by client", 4, "", RATE),
+    ("the burst guard", 4, "", BURST),
 ]
 
 
-def gateway(name, upstreams, keys, more):
+def config(name, upstreams, keys, more):
+    """A file for these services, with keys of their upstream and beside it."""
     endpoints = ", ".join(f'{{ address: "127.0.0.1:{port}", weight: {at % 2 + 1} }}' for at, port in enumerate(upstreams))
     file = ROOT / "target" / f"compare-{name}.yaml"
     file.write_text(f"""
@@ -42,6 +49,11 @@ upstreams:
     endpoints: [{endpoints}]
 {keys}{more}
 """)
+    return file
+
+
+def gateway(name, upstreams, keys, more):
+    file = config(name, upstreams, keys, more)
     for old in instructions.out(name).parent.glob(f"{instructions.out(name).name}.*"):
         old.unlink()
     under = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={instructions.out(name)}"]

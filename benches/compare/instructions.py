@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What one call costs in user space, counted and not timed: instructions under callgrind, of Transom and of the floor.
 
-    python3 benches/compare/instructions.py [--calls 1000]        after: cargo build --release --workspace
+    python3 benches/compare/instructions.py [--calls 1000] [--transom BINARY]        after: cargo build --release --workspace
 
 The same figure on every run, whatever else the machine is doing. Calls come one after the other, so nothing is shared
 between two of them: under load both take fewer. System calls do not count, nor does what the caches make of it.
@@ -60,7 +60,9 @@ def instructions(dump):
 def main():
     arguments = argparse.ArgumentParser(description="Instructions a call")
     arguments.add_argument("--calls", type=int, default=1000)
-    calls = arguments.parse_args().calls
+    arguments.add_argument("--transom", type=pathlib.Path, help="another build of it: target/pgo/transom")
+    arguments = arguments.parse_args()
+    calls, compare.TRANSOM = arguments.calls, arguments.transom
     upstream = compare.start_upstream(1)
 
     def under(name):
@@ -72,6 +74,7 @@ def main():
     until_ready(transom)
     _, canned = compare.keep_answers(transom)
     floor = compare.start_floor(0, upstream, canned, under("floor"))
+    print(f"Transom is {compare.build_measured().relative_to(ROOT)}")
     print(f"{'':<8}{'floor':>10}{'Transom':>10}")
     for name, call in [*((case[0], case) for case in REST), ("gRPC", None)]:
         counts = [count(gateway, 1, calls, arguments_of(gateway, call)) for gateway in (floor, transom)]
