@@ -416,6 +416,28 @@ async fn who_refreshes_beside_a_call_that_does_gets_the_same() {
 }
 
 #[tokio::test]
+async fn who_has_logged_out_is_given_no_tokens_that_are_kept() {
+    let (library, redis) = (library().await, redis().await);
+    for shared in [format!("redis: {{ url: \"{}\" }}\n", redis.url()), String::new()] {
+        let sessions = format!("{shared}sessions:{SESSIONS}\n  automatic: true").replace(", path: /v1", "");
+        let gateway = start(&library, &sessions).await;
+        let old = format!("rt=r-{}", if shared.is_empty() { "alone" } else { "shared" });
+        let renewed = cookies(gateway.get(BOOK).header("cookie", &old).await.status(200));
+        let asked = library.saw("Echo").calls().len();
+        // Another page's call gets the same; then somebody logs out.
+        assert_eq!(cookies(gateway.get(BOOK).header("cookie", &old).await.status(200)), renewed);
+        let left = gateway.request("DELETE", BOOK).header("cookie", &renewed[0].0).await;
+        left.status(200);
+        let refresh = async || gateway.post("/v1/echo", &json!({})).header("cookie", &old).await;
+        for answer in [gateway.get(BOOK).header("cookie", &old).await, refresh().await] {
+            let set = cookies(answer.status(401).reason("TOKEN_INVALID"));
+            assert!(set.len() == 2 && set.iter().all(|(pair, _)| pair.ends_with('=')), "{set:?}");
+        }
+        assert_eq!(library.saw("Echo").calls().len(), asked);
+    }
+}
+
+#[tokio::test]
 async fn cookies_that_are_junk_ask_no_more_than_the_refresh_rpc_lets_them() {
     let library = library().await;
     let more = format!("rate_limits: {{ renew: {{ by: client, rate: 3/h }} }}\nsessions:{SESSIONS}\n  automatic: true");

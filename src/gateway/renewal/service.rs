@@ -82,6 +82,15 @@ impl Service {
         }
     }
 
+    /// An answer that is kept, unless who got it has logged out since: nobody is to have those tokens any more.
+    fn still_good(&self, message: Bytes) -> Result<Bytes, Refusal> {
+        let pair = self.0.session.as_ref().and_then(|session| session.pair(&message));
+        match self.0.gate.auth().zip(pair) {
+            Some((auth, pair)) if auth.has_ended(&pair.access) => Err(Refusal::invalid("the session has ended")),
+            _ => Ok(message),
+        }
+    }
+
     /// What the service answers who comes with a refresh token, to this question or to another call's.
     pub(super) async fn trade(&self, worker: &Arc<Worker>, token: &str, asked: Asked) -> Result<Unary, Untraded> {
         let flight = Sealed::new(token);
@@ -90,7 +99,10 @@ impl Service {
         loop {
             match worker.store.flight(&flight.name, LONGEST).await {
                 Ok(Flight::Mine) => break,
-                Ok(Flight::Done(answer)) => return flight.open(answer).map(again).map_err(Untraded::Refused),
+                Ok(Flight::Done(answer)) => {
+                    let kept = flight.open(answer).and_then(|message| self.still_good(message));
+                    return kept.map(again).map_err(Untraded::Refused);
+                }
                 Ok(Flight::UnderWay) if Instant::now() < late => sleep(PAUSE).await,
                 Ok(Flight::UnderWay) => return refused("another call's renewal takes too long"),
                 // Who calls the RPC itself is heard all the same: the service will know.

@@ -325,6 +325,13 @@ impl Auth {
         Ok(())
     }
 
+    /// Whether a token is one that somebody has logged out with, or of that session, whoever has signed it.
+    pub fn has_ended(&self, text: &str) -> bool {
+        let now = now();
+        let ended = |message: &str, claims: &Claims| self.revoked.any(&identity::marks(message, claims), now);
+        Token::read(text).is_ok_and(|token| ended(token.message, &token.claims)) || ended(text, &Claims::default())
+    }
+
     /// Refuses a caller's token from now on, and every token of its session; other gateways are told.
     pub fn revoke(&self, identity: &Identity) {
         let now = now();
