@@ -96,7 +96,7 @@ impl Upstream {
                 let (group, homes, asking) = (Arc::clone(group), Arc::clone(&homes), Arc::clone(&asking));
                 let check = self.config.health_check.clone();
                 arriving.spawn(async move {
-                    group.look(check.as_ref(), &endpoint, &asking, &mut { UNTRIED }).await;
+                    group.first_look(check.as_ref(), &endpoint, &asking, &mut { UNTRIED }).await;
                     stand(endpoint, &group.roster, &homes).await;
                 });
             }

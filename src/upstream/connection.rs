@@ -13,6 +13,7 @@ use h2::SendStream;
 use h2::client::{self, ResponseFuture, SendRequest};
 use http::Request;
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
@@ -246,7 +247,7 @@ impl Future for Driven {
 async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
     let made = tokio::time::timeout(CONNECT, async {
         let begin = Instant::now();
-        let tcp = TcpStream::connect(endpoint.address).await.map_err(|error| refused(error.to_string()))?;
+        let tcp = TcpStream::connect(endpoint.address).await.map_err(|error| unconnected(&error))?;
         let round_trip = begin.elapsed();
         tune(&tcp).map_err(|error| refused(error.to_string()))?;
         let secured = match endpoint.tls.load_full() {
@@ -277,6 +278,16 @@ fn tune(tcp: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(VANISHED))?;
     Ok(())
+}
+
+/// What the process itself lacks says nothing of the endpoint, and of no other worker's connections there.
+fn unconnected(error: &io::Error) -> Failure {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+            Failure::new(Seen::NotSeen, FailureKind::Overloaded, error.to_string())
+        }
+        _ => refused(error.to_string()),
+    }
 }
 
 fn refused(cause: String) -> Failure {
@@ -311,5 +322,25 @@ impl Drop for End {
     fn drop(&mut self) {
         self.0.drain();
         self.0.reaper.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use rustix::io::Errno;
+
+    use super::{FailureKind, unconnected};
+
+    #[test]
+    fn what_the_process_lacks_is_told_from_what_the_endpoint_does() {
+        let kind = |errno: Errno| unconnected(&io::Error::from(errno)).kind;
+        for ours in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert!(matches!(kind(ours), FailureKind::Overloaded), "{ours}");
+        }
+        for theirs in [Errno::CONNREFUSED, Errno::TIMEDOUT, Errno::HOSTUNREACH, Errno::ADDRNOTAVAIL] {
+            assert!(matches!(kind(theirs), FailureKind::ConnectFailed), "{theirs}");
+        }
     }
 }

@@ -133,6 +133,11 @@ impl Failure {
         self
     }
 
+    /// The gateway had no means to ask: that says nothing of the endpoint.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self.kind, FailureKind::Overloaded)
+    }
+
     /// The status that the upstream answered, if it did.
     pub fn code(&self) -> Option<Code> {
         match &self.kind {

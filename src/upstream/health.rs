@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Uri;
 use prost::Message;
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use transom_transcode::status::Code;
 
@@ -27,6 +28,10 @@ use super::reply;
 /// The most that a health reply is read of.
 const REPLY: usize = 64 * 1024;
 
+/// Turns of endpoints that are new, over all upstreams: what a start or a reload brings comes at once, each is a handshake, and all
+/// are the control thread's, which checks the others meanwhile.
+static NEW: Semaphore = Semaphore::const_new(64);
+
 /// Checks that were missed by an endpoint that was never found well: it has no credit.
 pub(super) const UNTRIED: usize = usize::MAX;
 
@@ -35,10 +40,14 @@ impl Group {
     pub(super) async fn tend(self: Arc<Self>, endpoint: Arc<Endpoint>, pool: Arc<Pool>) {
         let (mut backoff, mut missed) = (Backoff::new(), UNTRIED);
         let mut rule = self.health.subscribe();
+        let mut first = true;
         loop {
             let check = rule.borrow_and_update().clone();
             endpoint.forget_falls();
-            let answers = self.look(check.as_ref(), &endpoint, &pool, &mut missed).await;
+            let answers = match std::mem::take(&mut first) {
+                true => self.first_look(check.as_ref(), &endpoint, &pool, &mut missed).await,
+                false => self.look(check.as_ref(), &endpoint, &pool, &mut missed).await,
+            };
             let pause = match (&check, answers) {
                 (_, false) => backoff.next(Instant::now()),
                 (Some(check), true) => jitter(check.interval),
@@ -54,6 +63,18 @@ impl Group {
         }
     }
 
+    /// As [`Group::look`], for an endpoint that has just come: however many others have, only some are asked at a time.
+    pub(super) async fn first_look(
+        &self,
+        check: Option<&HealthCheck>,
+        endpoint: &Arc<Endpoint>,
+        pool: &Pool,
+        missed: &mut usize,
+    ) -> bool {
+        let _turn = NEW.acquire().await;
+        self.look(check, endpoint, pool, missed).await
+    }
+
     /// Asks once, and notes the answer, or how many were `missed` in a row. True if it answered at all.
     pub(super) async fn look(
         &self,
@@ -64,7 +85,9 @@ impl Group {
     ) -> bool {
         let Some(check) = check else {
             let reached = connection::probe(endpoint).await;
-            self.roster.set_down(endpoint, reached.is_err());
+            if !reached.as_ref().is_err_and(Failure::is_ours) {
+                self.roster.set_down(endpoint, reached.is_err());
+            }
             return reached.is_ok();
         };
         let outcome = self.check(check, endpoint, pool).await;

@@ -357,8 +357,11 @@ impl Slot {
         }
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        self.roster.set_down(&self.endpoint, true);
-        self.roster.failed(&self.endpoint);
+        // Refused or unanswered, it is so for every worker; the control thread asks again at once, and beside the calls.
+        if !failure.is_ours() {
+            self.roster.set_down(&self.endpoint, true);
+            self.roster.failed(&self.endpoint);
+        }
         self.refuse(waiting, failure);
     }
 
@@ -455,3 +458,6 @@ impl Drop for Connecting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,9 +132,8 @@ async fn streams_that_do_not_end_say_so_in_every_dialect() {
 
 #[tokio::test]
 async fn who_reads_nothing_is_not_waited_for() {
-    let library = upstream::grpc("library.v1.Library").server_stream("WatchBooks", |_| {
-        stream(std::iter::repeat_n(json!({ "title": "x".repeat(1000) }), 100_000))
-    });
+    let library = upstream::grpc("library.v1.Library")
+        .server_stream("WatchBooks", |_| stream(std::iter::repeat_n(json!({ "title": "x".repeat(1000) }), 100_000)));
     let library = library.start().await;
     let limits = Limits { lame_duck: Duration::ZERO, ..Limits::default() };
     let gateway = gateway().descriptors("library").upstream("library", &library).limits(limits);

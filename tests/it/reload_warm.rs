@@ -1,8 +1,11 @@
 //! What a reload brings has been asked for its health and is connected to by every worker before it gets calls.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::network::{Network, Weather};
@@ -107,4 +110,37 @@ async fn nobody_waits_for_one_that_says_nothing() {
         gateway.get(BOOK).await.status(200);
     }
     assert_eq!(calls(&mute), 0);
+}
+
+#[tokio::test]
+async fn of_many_that_come_at_once_some_are_asked_at_a_time() {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (open, most, all) =
+        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, peak, total) = (open.clone(), most.clone(), all.clone());
+    let accepting = tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            total.fetch_add(1, Ordering::Relaxed);
+            peak.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            let now = now.clone();
+            tokio::spawn(async move {
+                // Long enough that all others come meanwhile, if they may.
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                now.fetch_sub(1, Ordering::Relaxed);
+                drop(socket);
+            });
+        }
+    });
+    let library = library().await;
+    let mut endpoints = vec![library.address().to_string()];
+    let gateway = behind(&endpoints, "").start().await;
+    endpoints.extend((1..=200).map(|at| format!("127.1.0.{at}:{port}")));
+    gateway.reload(&behind(&endpoints, "")).await.unwrap();
+    gateway.get(BOOK).await.status(200);
+    until("all were asked", async || all.load(Ordering::Relaxed) >= 200).await;
+    // What the reload did not wait for may be asked anew while the last ones are still being let go.
+    assert!(most.load(Ordering::Relaxed) <= 2 * 64, "{most:?}");
+    accepting.abort();
 }
