@@ -76,6 +76,10 @@ enum Command {
         /// The authority.
         #[arg(long, value_name = "FILE", env = "GRPC_TLS_CA", requires = "tls_cert")]
         tls_ca: Option<PathBuf>,
+        /// Who may call, by names in their certificates: SPIFFE ids or hosts, separated by commas. By default whoever has one of
+        /// the authority.
+        #[arg(long, value_name = "NAMES", env = "GRPC_TLS_CALLERS", value_delimiter = ',', requires = "tls_cert")]
+        tls_callers: Vec<String>,
         /// With `--service`: a port that tells health in the clear and nothing else, for probes that have no certificate.
         #[arg(long, value_name = "PORT", requires = "service")]
         health_port: Option<u16>,
@@ -166,9 +170,10 @@ pub fn run() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve { config } => serve::serve(&config),
         #[cfg(feature = "demo")]
-        Command::Demo { service: Some(service), port, tls_cert, tls_key, tls_ca, health_port, .. } => {
+        Command::Demo { service: Some(service), port, tls_cert, tls_key, tls_ca, tls_callers, health_port, .. } => {
             // The three are there together, or none is.
-            let tls = tls_cert.zip(tls_key).zip(tls_ca).map(|((cert, key), ca)| Tls { cert, key, ca });
+            let callers: Vec<_> = tls_callers.into_iter().filter(|caller| !caller.is_empty()).collect();
+            let tls = tls_cert.zip(tls_key).zip(tls_ca).map(|((cert, key), ca)| Tls { cert, key, ca, callers });
             demo::one(service, port.unwrap_or_default(), tls, health_port)
         }
         #[cfg(feature = "demo")]

@@ -28,10 +28,15 @@ pub struct Tls {
     pub key: PathBuf,
     /// Authorities, one of which must have signed each caller's certificate, and that of each service that is called.
     pub ca: PathBuf,
+    /// Who may call: names in their certificates, SPIFFE ids or hosts. None: whoever has one of the authority.
+    pub callers: Vec<String>,
 }
 
 /// What a listener shows, and asks of who connects.
-pub(super) struct Door(Fresh<Acceptor>);
+pub(super) struct Door {
+    shown: Fresh<Acceptor>,
+    callers: Vec<String>,
+}
 
 /// What one service shows another, by whose name it is called.
 pub(super) struct Visit(Fresh<Connector>);
@@ -46,15 +51,22 @@ impl Door {
             client_ca: Some(tls.ca.clone()),
             redirect_from: None,
         };
-        Fresh::read(move |before| Acceptor::compile(&written, Path::new(""), before)).map(Self)
+        let shown = Fresh::read(move |before| Acceptor::compile(&written, Path::new(""), before))?;
+        Ok(Self { shown, callers: tls.callers.clone() })
     }
 
     /// The handshake with who connects.
     ///
     /// # Errors
-    /// It speaks no TLS, or has no certificate that is good here.
+    /// It speaks no TLS, has no certificate that is good here, or is nobody who may call.
     pub(super) async fn accept(&self, socket: TcpStream) -> io::Result<Socket> {
-        self.0.now().accept(socket).await
+        let socket = self.shown.now().accept(socket).await?;
+        // Nothing that it says was read yet.
+        if self.callers.is_empty() || socket.is_of(&self.callers) {
+            return Ok(socket);
+        }
+        tracing::warn!(caller = ?socket.identity(), "a certificate of the authority, of nobody who may call");
+        Err(io::ErrorKind::PermissionDenied.into())
     }
 }
 

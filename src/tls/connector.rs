@@ -14,8 +14,8 @@ use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
-use webpki::EndEntityCert;
 
+use super::identity::is_for;
 use super::material::{Material, Wrong};
 use super::validity::Expiry;
 use super::{Socket, provider};
@@ -163,13 +163,6 @@ impl Identity {
         let usual = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider()).build()?;
         Ok(Self { roots, usual, allowed: allowed.into() })
     }
-
-    fn is_allowed(&self, certificate: &CertificateDer<'_>) -> bool {
-        let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
-        let allows = |name: &str| self.allowed.iter().any(|allowed| allowed == name);
-        certificate.valid_uri_names().any(allows)
-            || certificate.valid_dns_names().any(|name| self.allowed.iter().any(|it| it.eq_ignore_ascii_case(name)))
-    }
 }
 
 impl ServerCertVerifier for Identity {
@@ -192,7 +185,7 @@ impl ServerCertVerifier for Identity {
             now,
             algorithms,
         )?;
-        if self.is_allowed(certificate) {
+        if is_for(certificate, &self.allowed) {
             Ok(ServerCertVerified::assertion())
         } else {
             Err(Error::InvalidCertificate(CertificateError::NotValidForName))

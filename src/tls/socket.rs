@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 use super::identity::identity;
+#[cfg(feature = "demo")]
+use super::identity::is_for;
 
 /// Pieces of so few bytes go out as one, an answer's head and its body above all: the kernel takes 0.25 µs more for `writev` than for
 /// `send`, and to copy them costs a tenth of that.
@@ -31,6 +33,14 @@ impl Socket {
     pub fn identity(&self) -> Option<HeaderValue> {
         let Self::Tls(stream) = self else { return None };
         identity(stream.get_ref().1.peer_certificates()?.first()?)
+    }
+
+    /// The other side has shown a certificate for one of these names.
+    #[cfg(feature = "demo")]
+    pub fn is_of(&self, names: &[String]) -> bool {
+        let Self::Tls(stream) = self else { return false };
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        shown.is_some_and(|certificate| is_for(certificate, names))
     }
 
     /// A second descriptor of the socket, to ask the kernel about it.

@@ -24,7 +24,8 @@ fn write(authority: &Authority, folder: &Path) {
 }
 
 fn files(folder: &Path) -> Tls {
-    Tls { cert: folder.join("tls.crt"), key: folder.join("tls.key"), ca: folder.join("ca.crt") }
+    let (cert, key, ca) = (folder.join("tls.crt"), folder.join("tls.key"), folder.join("ca.crt"));
+    Tls { cert, key, ca, callers: Vec::new() }
 }
 
 struct Shielded {
@@ -95,6 +96,31 @@ async fn nobody_is_let_in_without_a_certificate_of_the_authority() {
         }
     }
     system.running.shutdown().await;
+}
+
+#[tokio::test]
+async fn of_those_that_the_authority_knows_only_callers_are_let_in() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    write(&authority, folder.path());
+    let (options, _hand) = options();
+    let callers = ["spiffe://cluster.local/ns/booking/sa/gateway-service", "queue-service"];
+    let tls = Tls { callers: callers.map(str::to_owned).into(), ..files(folder.path()) };
+    let anywhere = "127.0.0.1:0".parse().unwrap();
+    let running = demo::serve_one(Service::Booking, anywhere, Options { tls: Some(tls), ..options }).await.unwrap();
+    for (name, welcome) in [
+        (callers[0], true),
+        (callers[1], true),
+        ("Queue-Service", true),
+        (SPIFFE, false),
+        ("spiffe://cluster.local/ns/booking/sa/gateway-service2", false),
+        ("payment-service", false),
+        ("127.0.0.1", false),
+    ] {
+        let own = authority.issue(&[name]);
+        let tunnel = tunnel(running.booking[0], client(&authority, Some(&own), &["h2"])).await;
+        assert_eq!(is_healthy(at(tunnel)).await, welcome, "{name}");
+    }
+    running.shutdown().await;
 }
 
 #[tokio::test]

@@ -197,6 +197,15 @@ fn every_name_leads_somewhere() {
             let spec = &objects.certificate(&deployment)["spec"];
             assert_eq!(list(&spec["dnsNames"]), [&*deployment]);
             assert_eq!(list(&spec["uris"]), [format!("spiffe://cluster.local/ns/booking/sa/{deployment}")]);
+            // Who may call it are others of these.
+            let variables = objects.variables(&deployment);
+            let callers = &variables.iter().find(|(name, _)| name == "GRPC_TLS_CALLERS").expect("callers").1;
+            for caller in callers.split(',') {
+                let caller = caller.rsplit('/').next().unwrap_or_default();
+                assert_ne!(caller, deployment);
+                let of = &objects.certificate(caller)["spec"]["uris"][0];
+                assert!(callers.split(',').any(|caller| of == caller), "{deployment}: {of}");
+            }
             // The kubelet has no certificate: what it asks is not where the calls go.
             let container = objects.container(&deployment);
             let health = &container["ports"][1];
@@ -458,7 +467,9 @@ mod runs {
             for (own, welcome) in [
                 (None, false),
                 (Some(Authority::new().issue(&["gateway-service"])), false),
-                (Some(authority.issue(&["gateway-service"])), true),
+                (Some(authority.issue(&["gateway-service"])), false),
+                (Some(authority.issue(&["spiffe://cluster.local/ns/booking/sa/redis-service"])), false),
+                (Some(authority.issue(&["spiffe://cluster.local/ns/booking/sa/gateway-service"])), true),
             ] {
                 let shown = tunnel(calls, client(&authority, own.as_ref(), &["h2"])).await;
                 assert_eq!(is_serving(shown).await, welcome, "{name}");
