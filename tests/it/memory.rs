@@ -169,6 +169,25 @@ async fn a_sockets_answer_leaves_none_of_it_taken() {
 }
 
 #[tokio::test]
+async fn a_sockets_answer_that_nobody_reads_keeps_its_memory() {
+    let library =
+        upstream::grpc("library.v1.Library").server_stream("WatchBooks", |_| stream([(); 40].map(|()| large())));
+    let library = library.start().await;
+    let gateway = front(&library, "64MiB").start().await;
+    let socket = Socket::open(gateway.address(), WATCH, &[]).await;
+    // What comes in takes some too, but no two looks find the same of it.
+    let mut before = 0.0;
+    until("one waits", async || {
+        let now = gateway.metric("transom_memory_held_bytes");
+        let same = now.to_bits() == std::mem::replace(&mut before, now).to_bits();
+        same && now >= LARGE as f64
+    })
+    .await;
+    drop(socket);
+    until("it is gone", async || gateway.metric("transom_memory_held_bytes") == 0.0).await;
+}
+
+#[tokio::test]
 async fn a_sockets_answer_takes_memory_while_it_comes_in() {
     let library = library().await;
     let gateway = front(&library, "1MiB").start().await;

@@ -235,6 +235,17 @@ fn plain_http_is_sent_on_within_the_bounds_of_all_clients() {
             closed
         })
         .await;
+
+        // And who connects too often is sent away here too, before anything is done for it: 128 at once may come.
+        for _ in 0..150 {
+            drop(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+        }
+        let refused = "transom_refusals_total{gate=\"burst_guard\",reason=\"connections\"} ";
+        until("the guard refuses connections", async || {
+            let metrics = Call::new(gateway.admin.unwrap(), "GET", "/metrics").await.text();
+            metrics.lines().any(|line| line.strip_prefix(refused).is_some_and(|count| count != "0"))
+        })
+        .await;
     });
 }
 
