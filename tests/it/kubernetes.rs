@@ -198,8 +198,8 @@ fn every_name_leads_somewhere() {
             assert_eq!(list(&spec["dnsNames"]), [&*deployment]);
             assert_eq!(list(&spec["uris"]), [format!("spiffe://cluster.local/ns/booking/sa/{deployment}")]);
             // Who may call it are others of these.
-            let variables = objects.variables(&deployment);
-            let callers = &variables.iter().find(|(name, _)| name == "GRPC_TLS_CALLERS").expect("callers").1;
+            let mut variables = list(&objects.container(&deployment)["env"]).iter();
+            let callers = text(&variables.find(|it| it["name"] == "GRPC_TLS_CALLERS").expect("callers")["value"]);
             for caller in callers.split(',') {
                 let caller = caller.rsplit('/').next().unwrap_or_default();
                 assert_ne!(caller, deployment);
