@@ -17,9 +17,9 @@ use tokio::sync::{Notify, watch};
 
 use super::attempt::Probe;
 use super::endpoint::{Endpoint, Health};
-use super::turns::{self, Member, Turns};
-use super::warmth::{self, WARM};
-use super::{Aim, key_of, zone};
+use super::part::{Part, Seeks, Weighed};
+use super::warmth;
+use super::{Aim, key_of};
 use crate::config::{self, Balance, CircuitBreaker, Otherwise, SlowStart, Subset};
 use crate::discovery::Found;
 use crate::telemetry::{Circuit, Ejection};
@@ -45,10 +45,10 @@ pub(super) struct Roster {
 /// How endpoints take turns.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Ways {
-    balance: Balance,
+    pub(super) balance: Balance,
     slow_start: Option<SlowStart>,
     /// Where the gateway runs.
-    zone: Option<String>,
+    pub(super) zone: Option<String>,
     subset: Option<Subset>,
 }
 
@@ -63,19 +63,6 @@ impl Ways {
     }
 }
 
-/// A call as far as it matters who is next for it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seeks<'t> {
-    /// Where it has been.
-    pub(super) tried: &'t [usize],
-    pub(super) aim: Aim,
-    /// Nobody but the service is to be waited for until it is answered.
-    pub(super) due: bool,
-}
-
-/// One of them, and how often its turn comes.
-type Weighed = (Arc<Endpoint>, u32);
-
 /// Who gets calls.
 #[derive(Default)]
 struct Listed {
@@ -84,24 +71,6 @@ struct Listed {
     subsets: Vec<(NonZeroU32, Part)>,
     /// Calls that ask for none of these go nowhere.
     strict: bool,
-}
-
-/// Those of whom each takes some of the same calls.
-struct Part {
-    /// Those that take them.
-    live: Vec<Arc<Endpoint>>,
-    /// Those that would, but for their breakers: they get probes.
-    resting: Vec<Arc<Endpoint>>,
-    /// Of those that take them.
-    turns: Turns,
-    /// Calls so far.
-    cursor: Arc<AtomicUsize>,
-}
-
-impl Default for Part {
-    fn default() -> Self {
-        Self { live: Vec::new(), resting: Vec::new(), turns: Turns::Equal, cursor: Arc::default() }
-    }
 }
 
 impl Roster {
@@ -216,20 +185,12 @@ impl Roster {
     /// Gives `take` the endpoint whose turn it is, or where the key leads; none is left when all live ones were tried. One
     /// that needs a probe comes first.
     pub(super) fn next<T>(&self, seeks: Seeks<'_>, take: impl FnOnce(&Arc<Endpoint>, Option<Probe>) -> T) -> Option<T> {
-        let Seeks { tried, aim, .. } = seeks;
         let listed = self.listed.load();
-        let part = listed.part(aim)?;
+        let part = listed.part(seeks.aim)?;
         if let Some((endpoint, probe)) = part.probe(seeks) {
             return Some(take(endpoint, Some(probe)));
         }
-        let live = &part.live;
-        if live.is_empty() {
-            return None;
-        }
-        let turn = part.cursor.fetch_add(1, Ordering::Relaxed);
-        let key = aim.key.map(|key| turns::scatter(key.get().into()));
-        let (load, open) = (|at: usize| live[at].load(), |at: usize| !tried.contains(&live[at].id));
-        part.turns.pick(live.len(), turn, key, load, open).map(|at| take(&live[at], None))
+        part.pick(seeks).map(|at| take(&part.live[at], None))
     }
 
     /// The upstream's endpoints as they are now. Those that stay keep their state, connections and all.
@@ -392,12 +353,12 @@ impl Roster {
         }
         let strict = ways.subset.as_ref().is_some_and(|subset| subset.otherwise == Otherwise::None);
         let subsets = valued.into_iter().map(|(key, members)| {
-            let cursor = before.subset(key).map(|part| Arc::clone(&part.cursor)).unwrap_or_default();
-            (key, Part::new(ways, &members, cursor))
+            let cursors = before.subset(key).map(|part| Arc::clone(&part.cursors)).unwrap_or_default();
+            (key, Part::new(ways, &members, cursors))
         });
         // Where another will do one without anybody is none.
         let subsets = subsets.filter(|(_, part)| strict || !part.live.is_empty()).collect();
-        let whole = Part::new(ways, &weighed, Arc::clone(&before.whole.cursor));
+        let whole = Part::new(ways, &weighed, Arc::clone(&before.whole.cursors));
         self.listed.store(Arc::new(Listed { whole, subsets, strict }));
     }
 }
@@ -422,59 +383,4 @@ impl Listed {
         let at = self.subsets.binary_search_by_key(&asked, |(key, _)| *key).ok()?;
         Some(&self.subsets[at].1)
     }
-}
-
-impl Part {
-    fn new(ways: &Ways, all: &[Weighed], cursor: Arc<AtomicUsize>) -> Self {
-        let rests = |(endpoint, _): &Weighed| endpoint.breaker.rests();
-        let takes_calls = all.iter().filter(|(endpoint, _)| endpoint.takes_calls()).cloned();
-        let (ejected, fit): (Vec<_>, Vec<_>) = takes_calls.partition(|(endpoint, _)| endpoint.ejected());
-        let (mut resting, mut live): (Vec<_>, Vec<_>) = fit.into_iter().partition(rests);
-        if live.is_empty() {
-            // Better one that stands out than nobody.
-            let (rest, others): (Vec<_>, Vec<_>) = ejected.into_iter().partition(rests);
-            resting.extend(rest);
-            live = others;
-        }
-        if live.is_empty() && resting.is_empty() {
-            // All at once silent: it may well be us, or the way.
-            let silent = all.iter().filter(|(endpoint, _)| endpoint.is_last_resort()).cloned();
-            (resting, live) = silent.partition(rests);
-        }
-        let first = live.iter().map(|(endpoint, _)| endpoint.priority()).min();
-        live.retain(|(endpoint, _)| Some(endpoint.priority()) == first);
-        resting.retain(|(endpoint, _)| first.is_none_or(|first| endpoint.priority() <= first));
-        if let Some(zone) = &ways.zone {
-            prefer(zone, &mut live, all.iter().filter(|(endpoint, _)| Some(endpoint.priority()) == first));
-        }
-        let members = live.iter().map(|(endpoint, weight)| Member { name: &endpoint.label, weight: *weight });
-        let turns = Turns::new(&ways.balance, &members.collect::<Vec<_>>());
-        let only = |members: Vec<Weighed>| members.into_iter().map(|(endpoint, _)| endpoint).collect();
-        Self { live: only(live), resting: only(resting), turns, cursor }
-    }
-
-    /// One that is to prove itself now.
-    #[inline]
-    fn probe(&self, seeks: Seeks<'_>) -> Option<(&Arc<Endpoint>, Probe)> {
-        if self.resting.is_empty() {
-            return None;
-        }
-        let mut untried = self.resting.iter().filter(|endpoint| !seeks.tried.contains(&endpoint.id));
-        let found = untried.find_map(|endpoint| Some((endpoint, Probe::of(endpoint, seeks.due, Instant::now())?)))?;
-        found.0.metrics.turned(Circuit::HalfOpen);
-        Some(found)
-    }
-}
-
-/// Those near by get what they can take, and the others the rest. `all` are those of the same priority, also such that take
-/// no calls now.
-fn prefer<'e>(zone: &str, live: &mut Vec<Weighed>, all: impl Iterator<Item = &'e Weighed>) {
-    let is_near = |endpoint: &Endpoint| endpoint.labels().named("zone") == Some(zone);
-    let near = all.filter(|(endpoint, _)| is_near(endpoint));
-    let near = near.map(|(endpoint, _)| u64::from(endpoint.weight()) * u64::from(WARM)).sum();
-    let members: Vec<_> = live.iter().map(|(endpoint, weight)| (is_near(endpoint), *weight)).collect();
-    for (member, weight) in live.iter_mut().zip(zone::weights(near, &members)) {
-        member.1 = weight;
-    }
-    live.retain(|(_, weight)| *weight > 0);
 }

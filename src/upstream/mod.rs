@@ -24,6 +24,7 @@ mod hedge;
 mod keepalive;
 mod metadata;
 mod outliers;
+mod part;
 mod permit;
 mod pick;
 mod pings;

@@ -10,9 +10,10 @@ use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::attempt::{Attempt, Probe, outcome};
-use super::balance::{Roster, Seeks};
+use super::balance::Roster;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
+use super::part::Seeks;
 use super::pool::{Acquired, Grant, Lease, Pool, Wait};
 use super::wheel::Timer;
 use super::{Aim, Outgoing, Upstream};
@@ -62,6 +63,8 @@ pub(super) struct Tries {
     pub(super) goes_on: bool,
     /// Nobody but the service is to be waited for until all of that is there.
     pub(super) due: bool,
+    /// No endpoint has had its turn for it yet.
+    first: bool,
     /// Tries that a rule has counted.
     pub(super) made: u16,
     /// Where it has failed it may go again, if there is nowhere else.
@@ -86,6 +89,7 @@ impl Tries {
             patient: outgoing.patient,
             goes_on: false,
             due: outgoing.single,
+            first: true,
             made: 0,
             again: false,
             counted: false,
@@ -140,6 +144,7 @@ impl Tries {
             patient,
             goes_on,
             due,
+            first: false,
             made,
             again,
             counted,
@@ -170,7 +175,7 @@ impl Tries {
     }
 
     fn seeks(&self) -> Seeks<'_> {
-        Seeks { tried: &self.endpoints, aim: self.aim, due: self.due }
+        Seeks { tried: &self.endpoints, aim: self.aim, due: self.due, first: self.first }
     }
 
     fn unreachable(&mut self, endpoint: &Endpoint, failure: Failure) -> Result<(), Failure> {
@@ -196,7 +201,9 @@ impl Upstream {
     pub(super) async fn acquire(&self, sending: &mut Sending<'_, '_>) -> Result<(Lease, Option<Probe>), Failure> {
         let Sending { pool, tries, timer, .. } = sending;
         loop {
-            match self.turn(pool, tries) {
+            let turn = self.turn(pool, tries);
+            tries.first &= turn.is_none();
+            match turn {
                 Some(Turn::Lease(lease, probe)) => return Ok((lease, probe)),
                 Some(Turn::Queued(endpoint, probe, wait, place)) => match Box::pin(queued(wait, place, timer)).await {
                     Ok(lease) => return Ok((lease, probe)),
