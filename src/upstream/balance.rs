@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use tokio::sync::{Notify, watch};
 
 use super::attempt::Probe;
@@ -191,6 +192,24 @@ impl Roster {
             return Some(take(endpoint, Some(probe)));
         }
         part.pick(seeks).map(|at| take(&part.live[at], None))
+    }
+
+    /// What `take` gives of the first of `looks` others than this, in turn, that take such calls.
+    pub(super) fn elsewhere<T>(
+        &self,
+        seeks: Seeks<'_>,
+        (than, looks): (&Endpoint, usize),
+        take: impl Fn(&Arc<Endpoint>) -> Option<T>,
+    ) -> Option<T> {
+        let listed = self.listed.load();
+        let part = listed.part(seeks.aim)?;
+        let mut tried: SmallVec<[usize; 8]> = seeks.tried.into();
+        tried.push(than.id);
+        (0..looks).find_map(|_| {
+            let endpoint = &part.live[part.pick(Seeks { tried: &tried, first: false, ..seeks })?];
+            tried.push(endpoint.id);
+            take(endpoint)
+        })
     }
 
     /// The upstream's endpoints as they are now. Those that stay keep their state, connections and all.

@@ -130,6 +130,10 @@ impl Connection {
         if limit != before {
             self.limit.store(limit, Ordering::Relaxed);
         }
+        if limit == 0 && before > 0 {
+            // Who takes no streams any more is asked for another connection, and is down if that takes none.
+            self.drain();
+        }
         if limit > before {
             self.slot.serve_waiting();
         }
@@ -266,6 +270,9 @@ async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
             Poll::Pending => Poll::Ready(Ok(())),
         })
         .await?;
+        if driven.h2.max_concurrent_send_streams() == 0 {
+            return Err(refused("it takes no streams".to_owned()));
+        }
         Ok((handle, driven, round_trip))
     });
     made.await.unwrap_or_else(|_| Err(refused("timed out".to_owned())))

@@ -56,7 +56,7 @@ pub(super) struct Endpoint {
     /// Those with the lowest number come first.
     priority: AtomicU16,
     labels: Mutex<Labels>,
-    /// Calls under way, over all workers.
+    /// Calls under way, and those that wait for a stream, over all workers.
     load: AtomicUsize,
     state: AtomicU8,
     retired: CancellationToken,
@@ -136,10 +136,20 @@ impl Endpoint {
         self.labels.lock().clone_from(&found.labels);
     }
 
-    /// Calls under way.
+    /// Calls under way or waiting.
     #[inline]
     pub(super) fn load(&self) -> usize {
         self.load.load(Ordering::Relaxed)
+    }
+
+    /// One more waits.
+    pub(super) fn expect(&self) {
+        self.load.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One less.
+    pub(super) fn forgo(&self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// One more.

@@ -21,9 +21,9 @@ use super::connection;
 use super::endpoint::{Endpoint, Health};
 use super::failure::{Failure, FailureKind, Seen};
 use super::group::Group;
-use super::pick::queued;
 use super::pool::{Acquired, Pool};
 use super::reply;
+use super::waiting::queued;
 
 /// The most that a health reply is read of.
 const REPLY: usize = 64 * 1024;

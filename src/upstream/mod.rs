@@ -37,6 +37,7 @@ mod retry;
 mod send;
 mod tally;
 mod turns;
+mod waiting;
 mod warmth;
 mod watch;
 mod watches;

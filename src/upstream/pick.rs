@@ -1,7 +1,6 @@
 //! Pick: which endpoint is next for a call, and a stream to it.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -174,7 +173,7 @@ impl Tries {
         self.aim
     }
 
-    fn seeks(&self) -> Seeks<'_> {
+    pub(super) fn seeks(&self) -> Seeks<'_> {
         Seeks { tried: &self.endpoints, aim: self.aim, due: self.due, first: self.first }
     }
 
@@ -205,11 +204,17 @@ impl Upstream {
             tries.first &= turn.is_none();
             match turn {
                 Some(Turn::Lease(lease, probe)) => return Ok((lease, probe)),
-                Some(Turn::Queued(endpoint, probe, wait, place)) => match Box::pin(queued(wait, place, timer)).await {
-                    Ok(lease) => return Ok((lease, probe)),
-                    Err(failure) if failure.seen == Seen::NotSeen => tries.unreachable(&endpoint, failure)?,
-                    Err(failure) => return Err(failure.at(&endpoint.label)),
-                },
+                Some(Turn::Queued(endpoint, probe, wait, place)) => {
+                    match Box::pin(self.waits(pool, tries, timer, &endpoint, (wait, place))).await {
+                        Ok(lease) => {
+                            // Where there was room before, nobody is to prove anything.
+                            let there = lease.connection().slot.endpoint.id == endpoint.id;
+                            return Ok((lease, probe.filter(|_| there)));
+                        }
+                        Err(failure) if failure.seen == Seen::NotSeen => tries.unreachable(&endpoint, failure)?,
+                        Err(failure) => return Err(failure.at(&endpoint.label)),
+                    }
+                }
                 Some(Turn::Full(endpoint)) => {
                     let cause = "the queue for a stream is full";
                     let failure = Failure::new(Seen::Local, FailureKind::Overloaded, cause).at(&endpoint.label);
@@ -265,22 +270,4 @@ impl Upstream {
         })
         .await
     }
-}
-
-/// Waits in the queue; the place is given up when the deadline passes.
-pub(super) async fn queued(
-    wait: Wait,
-    mut place: oneshot::Receiver<Grant>,
-    timer: &mut Timer,
-) -> Result<Lease, Failure> {
-    let given_up = || Failure::new(Seen::NotSeen, FailureKind::ConnectFailed, "the connection was given up");
-    let late = |timer: &Timer| match wait {
-        Wait::Connection => timer.failure(),
-        Wait::Stream => Failure::new(Seen::Local, FailureKind::Overloaded, "the deadline passed in the queue"),
-    };
-    poll_fn(|cx| match Pin::new(&mut place).poll(cx) {
-        Poll::Ready(grant) => Poll::Ready(grant.unwrap_or_else(|_| Err(given_up()))),
-        Poll::Pending => timer.poll(cx).map(|()| Err(late(timer))),
-    })
-    .await
 }

@@ -117,19 +117,36 @@ impl Pool {
     pub(super) fn acquire(&self, endpoint: &Arc<Endpoint>, roster: &Arc<Roster>) -> Acquired {
         acquire(&self.slots, (self.of(), self.linger, &self.memory), endpoint, roster)
     }
+
+    /// A stream to `endpoint` if one is free. Where there is no connection one is made for whoever asks next.
+    pub(super) fn free(&self, endpoint: &Arc<Endpoint>, roster: &Arc<Roster>) -> Option<Lease> {
+        at(&self.slots, (self.of(), self.linger, &self.memory), endpoint, roster, Slot::free)
+    }
 }
 
 /// As [`Pool::acquire`], in the pool of these slots.
 #[inline]
 pub(super) fn acquire(
     home: &Arc<Slots>,
-    (of, linger, memory): ((usize, usize), Duration, &Arc<Memory>),
+    of: ((usize, usize), Duration, &Arc<Memory>),
     endpoint: &Arc<Endpoint>,
     roster: &Arc<Roster>,
 ) -> Acquired {
+    at(home, of, endpoint, roster, Slot::acquire)
+}
+
+/// What is asked of the slot of `endpoint`, which is made where there is none.
+#[inline]
+fn at<T>(
+    home: &Arc<Slots>,
+    (of, linger, memory): ((usize, usize), Duration, &Arc<Memory>),
+    endpoint: &Arc<Endpoint>,
+    roster: &Arc<Roster>,
+    ask: impl FnOnce(&Arc<Slot>) -> T,
+) -> T {
     let mut slots = home.lock();
     if let Some(slot) = slots.get(&endpoint.id) {
-        return slot.acquire();
+        return ask(slot);
     }
     // Those of retired endpoints that had no connection to close.
     slots.retain(|_, slot| !slot.endpoint.is_retired());
@@ -143,7 +160,7 @@ pub(super) fn acquire(
         memory: Arc::clone(memory),
         state: Mutex::default(),
     });
-    slots.entry(endpoint.id).or_insert(slot).acquire()
+    ask(slots.entry(endpoint.id).or_insert(slot))
 }
 
 impl Drop for Pool {
@@ -234,6 +251,15 @@ impl Slot {
             self.connect(state);
         }
         Acquired::Queued(wait, receiver)
+    }
+
+    fn free(self: &Arc<Self>) -> Option<Lease> {
+        let state = self.state.lock();
+        let lease = state.lease();
+        if state.members.is_empty() && state.connecting == 0 {
+            self.connect(state);
+        }
+        lease
     }
 
     /// A further connection may be made. Beyond those that are kept it is one at a time: it may be enough.

@@ -383,9 +383,9 @@ async fn malformed_metadata_harms_nothing() {
 
 #[tokio::test]
 async fn a_runtime_ends_while_calls_wait_for_a_stream() {
-    let mut none = server::Builder::new();
-    none.max_concurrent_streams(0);
-    let server = Server::with(none, |call| answer(call, b"")).await;
+    let mut one = server::Builder::new();
+    one.max_concurrent_streams(1);
+    let server = Server::with(one, |call| answer(call, b"")).await;
     let upstream = upstream(&[server.address]);
     let (done, ended) = tokio::sync::oneshot::channel();
     // A thread of its own: one that hangs must not keep the test from saying so.
@@ -393,14 +393,15 @@ async fn a_runtime_ends_while_calls_wait_for_a_stream() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let pool = Pool::new(0, 1);
         let endpoint = Arc::clone(&upstream.roster.all()[0]);
-        let place = runtime.block_on(async {
-            let acquired = pool.acquire(&endpoint, &upstream.roster);
+        let places = runtime.block_on(async {
+            // The first has the only stream.
+            let acquired = [(); 2].map(|()| pool.acquire(&endpoint, &upstream.roster));
             until(|| endpoint.metrics.connections().value() == 1).await;
             acquired
         });
-        assert!(matches!(place, Acquired::Queued(..)));
+        assert!(places.iter().all(|place| matches!(place, Acquired::Queued(..))));
         drop(runtime);
-        drop(place);
+        drop(places);
         done.send(()).unwrap();
     });
     tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the runtime ends").unwrap();

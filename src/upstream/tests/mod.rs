@@ -4,6 +4,7 @@ mod breaker;
 mod budget;
 mod cancel;
 mod connections;
+mod elsewhere;
 mod generations;
 mod health;
 mod hedges;
