@@ -110,7 +110,23 @@ impl Attempt {
         }
     }
 
-    /// A message came: it serves.
+    /// A message of a stream came. That one came says little of those that follow: what it comes to is seen at its end, or once
+    /// it has lasted. As a probe it serves.
+    #[inline]
+    pub(super) fn goes_on(&mut self) {
+        if !self.judged && !self.connection.slot.endpoint.breaker.is_calm() {
+            self.lasted();
+        }
+    }
+
+    #[cold]
+    fn lasted(&mut self) {
+        if self.probe.is_some() || self.connection.slot.endpoint.breaker.forgets(self.began.elapsed()) {
+            self.served();
+        }
+    }
+
+    /// It serves.
     #[inline]
     pub(super) fn served(&mut self) {
         if !self.judged {

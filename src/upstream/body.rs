@@ -131,7 +131,7 @@ impl Body for ReplyBody {
                     this.sending = None;
                     this.attempt.ended(code_of(trailers));
                 } else {
-                    this.attempt.served();
+                    this.attempt.goes_on();
                 }
                 Some(Ok(frame))
             }

@@ -86,7 +86,7 @@ impl Breaker {
     /// A call was served, as a probe or as none. The state that follows, if that is another.
     #[inline]
     pub(super) fn served(&self, probe: Option<Pass>) -> Option<Circuit> {
-        if self.calm.load(Ordering::Relaxed) { None } else { self.served_after_failures(probe) }
+        if self.is_calm() { None } else { self.served_after_failures(probe) }
     }
 
     #[cold]
@@ -201,14 +201,26 @@ impl Breaker {
         }
     }
 
+    /// It admits, and nothing has failed since a call was served.
+    #[inline]
+    pub(super) fn is_calm(&self) -> bool {
+        self.calm.load(Ordering::Relaxed)
+    }
+
+    /// A call that has lasted so long, and goes on, makes up for what has failed.
+    #[cold]
+    pub(super) fn forgets(&self, lasted: Duration) -> bool {
+        self.state.lock().rule.as_ref().is_some_and(|rule| lasted >= rule.open_for)
+    }
+
     /// Only probes go there.
     pub(super) fn rests(&self) -> bool {
-        !self.calm.load(Ordering::Relaxed) && !matches!(self.state.lock().phase, Phase::Admitting { .. })
+        !self.is_calm() && !matches!(self.state.lock().phase, Phase::Admitting { .. })
     }
 
     /// Its state, and how long until it changes by itself.
     pub(super) fn circuit(&self, now: Instant) -> (Circuit, Duration) {
-        if self.calm.load(Ordering::Relaxed) {
+        if self.is_calm() {
             return (Circuit::Closed, Duration::ZERO);
         }
         match self.state.lock().phase {

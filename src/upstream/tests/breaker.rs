@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt, StreamBody};
 
-use super::support::{Call, Server, answer, call, outgoing, settings, until};
+use super::support::{Call, Server, answer, call, framed, grpc_head, outgoing, settings, status, until, uri};
 use crate::config::CircuitBreaker;
 use crate::telemetry::{Circuit, Metrics};
-use crate::upstream::{Outgoing, Pool, Upstream};
+use crate::upstream::{Outgoing, Pool, ReplyBody, Upstream};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -58,5 +58,66 @@ async fn a_stream_whose_client_is_silent_keeps_no_call_from_proving_the_endpoint
         assert_eq!(upstream.circuit(), Circuit::HalfOpen);
         assert_eq!(call(&upstream, &pool).await.unwrap().message, "echo");
         assert_eq!(upstream.circuit(), Circuit::Closed);
+    }
+}
+
+/// One whose calls fail, and whose streams give a message after `pause`, then end so, or not.
+async fn watched(pause: Duration, end: Option<&'static str>) -> Server {
+    Server::start(move |(request, mut respond): Call| {
+        tokio::spawn(async move {
+            let mut send = respond.send_response(grpc_head(), false).unwrap();
+            if request.uri().path().ends_with("Method") {
+                return send.send_trailers(status("14")).unwrap();
+            }
+            tokio::time::sleep(pause).await;
+            send.send_data(framed(b"x"), false).unwrap();
+            match end {
+                Some(end) => send.send_trailers(status(end)).unwrap(),
+                None => std::future::pending().await,
+            }
+        });
+    })
+    .await
+}
+
+fn guarded(server: &Server, open_for: Duration) -> Arc<Upstream> {
+    let mut settings = settings(&[server.address]);
+    settings.circuit_breaker = Some(CircuitBreaker { failures: 3, open_for, probes: 1 });
+    Upstream::compile("test", &settings, &Metrics::new())
+}
+
+/// A stream, of which one message was read.
+async fn watch(upstream: &Upstream, pool: &Pool) -> ReplyBody {
+    let call = Outgoing { uri: uri("http://test/test.Service/Watch"), ..outgoing(LONG) };
+    let mut body = upstream.server_stream(pool, call, framed(b"x")).await.unwrap().body;
+    body.frame().await.unwrap().unwrap();
+    body
+}
+
+#[tokio::test]
+async fn streams_that_break_after_a_message_have_failed() {
+    for (end, circuit) in [("14", Circuit::Open), ("0", Circuit::Closed)] {
+        let server = watched(Duration::ZERO, Some(end)).await;
+        let (upstream, pool) = (guarded(&server, LONG), Pool::new(0, 1));
+        for _ in 0..3 {
+            let mut body = watch(&upstream, &pool).await;
+            body.frame().await.unwrap().unwrap();
+        }
+        assert_eq!(upstream.circuit(), circuit, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn one_that_lasts_makes_up_for_calls_that_failed() {
+    let pause = Duration::from_millis(20);
+    let server = watched(pause, None).await;
+    for (open_for, circuit) in [(LONG, Circuit::Open), (pause / 2, Circuit::Closed)] {
+        let (upstream, pool) = (guarded(&server, open_for), Pool::new(0, 1));
+        for _ in 0..2 {
+            call(&upstream, &pool).await.unwrap_err();
+        }
+        let _open = watch(&upstream, &pool).await;
+        call(&upstream, &pool).await.unwrap_err();
+        assert_eq!(upstream.circuit(), circuit, "{open_for:?}");
     }
 }
