@@ -12,9 +12,6 @@ use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind};
 
-/// So many times what another endpoint took for the same call: that is an endpoint which hangs. One that is a little slower
-/// now and then is served in between, and what counts is what fails in a row.
-const STUCK: u32 = 4;
 /// A client that gives up in less asks for what hardly anybody keeps.
 const LONG: Duration = Duration::from_millis(100);
 
@@ -148,10 +145,16 @@ impl Attempt {
         }
     }
 
-    /// Another try was answered `within` so short a time: this one would have taken at least as long as it has by now.
-    pub(super) fn overtaken(&mut self, within: Duration) {
-        self.connection.slot.endpoint.counts.served(self.began);
-        if self.began.elapsed() > within.saturating_mul(STUCK) {
+    /// Another try was answered before: this one would have taken at least as long as it has by now. A probe has failed then,
+    /// and so has the first of those that were under way together: an endpoint that is slow now and then serves in between, and what
+    /// counts is what fails in a row. `unheard`: it had not answered at all.
+    pub(super) fn overtaken(&mut self, unheard: bool) {
+        let endpoint = &self.connection.slot.endpoint;
+        endpoint.counts.served(self.began);
+        if unheard {
+            endpoint.counts.overtaken();
+        }
+        if self.probe.is_some() || endpoint.lags(self.began) {
             let probe = self.probe.take().map(Probe::used);
             let slot = &self.connection.slot;
             if let Some(circuit) = slot.endpoint.breaker.failed(probe, Instant::now()) {

@@ -63,6 +63,8 @@ pub(super) struct Endpoint {
     fell: Notify,
     /// When a connection broke that was no old one then.
     broke: Mutex<Option<Instant>>,
+    /// When a try was last overtaken of those that began after the one before it was.
+    lagged: Mutex<Option<Instant>>,
     pub(super) breaker: Breaker,
     /// Of its turns.
     pub(super) warmth: Warmth,
@@ -91,6 +93,7 @@ impl Endpoint {
             retired: CancellationToken::new(),
             fell: Notify::new(),
             broke: Mutex::default(),
+            lagged: Mutex::default(),
             breaker,
             warmth: Warmth::default(),
             counts: Counts::default(),
@@ -210,12 +213,12 @@ impl Endpoint {
     /// A connection of that time has broken. False if others had before, since it was made: however many workers there are, a cut
     /// is one.
     pub(super) fn breaks(&self, made: Instant) -> bool {
-        let mut broke = self.broke.lock();
-        let news = broke.is_none_or(|broke| made > broke);
-        if news {
-            *broke = Some(Instant::now());
-        }
-        news
+        follows(&self.broke, made)
+    }
+
+    /// A try that began then was overtaken. False if another was since: what stops all of them for a moment is one event.
+    pub(super) fn lags(&self, began: Instant) -> bool {
+        follows(&self.lagged, began)
     }
 
     /// What was noted of its falls so far is old news.
@@ -275,4 +278,14 @@ impl Endpoint {
         };
         (before & bit != 0) != on
     }
+}
+
+/// What began then comes after the last event, and is the last one from now on.
+fn follows(last: &Mutex<Option<Instant>>, began: Instant) -> bool {
+    let mut last = last.lock();
+    let news = last.is_none_or(|last| began > last);
+    if news {
+        *last = Some(Instant::now());
+    }
+    news
 }

@@ -148,6 +148,11 @@ impl Exchange {
         self.send.as_mut()
     }
 
+    /// No part of a reply has come.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.response.is_some()
+    }
+
     /// All of the request is on its way.
     pub(super) fn is_sent(&self) -> bool {
         self.send.is_none()

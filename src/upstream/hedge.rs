@@ -44,7 +44,6 @@ impl Upstream {
             let (endpoint, limit) = (Arc::clone(attempt.endpoint()), self.config.limits.receive);
             let Sending { pool, outgoing, tries, timer } = &mut *sending;
             let mut beside = Sending { timer: outgoing.timer(pool), pool, outgoing, tries: tries.beside(&attempt) };
-            let mut began = None;
             let race = {
                 let mut first = pin!(R::read(&endpoint, &mut exchange, timer, limit));
                 let waited = poll_fn(|cx| match first.as_mut().poll(cx) {
@@ -57,23 +56,21 @@ impl Upstream {
                         tries.made += 1;
                         tracing::debug!(first = %endpoint, ?delay, "upstream hedge");
                         beside.begins(rule);
-                        began = Some(Instant::now());
                         let second = self.once::<R>(&mut beside, message);
                         race(rule, first, pin!(second)).await
                     }
                     None => first.await.map_or_else(Race::Lost, Race::First),
                 }
             };
-            let within = began.as_ref().map(Instant::elapsed).unwrap_or_default();
             match race {
                 Race::First(reply) => return Ok(Answered { reply, attempt, exchange, alone: tries.made == 0 }),
                 Race::Second(answered, lost) => {
-                    beaten(attempt, lost, within);
+                    beaten(attempt, lost, exchange.is_unheard());
                     *timer = beside.timer;
                     return Ok(Answered { alone: false, ..answered });
                 }
                 Race::Final(failure, lost) => {
-                    beaten(attempt, lost, within);
+                    beaten(attempt, lost, exchange.is_unheard());
                     return Err(failure);
                 }
                 Race::Lost(failure) => {
@@ -92,12 +89,12 @@ impl Upstream {
     }
 }
 
-/// The first try has lost: its endpoint is judged by how it failed, or by the time that it has taken already where the second
-/// was answered `within` another.
-fn beaten(mut attempt: Attempt, lost: Option<Failure>, within: Duration) {
+/// The first try has lost: its endpoint is judged by how it failed, or by having been overtaken, `unheard` or in the middle of its
+/// answer.
+fn beaten(mut attempt: Attempt, lost: Option<Failure>, unheard: bool) {
     match lost {
         Some(failure) => drop(attempt.failed(failure)),
-        None => attempt.overtaken(within),
+        None => attempt.overtaken(unheard),
     }
 }
 

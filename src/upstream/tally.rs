@@ -9,6 +9,8 @@ use crate::telemetry::{EndpointMetrics, Outcome, Sharded};
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     failures: AtomicU64,
+    /// Of hedged calls those that it had not begun to answer when another endpoint had: no answer tells of them.
+    overtaken: AtomicU64,
     /// Somebody wants to know how long calls take.
     timed: AtomicBool,
     times: Sharded<Times>,
@@ -40,6 +42,12 @@ impl Counts {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Another endpoint has answered a call before this one has begun to.
+    #[cold]
+    pub(super) fn overtaken(&self) {
+        self.overtaken.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A unary call that began then was served.
     #[inline]
     pub(super) fn served(&self, began: Instant) {
@@ -60,9 +68,10 @@ impl Counts {
         let ends = [Outcome::Ok, Outcome::Status, Outcome::Reset, Outcome::Protocol, Outcome::Deadline];
         let sum =
             |part: fn(&Times) -> &AtomicU64| self.times.all().map(|times| part(times).load(Ordering::Relaxed)).sum();
+        let overtaken = self.overtaken.load(Ordering::Relaxed);
         Tally {
-            calls: ends.into_iter().map(|outcome| metrics.calls(outcome)).sum(),
-            failures: self.failures.load(Ordering::Relaxed),
+            calls: ends.into_iter().map(|outcome| metrics.calls(outcome)).sum::<u64>() + overtaken,
+            failures: self.failures.load(Ordering::Relaxed) + overtaken,
             timed: sum(|times| &times.calls),
             micros: sum(|times| &times.micros),
         }

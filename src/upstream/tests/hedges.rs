@@ -1,14 +1,15 @@
 //! A hedge judges the endpoint that it beat.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use transom_transcode::schema::Idempotency;
 
-use super::support::{Call, Server, answer, framed, grpc_head, outgoing, status, upstream};
-use crate::config::{self, Percent};
+use super::support::{Call, Server, answer, framed, grpc_head, join, outgoing, settings, status, upstream};
+use crate::config::{self, CircuitBreaker, Percent};
+use crate::telemetry::{Circuit, Metrics};
 use crate::upstream::tally::Tally;
 use crate::upstream::{Failure, Outgoing, Pool, Unary, Upstream};
 
@@ -47,12 +48,12 @@ async fn one_that_was_overtaken_took_at_least_so_long() {
     assert_eq!(answered.unwrap().message, b"quick".as_slice());
     assert_eq!((beaten.timed, winner.timed), (1, 1));
     assert!(beaten.micros >= 10_000 && winner.micros < beaten.micros, "{beaten:?} {winner:?}");
-    assert_eq!((beaten.failures, winner.failures), (0, 0));
+    assert_eq!(((beaten.calls, beaten.failures), (winner.calls, winner.failures)), ((1, 1), (1, 0)));
 
     let none = Server::start(|call| refuse(call, "5")).await;
     let (answered, [beaten, _]) = race(&stuck, &none).await;
     answered.unwrap_err();
-    assert_eq!((beaten.timed, beaten.failures), (1, 0));
+    assert_eq!((beaten.timed, beaten.failures), (1, 1));
 }
 
 #[tokio::test]
@@ -82,4 +83,45 @@ async fn one_that_failed_beside_a_better_one_has_failed() {
     assert_eq!(answered.unwrap().message, b"late".as_slice());
     assert_eq!((beaten.failures, winner.failures), (1, 0));
     assert_eq!((beaten.timed, winner.timed), (0, 1));
+}
+
+/// What overtakes takes so long as well that nothing stands out by its time.
+async fn slow(number: u8) -> Server {
+    Server::start(move |call| {
+        tokio::spawn(async move {
+            tokio::time::sleep(HEDGE).await;
+            answer(call, &[number]);
+        });
+    })
+    .await
+}
+
+#[tokio::test]
+async fn one_that_hangs_is_found_by_calls_and_by_probes_that_are_overtaken() {
+    const OPEN: Duration = Duration::from_secs(30);
+    let servers = [stuck().await, slow(1).await];
+    let mut settings = settings(&servers.each_ref().map(|server| server.address));
+    settings.circuit_breaker = Some(CircuitBreaker { failures: 3, open_for: OPEN, probes: 1 });
+    let (upstream, pool) = (Upstream::compile("test", &settings, &Metrics::new()), Pool::new(0, 1));
+    let rule = config::Retry { hedge: Some(HEDGE), budget: Percent(100), ..config::Retry::default() };
+    let rule = upstream.retry(&rule, Idempotency::NoSideEffects);
+    let hedged = || {
+        let call = Outgoing { retry: rule.as_ref(), ..outgoing(Duration::from_secs(5)) };
+        upstream.unary(&pool, call, framed(b"request"))
+    };
+    // Those that were under way together are one.
+    for outcome in join([hedged(), hedged(), hedged(), hedged(), hedged(), hedged()]).await {
+        assert_eq!(outcome.unwrap().message[0], 1);
+    }
+    let endpoint = Arc::clone(&upstream.roster.all()[0]);
+    assert!(!endpoint.breaker.rests());
+    for _ in 0..4 {
+        assert_eq!(hedged().await.unwrap().message[0], 1);
+    }
+    assert_eq!(endpoint.breaker.circuit(Instant::now()).0, Circuit::Open);
+
+    endpoint.breaker.recovered(Instant::now());
+    assert_eq!(hedged().await.unwrap().message[0], 1);
+    let (circuit, rest) = endpoint.breaker.circuit(Instant::now());
+    assert!(circuit == Circuit::Open && rest > OPEN / 2, "{circuit:?} {rest:?}");
 }
