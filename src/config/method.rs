@@ -24,7 +24,7 @@ const LARGEST: usize = 1 << 31;
 section! {
     /// The policy of a method; an absent key falls back to the less specific entry, then to the default.
     pub struct Method {
-        /// The call's deadline; by default the upstream's.
+        /// The call's deadline; by default the upstream's, and none for what streams its answer.
         timeout: Option<Duration> = duration(MILLISECOND..=24 * HOUR).optional(),
         /// What an unknown JSON field or query key gets; by default `refuse`.
         unknown_fields: Option<UnknownFields> = choice().optional(),

@@ -40,7 +40,7 @@ section! {
         outlier_ejection: Option<OutlierEjection> = kind::section().optional(),
         /// An endpoint that comes, or comes back, gets its share of calls little by little. None: all of it at once. `{}` holds the defaults. Not with `balance: hash`, where calls have their places.
         slow_start: Option<SlowStart> = kind::section().optional(),
-        /// A call's deadline, passed on as `grpc-timeout`.
+        /// A call's deadline, passed on as `grpc-timeout`. What streams its answer has none but its method's own.
         timeout: Duration = duration(MILLISECOND..=24 * HOUR).or("5s"),
         /// Failed calls are tried again where that is safe; a method's own `retry` is in its place. None: a call moves to another endpoint only if none has seen it. `{}` holds the defaults.
         retry: Option<Retry> = kind::section().optional(),
