@@ -20,14 +20,17 @@ use crate::upstream::Upstream;
 const SCHEMAS: Duration = Duration::from_secs(30);
 
 /// Why it is not ready. It is where it has started and is not about to stop, and every upstream that is `required` has a usable
-/// endpoint, and its schema; where none is required, one upstream has.
+/// endpoint, and its schema; where none is required, one upstream has that is more than another's canary.
 fn unready(state: &State) -> Option<&'static str> {
     let snapshot = state.snapshot.load();
     let serves = |upstream: &Upstream| is_up(upstream) && !snapshot.unreflected.contains(&**upstream.name());
     let mut required = snapshot.upstreams.values().filter(|upstream| upstream.config().required).peekable();
     let usable = match required.peek() {
         Some(_) => required.all(|upstream| serves(upstream)),
-        None => snapshot.upstreams.is_empty() || snapshot.upstreams.values().any(|upstream| serves(upstream)),
+        None => {
+            let mut own = snapshot.upstreams.values().filter(|upstream| !stands_by(&snapshot, upstream)).peekable();
+            own.peek().is_none() || own.any(|upstream| serves(upstream))
+        }
     };
     match () {
         () if state.draining.load(Ordering::Relaxed) => Some("draining"),
@@ -35,6 +38,14 @@ fn unready(state: &State) -> Option<&'static str> {
         () if !usable => Some("no usable upstream"),
         () => None,
     }
+}
+
+/// It is another's canary and nothing else: without that one nothing leads to it.
+fn stands_by(snapshot: &Snapshot, upstream: &Upstream) -> bool {
+    let name = &**upstream.name();
+    let is_canary = |other: &Upstream| other.config().canary.as_ref().is_some_and(|canary| canary.upstream == name);
+    snapshot.upstreams.values().any(|other| is_canary(other))
+        && !snapshot.services.values().any(|serving| &*serving.upstream == name)
 }
 
 /// The upstreams whose schemas the start waits for.

@@ -110,6 +110,21 @@ async fn an_upstream_that_never_answered_is_not_ready_from_the_first_request_on(
 }
 
 #[tokio::test]
+async fn a_canary_alone_makes_nobody_ready() {
+    let canary = library().await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (nobody, next) = (silent.local_addr().unwrap(), canary.address());
+    let own = "services: [library.v1.Library], canary: { upstream: next, header: x-canary }";
+    let config = format!(
+        "upstreams: {{ library: {{ {own}, endpoints: [\"{nobody}\"] }}, next: {{ endpoints: [\"{next}\"] }} }}"
+    );
+    let gateway = gateway().descriptors("library").config(&config).start().await;
+    let services = async || gateway.admin("/health/detailed").await.value()["services"].clone();
+    until("the canary is up", async || services().await["next"] == "healthy").await;
+    gateway.admin("/readyz").await.status(503);
+}
+
+#[tokio::test]
 async fn grpc_health_is_of_the_gateway_and_of_services() {
     let library = library().await;
     let gateway = two_services(&library).await;
