@@ -11,7 +11,7 @@ use transom_transcode::status::Code;
 use crate::support::client::Call;
 use crate::support::gateway::{Running, gateway};
 use crate::support::library;
-use crate::support::redis::{Redis, redis, redis_with};
+use crate::support::redis::{Redis, cluster_node, redis};
 use crate::support::reply::ok;
 use crate::support::speak::Speech;
 use crate::support::until;
@@ -266,11 +266,14 @@ async fn nobody_waits_for_a_redis_that_hangs() {
 #[tokio::test]
 async fn a_cluster_takes_every_key_where_it_belongs() {
     let nodes = [cluster_node().await, cluster_node().await, cluster_node().await];
-    for (node, slots) in nodes.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]) {
+    for ((node, _), slots) in nodes.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]) {
         node.ask(&["CLUSTER", "ADDSLOTSRANGE", slots[0], slots[1]]).await;
-        node.ask(&["CLUSTER", "MEET", "127.0.0.1", &nodes[0].address().port().to_string()]).await;
+        for (other, bus) in &nodes {
+            let port = other.address().port().to_string();
+            node.ask(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus.to_string()]).await;
+        }
     }
-    for node in &nodes {
+    for (node, _) in &nodes {
         until("the cluster is whole", async || {
             let Value::BulkString(info) = node.ask(&["CLUSTER", "INFO"]).await else { return false };
             let info = String::from_utf8(info).unwrap();
@@ -288,21 +291,27 @@ rate_limits:
 methods:
   library.v1.Library/GetBook: { rate_limits: [public, keys, names] }
 ";
-    let gateway = start(&library, &format!("{}, cluster: true", at(&nodes[0])), limits).await;
+    let gateway = start(&library, &format!("{}, cluster: true", at(&nodes[0].0)), limits).await;
     // Clients and keys of all slots: none is refused for lying on another node.
     for client in 0..40 {
-        let (address, key) = (format!("192.0.2.{client}"), format!("}}{{ {client}"));
-        let call = async |name: &str| {
-            let call = gateway.get(BOOK).header("x-forwarded-for", &address).header("x-api-key", &key);
-            call.header("x-name", &format!("{name}-{client}")).await.status.as_u16()
+        let told = async |again: usize| {
+            let (address, key) = (format!("10.0.{again}.{client}"), format!("}}{{ {client} {again}"));
+            let mut told = Vec::new();
+            for name in ["a", "a", "a", "b", "b"] {
+                let call = gateway.get(BOOK).header("x-forwarded-for", &address).header("x-api-key", &key);
+                told.push(call.header("x-name", &format!("{name}-{client}-{again}")).await.status.as_u16());
+            }
+            told
         };
-        assert_eq!([call("a").await, call("a").await], [200, 200], "{client}");
-        // `names` refuses. What `keys` gave before that is given back: a third one is left.
-        assert_eq!(call("a").await, 429, "{client}");
-        assert_eq!([call("b").await, call("b").await], [200, 429], "{client}");
+        let mut last = told(0).await;
+        for again in 1..10 {
+            // On a machine that is busy Redis takes too long now and then; what lies elsewhere would be refused each time.
+            if !last.contains(&503) {
+                break;
+            }
+            last = told(again).await;
+        }
+        // `names` refuses the third. What `keys` gave before that is given back: a third one is left for another name.
+        assert_eq!(last, [200, 200, 429, 200, 429], "{client}");
     }
-}
-
-async fn cluster_node() -> Redis {
-    redis_with(&["--cluster-enabled", "yes"]).await
 }

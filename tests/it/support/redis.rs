@@ -21,10 +21,21 @@ pub(crate) async fn redis() -> Redis {
     redis_with(&[]).await
 }
 
+/// A node of a cluster that is still to be made, and the port by which its nodes speak to each other. Redis would take the one
+/// 10,000 above its own, which somebody else may have, or nobody can.
+pub(crate) async fn cluster_node() -> (Redis, u16) {
+    let bus = free_port();
+    (redis_with(&["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()]).await, bus)
+}
+
+/// Nobody else is given this port while the kernel has so many others to give.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
 /// A server with more arguments.
 pub(crate) async fn redis_with(arguments: &[&str]) -> Redis {
-    // Nobody else is given this port while the kernel has so many others to give.
-    let port = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     let mut redis = Redis { port, arguments, folder: tempfile::tempdir().unwrap(), process: None };
     redis.start().await;
@@ -50,8 +61,13 @@ impl Redis {
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server, which .ci/install test installs");
-        self.process = Some(process);
-        until("redis listens", async || TcpStream::connect(self.address()).await.is_ok()).await;
+        let process = self.process.insert(process);
+        let address = (Ipv4Addr::LOCALHOST, self.port);
+        until("redis listens", async || {
+            assert!(process.try_wait().unwrap().is_none(), "redis has ended; it says why in its output");
+            TcpStream::connect(address).await.is_ok()
+        })
+        .await;
     }
 
     /// Kills it.
