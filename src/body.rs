@@ -86,6 +86,7 @@ impl End {
 
     /// What an error is to the log and the counters.
     pub fn error(error: &Error, cause: Option<String>) -> Self {
+        let cause = cause.or_else(|| error.cause().map(str::to_owned));
         Self { code: error.code(), reason: error.reason(), cause }
     }
 }

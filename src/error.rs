@@ -117,8 +117,8 @@ pub enum Error {
     ConnectFailed,
     /// The connection or the stream broke after the request may have been seen.
     UpstreamReset,
-    /// The upstream broke HTTP/2, gRPC or its own schema.
-    UpstreamProtocol,
+    /// The upstream broke HTTP/2, gRPC or its own schema; how, is for the log alone.
+    UpstreamProtocol(Cow<'static, str>),
     /// The call's deadline passed.
     Deadline,
     /// The stream is as old as streams may grow.
@@ -210,7 +210,9 @@ impl Error {
             | Self::StreamAge
             | Self::AuthUnavailable
             | Self::LimitsUnavailable => 503,
-            Self::ResponseTooLarge { .. } | Self::ConnectFailed | Self::UpstreamReset | Self::UpstreamProtocol => 502,
+            Self::ResponseTooLarge { .. } | Self::ConnectFailed | Self::UpstreamReset | Self::UpstreamProtocol(_) => {
+                502
+            }
             Self::Deadline => 504,
             Self::ClientGone => 499,
             Self::Upstream(status) => status.code.http(),
@@ -252,7 +254,7 @@ impl Error {
             | Self::StreamAge
             | Self::AuthUnavailable
             | Self::LimitsUnavailable => Code::Unavailable,
-            Self::UpstreamProtocol | Self::Internal => Code::Internal,
+            Self::UpstreamProtocol(_) | Self::Internal => Code::Internal,
             Self::Deadline => Code::DeadlineExceeded,
             Self::ClientGone => Code::Cancelled,
             Self::Upstream(status) => status.code,
@@ -289,7 +291,7 @@ impl Error {
             Self::CircuitOpen { .. } => "CIRCUIT_OPEN",
             Self::ConnectFailed => "CONNECT_FAILED",
             Self::UpstreamReset => "UPSTREAM_RESET",
-            Self::UpstreamProtocol => "UPSTREAM_PROTOCOL",
+            Self::UpstreamProtocol(_) => "UPSTREAM_PROTOCOL",
             Self::Deadline => "DEADLINE",
             Self::StreamAge => "STREAM_AGE",
             Self::ClientGone => "CLIENT_GONE",
@@ -343,7 +345,7 @@ impl Error {
             Self::NoEndpoint => "the service has no usable endpoint",
             Self::ConnectFailed => "the service could not be reached",
             Self::UpstreamReset => "the service broke off the call",
-            Self::UpstreamProtocol => "the service's answer could not be understood",
+            Self::UpstreamProtocol(_) => "the service's answer could not be understood",
             Self::Deadline => "the call's deadline has passed",
             Self::StreamAge => "the stream is as old as streams may grow here; open it again",
             Self::ClientGone => "the client left",
@@ -460,7 +462,23 @@ impl Error {
     pub fn reply(invalid: &Invalid, limit: usize) -> Self {
         match invalid.kind {
             Kind::TooLarge | Kind::TooMuchWork => Self::ResponseTooLarge { limit },
-            Kind::Malformed | Kind::TooDeep => Self::UpstreamProtocol,
+            Kind::Malformed | Kind::TooDeep => {
+                let colon = if invalid.field.is_empty() { "" } else { ": " };
+                Self::protocol(format!("the reply's {}{colon}{}", invalid.field, invalid.message))
+            }
+        }
+    }
+
+    /// The upstream's answer is none: so.
+    pub fn protocol(how: impl Into<Cow<'static, str>>) -> Self {
+        Self::UpstreamProtocol(how.into())
+    }
+
+    /// What lies behind it, for the log alone.
+    pub fn cause(&self) -> Option<&str> {
+        match self {
+            Self::UpstreamProtocol(how) => Some(&**how).filter(|how| !how.is_empty()),
+            _ => None,
         }
     }
 }

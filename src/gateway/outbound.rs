@@ -46,12 +46,14 @@ impl Outbound {
                 Err(FrameError::TooLarge { .. }) => {
                     return Poll::Ready(Err(Error::ResponseTooLarge { limit: self.limit }));
                 }
-                Err(FrameError::Flag(_)) => return Poll::Ready(Err(Error::UpstreamProtocol)),
+                Err(FrameError::Flag(flag)) => {
+                    return Poll::Ready(Err(Error::protocol(format!("a message that begins with {flag}"))));
+                }
             }
             let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(failure)) => return Poll::Ready(Err(failure.into())),
-                None => return Poll::Ready(Err(Error::UpstreamProtocol)),
+                None => return Poll::Ready(Err(Error::protocol("no trailers"))),
             };
             match frame.into_data() {
                 Ok(data) => self.deframer.push(data),
@@ -60,11 +62,11 @@ impl Outbound {
                     return Poll::Ready(match status_of(&trailers) {
                         // A status of OK over half a message is no OK.
                         Some(status) if status.code == Code::Ok && !self.deframer.is_empty() => {
-                            Err(Error::UpstreamProtocol)
+                            Err(Error::protocol("OK within a message"))
                         }
                         Some(status) if status.code == Code::Ok => Ok(None),
                         Some(status) => Err(Error::Upstream(Box::new(status))),
-                        None => Err(Error::UpstreamProtocol),
+                        None => Err(Error::protocol("trailers without a status")),
                     });
                 }
             }

@@ -99,10 +99,7 @@ impl Call {
                 Shaping::Asked(Box::pin(self.close(rpc, session, issues, message)))
             }
             (Some(session), _) if self.keeps_cookies() => {
-                let shaped = session.shape(message).map_err(|why| {
-                    self.says(why);
-                    Error::UpstreamProtocol
-                });
+                let shaped = session.shape(message).map_err(Error::protocol);
                 Shaping::Done(Some(shaped.map(|shaped| {
                     self.cookies.set = shaped.cookies;
                     shaped.message
@@ -124,10 +121,7 @@ impl Call {
                 self.cookies.set = shaped.cookies;
                 Ok(shaped.message)
             }
-            Err(why) => {
-                self.says(why);
-                Err(Error::UpstreamProtocol)
-            }
+            Err(why) => Err(Error::protocol(why)),
         }
     }
 

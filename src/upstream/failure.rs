@@ -186,7 +186,7 @@ impl From<Failure> for Error {
             FailureKind::CircuitOpen { retry_after } => Self::CircuitOpen { retry_after },
             FailureKind::ConnectFailed | FailureKind::Refused => Self::ConnectFailed,
             FailureKind::Reset => Self::UpstreamReset,
-            FailureKind::Protocol => Self::UpstreamProtocol,
+            FailureKind::Protocol => Self::UpstreamProtocol(failure.cause),
             FailureKind::Deadline => Self::Deadline,
             FailureKind::Aged => Self::StreamAge,
             FailureKind::Draining => Self::Draining,

@@ -248,20 +248,26 @@ async fn upstream_reset() {
 #[tokio::test]
 async fn upstream_that_answers_garbage() {
     // What a pass-through cannot see is the client's to judge; REST judges here.
-    for garbage in [
-        raw(200, "text/html", b"<p>hello</p>"),
-        raw(200, "application/grpc", b"\x00\x00\x00\x00\x02\xff\xff"),
-        stream([]).then_no_trailers(),
+    for (garbage, cause) in [
+        (raw(200, "text/html", b"<p>hello</p>"), ""),
+        (raw(200, "application/grpc", b"\x00\x00\x00\x00\x02\xff\xff"), ""),
+        (stream([]).then_no_trailers(), ""),
         // A field cut short, under a status of OK.
-        stream([]).then_bytes(&[0, 0, 0, 0, 2, 10, 200]),
+        (stream([]).then_bytes(&[0, 0, 0, 0, 2, 10, 200]), "the reply's "),
+        // Text that is none: which field it is.
+        (stream([]).then_bytes(&[0, 0, 0, 0, 3, 18, 1, 0xff]), "the reply's title: "),
         // A compressed message that nobody asked for.
-        stream([]).then_bytes(&[1, 0, 0, 0, 0]),
+        (stream([]).then_bytes(&[1, 0, 0, 0, 0]), "a message that is not compressed"),
         // Two messages.
-        stream([json!({}), json!({})]),
+        (stream([json!({}), json!({})]), ""),
     ] {
         let library = library(move || garbage.clone()).await;
         let gateway = start(&library).await;
-        gateway.get(BOOK).await.status(502).reason("UPSTREAM_PROTOCOL");
+        let reply = gateway.get(BOOK).await;
+        reply.status(502).reason("UPSTREAM_PROTOCOL");
+        assert_eq!(reply.value()["message"], "the service's answer could not be understood", "the log alone says why");
+        let line = &gateway.logged(1).await[0];
+        assert!(line["cause"].as_str().is_some_and(|told| !told.is_empty() && told.starts_with(cause)), "{line}");
     }
     let library = library(|| raw(503, "text/html", b"busy")).await;
     let gateway = start(&library).await;

@@ -28,11 +28,13 @@ impl Packed {
     pub fn open(self, compressed: bool, message: Bytes) -> Result<Bytes, Error> {
         match (compressed, self.coding) {
             (false, _) => Ok(message),
-            (true, None | Some(Coding::Identity)) => Err(Error::UpstreamProtocol),
+            (true, None | Some(Coding::Identity)) => {
+                Err(Error::protocol("a message that is not compressed as grpc-encoding says"))
+            }
             (true, Some(coding)) => match coding.decode(&message, self.limit) {
                 Ok(message) => Ok(message.into()),
                 Err(Error::TooLarge { limit }) => Err(Error::ResponseTooLarge { limit }),
-                Err(_) => Err(Error::UpstreamProtocol),
+                Err(_) => Err(Error::protocol("a message whose compression is broken")),
             },
         }
     }

@@ -25,7 +25,7 @@ pub fn content_type(text: &str) -> Result<HeaderValue, Error> {
     let visible = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
     match HeaderValue::from_str(text) {
         Ok(value) if named && visible => Ok(value),
-        _ => Err(Error::UpstreamProtocol),
+        _ => Err(Error::protocol("the content type of the reply's HttpBody is none")),
     }
 }
 

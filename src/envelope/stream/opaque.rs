@@ -39,14 +39,14 @@ impl<B, W: Writer> Frames<B, W> {
         &mut self,
         cx: &Context<'_>,
         before: &[u8],
-        end: Result<HeaderMap, (Error, String)>,
+        end: Result<HeaderMap, (Error, Option<String>)>,
     ) -> Poll<Option<Sent>> {
         let cut = self.lengths.is_within();
         let end = end.and_then(|trailers| match grpc::code_of(&trailers) {
             // A status of OK over half a message is no OK.
-            Some(Code::Ok) if cut => Err((Error::UpstreamProtocol, "OK within a message".to_owned())),
+            Some(Code::Ok) if cut => Err((Error::protocol("OK within a message"), None)),
             Some(code) => Ok((trailers, code)),
-            None => Err((Error::UpstreamProtocol, "trailers without a status".to_owned())),
+            None => Err((Error::protocol("trailers without a status"), None)),
         });
         let mut out = before.to_vec();
         self.last = match end {
@@ -57,7 +57,7 @@ impl<B, W: Writer> Frames<B, W> {
             Err((error, cause)) => {
                 let error = self.stop.or(error);
                 let last = self.writer.close(Err(&error), &mut out);
-                self.end = Some(End::error(&error, Some(cause)));
+                self.end = Some(End::error(&error, cause));
                 last
             }
         };
@@ -108,11 +108,9 @@ where
                         let (error, cause) = match wrong {
                             Wrong::TooLarge(limit) => {
                                 let cause = "a message that is announced to be longer".to_owned();
-                                (Error::ResponseTooLarge { limit }, cause)
+                                (Error::ResponseTooLarge { limit }, Some(cause))
                             }
-                            Wrong::Flag(flag) => {
-                                (Error::UpstreamProtocol, format!("a message that begins with {flag}"))
-                            }
+                            Wrong::Flag(flag) => (Error::protocol(format!("a message that begins with {flag}")), None),
                         };
                         this.close(cx, &data[..whole], Err((error, cause)))
                     }
@@ -121,10 +119,10 @@ where
             },
             Some(Err(error)) => {
                 let cause = error.to_string();
-                this.close(cx, &[], Err((error.into(), cause)))
+                this.close(cx, &[], Err((error.into(), Some(cause))))
             }
             // An answer without trailers says nothing about its outcome.
-            None => this.close(cx, &[], Err((Error::UpstreamProtocol, "no trailers".to_owned()))),
+            None => this.close(cx, &[], Err((Error::protocol("no trailers"), None))),
         }
     }
 

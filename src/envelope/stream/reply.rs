@@ -129,7 +129,9 @@ where
                     Poll::Ready(frame) => self.take(frame),
                 },
                 Err(FrameError::TooLarge { .. }) => self.ended(Err(Error::ResponseTooLarge { limit: self.limit })),
-                Err(FrameError::Flag(_)) => self.ended(Err(Error::UpstreamProtocol)),
+                Err(FrameError::Flag(flag)) => {
+                    self.ended(Err(Error::protocol(format!("a message that begins with {flag}"))))
+                }
             }
         }
         Poll::Ready(())
@@ -148,14 +150,14 @@ where
                     let trailers = frame.into_trailers().unwrap_or_default();
                     // A status of OK over half a message is no OK.
                     let cut = !self.deframer.is_empty() && grpc::code_of(&trailers) == Some(Code::Ok);
-                    self.ended(if cut { Err(Error::UpstreamProtocol) } else { Ok(trailers) });
+                    self.ended(if cut { Err(Error::protocol("OK within a message")) } else { Ok(trailers) });
                 }
             },
             Some(Err(error)) => {
                 self.cause = Some(error.to_string());
                 self.ended(Err(error.into()));
             }
-            None => self.ended(Err(Error::UpstreamProtocol)),
+            None => self.ended(Err(Error::protocol("no trailers"))),
         }
     }
 
@@ -187,7 +189,7 @@ where
     fn close(&mut self, end: Result<HeaderMap, Error>) -> Last {
         let end = end.and_then(|trailers| match grpc::code_of(&trailers) {
             Some(code) => Ok((trailers, code)),
-            None => Err(Error::UpstreamProtocol),
+            None => Err(Error::protocol("trailers without a status")),
         });
         match end {
             Ok((trailers, code)) => {

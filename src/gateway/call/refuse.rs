@@ -11,6 +11,9 @@ impl Call {
     /// The answer to a call that went wrong before its head was sent, in its client's dialect.
     pub(super) fn refuse(&mut self, error: &Error) -> Response<Body> {
         self.end_session(error);
+        if let (None, Some(cause)) = (&self.cause, error.cause()) {
+            self.says(cause.to_owned().into());
+        }
         self.blame(error);
         if let Some(response) = self.fall_back(error) {
             return response;
