@@ -111,6 +111,11 @@ fn each_break_is_told_once_with_its_file_and_symbol() {
         (&[("RED = 1; ", "")], &["shop.proto: shop.v1.Colour.RED: was removed"]),
         (&[("RED = 1", "RED = 5")], &["shop.proto: shop.v1.Colour.RED: has the number 5 and had 1"]),
         (
+            &[("enum Colour {", "enum Colour { option allow_alias = true;"), ("RED = 1", "SCARLET = 1; RED = 1")],
+            &["shop.proto: shop.v1.Colour.RED: is printed as `SCARLET` now"],
+        ),
+        (&[("enum Colour {", "enum Colour { option allow_alias = true;"), ("RED = 1", "RED = 1; SCARLET = 1")], &[]),
+        (
             &[("google.protobuf.Timestamp made", "Item made")],
             &[
                 "google/protobuf/timestamp.proto: google.protobuf.Timestamp: its JSON is that of shop.v1.Item and was that of google.protobuf.Timestamp",

@@ -143,6 +143,11 @@ impl<'a> Changes<'a> {
             let message = match after.number_of(value) {
                 None => "was removed".to_owned(),
                 Some(now) if now != *number => format!("has the number {now} and had {number}"),
+                // Of a number's names the first is printed.
+                Some(_) if before.name_of(*number) == Some(value) => match after.name_of(*number) {
+                    Some(printed) if printed != &**value => format!("is printed as `{printed}` now"),
+                    _ => continue,
+                },
                 Some(_) => continue,
             };
             self.found.push(Problem::new(file, format!("{}.{value}", before.name), message));
