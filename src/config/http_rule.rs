@@ -1,5 +1,7 @@
 //! `schema.http_rules`: the `http.rules` of a service configuration.
 
+use transom_transcode::schema::unreached;
+
 use super::kind::{self, Kind as _, checked, list, text};
 use super::problem::quote;
 use super::read::section;
@@ -105,7 +107,10 @@ fn selector(text: &str) -> Result<String, String> {
 
 fn method(text: &str) -> Result<String, String> {
     match http::Method::from_bytes(text.as_bytes()) {
-        Ok(_) => Ok(text.to_owned()),
+        Ok(_) => match unreached(text) {
+            None => Ok(text.to_owned()),
+            Some(why) => Err(format!("{} {why}", quote(text))),
+        },
         Err(_) => Err(format!("{} is not an HTTP method; write a name such as `HEAD`, or `*` for all", quote(text))),
     }
 }

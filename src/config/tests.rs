@@ -360,6 +360,8 @@ fn http_rules_are_those_of_a_service_configuration() {
         ("{ selector: a.B.C, get: /x, additional_bindings: [{ body: x }] }", "additional_bindings[0]: has 0 patterns"),
         ("{ selector: a.B.C, get: /x }, { selector: a.B.C, get: /y }", "`schema.http_rules[0]` is for this method too"),
         ("{ selector: a.B.C, custom: { kind: 'a b', path: /x } }", "is not an HTTP method"),
+        ("{ selector: a.B.C, custom: { kind: Get, path: /x } }", "is not GET, for methods differ by case"),
+        ("{ selector: a.B.C, custom: { kind: CONNECT, path: /x } }", "asks for a tunnel"),
         ("{ get: /x }", "selector: is missing"),
     ] {
         let told = problems(&rules(list));

@@ -29,6 +29,7 @@ pub use policy::{
 };
 pub use problem::Problem;
 pub(crate) use rules::Written;
+pub use service::unreached;
 
 /// Everything that the loaded descriptor sets declare.
 #[derive(Debug, Default)]

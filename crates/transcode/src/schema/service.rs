@@ -83,12 +83,25 @@ fn http_rule(rule: &descriptor::HttpRule) -> Result<HttpRule, String> {
             "custom kind {method:?} is not an HTTP method: write a name such as HEAD, or \"*\" for all"
         ));
     }
+    if let Some(why) = unreached(method) {
+        return Err(format!("custom kind {method:?} {why}"));
+    }
     Ok(HttpRule {
         method: method.into(),
         template: template.as_str().into(),
         body: rule.body.as_str().into(),
         response_body: rule.response_body.as_str().into(),
     })
+}
+
+/// Why no request would reach a rule for an HTTP method; none: some may.
+pub fn unreached(method: &str) -> Option<String> {
+    const STANDARD: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+    if method.eq_ignore_ascii_case("CONNECT") {
+        return Some("asks for a tunnel, which is not served: write another method".to_owned());
+    }
+    let meant = STANDARD.iter().find(|known| known.eq_ignore_ascii_case(method) && **known != method)?;
+    Some(format!("is not {meant}, for methods differ by case: write {meant}"))
 }
 
 /// RFC 9110's `tchar`.

@@ -166,6 +166,8 @@ fn wrong_services() {
         method("NoPattern", ".M", rule(None, vec![])),
         method("BadKind", ".M", rule(custom("G T"), vec![])),
         method("NoKind", ".M", rule(custom(""), vec![])),
+        method("LowKind", ".M", rule(custom("get"), vec![])),
+        method("Tunnel", ".M", rule(custom("CONNECT"), vec![])),
         method("Nested", ".M", nested),
         method("a-b", ".M", None),
     ];
@@ -181,12 +183,14 @@ fn wrong_services() {
         "a.proto: p.S.NoPattern: its google.api.http rule has no pattern",
         "a.proto: p.S.BadKind: custom kind \"G T\" is not an HTTP method",
         "a.proto: p.S.NoKind: custom kind \"\" is not an HTTP method",
+        "a.proto: p.S.LowKind: custom kind \"get\" is not GET, for methods differ by case: write GET",
+        "a.proto: p.S.Tunnel: custom kind \"CONNECT\" asks for a tunnel, which is not served",
         "a.proto: p.S.Nested: additional_bindings may not be nested",
         "a.proto: p.S.a-b: \"a-b\" is not a name",
     ]) {
         assert!(line.starts_with(part), "{lines:#?}");
     }
-    assert_eq!(lines.len(), 8, "{lines:#?}");
+    assert_eq!(lines.len(), 10, "{lines:#?}");
 }
 
 #[test]
