@@ -295,8 +295,16 @@ fn frames(name: &str) -> bool {
 
 /// Metadata that becomes a header only where it is listed: a browser acts on it, or it is gRPC's own.
 fn speaks_to_browsers(name: &str) -> bool {
-    matches!(name, "set-cookie" | "location" | "strict-transport-security")
-        || name.starts_with("grpc-")
+    matches!(
+        name,
+        "set-cookie"
+            | "set-cookie2"
+            | "location"
+            | "refresh"
+            | "clear-site-data"
+            | "alt-svc"
+            | "strict-transport-security"
+    ) || name.starts_with("grpc-")
         || name.starts_with("access-control-")
 }
 
