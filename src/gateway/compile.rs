@@ -249,6 +249,7 @@ impl<'a> Compiler<'a> {
                 self.notes.push(format!("{from} names `{upstream}`, which no upstream is called; {hint}"));
             }
         }
+        self.note_unserved();
         for name in self.config.upstreams.keys() {
             let is_canary = self.config.upstreams.values().filter_map(|upstream| upstream.canary.as_ref());
             let is_canary = is_canary.map(|canary| &canary.upstream).any(|upstream| upstream == name);
@@ -259,6 +260,25 @@ impl<'a> Compiler<'a> {
                 ));
             }
         }
+    }
+
+    /// Services with HTTP rules that nobody serves; that those of others are not ours is no surprise.
+    fn note_unserved(&mut self) {
+        let has_rules = |service: &&Service| service.methods.iter().any(|method| !method.http.is_empty());
+        let unserved = self.schema.services.iter().filter(has_rules).filter(|service| {
+            service.policy.upstream.is_empty() && !service.reflected && !self.serving.contains_key(&service.name)
+        });
+        let names: Vec<_> = unserved.map(|service| &*service.name).collect();
+        let Some((shown, others)) =
+            names.split_at_checked(3).or(Some((&names, &[]))).filter(|(shown, _)| !shown.is_empty())
+        else {
+            return;
+        };
+        let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+        self.notes.push(format!(
+            "no upstream serves {}{more}: name them in an upstream's `services`, or say `option {UPSTREAM}` in theirs",
+            shown.join(", ")
+        ));
     }
 
     /// The routes of a service. Its rules are checked also where no upstream serves it.

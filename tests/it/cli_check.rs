@@ -275,6 +275,11 @@ fn a_service_registers_itself_by_its_proto() {
     let (_, out, _) = run("check", &file);
     assert!(out.starts_with("note: upstreams.b serves nothing"), "{out}");
 
+    let (_folder, file) = written(&proto("", ""));
+    let (code, out, _) = run("check", &file);
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with("note: no upstream serves a.S: name them in an upstream's `services`, or say"), "{out}");
+
     let (_folder, file) = written(&proto("aa", ""));
     let (code, out, _) = run("check", &file);
     assert_eq!(code, Some(0));
