@@ -262,7 +262,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Services with HTTP rules that nobody serves; that those of others are not ours is no surprise.
+    /// Notes the services with HTTP rules of their own that no upstream serves.
     fn note_unserved(&mut self) {
         let has_rules = |service: &&Service| service.methods.iter().any(|method| !method.http.is_empty());
         let unserved = self.schema.services.iter().filter(has_rules).filter(|service| {
