@@ -130,7 +130,7 @@ where
                 },
                 Err(FrameError::TooLarge { .. }) => self.ended(Err(Error::ResponseTooLarge { limit: self.limit })),
                 Err(FrameError::Flag(flag)) => {
-                    self.ended(Err(Error::protocol(format!("a message that begins with {flag}"))))
+                    self.ended(Err(Error::protocol(format!("a message that begins with {flag}"))));
                 }
             }
         }
