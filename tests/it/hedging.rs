@@ -149,8 +149,10 @@ async fn an_endpoint_that_hangs_is_found_out_though_the_others_answer_for_it() {
     }
     stuck.saw("GetBook").times(3);
 
-    // Who is slower than the others, and no more, is not.
-    let (late, quick) = (library(|| slow(90)).await, library(|| slow(30)).await);
+    // Who is slow now and then is not.
+    let asked = Arc::new(AtomicUsize::new(0));
+    let late = library(move || if asked.fetch_add(1, Relaxed).is_multiple_of(2) { slow(90) } else { quick() }).await;
+    let quick = library(|| slow(30)).await;
     let gateway = start(&[&late, &quick], &keys).await;
     for _ in 0..8 {
         gateway.get(BOOK).await.status(200);
