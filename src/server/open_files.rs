@@ -10,7 +10,7 @@ use super::limits::Limits;
 
 /// Kept from clients, at most.
 const RESERVE: u64 = 1024;
-/// The admin port's share of what is kept, in open files of one in four.
+/// Connections of the admin port, at most; fewer where a quarter of what is kept is less.
 const ADMIN: usize = 256;
 
 /// How many files the process may have open.
