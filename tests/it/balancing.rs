@@ -70,6 +70,9 @@ async fn the_busy_one_is_left_out() {
         })
         .collect();
     slow.called("GetBook", 1).await;
+    let at_rest =
+        || slow.saw("GetBook").calls().len() + held_calls.iter().filter(|call| call.is_finished()).count() == 4;
+    until("the others are answered", async || at_rest()).await;
     for _ in 0..20 {
         assert_eq!(who(gateway_of_two.get(BOOK)).await, "0");
     }
