@@ -1,4 +1,5 @@
-//! `proto/` → Rust, for the booking system's services and their tests. Nobody needs protoc: protox compiles.
+//! `proto/` → Rust, for the booking system's services and their tests; and the standard details of errors as a descriptor set.
+//! Nobody needs protoc: protox compiles.
 
 use std::error::Error;
 use std::fs;
@@ -11,6 +12,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if packs_relocations() {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
+    let mut details = protox::Compiler::new(["proto"])?;
+    details.include_imports(true).open_file("google/rpc/error_details.proto")?;
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo names no OUT_DIR")?);
+    fs::write(out.join("error_details.binpb"), details.encode_file_descriptor_set())?;
     if std::env::var_os("CARGO_FEATURE_DEMO").is_none() {
         return Ok(());
     }

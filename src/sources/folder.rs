@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use miette::{Diagnostic, SourceCode};
 use protox::Compiler;
@@ -49,13 +49,8 @@ pub fn compile_folder(folder: &Path) -> Result<Vec<u8>, Vec<Problem>> {
 
 /// The set of google/rpc/error_details.proto, which every schema has beside its sources. Services attach
 /// details at run time: their own files seldom import them.
-pub fn details() -> &'static [u8] {
-    static DETAILS: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let mut compiler = Compiler::with_file_resolver(BuiltIn);
-        let opened = compiler.include_imports(true).open_file("google/rpc/error_details.proto");
-        opened.map(|compiler| compiler.encode_file_descriptor_set()).unwrap_or_default()
-    });
-    &DETAILS
+pub const fn details() -> &'static [u8] {
+    include_bytes!(concat!(env!("OUT_DIR"), "/error_details.binpb"))
 }
 
 /// What the files of a schema may import: one another, of whichever folder, and what its descriptor sets have.
