@@ -33,6 +33,8 @@ impl Flights {
             Place::Vacant(place) => {
                 let (tell, arrival) = watch::channel(None);
                 place.insert(arrival.clone());
+                // A task that is not taken, and a question that fails, give the place up at once, which locks again.
+                drop(flights);
                 let (flying, ask) = (Flying { flights: self.clone(), key }, ask());
                 tokio::spawn(async move {
                     let landed = ask.await;

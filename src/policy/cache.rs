@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{Context, SHA256};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use moka::Expiry;
+use moka::ops::compute::Op;
 use smallvec::SmallVec;
 use transom_transcode::schema::{MessageId, Schema};
 
@@ -275,10 +276,12 @@ impl Policy {
 
     /// An entry has grown by an answer that was made of it.
     pub fn weigh(&self, key: Key, entry: &Arc<Entry>) {
-        // Not what was forgotten meanwhile, for room or for good.
-        if entry.kept && self.cache.entries.contains_key(&key) {
-            self.cache.entries.insert(key, entry.clone());
-        }
+        // Not what was forgotten meanwhile, for room or for good, nor over a newer one.
+        let is_it = |there: moka::Entry<Key, Arc<Entry>>| Arc::ptr_eq(there.value(), entry);
+        self.cache.entries.entry(key).and_compute_with(|there| match there.is_some_and(is_it) {
+            true => Op::Put(entry.clone()),
+            false => Op::Nop,
+        });
     }
 
     /// Replies that speak to one browser, or of which their service says so, are nobody else's.

@@ -128,22 +128,25 @@ pub(super) async fn accept<A: Answer>(
         }
     }
     // What the kernel has accepted already would be reset when the listener closes.
-    while let Ok((socket, address)) = take_waiting(&listener).await {
-        admit(&terms, &open, &connections, socket, address);
-    }
-    drop(listener);
+    take_waiting(&listener.into_std()?, |socket, address| admit(&terms, &open, &connections, socket, address));
     connections.close();
     connections.wait().await;
     Ok(())
 }
 
-/// A connection that waits already.
-async fn take_waiting(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    std::future::poll_fn(|cx| match listener.poll_accept(cx) {
-        std::task::Poll::Pending => std::task::Poll::Ready(Err(io::ErrorKind::WouldBlock.into())),
-        ready => ready,
-    })
-    .await
+/// Takes the connections that wait. The kernel is asked: the runtime knows only of those that it has looked for.
+fn take_waiting(listener: &std::net::TcpListener, mut admit: impl FnMut(TcpStream, SocketAddr)) {
+    loop {
+        match listener.accept() {
+            Ok((socket, address)) => {
+                let socket = socket.set_nonblocking(true).and_then(|()| TcpStream::from_std(socket));
+                // Without a place in the runtime it cannot be served.
+                let _ = socket.map(|socket| admit(socket, address));
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 fn admit<A: Answer>(
@@ -211,5 +214,25 @@ impl Pause {
         tracing::warn!(%error, "connections cannot be accepted");
         self.0 = (self.0 * 2).clamp(Self::FIRST, Self::LONGEST);
         tokio::time::sleep(self.0).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpSocket, TcpStream};
+
+    use super::take_waiting;
+
+    #[tokio::test]
+    async fn all_that_wait_are_taken_when_it_closes() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1024).unwrap();
+        let at = listener.local_addr().unwrap();
+        // All come at once, and nothing has told the runtime of any.
+        let clients: Vec<_> = (0..300).map(|_| std::net::TcpStream::connect(at).unwrap()).collect();
+        let mut taken: Vec<TcpStream> = Vec::new();
+        take_waiting(&listener.into_std().unwrap(), |socket, _| taken.push(socket));
+        assert_eq!(taken.len(), clients.len());
     }
 }

@@ -86,9 +86,6 @@ impl Group {
             keepalive: Arc::default(),
         };
         group.follow(config);
-        if group.is_resolved() {
-            group.roster.set_complete();
-        }
         Arc::new(group)
     }
 
@@ -107,13 +104,11 @@ impl Group {
         written.places = config.endpoints.iter().map(|endpoint| Place::of(endpoint, &before)).collect();
         written.connections = config.connections;
         written.breaker.clone_from(&config.circuit_breaker);
-        self.unresolved.store(written.places.iter().any(|place| !place.asked), Ordering::Release);
         self.list(&written);
+        self.unresolved.store(written.places.iter().any(|place| !place.asked), Ordering::Release);
         drop(written);
-        if self.is_resolved() {
-            // Whoever has not come by now does not come.
-            self.set_expected(Vec::new());
-        }
+        // The place that was waited for may be written no more.
+        self.told();
         self.roster.set_ways(Ways::of(config));
         self.roster.set_breaker(config.circuit_breaker.as_ref());
         let news = tell(&self.health, &config.health_check);
@@ -145,14 +140,18 @@ impl Group {
         if news {
             self.list(&written);
         }
-        let unresolved = written.places.iter().any(|place| !place.asked);
-        self.unresolved.store(unresolved, Ordering::Release);
+        self.unresolved.store(written.places.iter().any(|place| !place.asked), Ordering::Release);
         drop(written);
-        if !unresolved {
+        self.told();
+        self.moved.notify_one();
+    }
+
+    /// Who waits for addresses looks again. Once each place was looked up, whoever has not come does not come.
+    fn told(&self) {
+        if self.is_resolved() {
             self.roster.set_complete();
             self.set_expected(Vec::new());
         }
-        self.moved.notify_one();
         self.resolved.notify_waiters();
     }
 

@@ -72,6 +72,8 @@ pub(super) struct Tries {
     pub(super) counted: bool,
     /// It has waited for what a probe comes to.
     pub(super) waited: bool,
+    /// Who has seen it, and has not answered as it should.
+    seen_at: Option<Arc<str>>,
 }
 
 impl Tries {
@@ -93,6 +95,7 @@ impl Tries {
             again: false,
             counted: false,
             waited: false,
+            seen_at: None,
         }
     }
 
@@ -148,6 +151,7 @@ impl Tries {
             again,
             counted,
             waited,
+            seen_at: None,
         }
     }
 
@@ -156,6 +160,15 @@ impl Tries {
         let news: SmallVec<[usize; 2]> =
             beside.endpoints.iter().copied().filter(|endpoint| !self.endpoints.contains(endpoint)).collect();
         self.endpoints.extend(news);
+    }
+
+    /// Keeps in mind who has seen it: a later try that gets nowhere does not make that undone.
+    pub(super) fn remember(&mut self, failure: &mut Failure) {
+        match &failure.endpoint {
+            Some(endpoint) if failure.seen != Seen::NotSeen => self.seen_at = Some(endpoint.clone()),
+            Some(_) => {}
+            None => failure.endpoint.clone_from(&self.seen_at),
+        }
     }
 
     /// Sending it again after this failure is more load than it was: somebody has seen it, or had the work of refusing it.

@@ -148,6 +148,7 @@ impl Sending<'_, '_> {
             // It was the time of one try that has passed.
             failure.seen = Seen::Seen;
         }
+        tries.remember(&mut failure);
         tries.made += 1;
         let Some(pause) = rule.pause(&failure, tries.made.into(), retry::random()) else { return Err(failure) };
         let most = self.outgoing.max_age.copied().unwrap_or(Duration::MAX);
@@ -158,7 +159,12 @@ impl Sending<'_, '_> {
         tracing::debug!(%failure, made = tries.made, ?pause, "upstream retry");
         let mut timer = self.pool.timer(now + pause);
         poll_fn(|cx| timer.poll(cx)).await;
-        if self.pool.is_stopped() { Err(timer.failure()) } else { Ok(()) }
+        if !self.pool.is_stopped() {
+            return Ok(());
+        }
+        let mut failure = timer.failure();
+        self.tries.remember(&mut failure);
+        Err(failure)
     }
 
     /// A try by this rule begins, which may have a deadline of its own.

@@ -298,6 +298,31 @@ async fn an_rpc_that_changes_something_makes_it_forget() {
 }
 
 #[tokio::test]
+async fn a_call_that_a_service_has_seen_makes_it_forget_wherever_its_next_try_gets() {
+    let asked = AtomicUsize::new(0);
+    let library = upstream::grpc("library.v1.Library")
+        .unary("GetBook", move |_| ok(json!({ "pages": (asked.fetch_add(1, Ordering::SeqCst) + 1).to_string() })))
+        .unary("Echo", |_| fail(Code::Unavailable, "it may have been done"))
+        .start()
+        .await;
+    let config = "methods:
+  library.v1.Library/GetBook: { cache: { ttl: 1h, public: true, invalidated_by: [library.v1.Library/Echo] } }
+  library.v1.Library/Echo: { retry: { attempts: 3, backoff: 1ms }, idempotent: true }";
+    // The first try opens the breaker, the second finds nobody. It closes at once for who comes next.
+    let breaker = "circuit_breaker: { failures: 1, open_for: 100ms }, retry: { attempts: 1 }";
+    let gateway = gateway().descriptors("library").upstream_with("library", &[&library], breaker).config(config);
+    let gateway = gateway.start().await;
+    assert_eq!(pages(&gateway, ("a", "b")).await, "1");
+    gateway.post("/v1/echo", &json!({})).await.status(503).reason("CIRCUIT_OPEN");
+    library.saw("Echo").times(1);
+    until("it is asked again", async || {
+        let reply = gateway.get(BOOK).await;
+        reply.status == 200 && reply.value()["pages"] == "2"
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_call_whose_client_has_left_makes_it_forget_once_its_service_has_heard_of_it() {
     let never = Arc::new(Notify::new());
     let (told, asked) = (never.clone(), AtomicUsize::new(0));

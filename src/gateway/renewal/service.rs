@@ -25,6 +25,8 @@ use crate::upstream::{Aim, Failure, FailureKind, Metadata, Outgoing, Unary};
 
 /// How long a renewal may take, for who does it and for who waits.
 const LONGEST: Duration = Duration::from_secs(5);
+/// How long nobody else does it: until its answer has been brought as well.
+const HELD: Duration = Duration::from_secs(6);
 /// How long its answer is kept for those who set out at the same time.
 const STAYS: Duration = Duration::from_secs(10);
 /// The same of a refusal: whatever is in a cookie may make one.
@@ -96,9 +98,11 @@ impl Service {
         let flight = Sealed::new(token);
         let late = Instant::now() + LONGEST;
         let refused = |why| Err(Untraded::Refused(Refusal::unavailable(why)));
-        loop {
-            match worker.store.flight(&flight.name, LONGEST).await {
-                Ok(Flight::Mine) => break,
+        let deadline = loop {
+            // Counted from before it is held: it ends before others may do it.
+            let deadline = Instant::now() + LONGEST;
+            match worker.store.flight(&flight.name, HELD).await {
+                Ok(Flight::Mine) => break deadline,
                 Ok(Flight::Done(answer)) => {
                     let kept = flight.open(answer).and_then(|message| self.still_good(message));
                     return kept.map(again).map_err(Untraded::Refused);
@@ -106,14 +110,14 @@ impl Service {
                 Ok(Flight::UnderWay) if Instant::now() < late => sleep(PAUSE).await,
                 Ok(Flight::UnderWay) => return refused("another call's renewal takes too long"),
                 // Who calls the RPC itself is heard all the same: the service will know.
-                Err(_) if asked.client.is_none() => return ask(&self.0, worker, asked).await,
+                Err(_) if asked.client.is_none() => return ask(&self.0, worker, asked, deadline).await,
                 Err(_) => return refused("the store does not say who renews the tokens"),
             }
-        }
+        };
         // A task of its own: who asked first may leave, and others wait for the same answer.
         let (rpc, worker) = (self.0.clone(), worker.clone());
         let traded = tokio::spawn(async move {
-            let traded = ask(&rpc, &worker, asked).await;
+            let traded = ask(&rpc, &worker, asked, deadline).await;
             let kept = match &traded {
                 Ok(reply) => has_tokens(&rpc, &reply.message).then(|| (reply.message.to_vec(), STAYS)),
                 Err(Untraded::Failed(failure)) => ends(&rpc, failure).then(|| (Vec::new(), REFUSED)),
@@ -129,7 +133,7 @@ impl Service {
     }
 }
 
-async fn ask(rpc: &Rpc, worker: &Worker, asked: Asked) -> Result<Unary, Untraded> {
+async fn ask(rpc: &Rpc, worker: &Worker, asked: Asked, deadline: Instant) -> Result<Unary, Untraded> {
     if let Some(client) = asked.client {
         let known = Known { client, headers: &HeaderMap::new(), caller: None, message: &[] };
         let let_in = rpc.rates.take(Stage::Head, known, &worker.store, &mut Rated::default()).await;
@@ -138,7 +142,7 @@ async fn ask(rpc: &Rpc, worker: &Worker, asked: Asked) -> Result<Unary, Untraded
     let outgoing = Outgoing {
         uri: &rpc.uri,
         headers: asked.headers,
-        deadline: Instant::now() + LONGEST,
+        deadline,
         max_age: None,
         patient: true,
         single: true,

@@ -55,6 +55,8 @@ for i, bucket in ipairs(buckets) do
       value = string.format('%s %.0f %.0f %d', value, bucket.shut, bucket.forget, bucket.offences)
     end
     redis.call('SET', KEYS[i], value, 'PX', math.ceil(rests / 1000))
+  elseif changed then
+    redis.call('DEL', KEYS[i])
   end
   local owed, shut = math.max(bucket.full - now, 0), math.max(bucket.shut - now, 0)
   local left = math.max(bucket.room - owed, 0)

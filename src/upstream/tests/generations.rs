@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -13,7 +15,7 @@ use tokio::net::TcpStream;
 use super::support::{
     Call, Server, call, framed, grpc_head, numbered, outgoing, settings, status, until, upstream, who,
 };
-use crate::config::HealthCheck;
+use crate::config::{self, HealthCheck};
 use crate::telemetry::Metrics;
 use crate::upstream::{Pool, Upstream, Watches};
 
@@ -39,6 +41,21 @@ async fn other_limits_and_timeouts_touch_no_connection() {
     assert_eq!(who(&first, &pool).await, 3, "a call of the old snapshot goes on as it began");
     assert_eq!(server.connections.load(Ordering::Relaxed), made);
     assert_eq!(server.open(), 1);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_place_that_is_written_no_more_goes_on() {
+    let server = numbered(3).await;
+    let mut two = settings(&[server.address]);
+    // Nobody looks it up here.
+    two.endpoints.push(config::Endpoint::at("never.test", 1));
+    let first = Upstream::compile("test", &two, &Metrics::new());
+    let mut settled = pin!(first.settled());
+    assert!(settled.as_mut().now_or_never().is_none());
+    first.recompile(&settings(&[server.address]), None, &Metrics::new()).enact();
+    let pool = Pool::new(0, 1);
+    assert_eq!(who(&first, &pool).await, 3);
+    tokio::time::timeout(Duration::from_secs(5), settled).await.unwrap();
 }
 
 #[tokio::test]
