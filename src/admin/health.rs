@@ -19,7 +19,11 @@ use crate::upstream::Upstream;
 /// is down must not keep a system down.
 const SCHEMAS: Duration = Duration::from_secs(30);
 
-/// Why it is not ready. It is where it has started and is not about to stop, and every upstream that is `required` has a usable
+/// How long a start waits to be told which tokens are revoked: a second try is in it. Then `auth.on_store_failure` says what becomes
+/// of calls: a store that is down must not keep a system down.
+const REVOKED: Duration = Duration::from_secs(2);
+
+/// Why it is not ready. It is where it has started, knows what is revoked, and is not about to stop, and every upstream that is `required` has a usable
 /// endpoint, and its schema; where none is required, one upstream has that is more than another's canary.
 fn unready(state: &State) -> Option<&'static str> {
     let snapshot = state.snapshot.load();
@@ -35,6 +39,7 @@ fn unready(state: &State) -> Option<&'static str> {
     match () {
         () if state.draining.load(Ordering::Relaxed) => Some("draining"),
         () if !awaited(state, &snapshot).is_empty() => Some("schemas are waited for"),
+        () if is_learning(state, &snapshot) => Some("revocations are waited for"),
         () if !usable => Some("no usable upstream"),
         () => None,
     }
@@ -52,6 +57,11 @@ fn stands_by(snapshot: &Snapshot, upstream: &Upstream) -> bool {
 fn awaited<'s>(state: &State, snapshot: &'s Snapshot) -> &'s BTreeSet<String> {
     const NOBODY: &BTreeSet<String> = &BTreeSet::new();
     if state.started.elapsed() < SCHEMAS { &snapshot.unreflected } else { NOBODY }
+}
+
+/// It has just started, and has not read yet what other gateways have revoked.
+fn is_learning(state: &State, snapshot: &Snapshot) -> bool {
+    state.started.elapsed() < REVOKED && snapshot.auth.as_ref().is_some_and(|auth| auth.is_deaf())
 }
 
 /// It is ready.

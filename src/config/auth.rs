@@ -45,8 +45,8 @@ section! {
         scopes: String = checked("a claim", claim).or("scope"),
         /// Tells access tokens from tokens of another kind that the same key signs.
         token_type: TokenType = kind::section().or("{}"),
-        /// The RPC that logs out, `pkg.Service/Method`: once it has succeeded, its caller's token is refused, and every token
-        /// of the same session (`sid`).
+        /// The RPC that logs out, `pkg.Service/Method`, one that streams nothing: once it has succeeded, its caller's token is
+        /// refused, and every token of the same session (`sid`), at every gateway of the `redis`; 503 where that cannot be told.
         logout: Option<String> = checked("a method such as `auth.AuthService/Logout`", rpc).optional(),
         /// How long that holds for a token that no `exp` ends (one that a service judges), and for a session whose tokens do not say how long they live (`iat` and `exp`).
         logout_lasts: Duration = duration(SECOND..=400 * 24 * HOUR).or("720h"),

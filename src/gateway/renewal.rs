@@ -64,10 +64,7 @@ impl Renewal {
     pub(super) async fn close(&self, store: &Store, caller: &Identity) -> Result<(), Refusal> {
         match &self.renewer {
             Renewer::Own(issuer) => issuer.close(&self.auth, store, caller).await,
-            Renewer::Service(_) => {
-                self.auth.revoke(caller);
-                Ok(())
-            }
+            Renewer::Service(_) => self.auth.revoke_everywhere(store, caller).await,
         }
     }
 

@@ -195,9 +195,14 @@ impl Rpc {
     /// Its one message is at hand before anything is sent: something judges the whole of it, or it may be sent again.
     pub(super) fn buffers(&self) -> bool {
         let judged = self.demands.is_some() && !self.client_streaming;
-        let looked_into = self.rates.need_message() || self.cache.is_some() || self.session.is_some();
+        let looked_into = self.rates.need_message() || self.cache.is_some() || self.is_of_sessions();
         // What looks into a message has made its method no opaque one.
         (!self.opaque && (judged || looked_into)) || self.replays() || self.is_noted()
+    }
+
+    /// It opens, renews or ends sessions: its answer is read before it goes on.
+    pub(super) fn is_of_sessions(&self) -> bool {
+        self.session.is_some() || self.gate.logs_out()
     }
 
     /// Its one message is kept, so that the call can be made again.

@@ -47,7 +47,7 @@ where
     if rpc.buffers() {
         payload = payload.whole(call, rpc, &head.headers, outgoing.deadline).await?;
     }
-    if let (Some(_), Payload::Whole(frame)) = (&rpc.session, &payload) {
+    if let (true, Payload::Whole(frame)) = (rpc.is_of_sessions(), &payload) {
         return session::answer(call, binding, outgoing, (frame.clone(), answered)).await;
     }
     if let (Some(cached), Payload::Whole(frame)) = (&rpc.cache, &payload) {

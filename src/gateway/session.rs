@@ -91,12 +91,10 @@ impl Call {
     /// The reply as its client gets it: tokens are in cookies, where that is configured.
     pub(super) fn shape<'a>(&'a mut self, rpc: &'a Rpc, message: Bytes) -> Shaping<'a> {
         match (&rpc.session, &rpc.issues) {
+            _ if rpc.gate.logs_out() && self.caller.is_some() => Shaping::Asked(Box::pin(self.log_out(rpc, message))),
             (None, _) => Shaping::Done(Some(Ok(message))),
             (Some(session), Some(issues)) if session.issues() => {
                 Shaping::Asked(Box::pin(self.issue(rpc, session, issues, message)))
-            }
-            (Some(session), Some(issues)) if self.caller.is_some() => {
-                Shaping::Asked(Box::pin(self.close(rpc, session, issues, message)))
             }
             (Some(session), _) if self.keeps_cookies() => {
                 let shaped = session.shape(message).map_err(Error::protocol);
@@ -125,16 +123,19 @@ impl Call {
         }
     }
 
-    /// Who has logged out of a session of the gateway's own.
-    async fn close(&mut self, rpc: &Rpc, session: &Session, issues: &Issues, message: Bytes) -> Result<Bytes, Error> {
+    /// Who has logged out, by the service's word: no gateway takes the tokens any more, or the answer says that some may.
+    async fn log_out(&mut self, rpc: &Rpc, message: Bytes) -> Result<Bytes, Error> {
         // Whatever the store says: who has logged out keeps no tokens.
-        if self.keeps_cookies() {
+        if let Some(session) = rpc.session.as_ref().filter(|_| self.keeps_cookies()) {
             self.cookies.set = session.cleared().to_vec();
         }
         let (worker, caller) = (self.worker.clone(), self.caller.clone());
         if let Some((auth, caller)) = rpc.gate.auth().zip(caller) {
-            let closed = issues.issuer.close(auth, &worker.store, &caller).await;
-            closed.map_err(|refusal| self.unissued(refusal))?;
+            let ended = match &rpc.issues {
+                Some(issues) => issues.issuer.close(auth, &worker.store, &caller).await,
+                None => auth.revoke_everywhere(&worker.store, &caller).await,
+            };
+            ended.map_err(|refusal| self.turned_away(&rpc.gate, refusal))?;
         }
         Ok(message)
     }
@@ -176,7 +177,7 @@ impl Call {
     }
 }
 
-/// A unary call in gRPC's own envelopes that opens, renews or closes a session: its messages are read, both ways.
+/// A unary call in gRPC's own envelopes that opens, renews or ends a session: its messages are read, both ways.
 pub(super) async fn answer(
     call: &mut Call,
     binding: &Binding,

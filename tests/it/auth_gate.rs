@@ -335,6 +335,11 @@ async fn what_the_configuration_names_must_be_there() {
     assert!(
         told(&jwt).contains("auth.logout: no loaded schema has the method `DeleteBok`; did you mean `DeleteBook`?")
     );
+    let logout = |rpc: &str| format!("auth: {{ jwt: {{ secret: {SECRET} }}, logout: library.v1.Library/{rpc} }}");
+    let streams = told(&logout("WatchBooks"));
+    assert!(streams.contains("auth.logout: library.v1.Library/WatchBooks streams; who logs out"), "{streams}");
+    let kept = told(&format!("{}\nmethods: {{ library.v1.Library/GetBook: {{ cache: 1s }} }}", logout("GetBook")));
+    assert!(kept.contains("`library.v1.Library/GetBook` opens, renews or ends sessions"), "{kept}");
     let streams = "auth: { verify: { rpc: library.v1.Library/WatchBooks } }";
     assert!(told(streams).contains("auth.verify.rpc: library.v1.Library/WatchBooks: streams"), "{}", told(streams));
     let field = "auth: { verify: { rpc: library.v1.Library/GetBook } }";

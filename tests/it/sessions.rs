@@ -153,6 +153,24 @@ async fn cookies_are_cleared_with_the_attributes_that_they_have() {
 }
 
 #[tokio::test]
+async fn who_logs_out_while_the_store_is_full_keeps_no_cookies() {
+    let (library, redis) = (library().await, redis().await);
+    let gateway = start(&library, &format!("redis: {{ url: \"{}\" }}\nsessions:{SESSIONS}", redis.url())).await;
+    let access = cookies(&log_in(&gateway).await)[0].0.clone();
+    redis.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let connect = gateway.post("/library.v1.Library/DeleteBook", &json!({}));
+    for (jti, call) in [("rest", gateway.request("DELETE", BOOK)), ("connect", connect)] {
+        let access = format!("at={}", token(&json!({ "jti": jti })));
+        let left = call.header("cookie", &access).await;
+        assert!(left.status(503).text().contains("AUTH_UNAVAILABLE"), "{}", left.text());
+        let names: Vec<_> = cookies(&left).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["at=", "rt="], "{jti}");
+        gateway.get(BOOK).header("cookie", &access).await.status(401);
+    }
+    gateway.get(BOOK).header("cookie", &access).await.status(200);
+}
+
+#[tokio::test]
 async fn who_logs_out_late_is_logged_out() {
     let library = library().await;
     let gateway = start(&library, &format!("sessions:{SESSIONS}")).await;

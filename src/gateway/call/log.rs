@@ -38,14 +38,11 @@ impl Guard for Call {
                 self.cause = end.cause.map(Cow::Owned).or(self.cause.take());
             }
         }
-        self.log_out();
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // Who has left before the answer's end has logged out as well.
-        self.log_out();
         // A fault of a later message, whether its client has heard of it or not.
         if let Some(stop) = self.stop.clone()
             && let Some(fault) = stop.fault()
@@ -94,18 +91,5 @@ impl Drop for Call {
             reason: outcome.reason,
             cause: self.cause.as_deref(),
         });
-    }
-}
-
-impl Call {
-    /// A method that logs out has succeeded: its caller is refused from here on, before the answer is out.
-    fn log_out(&mut self) {
-        if self.outcome.is_some_and(|outcome| outcome.code == Code::Ok)
-            && self.rpc().is_some_and(|rpc| rpc.gate.logs_out())
-            && let Some(caller) = self.caller.take()
-            && let Some(auth) = self.rpc().and_then(|rpc| rpc.gate.auth())
-        {
-            auth.revoke(&caller);
-        }
     }
 }

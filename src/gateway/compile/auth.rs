@@ -54,10 +54,18 @@ impl Compiler<'_> {
             self.renewal = sessions.automatic.then(|| renewal.clone());
             (self.issuer, self.renewing) = (Some(issuer), Some(renewal));
         }
-        if let Some(logout) = &written.logout
-            && self.find_served("auth.logout", logout).is_none()
-        {
-            self.auth = None;
+        if let Some(logout) = &written.logout {
+            match self.find_served("auth.logout", logout) {
+                None => self.auth = None,
+                Some((at, method)) => {
+                    let method = &self.schema.services[at].methods[method];
+                    // Where there are `sessions`, those say so.
+                    if self.config.sessions.is_none() && (method.client_streaming || method.server_streaming) {
+                        let why = format!("{logout} streams; who logs out is told so by one message");
+                        self.config_problem("auth.logout".to_owned(), why);
+                    }
+                }
+            }
         }
         if self.renewing.is_none()
             && let Some(sessions) = &self.config.sessions

@@ -36,17 +36,19 @@ impl Caches {
 }
 
 impl Compiler<'_> {
-    /// How the replies of a method are kept; `by_get`: a rule binds it to GET.
+    /// How the replies of a method are kept; `by_get`: a rule binds it to GET; `of_sessions`: it opens, renews or ends them.
     pub(super) fn compile_cache(
         &mut self,
         settings: &Settings,
         (rpc, method): (&str, &Method),
-        by_get: bool,
+        (by_get, of_sessions): (bool, bool),
         upstream: &config::Upstream,
     ) -> Result<Option<Cached>, String> {
         let Some(written) = &settings.cache.value else { return Ok(None) };
         let why = if method.client_streaming || method.server_streaming {
             Some("streams, and streams are not kept")
+        } else if of_sessions {
+            Some("opens, renews or ends sessions: every call of it has to be made")
         } else if !by_get && method.idempotency != Idempotency::NoSideEffects {
             Some("is neither bound to GET nor NO_SIDE_EFFECTS: every call of it has to be made")
         } else {

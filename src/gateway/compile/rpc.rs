@@ -84,7 +84,9 @@ impl Compiler<'_> {
             self.note_cookies(&settings.cors);
         }
         self.note_star(&settings.cors);
-        let cache = self.compile_cache(&settings, (&path[1..], method), by_get, written)?;
+        let gate = Gate::compile(self.auth.as_ref(), &path[1..], &settings.auth.value);
+        let of_sessions = session.is_some() || gate.logs_out();
+        let cache = self.compile_cache(&settings, (&path[1..], method), (by_get, of_sessions), written)?;
         // What is kept is everybody's: a canary has no part in it.
         let canary = self.canaries.get(&**upstream.name()).filter(|_| cache.is_none()).cloned();
         Ok(Arc::new(Rpc {
@@ -101,10 +103,10 @@ impl Compiler<'_> {
             opaque: bound.is_none()
                 && demands.is_none()
                 && cache.is_none()
-                && session.is_none()
+                && !of_sessions
                 && !rates.need_message()
                 && !paced,
-            gate: Gate::compile(self.auth.as_ref(), &path[1..], &settings.auth.value),
+            gate,
             judge: self.judge.clone(),
             bound,
             demands,

@@ -52,7 +52,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{self, OnDeaf};
 use crate::fetch::Fetch;
-use crate::store::{Store, Unavailable};
+use crate::store::Store;
 use crate::telemetry::{Metrics, Refusals};
 
 pub use asked::{Question, Verdict};
@@ -319,10 +319,15 @@ impl Auth {
         if self.revoked.any(identity.marks(), now) {
             return Err(Refusal::invalid("the session has ended"));
         }
-        if self.revoked.is_deaf() && self.config.on_store_failure == OnDeaf::Deny {
+        if self.is_deaf() && self.config.on_store_failure == OnDeaf::Deny {
             return Err(Refusal::unavailable("redis does not say which tokens are revoked"));
         }
         Ok(())
+    }
+
+    /// Other gateways may have revoked what is not known here.
+    pub fn is_deaf(&self) -> bool {
+        self.revoked.is_deaf()
     }
 
     /// Whether a token is one that somebody has logged out with, or of that session, whoever has signed it.
@@ -333,7 +338,7 @@ impl Auth {
     }
 
     /// Refuses a caller's token from now on, and every token of its session; other gateways are told.
-    pub fn revoke(&self, identity: &Identity) {
+    fn revoke(&self, identity: &Identity) {
         let now = now();
         for revocation in identity.revocations(now, self.config.logout_lasts) {
             self.revoked.announce(revocation, now);
@@ -343,12 +348,13 @@ impl Auth {
     /// The same, and waits until the store has taken it.
     ///
     /// # Errors
-    /// It does not; here they are refused all the same, and other gateways hear of it as soon as it does.
-    async fn revoke_everywhere(&self, store: &Store, identity: &Identity) -> Result<(), Unavailable> {
+    /// It does not, or is full; here they are refused all the same, and other gateways hear of it as soon as it does.
+    pub async fn revoke_everywhere(&self, store: &Store, identity: &Identity) -> Result<(), Refusal> {
         self.revoke(identity);
         let revoked = identity.revocations(now(), self.config.logout_lasts);
         let marks: Vec<_> = revoked.into_iter().map(|revocation| (revocation.mark, revocation.until)).collect();
-        store.mark(&marks).await
+        let told = store.mark(&marks).await;
+        told.map_err(|_| Refusal::unavailable("the store does not take that the session's tokens are good no more"))
     }
 }
 

@@ -150,7 +150,7 @@ impl SessionIssuer {
             self.end(auth, id, text("iss"), self.access_lasts.max(self.refresh_lasts));
             return Err(Refusal::unavailable("the store does not forget the session"));
         }
-        told.map_err(|_| Refusal::unavailable("the store does not take that the session's tokens are good no more"))
+        told
     }
 
     /// No gateway takes a token of the session any more that lasts so many seconds from now at most.
