@@ -1,16 +1,19 @@
 //! `grpc.health.v1.Health` of the gateway (`""`), of the services behind it by full name, and of upstreams by their names.
 
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{once, select};
+use futures_util::{Stream, StreamExt as _};
 use tokio_stream::wrappers::IntervalStream;
-use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use super::grpc_farewell::until_closed;
 use super::health::{is_ready, is_up};
 use crate::gateway::State;
 
@@ -32,14 +35,15 @@ impl GrpcHealth {
         HealthServer::new(self)
     }
 
-    /// None: no such service here.
+    /// None: no such service here. A gateway that is about to stop serves none.
     fn status(&self, service: &str) -> Option<ServingStatus> {
         let serving = |yes| if yes { ServingStatus::Serving } else { ServingStatus::NotServing };
         if service.is_empty() {
             return Some(serving(is_ready(&self.state)));
         }
         let snapshot = self.state.snapshot.load();
-        Some(serving(is_up(snapshot.serving(service).or_else(|| snapshot.upstream(service))?)))
+        let upstream = snapshot.serving(service).or_else(|| snapshot.upstream(service))?;
+        Some(serving(!self.state.drain.has_begun() && is_up(upstream)))
     }
 }
 
@@ -57,16 +61,17 @@ impl Health for GrpcHealth {
 
     type WatchStream = Statuses;
 
-    /// Never ends by itself; a service that is unknown may become known by a reload.
+    /// Ends with the gateway alone; a service that is unknown may become known by a reload.
     async fn watch(&self, request: tonic::Request<HealthCheckRequest>) -> Result<Response<Statuses>, Status> {
         let (this, service) = (self.clone(), request.into_inner().service);
         let mut last = None;
-        let looks = IntervalStream::new(tokio::time::interval(LOOK));
-        let changes = looks.filter_map(move |_| {
+        let looks = IntervalStream::new(tokio::time::interval(LOOK)).map(drop);
+        let looks = select(once(self.state.drain.begun()), looks);
+        let changes = looks.filter_map(move |()| {
             let status = answer(this.status(&service).unwrap_or(ServingStatus::ServiceUnknown));
-            (last.replace(status.status) != Some(status.status)).then_some(Ok(status))
+            ready((last.replace(status.status) != Some(status.status)).then_some(Ok(status)))
         });
-        Ok(Response::new(Box::pin(changes)))
+        Ok(Response::new(Box::pin(until_closed(&self.state.drain, changes))))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::{Stream, StreamExt as _};
 use prost::Message;
-use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Response, Status, Streaming};
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
@@ -18,6 +18,7 @@ use tonic_reflection::pb::v1alpha::server_reflection_server::{
     ServerReflection as Alpha, ServerReflectionServer as AlphaServer,
 };
 
+use super::grpc_farewell::until_closed;
 use crate::gateway::State;
 
 /// Reads the snapshot at each question: after a reload it answers the new schema, also in a conversation that was open.
@@ -87,7 +88,8 @@ impl ServerReflection for GrpcReflection {
         request: tonic::Request<Streaming<ServerReflectionRequest>>,
     ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
         let this = self.clone();
-        Ok(Response::new(Box::pin(request.into_inner().map(move |asked| Ok(this.answer(asked?))))))
+        let answers = request.into_inner().map(move |asked| Ok(this.answer(asked?)));
+        Ok(Response::new(Box::pin(until_closed(&self.state.drain, answers))))
     }
 }
 
@@ -102,7 +104,7 @@ impl Alpha for GrpcReflection {
     ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
         let this = self.clone();
         let answers = request.into_inner().map(move |asked| same(&this.answer(same(&asked?)?)));
-        Ok(Response::new(Box::pin(answers)))
+        Ok(Response::new(Box::pin(until_closed(&self.state.drain, answers))))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
@@ -37,7 +36,7 @@ fn unready(state: &State) -> Option<&'static str> {
         }
     };
     match () {
-        () if state.draining.load(Ordering::Relaxed) => Some("draining"),
+        () if state.drain.has_begun() => Some("draining"),
         () if !awaited(state, &snapshot).is_empty() => Some("schemas are waited for"),
         () if is_learning(state, &snapshot) => Some("revocations are waited for"),
         () if !usable => Some("no usable upstream"),

@@ -4,6 +4,7 @@
 //! health       is it alive, ready; are the services behind it up
 //! grpc_health  the same as grpc.health.v1.Health
 //! grpc_reflection  which services there are, as grpc.reflection
+//! grpc_farewell  how those two's streams end when the gateway stops
 //! views        what runs: configuration, routes, upstreams, metrics
 //! reload       POST /reload, and how the last one went
 //! guard        who may look
@@ -11,6 +12,7 @@
 //! ```
 
 mod answer;
+mod grpc_farewell;
 mod grpc_health;
 mod grpc_reflection;
 mod guard;

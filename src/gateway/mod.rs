@@ -6,6 +6,7 @@
 //! rules           the HTTP rules that configuration writes
 //! reflection      what server reflection answers of them
 //! snapshot        what runs: routes and upstreams; built once, swapped whole
+//! drain           the process is about to stop, told to who asks and to who waits
 //! state           what all of the process shares: the snapshot, and how the last reload went
 //! compile         Config and Schema → Snapshot, or every problem
 //! breaking        what a change of snapshots breaks for REST clients
@@ -49,6 +50,7 @@ mod canary;
 mod check;
 mod codec;
 mod compile;
+mod drain;
 mod fallback;
 mod flights;
 mod inbound;
@@ -80,6 +82,7 @@ pub use breaking::breaking;
 pub use call::Call;
 pub use caller::{Bound, Judge};
 pub use compile::check_files;
+pub use drain::Drain;
 pub use pipeline::Gateway;
 pub use reflection::Reflection;
 pub use renewal::Renewal;

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
+use super::drain::Drain;
 use super::snapshot::Snapshot;
 use crate::memory::Memory;
 use crate::store::Store;
@@ -34,8 +34,8 @@ pub struct State {
     pub metrics: Arc<Metrics>,
     /// Since when it runs.
     pub started: Instant,
-    /// The process is about to stop: it is not ready, and takes no new connections.
-    pub draining: AtomicBool,
+    /// Whether it is about to stop.
+    pub drain: Drain,
 }
 
 impl State {
@@ -54,7 +54,7 @@ impl State {
             memory,
             metrics,
             started: Instant::now(),
-            draining: AtomicBool::new(false),
+            drain: Drain::default(),
         })
     }
 }

@@ -6,7 +6,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -130,7 +129,7 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
         async move {
             let (terms, peer) = &*client;
             let mut response = terms.answer.answer(peer, request).await;
-            let last = || terms.state.draining.load(Ordering::Relaxed) || call.is_last();
+            let last = || terms.state.drain.has_begun() || call.is_last();
             let until = response.body().until();
             match protocol {
                 Protocol::Http1 => call.ends_by(until),

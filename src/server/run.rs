@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::ConnectInfo;
@@ -120,17 +119,19 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     }
 
     tracing::info!(in_flight = state.metrics.in_flight().value(), "draining");
-    state.draining.store(true, Ordering::Relaxed);
+    state.drain.begin();
     let _ = phase.send(Phase::Draining);
     let drain_timeout = state.snapshot.load().config.drain_timeout;
     let lame_duck = lame_duck.min(drain_timeout);
     let drained = tokio::time::timeout(drain_timeout, async {
         let _ = tokio::time::timeout(lame_duck, open.none()).await;
+        state.drain.close();
         let _ = phase.send(Phase::Closing);
         while workers.join_next().await.is_some() {}
     });
     if drained.await.is_err() {
         tracing::warn!(in_flight = state.metrics.in_flight().value(), "drain_timeout is over: calls are ended");
+        state.drain.close();
         let _ = phase.send(Phase::Gone);
         while workers.join_next().await.is_some() {}
     }

@@ -38,7 +38,7 @@ async fn a_call_in_flight_is_answered_and_the_gateway_is_not_ready() {
     library.called("GetBook", 2).await;
 
     gateway.shut_down();
-    until("draining", async || gateway.state.draining.load(Ordering::Relaxed)).await;
+    until("draining", async || gateway.state.drain.has_begun()).await;
     gateway.admin("/readyz").await.status(503).json(&json!({ "status": "not ready", "reason": "draining" }));
     gateway.admin("/livez").await.status(200);
     // Those that do not know yet are still served, and told not to come back.
@@ -69,7 +69,7 @@ async fn a_stream_in_flight_goes_on_to_its_end() {
     watch.close();
     assert_eq!(watch.next().await, Some(json!({ "pages": "1" })));
     gateway.shut_down();
-    until("draining", async || gateway.state.draining.load(Ordering::Relaxed)).await;
+    until("draining", async || gateway.state.drain.has_begun()).await;
     go_on.notify_waiters();
     assert_eq!(watch.next().await, Some(json!({ "pages": "2" })));
     watch.status().await.failed(Code::Ok);
@@ -186,7 +186,7 @@ async fn who_comes_late_is_served_once_and_then_told() {
     let held = tokio::spawn(gateway.post("/v1/echo", &json!({})).try_send());
     library.called("Echo", 1).await;
     gateway.shut_down();
-    until("draining", async || gateway.state.draining.load(Ordering::Relaxed)).await;
+    until("draining", async || gateway.state.drain.has_begun()).await;
     let mut late = Streams::try_open(gateway.address()).await.unwrap();
     // Everything that the gateway says of itself has come.
     late.ping().await;
@@ -215,7 +215,7 @@ async fn an_answer_still_on_its_way_when_the_connection_closes_arrives() {
     drop(sender);
     let mut body = soon("the head", response).await.unwrap().into_body();
     gateway.shut_down();
-    until("draining", async || gateway.state.draining.load(Ordering::Relaxed)).await;
+    until("draining", async || gateway.state.drain.has_begun()).await;
     let mut length = 0;
     while let Some(data) = soon("data", body.data()).await {
         let data = data.expect("the rest of the answer");

@@ -59,6 +59,7 @@ mod discovery_load;
 mod discovery_slices;
 mod docs_names;
 mod drain;
+mod drain_own_streams;
 mod drain_process;
 mod errors_compile;
 mod errors_table;
