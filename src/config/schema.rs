@@ -25,7 +25,8 @@ section! {
         expose: Expose = choice().or("annotated"),
         /// HTTP rules in the form of a service configuration; those of a method replace its `google.api.http` annotation.
         http_rules: Vec<HttpRule> = list(kind::section()).or("[]"),
-        /// What a reload that breaks REST clients gets: a route is gone, a field is gone or another one by now.
+        /// What a reload that breaks REST clients gets: a route is gone or has lost requests to a new one, a
+        /// field is gone or another one by now.
         breaking: Breaking = choice().or("warn"),
     }
 }

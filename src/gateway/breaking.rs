@@ -1,19 +1,20 @@
 //! What a change of snapshots breaks for REST clients: routes that are gone, and what their requests and replies are now.
 
+mod sample;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use transom_transcode::plan::{Body, Unknown};
 use transom_transcode::router::Captures;
 use transom_transcode::schema::{Changes, Field, Kind, Problem};
 
+use self::sample::Sample;
 use super::route::{Action, Binding, Route};
 use super::snapshot::Snapshot;
 
 /// What a binding of any method is tried with: those that routes name, and one that none does.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "ANY"];
-
-/// A segment that is nobody's literal.
-const SEGMENT: &str = "~";
 
 /// Everything that worked before and does not after, each once. Nothing of it is certain harm: a field may be one that
 /// nobody reads.
@@ -30,6 +31,7 @@ pub fn breaking(before: &Snapshot, after: &Snapshot) -> Vec<Problem> {
             comparison.compare(route, was, is);
         }
     }
+    comparison.taken();
     comparison.changes.found()
 }
 
@@ -51,9 +53,8 @@ fn successors<'a>(old: &Arc<Route>, before: &Snapshot, after: &'a Snapshot) -> S
         }
         return successors;
     }
-    let methods = if &*old.method == "*" { &METHODS[..] } else { &[&*old.method] };
-    let samples = samples(&shape(&old.template));
-    for (method, path) in methods.iter().flat_map(|method| samples.iter().map(move |path| (method, path))) {
+    let paths: Vec<_> = Sample::of(&old.template).iter().map(Sample::path).collect();
+    for (method, path) in methods(old).iter().flat_map(|method| paths.iter().map(move |path| (method, path))) {
         let mut captures = Captures::default();
         // Some of what its template matches may always have gone to another.
         if !before.find_rest(method, path, &mut captures).is_ok_and(|route| Arc::ptr_eq(route, old)) {
@@ -68,6 +69,11 @@ fn successors<'a>(old: &Arc<Route>, before: &Snapshot, after: &'a Snapshot) -> S
     successors
 }
 
+/// What requests of a route are tried with.
+fn methods(route: &Route) -> Vec<&str> {
+    if &*route.method == "*" { METHODS.to_vec() } else { vec![&*route.method] }
+}
+
 struct Comparison<'a> {
     before: &'a Snapshot,
     after: &'a Snapshot,
@@ -75,6 +81,55 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
+    /// Tells which routes lose requests to those that are new: a literal or a verb beside a variable takes a value of
+    /// that. What a variable takes of another whole has been told by then.
+    fn taken(&mut self) {
+        fn key(route: &Route) -> (&str, Vec<Sample>) {
+            (&route.method, Sample::of(&route.template))
+        }
+        fn rules(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Route>> {
+            snapshot.routes.iter().filter(|route| !route.method.is_empty())
+        }
+        let (before, after) = (self.before, self.after);
+        let known: Vec<_> = rules(before).map(|route| (route, key(route))).collect();
+        let keys: HashSet<_> = known.iter().map(|(_, key)| key).collect();
+        for new in rules(after) {
+            let new_key = key(new);
+            if keys.contains(&new_key) {
+                continue;
+            }
+            for (old, (_, old_samples)) in &known {
+                let both = old_samples.iter().flat_map(|old| new_key.1.iter().filter_map(|new| old.and(new)));
+                let lost = both.filter(|sample| !old_samples.contains(sample)).find_map(|sample| {
+                    let path = sample.path();
+                    let method = methods(old).into_iter().chain(methods(new)).find(|method| {
+                        let mut captures = Captures::default();
+                        let had = before.find_rest(method, &path, &mut captures);
+                        had.is_ok_and(|route| Arc::ptr_eq(route, old))
+                            && after.find_rest(method, &path, &mut captures).is_ok_and(|route| Arc::ptr_eq(route, new))
+                    })?;
+                    Some(format!("{method} {path}"))
+                });
+                if let Some(request) = lost
+                    && !self.same(old, new)
+                {
+                    let what =
+                        format!("took {request}, which {} {} of {} takes now", new.method, new.template, new.rpc);
+                    self.tell(old, &what);
+                }
+            }
+        }
+    }
+
+    /// Whether a request is understood and answered alike by a route of before and one of after.
+    fn same(&self, old: &Route, new: &Route) -> bool {
+        let (Action::Call(was), Action::Call(is)) = (&old.action, &new.action) else { return false };
+        was.rpc.name == is.rpc.name
+            && captured(self.before, was) == captured(self.after, is)
+            && body(self.before, was) == body(self.after, is)
+            && reply(self.before, was) == reply(self.after, is)
+    }
+
     fn compare(&mut self, route: &Route, was: &Binding, is: &Binding) {
         if kind(was) != kind(is) {
             self.tell(route, &format!("is {} and was {}", kind(is), kind(was)));
@@ -180,53 +235,5 @@ fn kind(binding: &Binding) -> &'static str {
         (true, false) => "a client stream",
         (false, true) => "a server stream",
         (true, true) => "a stream both ways",
-    }
-}
-
-/// A template as its client sees it, the variables' names left out: `/v1/{name=shelves/*}` is `/v1/shelves/*`.
-fn shape(template: &str) -> String {
-    let mut shape = String::with_capacity(template.len());
-    let mut rest = template;
-    while let Some((plain, variable)) = rest.split_once('{') {
-        let (variable, after) = variable.split_once('}').unwrap_or((variable, ""));
-        shape.push_str(plain);
-        shape.push_str(variable.split_once('=').map_or("*", |(_, pattern)| pattern));
-        rest = after;
-    }
-    shape.push_str(rest);
-    shape
-}
-
-/// Paths of this shape: `**` is up to three segments.
-fn samples(shape: &str) -> Vec<String> {
-    let Some((before, after)) = shape.split_once("**") else { return vec![shape.replace('*', SEGMENT)] };
-    let sample = |segments: usize| {
-        // Of no segments nothing is left, the slash before them neither.
-        let before = if segments == 0 { before.trim_end_matches('/') } else { before };
-        let path = format!("{before}{}{after}", ["**"; 3][..segments].join("/"));
-        let path = path.replace("**", "*").replace('*', SEGMENT);
-        if path.starts_with('/') { path } else { format!("/{path}") }
-    };
-    (0..=3).map(sample).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{samples, shape};
-
-    #[test]
-    fn a_template_is_what_its_client_sees() {
-        for (template, seen, paths) in [
-            ("/v1/shelves", "/v1/shelves", &["/v1/shelves"][..]),
-            ("/v1/{name=shelves/*}/books/{id}:move", "/v1/shelves/*/books/*:move", &["/v1/shelves/~/books/~:move"]),
-            ("/files/{path=**}", "/files/**", &["/files", "/files/~", "/files/~/~", "/files/~/~/~"]),
-            ("/{a=**}/b/{c}", "/**/b/*", &["/b/~", "/~/b/~", "/~/~/b/~", "/~/~/~/b/~"]),
-            ("/v1/{name=**}:move", "/v1/**:move", &["/v1:move", "/v1/~:move", "/v1/~/~:move", "/v1/~/~/~:move"]),
-        ] {
-            assert_eq!(
-                (shape(template).as_str(), samples(seen)),
-                (seen, paths.iter().map(|path| (*path).to_owned()).collect())
-            );
-        }
     }
 }

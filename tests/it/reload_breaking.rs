@@ -161,6 +161,46 @@ fn each_break_is_told_once_with_its_file_and_symbol() {
                 "shop.proto: shop.v1.Files.Two: GET /v1/two/{path} calls shop.v1.Files/One and called shop.v1.Files/Two",
             ],
         ),
+        // A new literal or verb takes what was a variable's value, also of two templates of which neither is the narrower.
+        (
+            &[("/v1/two/{path}", "/v1/one/top")],
+            &[
+                "shop.proto: shop.v1.Files.One: GET /v1/one/{path} took GET /v1/one/top, which GET /v1/one/top of shop.v1.Files/Two takes now",
+                "shop.proto: shop.v1.Files.Two: GET /v1/two/{path} is gone",
+            ],
+        ),
+        (
+            &[(
+                "rpc Two",
+                "rpc Watch(File) returns (File) { option (google.api.http) = { get: \"/v1/two/{path}:watch\" }; }\n  rpc Two",
+            )],
+            &[
+                "shop.proto: shop.v1.Files.Two: GET /v1/two/{path} took GET /v1/two/~:watch, which GET /v1/two/{path}:watch of shop.v1.Files/Watch takes now",
+            ],
+        ),
+        (
+            &[(
+                "rpc Two",
+                "rpc Tagged(File) returns (File) { option (google.api.http) = { get: \"/v1/{path}/tags/{other}\" }; }\n  rpc Two",
+            )],
+            &[],
+        ),
+        (
+            &[(
+                "rpc Two",
+                "rpc Tagged(File) returns (File) { option (google.api.http) = { get: \"/v1/files/tags/{other}\" }; }\n  rpc Two",
+            )],
+            &[
+                "shop.proto: shop.v1.Files.Get: GET /v1/files/{path=**} took GET /v1/files/tags/~, which GET /v1/files/tags/{other} of shop.v1.Files/Tagged takes now",
+            ],
+        ),
+        // Another binding of the same method counts where it sets something else.
+        (
+            &[("get: \"/v1/two/{path}\"", "get: \"/v1/two/{path}\" additional_bindings { get: \"/v1/two/top\" }")],
+            &[
+                "shop.proto: shop.v1.Files.Two: GET /v1/two/{path} took GET /v1/two/top, which GET /v1/two/top of shop.v1.Files/Two takes now",
+            ],
+        ),
         (
             &[("/v1/one/{path}", "/v1/one/{other}")],
             &["shop.proto: shop.v1.Files.One: GET /v1/one/{path} sets `other` by its path and set `path`"],
@@ -220,6 +260,19 @@ fn what_only_widens_breaks_nobody() {
         // How repeated numbers lie on the wire is no client's business.
         &[("sizes = 3", "sizes = 3 [packed = false]")],
         &[("price = 2;", "price = 2; oneof new { string a = 18; string b = 19; }")],
+        // Another method's requests, a path that nobody had, and what a binding of the same method understands alike.
+        &[(
+            "rpc Two",
+            "rpc Put(File) returns (File) { option (google.api.http) = { put: \"/v1/one/top\" }; }\n  rpc Two",
+        )],
+        &[(
+            "rpc Two",
+            "rpc Up(File) returns (File) { option (google.api.http) = { get: \"/v1/one/top/up\" }; }\n  rpc Two",
+        )],
+        &[(
+            "get: \"/v1/files/{path=**}\"",
+            "get: \"/v1/files/{path=**}\" additional_bindings { get: \"/v1/files/{path=top/*}\" }",
+        )],
     ] {
         assert_eq!(change(edits), Vec::<String>::new(), "{edits:?}");
     }
@@ -249,6 +302,9 @@ async fn a_break_is_refused_or_told_as_configuration_wishes() {
     // What is added goes through.
     let wider = PROTO.replace("string first = 7;", "string first = 7; string last = 17;");
     assert!(gateway.reload(&shop(&wider, "refuse")).await.unwrap().breaking.is_empty());
+    let taking = wider.replace("/v1/two/{path}", "/v1/one/top");
+    let refused = gateway.reload(&shop(&taking, "refuse")).await.unwrap_err();
+    assert!(refused.problems.iter().any(|why| why.to_string().contains("took GET /v1/one/top, which")), "{refused:?}");
     let applied = gateway.reload(&shop(&broken, "warn")).await.unwrap();
     assert_eq!(applied.version, 3);
     assert_eq!(applied.breaking.len(), 2, "`last` is gone, too: {:?}", applied.breaking);
