@@ -1,10 +1,11 @@
 //! Hearsay: what one gateway revokes, all refuse. Told at once; read as a whole by who has just come, or was away.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::now;
 use super::revoked::{Revocation, Revoked};
@@ -13,8 +14,24 @@ use crate::store::{Event, Store};
 /// From one attempt to the next, while the Redis does not answer.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Keeps what is revoked the same as everywhere, forever.
-pub(super) async fn follow(revoked: Arc<Revoked>, store: Arc<Store>) {
+/// Who follows: one task for all configurations that share what is revoked, and as long as any is there. With one of each, what
+/// the one before was about to tell would go with it.
+#[derive(Default)]
+pub(super) struct Follower(OnceLock<DropGuard>);
+
+impl Follower {
+    /// Keeps what is revoked the same as everywhere, on the runtime that this is called on. Only the first call does anything.
+    pub(super) fn begin(&self, revoked: &Arc<Revoked>, store: &Arc<Store>) {
+        self.0.get_or_init(|| {
+            revoked.share();
+            let cancel = CancellationToken::new();
+            tokio::spawn(cancel.clone().run_until_cancelled_owned(follow(revoked.clone(), store.clone())));
+            cancel.drop_guard()
+        });
+    }
+}
+
+async fn follow(revoked: Arc<Revoked>, store: Arc<Store>) {
     // First of all: what is said from here on is heard, and what was said before is read.
     let mut said = store.listen();
     let (mut current, mut told) = (false, true);

@@ -83,6 +83,8 @@ pub struct Auth {
     token_type: TokenType,
     verified: Verified<Arc<Identity>>,
     revoked: Arc<Revoked>,
+    /// Keeps it the same at every gateway.
+    follower: Arc<hearsay::Follower>,
     connect: Vec<Arc<Connect>>,
     asked: Asked,
     fetch: Arc<Fetch>,
@@ -147,6 +149,7 @@ impl Auth {
             verified: Verified::default(),
             // Another configuration makes no revoked token good again.
             revoked: previous.map(|previous| previous.revoked.clone()).unwrap_or_default(),
+            follower: previous.map(|previous| previous.follower.clone()).unwrap_or_default(),
             connect: connect.into_iter().map(Arc::new).collect(),
             asked: Asked::default(),
             fetch: Arc::new(Fetch::new()),
@@ -180,9 +183,7 @@ impl Auth {
             tokio::spawn(async move { cancel.run_until_cancelled(remote.keep(&fetch)).await });
         }
         if store.redis().is_some() {
-            self.revoked.share();
-            let (revoked, store, cancel) = (self.revoked.clone(), store.clone(), cancel.clone());
-            tokio::spawn(async move { cancel.run_until_cancelled(hearsay::follow(revoked, store)).await });
+            self.follower.begin(&self.revoked, store);
         }
         // Whoever comes second lets go of its guard, and its tasks end.
         let _ = self.kept.set(cancel.drop_guard());
