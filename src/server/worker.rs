@@ -224,6 +224,7 @@ mod tests {
     use super::take_waiting;
 
     #[tokio::test]
+    #[expect(clippy::disallowed_methods, reason = "the runtime must not see the connections come")]
     async fn all_that_wait_are_taken_when_it_closes() {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
