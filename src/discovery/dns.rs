@@ -23,6 +23,7 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOSTS: &str = "/etc/hosts";
 /// What a file says holds so long.
 const WRITTEN: Duration = Duration::from_secs(5);
+const NO_NAME: &str = "there is no such name";
 /// Records of one answer that are looked at.
 const MOST: usize = 4096;
 
@@ -41,6 +42,9 @@ type Stamp = [Option<(SystemTime, u64)>; 2];
 pub(super) struct Resolver {
     asks: TokioResolver,
     hosts: Arc<Hosts>,
+    /// The domains in which names are looked up that are not written in full; those with fewer dots there first.
+    search: Arc<[Name]>,
+    ndots: usize,
 }
 
 /// The addresses of one family that a name has, and until when; none where the name has others only.
@@ -65,7 +69,7 @@ impl Names {
         match &*made {
             Some((of, resolver)) if *of == stamp => Ok(resolver.clone()),
             _ => {
-                let resolver = Resolver::new(&self.rules.servers).map_err(|error| error.to_string())?;
+                let resolver = Resolver::new(&self.rules)?;
                 *made = Some((stamp, resolver.clone()));
                 Ok(resolver)
             }
@@ -74,30 +78,41 @@ impl Names {
 }
 
 impl Resolver {
-    fn new(servers: &[SocketAddr]) -> Result<Self, NetError> {
+    fn new(rules: &Dns) -> Result<Self, String> {
         let (system, mut options) = read_system_conf().unwrap_or_else(|error| {
             tracing::debug!(%error, "{RESOLV_CONF} cannot be used");
             // resolv.conf(5): without any, the name server of this machine.
             let here = NameServerConfig::udp_and_tcp(Ipv4Addr::LOCALHOST.into());
             (ResolverConfig::from_parts(None, Vec::new(), vec![here]), ResolverOpts::default())
         });
-        let (domain, search, named) = system.into_parts();
-        let named = if servers.is_empty() { named } else { servers.iter().copied().map(name_server).collect() };
+        let (own, search, named) = system.into_parts();
+        let named = match &*rules.servers {
+            [] => named,
+            servers => servers.iter().copied().map(name_server).collect(),
+        };
+        let search = match &rules.search {
+            Some(domains) => domains.iter().map(Name::from_utf8).collect::<Result<_, _>>().map_err(told)?,
+            // resolv.conf(5): without a list, the domain of this machine.
+            None if search.is_empty() => own.into_iter().collect(),
+            None => search,
+        };
         // Who asks knows when it is time; an answer that is kept here would be an old one.
         options.cache_size = 0;
         options.use_hosts_file = ResolveHosts::Never;
         options.try_tcp_on_error = true;
-        let config = ResolverConfig::from_parts(domain, search, named);
+        let ndots = options.ndots;
+        let config = ResolverConfig::from_parts(None, Vec::new(), named);
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
         let mut hosts = Hosts::default();
         if let Err(error) = File::open(HOSTS).and_then(|file| hosts.read_hosts_conf(file)) {
             tracing::debug!(%error, "{HOSTS} cannot be read");
         }
-        Ok(Self { asks: builder.build()?, hosts: Arc::new(hosts) })
+        Ok(Self { asks: builder.build().map_err(told)?, hosts: Arc::new(hosts), search: search.into(), ndots })
     }
 
-    /// A name's addresses by family: A, AAAA.
+    /// A name's addresses by family: A, AAAA. Both are of one domain: were each looked for by itself, a stranger's in a later one
+    /// would stand beside those of the first.
     pub(super) async fn addresses(&self, host: &str) -> [Family; 2] {
         let name = match Name::from_utf8(host) {
             Ok(name) => name,
@@ -110,15 +125,45 @@ impl Resolver {
             return written.map(|lookup| Ok((lookup.as_ref().map(ips).unwrap_or_default(), until)));
         }
         self.asks.clear_cache();
-        let (a, aaaa) = tokio::join!(self.asks.ipv4_lookup(name.clone()), self.asks.ipv6_lookup(name.clone()));
-        [family(a), family(aaaa)]
+        for name in self.in_full(&name) {
+            let (a, aaaa) = tokio::join!(self.asks.ipv4_lookup(name.clone()), self.asks.ipv6_lookup(name));
+            let families = [family(a), family(aaaa)];
+            if families.iter().all(Option::is_none) {
+                continue;
+            }
+            let is_there = families.iter().flatten().any(Result::is_ok);
+            let other = || if is_there { Ok((Vec::new(), Instant::now() + LATEST)) } else { Err(NO_NAME.to_owned()) };
+            return families.map(|family| family.unwrap_or_else(other));
+        }
+        [(), ()].map(|()| Err(NO_NAME.to_owned()))
+    }
+
+    /// What a name may stand for, in the order of resolv.conf(5).
+    fn in_full(&self, name: &Name) -> Vec<Name> {
+        let mut alone = name.clone();
+        alone.set_fqdn(true);
+        if name.is_fqdn() {
+            return vec![alone];
+        }
+        let mut names: Vec<Name> =
+            self.search.iter().filter_map(|domain| name.clone().append_domain(domain).ok()).collect();
+        let at = if usize::from(name.num_labels()) > self.ndots { 0 } else { names.len() };
+        names.insert(at, alone);
+        names
     }
 
     /// What the SRV records of a name say.
     pub(super) async fn service(&self, name: &str) -> Result<Service, String> {
-        let name = Name::from_utf8(name).map_err(|error| error.to_string())?;
+        let name = Name::from_utf8(name).map_err(told)?;
         self.asks.clear_cache();
-        let lookup = self.asks.srv_lookup(name).await.map_err(|error| error.to_string())?;
+        let mut names = self.in_full(&name).into_iter();
+        let lookup = loop {
+            let Some(name) = names.next() else { return Err(NO_NAME.to_owned()) };
+            match self.asks.srv_lookup(name).await {
+                Err(error) if error.is_nx_domain() => {}
+                looked => break looked.map_err(told)?,
+            }
+        };
         let records = lookup.answers().iter().filter_map(|record| match &record.data {
             // A target of `.`: decidedly not here.
             RData::SRV(srv) if !srv.target.is_root() => Some(Record {
@@ -154,13 +199,19 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
     NameServerConfig::new(address.ip(), true, connections.into())
 }
 
-fn family(answer: Result<Lookup, NetError>) -> Family {
+/// None: there is no such name.
+fn family(answer: Result<Lookup, NetError>) -> Option<Family> {
     match answer {
-        Ok(lookup) => Ok((ips(&lookup), lookup.valid_until())),
+        Ok(lookup) => Some(Ok((ips(&lookup), lookup.valid_until()))),
+        Err(error) if error.is_nx_domain() => None,
         // The name is there, with other records; those say how long that holds.
-        Err(error) if error.is_no_records_found() && !error.is_nx_domain() => Ok((Vec::new(), Instant::now() + LATEST)),
-        Err(error) => Err(error.to_string()),
+        Err(error) if error.is_no_records_found() => Some(Ok((Vec::new(), Instant::now() + LATEST))),
+        Err(error) => Some(Err(error.to_string())),
     }
+}
+
+fn told(error: impl ToString) -> String {
+    error.to_string()
 }
 
 fn ips(lookup: &Lookup) -> Vec<IpAddr> {

@@ -9,7 +9,7 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use serde_json::json;
 use transom::config::{self, Place};
-use transom::discovery::{Discovery, Found, Search};
+use transom::discovery::{Answer, Discovery, Found, Search};
 
 use crate::support::dns::{Dns, Says, dns, srv};
 use crate::support::gateway::{Builder, Running, gateway};
@@ -34,11 +34,14 @@ fn found_by(dns: &Dns, endpoints: &str) -> Builder {
 }
 
 fn search(dns: &Dns, place: &Place) -> Search {
+    search_by(&format!("servers: [\"{}\"]", dns.address), place)
+}
+
+/// By these rules.
+fn search_by(rules: &str, place: &Place) -> Search {
     let discovery = Arc::new(Discovery::default());
-    let text = format!(
-        "dns: {{ servers: [\"{}\"] }}\nschema: {{ descriptor_sets: [a] }}\nupstreams: {{ a: {{ endpoints: [a:1] }} }}",
-        dns.address
-    );
+    let upstreams = "upstreams: { a: { endpoints: [a:1] } }";
+    let text = format!("dns: {{ {rules} }}\nschema: {{ descriptor_sets: [a] }}\n{upstreams}");
     discovery.follow(&config::parse(&text, &|_| None).unwrap());
     discovery.search(place)
 }
@@ -229,4 +232,54 @@ async fn other_name_servers_count_after_a_reload() {
     assert_eq!(who(&gateway).await, "old");
     gateway.reload(&found_by(&second, "\"srv://_books._tcp.test\"")).await.map(drop).unwrap();
     until_answers(&gateway, "new").await;
+}
+
+/// What a name stands for that is looked up in two domains.
+async fn in_domains(dns: &Dns, place: &Place) -> Result<Answer, String> {
+    let rules = format!("servers: [\"{}\"], search: [svc.test, outside.test]", dns.address);
+    search_by(&rules, place).look().await
+}
+
+#[tokio::test]
+async fn both_families_are_those_of_the_first_domain_that_has_the_name() {
+    let dns = dns().await;
+    let (here, foreign) = (HERE, "fd00::66".parse().unwrap());
+    dns.says("books.svc.test", Says::Has(vec![RData::from(here)], 60));
+    dns.has("books.outside.test", &[foreign]);
+    dns.has("books", &[foreign]);
+    let answer = in_domains(&dns, &host("books", 1)).await.unwrap();
+    assert_eq!(answer.found, [Found::at(SocketAddr::new(here, 1))]);
+    assert_eq!(answer.failure, None, "that it has no address of a family is no failure");
+    assert!(answer.holds > Duration::from_secs(50), "{:?}", answer.holds);
+    assert_eq!(dns.questions(), 2, "and nobody else is asked");
+
+    // It is there without an address, or nobody can say: the next domain's is still another's.
+    let nobody_can_say = |of| Says::Fails(of, ResponseCode::ServFail, vec![]);
+    for says in [Says::Has(vec![], 1), nobody_can_say(RecordType::A), nobody_can_say(RecordType::AAAA)] {
+        dns.says("books.svc.test", says);
+        in_domains(&dns, &host("books", 1)).await.unwrap_err();
+        dns.says("_books._tcp.svc.test", Says::Fails(RecordType::SRV, ResponseCode::ServFail, vec![]));
+        dns.offers("_books._tcp.outside.test", &[(0, 0, 1, "books.outside.test")]);
+        in_domains(&dns, &Place::Srv("_books._tcp".to_owned())).await.unwrap_err();
+    }
+    assert_eq!(dns.asked("books.outside.test", RecordType::AAAA), 0);
+}
+
+#[tokio::test]
+async fn a_name_is_found_in_a_later_domain_or_as_it_is_written() {
+    let dns = dns().await;
+    dns.has("late.outside.test", &[HERE]);
+    dns.has("alone", &[HERE]);
+    dns.has("full.test", &[HERE]);
+    dns.offers("_late._tcp.outside.test", &[(0, 0, 1, "full.test")]);
+    let services = [Place::Srv("_late._tcp".to_owned())];
+    for place in ["late", "alone", "full.test"].map(|name| host(name, 1)).into_iter().chain(services) {
+        let answer = in_domains(&dns, &place).await.unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!((answer.found, answer.failure), (vec![Found::at(SocketAddr::new(HERE, 1))], None), "{place}");
+    }
+    let before = dns.questions();
+    in_domains(&dns, &host("full.test.", 1)).await.unwrap();
+    assert_eq!(dns.questions(), before + 2, "what ends in a dot is written in full");
+    let error = in_domains(&dns, &host("nowhere", 1)).await.unwrap_err();
+    assert_eq!(error, "there is no such name");
 }
