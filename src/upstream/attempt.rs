@@ -25,6 +25,8 @@ pub(super) struct Attempt {
     excused: bool,
     probe: Option<Probe>,
     began: Instant,
+    /// It may go on for as long as its client likes.
+    lasts: bool,
     /// The endpoint was judged by it.
     judged: bool,
 }
@@ -68,7 +70,12 @@ impl Drop for Probe {
 }
 
 impl Attempt {
-    pub(super) fn begin(connection: &Arc<Connection>, probe: Option<Probe>, patient: bool, began: Instant) -> Self {
+    pub(super) fn begin(
+        connection: &Arc<Connection>,
+        probe: Option<Probe>,
+        (patient, lasts): (bool, bool),
+        began: Instant,
+    ) -> Self {
         connection.slot.endpoint.enter();
         Self {
             connection: Arc::clone(connection),
@@ -77,6 +84,7 @@ impl Attempt {
             excused: false,
             probe,
             began,
+            lasts,
             judged: false,
         }
     }
@@ -172,7 +180,7 @@ impl Attempt {
         };
         match code.is_some_and(|code| self.is_well(code)) {
             true => self.served(),
-            false => self.judge(false),
+            false => self.fails(),
         }
     }
 
@@ -182,7 +190,8 @@ impl Attempt {
         match &failure.kind {
             FailureKind::Status(answer) if answer.http.is_some() && !answer.is_foreign() => self.served(),
             FailureKind::Status(answer) if !answer.is_foreign() && self.is_well(answer.status.code) => self.served(),
-            FailureKind::Status(_) | FailureKind::Protocol => self.judge(false),
+            FailureKind::Status(_) | FailureKind::Protocol => self.fails(),
+            FailureKind::Reset if self.connection.was_wearied() => {}
             // However many calls a connection carried: it breaks once, though each of them has failed.
             FailureKind::Reset if !self.connection.drains() || self.connection.breaks() => self.judge(false),
             FailureKind::Deadline if self.patient => self.judge(false),
@@ -212,6 +221,15 @@ impl Attempt {
             Code::Unavailable | Code::Internal => false,
             Code::DeadlineExceeded => !self.patient,
             _ => true,
+        }
+    }
+
+    /// It has failed by what the endpoint says. Of streams those that were under way together have failed once: an age of connections,
+    /// or a rolling update, ends all of them at an instant, and none of them says more than the first.
+    fn fails(&mut self) {
+        let is_news = !self.lasts || self.probe.is_some() || self.connection.slot.endpoint.cuts(self.began);
+        if is_news && !self.connection.was_wearied() {
+            self.judge(false);
         }
     }
 

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use h2::SendStream;
 use h2::client::{self, ResponseFuture, SendRequest};
+use h2::{Reason, SendStream};
 use http::Request;
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -62,6 +62,8 @@ pub(super) struct Connection {
     made: Instant,
     /// That it broke is known.
     broken: AtomicBool,
+    /// It was ended for our PINGs.
+    wearied: AtomicBool,
     pub(super) reaper: Reaper,
 }
 
@@ -114,6 +116,20 @@ impl Connection {
     /// A call was lost with it. True for the first, unless its endpoint has lost others of its age: that is one event.
     pub(super) fn breaks(&self) -> bool {
         !self.broken.swap(true, Ordering::Relaxed) && self.slot.endpoint.breaks(self.made)
+    }
+
+    /// What its calls came to is our fault: the peer takes fewer PINGs than we sent.
+    pub(super) fn was_wearied(&self) -> bool {
+        self.wearied.load(Ordering::Relaxed)
+    }
+
+    fn wearies(&self) {
+        self.wearied.store(true, Ordering::Relaxed);
+        let endpoint = &self.slot.endpoint;
+        if endpoint.wearies(self.made) {
+            let interval = endpoint.keepalive.load().as_ref().map(|rule| endpoint.spaced(rule.interval));
+            tracing::warn!(endpoint = %endpoint.label, ?interval, "PINGs come too often for it: fewer from now on; see keepalive.interval");
+        }
     }
 
     pub(super) fn drains(&self) -> bool {
@@ -193,6 +209,7 @@ pub(super) async fn run(connecting: Connecting) {
             replied: AtomicBool::new(false),
             made: Instant::now(),
             broken: AtomicBool::new(false),
+            wearied: AtomicBool::new(false),
             reaper: Reaper::new(round_trip),
         })
     });
@@ -211,6 +228,11 @@ async fn drive(end: End, mut driven: Driven, mut asked: Asked) {
             connection.set_limit(driven.h2.max_concurrent_send_streams().min(STREAMS));
         }
         asked.poll(cx, || driven.h2.ping_pong());
+        if let Poll::Ready(Err(error)) = &outcome
+            && is_of_pings(error)
+        {
+            connection.wearies();
+        }
         outcome
     })
     .await;
@@ -305,6 +327,12 @@ fn refused(cause: String) -> Failure {
 fn broken(error: &h2::Error) -> Failure {
     let kind = if error.is_library() { FailureKind::Protocol } else { FailureKind::ConnectFailed };
     Failure::new(Seen::NotSeen, kind, error.to_string())
+}
+
+/// The goodbye of servers that count PINGs (gRFC A8). h2 tells what is said beside the code in its text alone.
+fn is_of_pings(error: &h2::Error) -> bool {
+    let is_calm = error.is_remote() && error.is_go_away() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+    is_calm && error.to_string().contains("too_many_pings")
 }
 
 fn builder() -> client::Builder {

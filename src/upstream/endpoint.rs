@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -31,6 +31,9 @@ const REACHED: u8 = 8;
 const EJECTED: u8 = 16;
 /// It is unhealthy for having said nothing, which may be the fault of the way there.
 const SILENT: u8 = 32;
+
+/// As seldom PINGs become at most: as servers of gRPC send their own.
+const SELDOM: Duration = Duration::from_secs(2 * 3600);
 
 /// What health checks have come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,11 @@ pub(super) struct Endpoint {
     broke: Mutex<Option<Instant>>,
     /// When a try was last overtaken of those that began after the one before it was.
     lagged: Mutex<Option<Instant>>,
+    /// When a stream last ended in a failure of those that began after the one before it had.
+    cut: Mutex<Option<Instant>>,
+    /// When it last said that PINGs come too often, on a connection that was made after it had said so before; and how often.
+    wearied: Mutex<Option<Instant>>,
+    weary: AtomicU32,
     pub(super) breaker: Breaker,
     /// Of its turns.
     pub(super) warmth: Warmth,
@@ -94,6 +102,9 @@ impl Endpoint {
             fell: Notify::new(),
             broke: Mutex::default(),
             lagged: Mutex::default(),
+            cut: Mutex::default(),
+            wearied: Mutex::default(),
+            weary: AtomicU32::new(0),
             breaker,
             warmth: Warmth::default(),
             counts: Counts::default(),
@@ -219,6 +230,27 @@ impl Endpoint {
     /// A try that began then was overtaken. False if another was since: what stops all of them for a moment is one event.
     pub(super) fn lags(&self, began: Instant) -> bool {
         follows(&self.lagged, began)
+    }
+
+    /// A stream that began then has ended in a failure. False if another had since: what ends all of them at an instant, as the age of
+    /// their connection does, is one event.
+    pub(super) fn cuts(&self, began: Instant) -> bool {
+        follows(&self.cut, began)
+    }
+
+    /// PINGs came too often for it, on a connection of that time. False if it had said so since.
+    pub(super) fn wearies(&self, made: Instant) -> bool {
+        let news = follows(&self.wearied, made);
+        if news {
+            self.weary.fetch_add(1, Ordering::Relaxed);
+        }
+        news
+    }
+
+    /// How far apart its PINGs are where `interval` is wanted: twice as far each time that it was too often.
+    pub(super) fn spaced(&self, interval: Duration) -> Duration {
+        let doublings = self.weary.load(Ordering::Relaxed).min(30);
+        interval.saturating_mul(1 << doublings).min(SELDOM.max(interval))
     }
 
     /// What was noted of its falls so far is old news.

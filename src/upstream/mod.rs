@@ -123,6 +123,13 @@ pub struct Aim {
     pub canary: bool,
 }
 
+impl Aim {
+    /// It matters who answers: a client is to stay where it is, or a canary is to be tried.
+    pub(super) fn is_somewhere(self) -> bool {
+        self.key.is_some() || self.canary
+    }
+}
+
 /// What `/upstreams` says of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointState {

@@ -119,7 +119,7 @@ impl Reaper {
 /// Resets held streams, a burst each round trip, for as long as the connection lives; `driver` drives it.
 pub(super) async fn run(connection: Arc<Connection>, mut pings: Pings, driver: AbortHandle) {
     let reaper = &connection.reaper;
-    let mut keepalive = Keepalive::new(&connection.slot.endpoint.keepalive);
+    let mut keepalive = Keepalive::new(&connection.slot.endpoint);
     let mut retired = false;
     let linger = connection.slot.linger;
     let mut idle = pin!(tokio::time::sleep(linger));

@@ -159,7 +159,7 @@ impl Upstream {
                 rule.deposit(pool.of());
             }
             let now = Instant::now();
-            let attempt = Attempt::begin(lease.connection(), probe, outgoing.patient, now);
+            let attempt = Attempt::begin(lease.connection(), probe, (outgoing.patient, !tries.due), now);
             let told = if tries.goes_on { tries.deadline } else { outgoing.deadline };
             match outgoing.open(lease, now, told) {
                 Ok(exchange) => return Ok((attempt, exchange)),

@@ -22,6 +22,9 @@ use super::wheel::Timer;
 
 /// How long a call waits before it looks elsewhere again; each time twice as long.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long one whose endpoint is not any one waits there for a connection: the next endpoint would do, but is not where it belongs.
+/// Longer than a handshake to another zone takes, and much shorter than what is found to lead nowhere.
+const FAITH: Duration = Duration::from_millis(250);
 /// The endpoints that it looks at each time.
 const LOOKS: usize = 3;
 
@@ -36,7 +39,12 @@ impl Upstream {
         (wait, mut place): (Wait, oneshot::Receiver<Grant>),
     ) -> Result<Lease, Failure> {
         let _expected = Expected::at(endpoint);
-        let mut pause = PAUSE;
+        let mut pause = match wait {
+            Wait::Connection if tries.aim().is_somewhere() => {
+                FAITH.min(tries.deadline.saturating_duration_since(Instant::now()) / 2).max(PAUSE)
+            }
+            Wait::Connection | Wait::Stream => PAUSE,
+        };
         // A connection in the making is worth a moment: turns are exact while nothing is wrong.
         let mut looks = wait == Wait::Stream;
         loop {

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, StreamBody};
+use tokio::sync::watch;
 
-use super::support::{Call, Server, answer, call, framed, grpc_head, outgoing, settings, status, until, uri};
+use super::support::{Call, Server, answer, call, framed, grpc_head, join, outgoing, settings, status, until, uri};
 use crate::config::CircuitBreaker;
 use crate::telemetry::{Circuit, Metrics};
 use crate::upstream::{Outgoing, Pool, ReplyBody, Upstream};
@@ -87,7 +88,7 @@ fn guarded(server: &Server, open_for: Duration) -> Arc<Upstream> {
 }
 
 /// A stream, of which one message was read.
-async fn watch(upstream: &Upstream, pool: &Pool) -> ReplyBody {
+async fn watched_stream(upstream: &Upstream, pool: &Pool) -> ReplyBody {
     let call = Outgoing { uri: uri("http://test/test.Service/Watch"), ..outgoing(LONG) };
     let mut body = upstream.server_stream(pool, call, framed(b"x")).await.unwrap().body;
     body.frame().await.unwrap().unwrap();
@@ -100,7 +101,7 @@ async fn streams_that_break_after_a_message_have_failed() {
         let server = watched(Duration::ZERO, Some(end)).await;
         let (upstream, pool) = (guarded(&server, LONG), Pool::new(0, 1));
         for _ in 0..3 {
-            let mut body = watch(&upstream, &pool).await;
+            let mut body = watched_stream(&upstream, &pool).await;
             body.frame().await.unwrap().unwrap();
         }
         assert_eq!(upstream.circuit(), circuit, "{end}");
@@ -116,8 +117,53 @@ async fn one_that_lasts_makes_up_for_calls_that_failed() {
         for _ in 0..2 {
             call(&upstream, &pool).await.unwrap_err();
         }
-        let _open = watch(&upstream, &pool).await;
+        let _open = watched_stream(&upstream, &pool).await;
         call(&upstream, &pool).await.unwrap_err();
         assert_eq!(upstream.circuit(), circuit, "{open_for:?}");
+    }
+}
+
+/// Says goodbye to all of its streams at once; before or after it has answered anything.
+async fn aging(heard: bool, aged: &watch::Sender<()>) -> Server {
+    let aged = aged.clone();
+    Server::start(move |(_, mut respond): Call| {
+        let mut aged = aged.subscribe();
+        tokio::spawn(async move {
+            if heard {
+                let mut send = respond.send_response(grpc_head(), false).unwrap();
+                send.send_data(framed(b"x"), false).unwrap();
+                aged.changed().await.unwrap();
+                return send.send_trailers(status("14")).unwrap();
+            }
+            aged.changed().await.unwrap();
+            let mut head = grpc_head();
+            head.headers_mut().extend(status("14"));
+            respond.send_response(head, true).unwrap();
+        });
+    })
+    .await
+}
+
+#[tokio::test]
+async fn streams_that_end_together_have_failed_once() {
+    const STREAMS: usize = 8;
+    for heard in [true, false] {
+        let aged = watch::Sender::new(());
+        let server = aging(heard, &aged).await;
+        let (upstream, pool) = (guarded(&server, LONG), Pool::new(0, 1));
+        for (events, circuit) in [(1, Circuit::Closed), (2, Circuit::Closed), (3, Circuit::Open)] {
+            let open = (0..STREAMS).map(|_| async {
+                let call = Outgoing { uri: uri("http://test/test.Service/Watch"), ..outgoing(LONG) };
+                let Ok(stream) = upstream.stream(&pool, call, silent()).await else { return };
+                let mut body = stream.body;
+                while let Some(Ok(_)) = body.frame().await {}
+            });
+            let ends = async {
+                until(|| server.calls() == STREAMS * events).await;
+                aged.send_replace(());
+            };
+            tokio::join!(join(open), ends);
+            assert_eq!(upstream.circuit(), circuit, "heard {heard}: {events}");
+        }
     }
 }

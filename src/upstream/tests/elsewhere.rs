@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::support::{Call, Server, answer, framed, join, numbered, outgoing, settings, until, upstream, who};
 use crate::config;
 use crate::telemetry::Metrics;
-use crate::upstream::{Pool, Upstream};
+use crate::upstream::{Aim, Outgoing, Pool, Upstream, key_of};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -132,4 +132,39 @@ async fn calls_that_wait_go_where_room_comes_first() {
     assert_eq!((stuck.calls(), busy.calls()), (1, 3));
     drop((waiting, first));
     assert!(upstream.roster.all().iter().all(|endpoint| endpoint.load() == 0));
+}
+
+/// Answers its number, is slow to be connected to, and says goodbye after three calls.
+async fn leaving(number: u8) -> Server {
+    Server::raw("127.0.0.1:0".parse().unwrap(), Arc::default(), move |tcp| async move {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        let Ok(mut connection) = server::handshake(tcp).await else { return };
+        let mut calls = 0;
+        while let Some(Ok(call)) = connection.accept().await {
+            answer(call, &[number]);
+            calls += 1;
+            if calls == 3 {
+                connection.graceful_shutdown();
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_belongs_somewhere_waits_there_for_a_connection() {
+    let servers = [leaving(0).await, leaving(1).await];
+    let mut settings = settings(&servers.each_ref().map(|server| server.address));
+    settings.balance = config::Balance::Hash(config::HashBy::Client);
+    let (upstream, pool) = (Upstream::compile("test", &settings, &Metrics::new()), Pool::new(0, 1));
+    for client in [b"a", b"b", b"c", b"d"] {
+        let mut seen = Vec::new();
+        for _ in 0..8 {
+            let aim = Aim { key: Some(key_of(client)), ..Aim::default() };
+            let call = Outgoing { aim, ..outgoing(LONG) };
+            seen.push(upstream.unary(&pool, call, framed(b"x")).await.unwrap().message[0]);
+        }
+        assert!(seen.iter().all(|by| *by == seen[0]), "{seen:?}");
+    }
+    assert!(servers.iter().any(|server| server.connections.load(std::sync::atomic::Ordering::Relaxed) > 3));
 }

@@ -8,6 +8,7 @@ mod elsewhere;
 mod generations;
 mod health;
 mod hedges;
+mod keepalive;
 mod permits;
 mod replies;
 mod roster;
