@@ -53,6 +53,7 @@ fn describe(snapshot: &Snapshot, upstream: &Upstream) -> Value {
                 "warming": endpoint.warming,
                 "connections": endpoint.connections,
                 "in_flight": endpoint.in_flight,
+                "last_failure": endpoint.last_failure.as_deref(),
             })
         })
         .collect();

@@ -122,6 +122,16 @@ impl EndpointMetrics {
         &self.0.connections
     }
 
+    /// Whose it is.
+    pub fn upstream(&self) -> &str {
+        &self.0.labels.upstream
+    }
+
+    /// It was reached, and neither is down nor says that it is not well.
+    pub fn answers(&self, answers: bool) {
+        self.0.answers.store(answers, Ordering::Relaxed);
+    }
+
     /// Its breaker has turned.
     pub fn turned(&self, circuit: Circuit) {
         self.0.circuit.store(circuit as u8, Ordering::Relaxed);
@@ -158,6 +168,7 @@ pub(super) struct Series {
     outcomes: Sharded<[AtomicU64; Outcome::ALL.len()]>,
     pub(super) connections: Gauge,
     pub(super) in_flight: Gauge,
+    answers: AtomicBool,
     circuit: AtomicU8,
     opened: AtomicU64,
     ejected: AtomicBool,
@@ -171,11 +182,17 @@ impl Series {
             outcomes: Sharded::new(),
             connections: Gauge::new(),
             in_flight: Gauge::new(),
+            answers: AtomicBool::new(false),
             circuit: AtomicU8::new(Circuit::Closed as u8),
             opened: AtomicU64::new(0),
             ejected: AtomicBool::new(false),
             ejections: Default::default(),
         }
+    }
+
+    /// It is known to answer.
+    pub(super) fn does_answer(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// The breaker's state as a number.

@@ -260,6 +260,12 @@ impl AllSeries {
         for endpoint in &endpoints {
             metric.encode_family(&labels(endpoint))?.encode_gauge(&endpoint.connections.value())?;
         }
+        let name = "transom_upstream_up";
+        let help = "1: the endpoint was reached, and neither is down nor says that it is not well.";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for endpoint in &endpoints {
+            metric.encode_family(&labels(endpoint))?.encode_gauge(&i64::from(endpoint.does_answer()))?;
+        }
         let name = "transom_upstream_circuit";
         let help = "The endpoint's breaker: 0 is closed, 1 half-open, 2 open.";
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

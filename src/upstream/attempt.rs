@@ -1,5 +1,6 @@
 //! Attempt: one try at one endpoint, counted, and judged by what it says of that endpoint.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -135,7 +136,7 @@ impl Attempt {
     #[inline]
     pub(super) fn served(&mut self) {
         if !self.judged {
-            self.judge(true);
+            self.judge(Ok(()));
         }
     }
 
@@ -180,7 +181,10 @@ impl Attempt {
         };
         match code.is_some_and(|code| self.is_well(code)) {
             true => self.served(),
-            false => self.fails(),
+            false => {
+                let cause = code.map_or("the answer broke the protocol", Code::name);
+                self.fails(&cause);
+            }
         }
     }
 
@@ -190,11 +194,11 @@ impl Attempt {
         match &failure.kind {
             FailureKind::Status(answer) if answer.http.is_some() && !answer.is_foreign() => self.served(),
             FailureKind::Status(answer) if !answer.is_foreign() && self.is_well(answer.status.code) => self.served(),
-            FailureKind::Status(_) | FailureKind::Protocol => self.fails(),
+            FailureKind::Status(_) | FailureKind::Protocol => self.fails(&failure),
             FailureKind::Reset if self.connection.was_wearied() => {}
             // However many calls a connection carried: it breaks once, though each of them has failed.
-            FailureKind::Reset if !self.connection.drains() || self.connection.breaks() => self.judge(false),
-            FailureKind::Deadline if self.patient => self.judge(false),
+            FailureKind::Reset if !self.connection.drains() || self.connection.breaks() => self.judge(Err(&failure)),
+            FailureKind::Deadline if self.patient => self.judge(Err(&failure)),
             // A client's own deadline may be too short for anybody: its peers say whether it was.
             FailureKind::Deadline if !self.excused && self.began.elapsed() >= LONG => {
                 self.connection.slot.endpoint.counts.failed();
@@ -226,22 +230,26 @@ impl Attempt {
 
     /// It has failed by what the endpoint says. Of streams those that were under way together have failed once: an age of connections,
     /// or a rolling update, ends all of them at an instant, and none of them says more than the first.
-    fn fails(&mut self) {
+    fn fails(&mut self, cause: &dyn fmt::Display) {
         let is_news = !self.lasts || self.probe.is_some() || self.connection.slot.endpoint.cuts(self.began);
         if is_news && !self.connection.was_wearied() {
-            self.judge(false);
+            self.judge(Err(cause));
         }
     }
 
-    fn judge(&mut self, served: bool) {
+    fn judge(&mut self, outcome: Result<(), &dyn fmt::Display>) {
         self.judged = true;
         let probe = self.probe.take().map(Probe::used);
         let slot = &self.connection.slot;
-        let news = match served {
-            true => slot.endpoint.breaker.served(probe),
-            false => {
+        let news = match outcome {
+            Ok(()) => slot.endpoint.breaker.served(probe),
+            Err(cause) => {
                 slot.endpoint.counts.failed();
-                slot.endpoint.breaker.failed(probe, Instant::now())
+                let news = slot.endpoint.breaker.failed(probe, Instant::now());
+                if news.is_some() {
+                    slot.endpoint.note(cause);
+                }
+                news
             }
         };
         if let Some(circuit) = news {

@@ -237,6 +237,7 @@ impl Roster {
     pub(super) fn set_down(&self, endpoint: &Endpoint, down: bool) {
         let ways = self.writing.lock();
         if endpoint.set_down(down) {
+            tell(endpoint, !down, "can be connected to again", "cannot be connected to: it gets no calls");
             if !down {
                 endpoint.breaker.recovered(Instant::now());
                 self.warms(&ways, endpoint);
@@ -252,7 +253,11 @@ impl Roster {
     /// Says what an endpoint's health checks have come to.
     pub(super) fn set_health(&self, endpoint: &Endpoint, health: Health) {
         let ways = self.writing.lock();
+        let was_healthy = endpoint.healthy();
         if endpoint.set_health(health) {
+            if was_healthy != (health == Health::Serves) {
+                tell(endpoint, !was_healthy, "is healthy again", "is not healthy: it gets no calls");
+            }
             if health == Health::Serves {
                 endpoint.breaker.recovered(Instant::now());
                 self.warms(&ways, endpoint);
@@ -278,7 +283,10 @@ impl Roster {
         let ways = self.writing.lock();
         match circuit {
             Circuit::Closed => tracing::info!(endpoint = %endpoint.label, "breaker closed"),
-            Circuit::HalfOpen | Circuit::Open => tracing::warn!(endpoint = %endpoint.label, "breaker open"),
+            Circuit::HalfOpen | Circuit::Open => {
+                let cause = endpoint.last_failure();
+                tracing::warn!(upstream = endpoint.metrics.upstream(), endpoint = %endpoint.label, cause = cause.as_deref(), "breaker open");
+            }
         }
         endpoint.metrics.turned(circuit);
         if circuit == Circuit::Closed {
@@ -379,6 +387,16 @@ impl Roster {
         let subsets = subsets.filter(|(_, part)| strict || !part.live.is_empty()).collect();
         let whole = Part::new(ways, &weighed, Arc::clone(&before.whole.cursors));
         self.listed.store(Arc::new(Listed { whole, subsets, strict }));
+    }
+}
+
+/// What becomes of an endpoint is news to who runs it: without that nobody knows why calls fail.
+fn tell(endpoint: &Endpoint, is_well: bool, well: &'static str, ill: &'static str) {
+    let (upstream, cause) = (endpoint.metrics.upstream(), endpoint.last_failure());
+    match is_well {
+        _ if endpoint.is_retired() => {}
+        true => tracing::info!(upstream, endpoint = %endpoint.label, "{well}"),
+        false => tracing::warn!(upstream, endpoint = %endpoint.label, cause = cause.as_deref(), "{ill}"),
     }
 }
 

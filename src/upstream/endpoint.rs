@@ -1,5 +1,6 @@
 //! Endpoint: one address of an upstream, and whether calls may go there.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -59,6 +60,7 @@ pub(super) struct Endpoint {
     /// Those with the lowest number come first.
     priority: AtomicU16,
     labels: Mutex<Labels>,
+    last_failure: Mutex<Option<Arc<str>>>,
     /// Calls under way, and those that wait for a stream, over all workers.
     load: AtomicUsize,
     state: AtomicU8,
@@ -96,6 +98,7 @@ impl Endpoint {
             weight: AtomicU32::new(1),
             priority: AtomicU16::new(0),
             labels: Mutex::default(),
+            last_failure: Mutex::default(),
             load: AtomicUsize::new(0),
             state: AtomicU8::new(0),
             retired: CancellationToken::new(),
@@ -189,6 +192,21 @@ impl Endpoint {
     pub(super) fn usable(&self) -> bool {
         self.state.load(Ordering::Relaxed) & !EJECTED == REACHED
             && self.breaker.circuit(Instant::now()).0 != Circuit::Open
+    }
+
+    /// What went wrong there, for who asks why it gets no calls.
+    pub(super) fn note(&self, failure: &dyn fmt::Display) {
+        *self.last_failure.lock() = Some(failure.to_string().into());
+    }
+
+    /// What went wrong there last.
+    pub(super) fn last_failure(&self) -> Option<Arc<str>> {
+        self.last_failure.lock().clone()
+    }
+
+    /// It was connected to at some time.
+    pub(super) fn was_reached(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & REACHED != 0
     }
 
     /// It was connected to, and could not be said to be down since.
@@ -308,7 +326,11 @@ impl Endpoint {
         } else {
             self.state.fetch_and(!bit, Ordering::Relaxed)
         };
-        (before & bit != 0) != on
+        let news = (before & bit != 0) != on;
+        if news {
+            self.metrics.answers(self.state.load(Ordering::Relaxed) & (REACHED | DOWN | UNHEALTHY) == REACHED);
+        }
+        news
     }
 }
 

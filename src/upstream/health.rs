@@ -85,6 +85,9 @@ impl Group {
     ) -> bool {
         let Some(check) = check else {
             let reached = connection::probe(endpoint).await;
+            if let Err(failure) = &reached {
+                endpoint.note(failure);
+            }
             if !reached.as_ref().is_err_and(Failure::is_ours) {
                 self.roster.set_down(endpoint, reached.is_err());
             }
@@ -99,6 +102,9 @@ impl Group {
             && said != Some(Health::Serves)
         {
             tracing::debug!(upstream = %self.name, endpoint = %endpoint.label, %failure, "health check failed");
+            endpoint.note(failure);
+        } else if said == Some(Health::Ill) {
+            endpoint.note(&"it says that it does not serve");
         }
         // What our own pool refuses says nothing of the endpoint.
         let Some(health) = said else { return false };

@@ -141,8 +141,10 @@ pub struct EndpointState {
     pub reached: bool,
     /// The last attempt to connect to it failed.
     pub down: bool,
-    /// What its health check says; true without one.
+    /// What its health check says; without one, that it is not down.
     pub healthy: bool,
+    /// What went wrong there last: why it went down, became unhealthy, or its breaker opened.
+    pub last_failure: Option<Arc<str>>,
     /// What its breaker says; closed without one.
     pub circuit: Circuit,
     /// It stands out from its peers for failing or being slow, and gets no calls for a while.
@@ -295,7 +297,8 @@ impl Upstream {
             usable: endpoint.usable() && self.roster.turns_to(endpoint),
             reached: endpoint.reached(),
             down: endpoint.down(),
-            healthy: endpoint.healthy(),
+            healthy: endpoint.healthy() && !endpoint.down(),
+            last_failure: endpoint.last_failure(),
             circuit: endpoint.breaker.circuit(now).0,
             ejected: endpoint.ejected(),
             warming: endpoint.warmth.is_growing(),

@@ -100,10 +100,12 @@ impl Records {
         }
     }
 
-    /// How many more may be ejected. Those that get no calls for another reason count as well.
+    /// How many more may be ejected. Those that get no calls for another reason count as well; not those that never answered, such as
+    /// addresses of a family for which there is no way.
     fn room(&self, rule: &OutlierEjection) -> usize {
-        let out = self.0.iter().filter(|record| !record.is_in_rotation()).count();
-        let most = self.0.len() * usize::from(rule.max_ejected.0) / 100;
+        let known = || self.0.iter().filter(|record| record.endpoint.was_reached());
+        let out = known().filter(|record| !record.is_in_rotation()).count();
+        let most = known().count() * usize::from(rule.max_ejected.0) / 100;
         most.saturating_sub(out)
     }
 

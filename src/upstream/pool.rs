@@ -385,6 +385,7 @@ impl Slot {
         drop(state);
         // Refused or unanswered, it is so for every worker; the control thread asks again at once, and beside the calls.
         if !failure.is_ours() {
+            self.endpoint.note(failure);
             self.roster.set_down(&self.endpoint, true);
             self.roster.failed(&self.endpoint);
         }

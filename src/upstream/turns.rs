@@ -29,6 +29,8 @@ pub(super) struct Member<'a> {
     pub(super) weight: u32,
 }
 
+/// So many calls under way drown nobody: one client's few stay where they belong.
+const EASE: usize = 32;
 /// Points of an endpoint of usual weight, where there is room for so many.
 const POINTS: usize = 128;
 /// Points of a circle.
@@ -144,7 +146,7 @@ fn circle(members: &[Member<'_>]) -> Box<[(u64, u16)]> {
     points.into()
 }
 
-/// The first from the key on that is open and has not more than its part of the load by a quarter: those that are pushed
+/// The first from the key on that is open and has few calls, or not more than its part of them by a quarter: those that are pushed
 /// on go to the next, always the same.
 fn nearest(
     points: &[(u64, u16)],
@@ -155,7 +157,10 @@ fn nearest(
 ) -> Option<usize> {
     let all: usize = weights.iter().map(|weight| *weight as usize).sum();
     let under_way: usize = (0..weights.len()).map(&load).sum();
-    let fits = |place: usize| load(place) * 4 * all < 5 * (under_way + 1) * weights[place] as usize + 4 * all;
+    let fits = |place: usize| {
+        let load = load(place);
+        load < EASE || load * 4 * all < 5 * (under_way + 1) * weights[place] as usize + 4 * all
+    };
     let start = points.partition_point(|(point, _)| *point < key);
     let (before, from) = points.split_at(start);
     let mut places = from.iter().chain(before).map(|(_, place)| usize::from(*place)).filter(|place| open(*place));

@@ -25,6 +25,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How long one whose endpoint is not any one waits there for a connection: the next endpoint would do, but is not where it belongs.
 /// Longer than a handshake to another zone takes, and much shorter than what is found to lead nowhere.
 const FAITH: Duration = Duration::from_millis(250);
+/// How long a stream waits for another's place: those that have one may keep it for as long as their clients like, and without a
+/// deadline of its own it would wait as long, with a place in the gateway and ahead of calls that are soon over.
+const TAKEN: Duration = Duration::from_secs(1);
+/// The same while a connection is made: that has a bound of its own.
+const CONNECTED: Duration = Duration::from_secs(3);
 /// The endpoints that it looks at each time.
 const LOOKS: usize = 3;
 
@@ -45,14 +50,25 @@ impl Upstream {
             }
             Wait::Connection | Wait::Stream => PAUSE,
         };
+        let most = match wait {
+            _ if tries.due => None,
+            Wait::Connection => Some(CONNECTED),
+            Wait::Stream => Some(TAKEN),
+        };
+        let until = most.map(|most| Instant::now() + most);
         // A connection in the making is worth a moment: turns are exact while nothing is wrong.
         let mut looks = wait == Wait::Stream;
         loop {
             if looks && let Some(lease) = self.elsewhere(pool, tries, endpoint) {
                 return Ok(lease);
             }
-            if let Some(outcome) = pool.within(Instant::now() + pause, queued(wait, &mut place, timer)).await {
+            let look = Instant::now() + pause;
+            let look = until.map_or(look, |until| look.min(until));
+            if let Some(outcome) = pool.within(look, queued(wait, &mut place, timer)).await {
                 return outcome;
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Err(Failure::new(Seen::Local, FailureKind::Overloaded, "every stream is taken by others"));
             }
             (looks, pause) = (true, pause.saturating_mul(2));
         }

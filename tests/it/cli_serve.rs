@@ -18,6 +18,9 @@ fn serve_listens_answers_and_drains() {
     // No service runs.
     gateway.get("/api/v1/events").status(503).json(&serde_json::json!({ "error": "Service temporarily unavailable" }));
 
+    let down = gateway.logged("cannot be connected to");
+    assert!(down.contains("WARN") && down.contains("Connection refused"), "why it is so is told: {down}");
+
     let (code, log) = gateway.end("TERM");
     assert_eq!(code, Some(0));
     assert!(log.iter().any(|line| line.contains("/api/v1/events")), "{log:#?}");

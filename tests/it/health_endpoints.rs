@@ -79,6 +79,37 @@ async fn detailed_health_tells_names_not_addresses() {
 }
 
 #[tokio::test]
+async fn it_is_said_why_an_endpoint_gets_no_calls() {
+    let (library, nobody) = (library().await, closed_port().await);
+    let up = "health_check: { interval: 50ms, unhealthy_after: 1 }";
+    let gateway = gateway()
+        .descriptors("library")
+        .upstream_with("library", &[&library], up)
+        .upstream_at("internals", "library.v1.Internals", &[nobody.clone()], "")
+        .start()
+        .await;
+    let describe = async |upstream: usize| {
+        let upstreams = gateway.admin("/upstreams").await.value();
+        upstreams["upstreams"][upstream]["endpoints"][0].clone()
+    };
+    let is_up = |upstream: &str, endpoint: &str| {
+        gateway.metric(&format!("transom_upstream_up{{upstream=\"{upstream}\",endpoint=\"{endpoint}\"}}"))
+    };
+    let (well, address) = (1, library.address().to_string());
+    until("both are known", async || describe(well).await["usable"] == true && describe(0).await["down"] == true).await;
+    assert_eq!((describe(well).await["last_failure"].clone(), is_up("library", &address)), (Value::Null, 1.0));
+    let gone = describe(0).await;
+    assert!(gone["last_failure"].as_str().unwrap().contains("refused"), "{gone}");
+    assert_eq!((&gone["healthy"], is_up("internals", &nobody)), (&json!(false), 0.0), "{gone}");
+    library.set_serving(false);
+    until("it is ill", async || describe(well).await["healthy"] == false).await;
+    assert_eq!(describe(well).await["last_failure"], "it says that it does not serve");
+    assert_eq!(is_up("library", &address), 0.0);
+    library.set_serving(true);
+    until("it is well", async || is_up("library", &address) == 1.0).await;
+}
+
+#[tokio::test]
 async fn ready_follows_the_upstream() {
     let library = library().await;
     let gateway = gateway()

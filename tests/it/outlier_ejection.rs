@@ -53,6 +53,22 @@ async fn call_until(gateway: &Running, who: &[bool]) {
 }
 
 #[tokio::test]
+async fn addresses_that_never_answered_take_nobody_elses_share() {
+    let ((well, _), (sick, ill)) = (library(unavailable).await, library(unavailable).await);
+    // As the other family of the same two, for which there is no way.
+    let mut endpoints = [&well, &sick].map(|library| library.address().to_string()).to_vec();
+    for _ in 0..2 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        endpoints.push(listener.local_addr().unwrap().to_string());
+    }
+    let keys = format!("outlier_ejection: {{ {QUICK}, max_ejected: 50% }}");
+    let gateway = gateway().descriptors("library");
+    let gateway = gateway.upstream_at("library", "library.v1.Library", &endpoints, &keys).start().await;
+    ill.store(true, Ordering::Relaxed);
+    call_until(&gateway, &[false, true, false, false]).await;
+}
+
+#[tokio::test]
 async fn who_hangs_is_found_by_clients_that_wait_for_less_than_the_gateway() {
     let (sick, ill) = library(hang).await;
     let ((well, _), (other, _)) = (library(hang).await, library(hang).await);

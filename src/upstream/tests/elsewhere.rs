@@ -1,9 +1,13 @@
 //! A call goes where there is room for it.
 
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use h2::server;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
@@ -11,7 +15,7 @@ use tokio::sync::Notify;
 use super::support::{Call, Server, answer, framed, join, numbered, outgoing, settings, until, upstream, who};
 use crate::config;
 use crate::telemetry::Metrics;
-use crate::upstream::{Aim, Outgoing, Pool, Upstream, key_of};
+use crate::upstream::{Aim, FailureKind, Outgoing, Pool, Upstream, key_of};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -132,6 +136,38 @@ async fn calls_that_wait_go_where_room_comes_first() {
     assert_eq!((stuck.calls(), busy.calls()), (1, 3));
     drop((waiting, first));
     assert!(upstream.roster.all().iter().all(|endpoint| endpoint.load() == 0));
+}
+
+#[tokio::test]
+async fn a_stream_does_not_wait_for_good_where_others_have_every_place() {
+    let (server, kept) = keeping(narrow()).await;
+    let (upstream, pool) = (upstream(&[server.address]), Pool::new(0, 1));
+    let request = || StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>());
+    let mut held = Box::pin(upstream.stream(&pool, outgoing(LONG), request()));
+    tokio::select! {
+        _ = held.as_mut() => unreachable!("it is not answered"),
+        () = until(|| kept.lock().len() == 1) => {}
+    }
+    let waits = async {
+        let failures = [
+            upstream.stream(&pool, outgoing(LONG), request()).await.map(drop),
+            upstream.server_stream(&pool, outgoing(LONG), framed(b"x")).await.map(drop),
+        ];
+        for failure in failures.map(Result::unwrap_err) {
+            assert!(matches!(failure.kind, FailureKind::Overloaded), "{failure}");
+        }
+    };
+    let bounded = tokio::time::timeout(LONG / 2, waits);
+    tokio::select! {
+        _ = held.as_mut() => unreachable!("it is not answered"),
+        waited = bounded => waited.expect("they are told"),
+    }
+    assert_eq!(server.calls(), 1);
+    // A call that is answered once waits for as long as it may.
+    let short = Duration::from_millis(1500);
+    let begun = Instant::now();
+    let failure = upstream.unary(&pool, outgoing(short), framed(b"x")).await.unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Overloaded) && begun.elapsed() >= short, "{failure}");
 }
 
 /// Answers its number, is slow to be connected to, and says goodbye after three calls.

@@ -1,6 +1,6 @@
 //! Whose turn it is, to the exact call.
 
-use super::{MOST_PLACES, MOST_WORK, Member, Turns, place_of, scatter};
+use super::{EASE, MOST_PLACES, MOST_WORK, Member, Turns, place_of, scatter};
 use crate::config::{Balance, HashBy};
 
 const NAMES: [&str; 5] = ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1", "10.0.0.4:1", "10.0.0.5:1"];
@@ -106,7 +106,19 @@ fn a_popular_key_overflows_to_the_same_neighbour() {
         let place = turns.pick(4, 0, Some(42), |place| load[place], |_| true).unwrap();
         load[place] += 1;
     }
-    assert!(load.iter().all(|load| *load <= 100 / 4 * 5 / 4 + 2), "{load:?}");
+    let bound = |calls: usize| calls / 4 * 5 / 4 + 2;
+    assert!(load.iter().all(|load| *load <= bound(100)), "{load:?}");
     let home = turns.pick(4, 0, Some(42), |_| 0, |_| true).unwrap();
     assert_eq!(load[home], *load.iter().max().unwrap());
+    // A few drown nobody.
+    assert!(
+        (0..EASE).all(|few| turns.pick(4, 0, Some(42), |at| if at == home { few } else { 0 }, |_| true) == Some(home))
+    );
+    let drowns = |at: usize| if at == home { EASE } else { 0 };
+    assert_ne!(turns.pick(4, 0, Some(42), drowns, |_| true), Some(home));
+    for _ in 0..900 {
+        let place = turns.pick(4, 0, Some(42), |place| load[place], |_| true).unwrap();
+        load[place] += 1;
+    }
+    assert!(load.iter().all(|load| *load <= bound(1000)), "{load:?}");
 }
