@@ -81,7 +81,7 @@ async fn detailed_health_tells_names_not_addresses() {
 #[tokio::test]
 async fn it_is_said_why_an_endpoint_gets_no_calls() {
     let (library, nobody) = (library().await, closed_port().await);
-    let up = "health_check: { interval: 50ms, unhealthy_after: 1 }";
+    let up = "health_check: { interval: 100ms, unhealthy_after: 1 }";
     let gateway = gateway()
         .descriptors("library")
         .upstream_with("library", &[&library], up)
