@@ -71,7 +71,7 @@ fn tls(config: &Config, reader: &mut Reader) {
         let Some(tls) = &upstream.tls else { continue };
         for (given, missing) in [(("cert", &tls.cert), ("key", &tls.key)), (("key", &tls.key), ("cert", &tls.cert))] {
             if given.1.is_some() && missing.1.is_none() {
-                let path = format!("upstreams.{name}.tls.{}", given.0);
+                let path = super::place(&["upstreams", name, "tls", given.0]);
                 wrong(&[&path], format!("is of no use alone; write its `{}` too", missing.0));
             }
         }
@@ -81,7 +81,7 @@ fn tls(config: &Config, reader: &mut Reader) {
 fn slow_starts(config: &Config, reader: &mut Reader) {
     for (name, upstream) in &config.upstreams {
         if upstream.slow_start.is_some() && matches!(upstream.balance, Balance::Hash(_)) {
-            let path = format!("upstreams.{name}.slow_start");
+            let path = super::place(&["upstreams", name, "slow_start"]);
             let message = "is of no use with `balance: hash`, where calls have their places; remove it".to_owned();
             let line = reader.line(&[&path]);
             reader.problems.push(line, path, message);
@@ -295,7 +295,7 @@ fn cors(config: &Config, reader: &mut Reader) {
 fn services(config: &Config, reader: &mut Reader) {
     let mut served: HashMap<&str, &str> = HashMap::new();
     for (name, upstream) in &config.upstreams {
-        let path = format!("upstreams.{name}.services");
+        let path = super::place(&["upstreams", name, "services"]);
         for (index, service) in upstream.services.iter().enumerate() {
             let Some(other) = served.insert(service, name) else { continue };
             let line = reader.line(&[&format!("{path}[{index}]"), &path]);

@@ -21,7 +21,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.line)?;
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+            write!(f, "{}: ", shown(&self.path))?;
         }
         f.write_str(&self.message)
     }
@@ -81,23 +81,43 @@ impl std::error::Error for Problems {}
 /// The user's text inside a message: in backquotes, without control characters, not too long, and without what a URL says of
 /// who asks: a password in one that is wrong is a password all the same.
 pub(super) fn quote(text: &str) -> String {
+    format!("`{}`", brief(text))
+}
+
+/// The same, bare.
+fn brief(text: &str) -> String {
     const SHOWN: usize = 80;
     let text = &without_userinfo(text);
-    let mut quoted = String::with_capacity(text.len().min(SHOWN) + 2);
-    quoted.push('`');
+    let mut brief = String::with_capacity(text.len().min(SHOWN));
     for (index, char) in text.chars().enumerate() {
         if index == SHOWN {
-            quoted.push('…');
+            brief.push('…');
             break;
         }
         if char.is_control() {
-            quoted.extend(char.escape_default());
+            brief.extend(char.escape_default());
         } else {
-            quoted.push(char);
+            brief.push(char);
         }
     }
-    quoted.push('`');
-    quoted
+    brief
+}
+
+/// A place as messages show it: what stands in quotes is the user's text.
+fn shown(place: &str) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(place.len()), place);
+    while let Some((before, quoted)) = rest.split_once("[\"") {
+        let mut escaped = false;
+        let end = quoted.find(|char| {
+            let ends = char == '"' && !escaped;
+            escaped = char == '\\' && !escaped;
+            ends
+        });
+        let (key, after) = quoted.split_at(end.unwrap_or(quoted.len()));
+        shown.extend([before, "[\"", &brief(key)]);
+        rest = after;
+    }
+    shown + rest
 }
 
 /// A URL without what stands before its host, which may be a secret. What is no URL by a slip is cut as if it were one.
@@ -112,7 +132,8 @@ pub(super) fn without_userinfo(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::quote;
+    use super::{Problem, quote};
+    use crate::config::place;
 
     #[test]
     fn what_may_be_a_password_is_not_repeated() {
@@ -127,5 +148,24 @@ mod tests {
         ] {
             assert_eq!(quote(text), told);
         }
+    }
+
+    #[test]
+    fn a_place_is_shown_short_and_its_quotes_are_not_left() {
+        let long = "a".repeat(90) + ".B/C";
+        let cut = "a".repeat(80) + "…";
+        for (keys, told) in [
+            (&["methods", long.as_str(), "timeout"][..], format!(r#"methods["{cut}"].timeout"#)),
+            (&["a", "redis://u:hunter2@h"], r#"a["redis://…@h"]"#.to_owned()),
+            (&["\"]", "\\", "b"], r#"["\"]"]["\\"].b"#.to_owned()),
+        ] {
+            let problem = Problem { line: 1, path: place(keys), message: "wrong".to_owned() };
+            assert_eq!(problem.to_string(), format!("1: {told}: wrong"));
+        }
+        assert_ne!(
+            place(&["methods", &long]),
+            place(&["methods", &(long.clone() + "D")]),
+            "it is not cut where it is told apart"
+        );
     }
 }

@@ -5,12 +5,13 @@
 //! key alone, so a quoted number, or one from a variable, is a number where one is asked for.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::mem;
 use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, options};
 
-use super::problem::{Problems, quote};
+use super::problem::Problems;
 use super::vars::{Lookup, expand};
 
 /// Bytes of a configuration file.
@@ -19,6 +20,8 @@ pub const MAX_TEXT: usize = 1 << 20;
 const MAX_NODES: usize = 50_000;
 /// Collections within collections.
 const MAX_DEPTH: usize = 32;
+/// Bytes of a key: problems and lines are kept by places, which have it in them.
+const MAX_KEY: usize = 1 << 10;
 /// Bytes of all values together after expansion.
 const MAX_EXPANDED: usize = 8 << 20;
 
@@ -159,8 +162,12 @@ impl Builder<'_> {
         let line = span.start.line();
         self.count(line, 1)?;
         if let Some(Open { content: Content::Map { key: key @ None, .. }, .. }) = self.open.last_mut() {
-            *key = Some((text.to_owned(), line));
-            return Ok(());
+            if text.len() <= MAX_KEY {
+                *key = Some((text.to_owned(), line));
+                return Ok(());
+            }
+            self.tell(line, format!("a key is longer than {MAX_KEY} bytes"));
+            return Err(Stop);
         }
         let null = style == ScalarStyle::Plain && matches!(text, "" | "~" | "null" | "Null" | "NULL");
         let value = match expand(text, self.lookup) {
@@ -322,10 +329,8 @@ impl Path {
             }
             self.text.push_str(key);
         } else {
-            let quoted = quote(key);
-            self.text.push_str("[\"");
-            self.text.push_str(quoted.trim_matches('`'));
-            self.text.push_str("\"]");
+            // Whole: it is what tells this key from every other.
+            let _ = write!(self.text, "[{key:?}]");
         }
     }
 

@@ -107,7 +107,8 @@ impl fmt::Display for Origin {
 impl Origin {
     /// It is this place of the configuration, or in it.
     pub(super) fn is_below(&self, place: &str) -> bool {
-        matches!(self, Self::Written(written) if written.starts_with(place))
+        let Self::Written(written) = self else { return false };
+        written.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
     /// An option of a symbol.

@@ -12,7 +12,7 @@ use super::cached::Caches;
 use super::reflection::Reflection;
 use super::route::{Action, Route};
 use super::settings::Origin;
-use crate::config::{Config, Network};
+use crate::config::{self, Config, Network};
 use crate::error::Error;
 use crate::policy::auth::Auth;
 use crate::policy::burst::BurstGuard;
@@ -95,7 +95,7 @@ impl Snapshot {
     pub fn expiries(&self) -> Vec<(String, Expiry)> {
         let own = self.tls.iter().flat_map(|tls| tls.expiries()).map(|expiry| (format!("tls.{}", expiry.key), *expiry));
         let services = self.upstreams.iter().flat_map(|(name, upstream)| {
-            let place = |expiry: &Expiry| (format!("upstreams.{name}.tls.{}", expiry.key), *expiry);
+            let place = |expiry: &Expiry| (config::place(&["upstreams", name, "tls", expiry.key]), *expiry);
             upstream.tls().map(|tls| tls.expiries().iter().map(place).collect::<Vec<_>>()).unwrap_or_default()
         });
         own.chain(services).collect()

@@ -212,6 +212,30 @@ fn a_wish_that_cannot_be_is_told_once_and_where_it_is() {
 }
 
 #[test]
+fn names_are_told_apart_however_long_they_are() {
+    let package = "acme.platform.hospitality.reservations.management.internal.v1beta1";
+    let service = format!("{package}.ReservationManagementService");
+    let proto = format!(
+        "syntax = \"proto3\";\npackage {package};\nmessage M {{}}\nservice ReservationManagementService {{\n\
+         rpc Get(M) returns (M);\nrpc Watch(M) returns (stream M);\n}}\n"
+    );
+    let config = |methods: &str| {
+        format!(
+            "schema: {{ protos: protos }}\nupstreams:\n  a: {{ services: [{service}], endpoints: ['h:1'] }}\nmethods:\n{methods}"
+        )
+    };
+    // What is wished of all is left out where it cannot be.
+    let of_all = format!("  {service}/*: {{ fallback: {{ json: {{}} }} }}\n");
+    assert_eq!(check_protos(&config(&of_all), &proto), (Some(0), Vec::new()));
+    let of_both = format!("{of_all}  {service}/Watch: {{}}\n  {service}/Get: {{ timeout: 1 }}\n");
+    let (_, lines) = check_protos(&config(&of_both), &proto);
+    assert!(lines.len() == 1 && lines[0].starts_with("FILE:7: methods[\"acme.platform."), "{lines:#?}");
+    let of_one = format!("  {service}/Get: {{}}\n  {service}/Watch: {{ fallback: {{ json: {{}} }} }}\n");
+    let (_, lines) = check_protos(&config(&of_one), &proto);
+    assert!(lines.len() == 1 && lines[0].starts_with("FILE:6: ") && lines[0].contains("Watch streams"), "{lines:#?}");
+}
+
+#[test]
 fn files_that_are_not_there_are_told_together() {
     let config = "schema: { protos: [protos, empty], descriptor_sets: [nothere.binpb] }\nupstreams:\n  a:\n    endpoints: ['h:1']\n    \
                   tls: { ca: ca.crt }\ntls:\n  cert: no.crt\n  key: no.key\nauth: { jwt: { key: no.pem } }\n";

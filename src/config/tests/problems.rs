@@ -110,7 +110,8 @@ fn hostile_documents_end_early() {
     let many = "a:\n".repeat(200_000);
     let long = " ".repeat(MAX_TEXT + 1);
     let values = format!("a: \"{}\"", "${BIG}".repeat(1000));
-    for text in [bomb, deep, many, long, values] {
+    let key = format!("methods: {{ {}: {{}} }}", "k".repeat(2000));
+    for text in [bomb, deep, many, long, values, key] {
         let problems = parse(&text, &|_| Some("x".repeat(100_000))).expect_err("too much");
         assert!(problems.iter().count() <= 100, "{} problems", problems.iter().count());
     }

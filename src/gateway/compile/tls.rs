@@ -44,7 +44,7 @@ impl Certificates {
                 Ok(connector) => {
                     certificates.upstreams.insert(name.clone(), connector);
                 }
-                Err(wrong) => tell(&format!("{}.tls", config::place(&["upstreams", name])), wrong),
+                Err(wrong) => tell(&config::place(&["upstreams", name, "tls"]), wrong),
             }
         }
         certificates
@@ -57,8 +57,10 @@ impl Certificates {
             expiries.iter().filter_map(warning).collect()
         };
         let own = self.own.iter().flat_map(|own| warn("tls".to_owned(), own.expiries()));
-        let services =
-            self.upstreams.iter().flat_map(|(name, tls)| warn(format!("upstreams.{name}.tls"), tls.expiries()));
+        let services = self
+            .upstreams
+            .iter()
+            .flat_map(|(name, tls)| warn(config::place(&["upstreams", name, "tls"]), tls.expiries()));
         own.chain(services).collect()
     }
 }
