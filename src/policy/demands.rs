@@ -36,18 +36,20 @@ impl Demands {
         Some(Self { input, sanitizer, rules, refused: metrics.refusals("validate", "rules") })
     }
 
-    /// Cleans the message that begins at `start` of `out`, and holds it to its rules.
+    /// Cleans the message that begins at `start` of `out`, and holds it to its rules; cleaned, it has `limit` bytes at most.
     ///
     /// # Errors
     /// [`Error::Violations`]; or the bytes are no message, which could not be told before.
     pub fn hold(
         &self,
         schema: &Schema,
-        limits: &Limits,
+        limit: usize,
         scratch: &mut Scratch,
         (out, start): (&mut Vec<u8>, usize),
     ) -> Result<(), Error> {
-        let refuse = |invalid| Error::request(invalid, limits.output);
+        // How deep JSON may nest was asked when it was read. Its message nests deeper: a level of a `Struct` is two.
+        let limits = &Limits { depth: Limits::DEEPEST, output: limit };
+        let refuse = |invalid| Error::request(invalid, limit);
         if let Some(sanitizer) = &self.sanitizer {
             let mut clean = Vec::with_capacity(out.len() - start);
             sanitizer.apply(schema, &out[start..], limits, &mut clean).map_err(refuse)?;

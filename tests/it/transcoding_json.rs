@@ -179,3 +179,19 @@ async fn output_options_hold_for_streams_too() {
     reply.status(200).json(&json!([{ "int32_value": 1, "int64_value": 2, "color": 1 }]));
     assert_eq!(seen(&service, "Watch"), json!({ "id": "7" }));
 }
+
+#[tokio::test]
+async fn json_nests_as_deep_whatever_its_message_passes() {
+    for demands in ["sanitize: { \"*\": [trim] }", "sanitize: { \"*\": [trim] }, limits: { depth: 50 }"] {
+        let (_service, gateway) = rules_with(&format!("methods: {{ rules.v1.Rules/Same: {{ {demands} }} }}")).await;
+        let most = if demands.contains("depth") { 50 } else { 100 };
+        // The message and its field are two levels.
+        let nested =
+            |depth: usize| format!("{{\"structure\":{}{}}}", "{\"a\":".repeat(depth - 2) + "{}", "}".repeat(depth - 2));
+        let call = gateway.request("POST", "/v1/same").header("content-type", "application/json");
+        call.body(nested(most + 1)).await.status(400).reason("TOO_DEEP");
+        let call = gateway.request("POST", "/v1/same").header("content-type", "application/json");
+        let answer = call.body(nested(most)).await;
+        assert_eq!(answer.status(200).text(), nested(most));
+    }
+}

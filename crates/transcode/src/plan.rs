@@ -125,6 +125,11 @@ pub struct Limits {
     pub output: usize,
 }
 
+impl Limits {
+    /// Nothing nests deeper, whatever [`Limits::depth`] says: what reads and prints is recursive.
+    pub const DEEPEST: u16 = 256;
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { depth: 100, output: 4 << 20 }

@@ -8,8 +8,8 @@ mod clean;
 use crate::invalid::{Invalid, Kind as Refusal};
 use crate::plan::Limits;
 use crate::schema::{Kind, MessageId, Schema, Shape};
+use crate::to_json::Halt;
 use crate::to_json::reader::{self, GROUP, LEN};
-use crate::to_json::{DEEPEST, Halt};
 
 pub use clean::Step;
 use clean::Steps;
@@ -71,7 +71,7 @@ impl Sanitizer {
     /// The bytes are no message of the type, or exceed `limits`; `out` is then as it was.
     pub fn apply(&self, schema: &Schema, message: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Result<(), Invalid> {
         let start = out.len();
-        let depth = limits.depth.min(DEEPEST);
+        let depth = limits.depth.min(Limits::DEEPEST);
         let written = Writer { schema, others: self.others }.message(self.input, &self.named, message, depth, out);
         let written = written.map_err(|halt| match halt {
             Halt::Invalid(invalid) => *invalid,
@@ -139,8 +139,9 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn message(&self, id: MessageId, named: &Node, wire: &[u8], depth: u16, out: &mut Vec<u8>) -> Result<(), Halt> {
-        let depth = depth.checked_sub(1).ok_or_else(reader::too_deep)?;
         let message = self.schema.message(id);
+        // As everywhere, a map's entry is no level of its own.
+        let depth = depth.checked_sub(u16::from(!message.map_entry)).ok_or_else(reader::too_deep)?;
         let (none, mut at) = (Node::default(), 0);
         while at < wire.len() {
             let (tag, value) = reader::tag(wire, at)?;

@@ -31,9 +31,6 @@ pub use http_body::HttpBody;
 pub use status::status_to_json;
 use value::Printer;
 
-/// Nothing nests deeper, whatever [`Limits::depth`] says: the printers are recursive.
-pub(crate) const DEEPEST: u16 = 256;
-
 /// Appends `message` as JSON to `out`.
 ///
 /// # Errors
@@ -49,7 +46,7 @@ pub fn to_json(
     if u32::try_from(message.len()).is_err() {
         return Err(Invalid::new("the message is longer than 4 GiB").of(Refusal::TooLarge));
     }
-    let depth = limits.depth.min(DEEPEST);
+    let depth = limits.depth.min(Limits::DEEPEST);
     let mut printer = Printer {
         schema,
         wire: message,

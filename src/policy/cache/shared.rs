@@ -152,7 +152,7 @@ impl Policy {
         if !self.may_keep(&headers) || !self.may_keep(&trailers) {
             return None;
         }
-        let limits = Limits { output: self.types.largest.saturating_mul(2), ..Limits::default() };
+        let limits = Limits { depth: Limits::DEEPEST, output: self.types.largest.saturating_mul(2) };
         let mut out = Vec::new();
         canonical(&self.types.schema, self.types.reply, &message, &limits, &mut Scratch::default(), &mut out).ok()?;
         Some((headers, message, trailers))

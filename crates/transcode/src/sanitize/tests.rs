@@ -58,6 +58,12 @@ fn long_strings_shrink_their_messages_lengths() {
 }
 
 #[test]
+fn maps_are_as_deep_as_their_values() {
+    let json = (0..49).fold(r#"{"a":"x"}"#.to_owned(), |inner, _| format!(r#"{{"byName":{{"k":{inner}}}}}"#));
+    assert_eq!(clean(&[(EVERY, &[Step::Trim])], &json), json);
+}
+
+#[test]
 fn a_path_without_a_string_is_a_problem() {
     let schema = schema(PROTO);
     let id = schema.message_named("p.M").unwrap();

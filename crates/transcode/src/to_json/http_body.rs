@@ -1,10 +1,10 @@
 //! `google.api.HttpBody`: what is no JSON and crosses as it is.
 
+use super::Halt;
 use super::malformed;
 use super::reader::{LEN, Tag, delimited, skip, tag};
-use super::{DEEPEST, Halt};
 use crate::invalid::Invalid;
-use crate::plan::OutPlan;
+use crate::plan::{Limits, OutPlan};
 use crate::schema::Schema;
 
 /// The field numbers of `google.api.HttpBody`.
@@ -68,7 +68,7 @@ fn records<'m>(message: &'m [u8], mut take: impl FnMut(u32, &'m [u8]) -> Result<
             take(tag.number(), &message[start..end])?;
             at = end;
         } else {
-            at = skip(message, tag, value, DEEPEST)?;
+            at = skip(message, tag, value, Limits::DEEPEST)?;
         }
     }
     Ok(())

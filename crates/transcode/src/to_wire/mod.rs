@@ -67,9 +67,6 @@ pub enum Media<'a> {
     Raw(&'a str),
 }
 
-/// Nothing nests deeper, whatever [`Limits::depth`] says: the readers are recursive.
-const DEEPEST: u16 = 256;
-
 /// Appends the request message that `input` stands for, or leaves `out` as it was.
 ///
 /// An empty body is an absent one: of `body: "*"` the empty message, of `body: "field"` no field.
@@ -100,7 +97,7 @@ fn translate(
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
 ) -> Result<(), Fail> {
-    let room = limits.depth.min(DEEPEST);
+    let room = limits.depth.min(Limits::DEEPEST);
     let scratch = &mut scratch.wire;
     let mut bound =
         Bound::new(schema, &mut scratch.nodes, &mut scratch.pieces, &mut scratch.bound, &mut scratch.bound_fixups);

@@ -21,7 +21,7 @@ use crate::scratch::{Scratch, Span};
 use crate::to_json::reader::{self, LEN};
 use crate::to_json::records::Reading;
 use crate::to_json::value::{Scalar, budget, entry_fields, is_packed, is_unknown, last_of, spend};
-use crate::to_json::{DEEPEST, Halt, malformed};
+use crate::to_json::{Halt, malformed};
 
 type Done = Result<(), Halt>;
 
@@ -37,7 +37,7 @@ pub(super) fn violations(
     if u32::try_from(message.len()).is_err() {
         return Err(Invalid::new("the message is longer than 4 GiB").of(Refusal::TooLarge));
     }
-    let (depth, mut work) = (limits.depth.min(DEEPEST), budget(message));
+    let (depth, mut work) = (limits.depth.min(Limits::DEEPEST), budget(message));
     let mut walk = Walk {
         rules,
         now,

@@ -7,9 +7,9 @@ use super::message::Source;
 use super::node::{Access, Constant, Fold, Gather, Node, Variable};
 use super::value::{Value, look_up};
 use super::{Fault, Said, Work};
+use crate::plan::Limits;
 use crate::schema::Schema;
 use crate::scratch::Span;
-use crate::to_json::DEEPEST;
 
 /// Characters that a pattern looks at for a step.
 const MATCHED_A_STEP: usize = 16;
@@ -114,7 +114,7 @@ impl<'a, 'w> Evaluation<'a, 'w> {
             Variable::Now => Ok(Value::Timestamp(self.now)),
             Variable::Rule | Variable::Rules => {
                 let said = self.said.ok_or_else(nothing)?;
-                let source = Source { schema: self.schema, wire: &said.bytes, depth: DEEPEST };
+                let source = Source { schema: self.schema, wire: &said.bytes, depth: Limits::DEEPEST };
                 let rules = source.message(said.id, &[Span::new(0, said.bytes.len())], &mut self.work)?;
                 match (variable, &rules) {
                     (Variable::Rule, Value::Message(message)) => message.get(said.slot, &mut self.work),
