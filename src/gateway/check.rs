@@ -16,7 +16,7 @@ use crate::policy::rate::Stage;
 pub(super) fn hold(worker: &Worker, rpc: &Rpc, out: &mut Vec<u8>, start: usize) -> Result<(), Error> {
     match &rpc.demands {
         None => Ok(()),
-        Some(demands) => demands.hold(&rpc.schema, rpc.send.output, &mut worker.working.lock().translator, (out, start)),
+        Some(demands) => demands.hold(&rpc.schema, rpc.send.output, &mut worker.translator(), (out, start)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The translator at work for a call: the one place where a worker's scratch memory is borrowed.
+//! The translator at work for a call: JSON to messages and back, in its worker's scratch memory.
 
 use bytes::Bytes;
 use transom_transcode::frame::PREFIX;
@@ -53,8 +53,7 @@ pub(super) fn bind_into(
     input: &Input<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
-    let mut working = worker.working.lock();
-    to_wire(&rpc.schema, plan, input, &rpc.send, &mut working.translator, out)
+    to_wire(&rpc.schema, plan, input, &rpc.send, &mut worker.translator(), out)
         .map_err(|invalid| Error::request(invalid, rpc.send.output))
 }
 
@@ -91,7 +90,6 @@ pub(super) fn print_into(
     message: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
-    let mut working = worker.working.lock();
-    to_json(&rpc.schema, plan, message, &rpc.print, &mut working.translator, out)
+    to_json(&rpc.schema, plan, message, &rpc.print, &mut worker.translator(), out)
         .map_err(|invalid| Error::reply(&invalid, rpc.print.output))
 }

@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use transom_transcode::router::Captures;
 use transom_transcode::scratch::Scratch;
@@ -40,7 +41,7 @@ pub struct Worker {
     pub(super) nowhere: Logged,
     /// Where request ids come from.
     pub(super) ids: RequestIds,
-    /// Borrowed for one synchronous step at a time, never over an await.
+    /// Borrowed for one synchronous step at a time, never over an await; the translator by [`Worker::translator`].
     pub(super) working: Mutex<Working>,
 }
 
@@ -72,7 +73,35 @@ pub(super) struct Working {
     pub(super) translator: Scratch,
 }
 
+/// A worker's translator at work for one step. What that took beyond the usual is let go of behind it.
+pub(super) struct Translator<'w>(MutexGuard<'w, Working>);
+
+impl Deref for Translator<'_> {
+    type Target = Scratch;
+
+    fn deref(&self) -> &Scratch {
+        &self.0.translator
+    }
+}
+
+impl DerefMut for Translator<'_> {
+    fn deref_mut(&mut self) -> &mut Scratch {
+        &mut self.0.translator
+    }
+}
+
+impl Drop for Translator<'_> {
+    fn drop(&mut self) {
+        self.0.translator.trim();
+    }
+}
+
 impl Worker {
+    /// Its translator, for one step.
+    pub(super) fn translator(&self) -> Translator<'_> {
+        Translator(self.working.lock())
+    }
+
     /// A worker without connections yet.
     pub fn new(pool: Pool, store: Arc<Store>, log: LogBuffer, metrics: Arc<Metrics>) -> Self {
         let unrouted = metrics.route("", "", "");
@@ -145,5 +174,39 @@ impl Peer {
     /// Its address; IPv4 also where it came over an IPv6 socket.
     pub fn ip(&self) -> IpAddr {
         self.address.ip().to_canonical()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use transom_transcode::plan::{BindPlan, Limits};
+    use transom_transcode::schema::Schema;
+    use transom_transcode::scratch::Scratch;
+    use transom_transcode::to_wire::{Input, to_wire};
+
+    use super::{Translator, Working};
+
+    #[test]
+    fn what_a_large_message_took_is_not_kept() {
+        let mut builder = Schema::builder();
+        builder.add(include_bytes!("../../descriptors/booking.binpb"), "booking").unwrap();
+        let schema = builder.build().unwrap();
+        let plan = BindPlan::whole(schema.message_named("google.protobuf.Struct").unwrap());
+        let working = Mutex::new(Working::default());
+        let held = |members: usize| {
+            let members: Vec<_> = (0..members).map(|at| format!("\"{at}\":1")).collect();
+            let body = format!("{{{}}}", members.join(","));
+            let input = Input { body: body.as_bytes(), ..Input::default() };
+            let mut translator = Translator(working.lock());
+            to_wire(&schema, &plan, &input, &Limits::default(), &mut translator, &mut Vec::new()).unwrap();
+            let at_work = translator.held();
+            drop(translator);
+            (at_work, working.lock().translator.held())
+        };
+        let (usual, kept) = held(100);
+        assert_eq!(usual, kept, "the next one allocates nothing");
+        let (large, kept) = held(100_000);
+        assert!(large > Scratch::KEPT && kept <= Scratch::KEPT, "{large} {kept}");
     }
 }

@@ -29,6 +29,29 @@ pub(crate) struct Json {
     pub(crate) paths: Vec<u8>,
 }
 
+impl Scratch {
+    /// Bytes that are kept for the next translation: more than messages of some KiB need.
+    pub const KEPT: usize = 256 << 10;
+
+    /// Lets go of it all if a large translation has left it large: it would stay so for as long as the worker lives.
+    #[inline]
+    pub fn trim(&mut self) {
+        if self.held() > Self::KEPT {
+            *self = Self::default();
+        }
+    }
+
+    /// Bytes that it holds.
+    pub fn held(&self) -> usize {
+        self.wire.held() + self.json.held()
+    }
+}
+
+/// Bytes that a stack holds, filled or not.
+fn held<T>(stack: &Vec<T>) -> usize {
+    stack.capacity() * size_of::<T>()
+}
+
 /// A record of a known field.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Record {
@@ -77,6 +100,11 @@ impl Span {
 }
 
 impl Json {
+    fn held(&self) -> usize {
+        let Self { bits, hashes, hasher: _, records, entries, spans, paths } = self;
+        held(bits) + held(hashes) + held(records) + held(entries) + held(spans) + held(paths)
+    }
+
     /// Forgets what a translation that stopped half-way left.
     pub(crate) fn clear(&mut self) {
         self.bits.clear();

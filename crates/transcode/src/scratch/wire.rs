@@ -1,5 +1,7 @@
 //! What `to_wire` needs.
 
+use super::held;
+
 /// What JSON → wire keeps.
 #[derive(Debug, Default)]
 pub(crate) struct Wire {
@@ -23,6 +25,15 @@ pub(crate) struct Wire {
     pub(crate) pieces: Vec<Piece>,
     /// The entries of one bound map, sorted.
     pub(crate) entries: Vec<Piece>,
+}
+
+impl Wire {
+    pub(super) fn held(&self) -> usize {
+        let Self { fixups, bound_fixups, seen, keys, text, name, bound, nodes, pieces, entries } = self;
+        let stacks =
+            held(fixups) + held(bound_fixups) + held(seen) + held(keys) + held(nodes) + held(pieces) + held(entries);
+        stacks + held(text) + held(name) + held(bound)
+    }
 }
 
 /// A record that starts at `at` with one reserved byte. `value` is its length, or, while it is open, how many bytes
