@@ -25,7 +25,7 @@ section! {
 section! {
     /// TLS towards an upstream.
     pub struct UpstreamTls {
-        /// Authorities, in PEM, one of which must have signed its certificate; none: those that the system trusts. Like all files here it is read again when it changes; connections that there are stay.
+        /// Authorities, in PEM, one of which must have signed its certificate; none: those that the system trusts at the time of a reload. Like all files here it is read again when it changes; connections that there are stay.
         ca: Option<PathBuf> = path("a PEM file").optional(),
         /// The gateway's own certificate, in PEM, where the upstream wants one (mTLS).
         cert: Option<PathBuf> = path("a PEM file").optional(),

@@ -24,10 +24,18 @@ use crate::config;
 /// What an upstream's connections show it and ask of it.
 pub struct Connector {
     connector: TlsConnector,
-    /// None: the address that is connected to.
-    name: Option<ServerName<'static>>,
+    rules: Rules,
     digest: [u8; 32],
     expiries: Vec<Expiry>,
+}
+
+/// Whose an upstream's certificate must be.
+#[derive(PartialEq, Eq)]
+struct Rules {
+    /// The name that is asked for; none: the address that is connected to.
+    name: Option<ServerName<'static>>,
+    /// Who else it may be for, in place of that name.
+    allowed: Box<[String]>,
 }
 
 impl Connector {
@@ -46,12 +54,13 @@ impl Connector {
         let mut material = Material::new(folder);
         let roots = match &written.ca {
             Some(file) => material.authorities("ca", file),
-            None => system()?,
+            None => material.system("ca"),
         };
         let chain = written.cert.as_deref().map(|file| material.chain("cert", file));
         let key = written.key.as_deref().and_then(|file| material.private_key("key", file));
         if roots.is_empty() {
-            return Err(material.finish().err().unwrap_or_else(|| vec![("ca", "holds no authority".to_owned())]));
+            let missing = "is missing, and the system names no authorities either".to_owned();
+            return Err(material.finish().err().unwrap_or_else(|| vec![("ca", missing)]));
         }
         let config = ClientConfig::builder_with_provider(provider());
         let config = config.with_safe_default_protocol_versions().map_err(unusable)?;
@@ -72,12 +81,13 @@ impl Connector {
         };
         let read = material.finish()?;
         let Some(mut config) = config else { return Err(Vec::new()) };
-        if let Some(previous) = previous.filter(|previous| previous.digest == read.digest && previous.name == name) {
+        let rules = Rules { name, allowed: written.san.as_slice().into() };
+        if let Some(previous) = previous.filter(|previous| previous.digest == read.digest && previous.rules == rules) {
             return Ok(Arc::clone(previous));
         }
         config.alpn_protocols = vec![b"h2".to_vec()];
         let connector = TlsConnector::from(Arc::new(config));
-        Ok(Arc::new(Self { connector, name, digest: read.digest, expiries: read.expiries }))
+        Ok(Arc::new(Self { connector, rules, digest: read.digest, expiries: read.expiries }))
     }
 
     /// The handshake with a service at an address.
@@ -85,7 +95,7 @@ impl Connector {
     /// # Errors
     /// It is not who it must be, or does not take our certificate.
     pub async fn connect(&self, socket: TcpStream, address: IpAddr) -> io::Result<Socket> {
-        let name = self.name.clone().unwrap_or_else(|| ServerName::from(address));
+        let name = self.rules.name.clone().unwrap_or_else(|| ServerName::from(address));
         let stream = Box::pin(self.connector.connect(name, socket)).await?;
         Ok(Socket::Tls(Box::new(stream.into())))
     }
@@ -130,16 +140,6 @@ fn name(
     };
     let name = ServerName::try_from(name.to_owned());
     name.map(Some).map_err(|_| vec![("server_name", "is no host name that TLS can ask for".to_owned())])
-}
-
-/// The authorities that the system trusts.
-fn system() -> Result<RootCertStore, Vec<Wrong>> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        return Err(vec![("ca", "is missing, and the system names no authorities either".to_owned())]);
-    }
-    Ok(roots)
 }
 
 fn unusable(error: impl std::fmt::Display) -> Vec<Wrong> {

@@ -63,6 +63,17 @@ impl<'f> Material<'f> {
         roots
     }
 
+    /// The authorities that the system trusts.
+    pub(super) fn system(&mut self, key: &str) -> RootCertStore {
+        let mut certificates = rustls_native_certs::load_native_certs().certs;
+        // A folder has them in any order.
+        certificates.sort_unstable_by(|one, other| one.as_ref().cmp(other.as_ref()));
+        certificates.iter().for_each(|certificate| self.note(key, certificate));
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates);
+        roots
+    }
+
     pub(super) fn private_key(&mut self, key: &'static str, file: &Path) -> Option<PrivateKeyDer<'static>> {
         let bytes = self.read(key, file)?;
         match PrivateKeyDer::from_pem_slice(&bytes) {
@@ -115,10 +126,15 @@ impl<'f> Material<'f> {
                 return None;
             }
         }
+        self.note(key, &bytes);
+        Some(bytes)
+    }
+
+    /// Makes it part of what was read.
+    fn note(&mut self, key: &str, bytes: &[u8]) {
         self.content.update(key.as_bytes());
         self.content.update(&bytes.len().to_be_bytes());
-        self.content.update(&bytes);
-        Some(bytes)
+        self.content.update(bytes);
     }
 
     fn path(&self, file: &Path) -> PathBuf {

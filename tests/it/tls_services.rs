@@ -7,8 +7,10 @@ use rcgen::date_time_ymd;
 use serde_json::json;
 use transom_transcode::status::Code;
 
-use crate::support::client::Connection;
+use crate::support::client::{Call, Connection};
 use crate::support::gateway::{Builder, Running, gateway};
+use crate::support::process::Process;
+use crate::support::protos::descriptors;
 use crate::support::reply::ok;
 use crate::support::tls::{Authority, Certificate, Shield, server};
 use crate::support::upstream::{self, Upstream};
@@ -222,4 +224,28 @@ async fn what_is_wrong_with_files_and_rules_is_told() {
         let told = told(endpoints, &tls);
         assert!(told.contains(expected) && told.is_empty() == expected.is_empty(), "{tls}: {told}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_systems_authorities_are_those_at_the_reload() {
+    let (ours, theirs, library) = (Authority::new(), Authority::new(), library().await);
+    let shield = Shield::before(library.address(), server(&ours.issue(&["127.0.0.1"]), None)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, system) = (folder.path().join("transom.yaml"), folder.path().join("system.pem"));
+    let config = format!(
+        "listen: 127.0.0.1:0\nworkers: 1\nadmin: {{ listen: '127.0.0.1:0' }}\nschema: {{ descriptor_sets: [library.binpb] }}\n\
+         upstreams:\n  library: {{ services: [library.v1.Library], endpoints: ['{}'], tls: {{}} }}\n",
+        shield.address
+    );
+    std::fs::write(folder.path().join("library.binpb"), descriptors("library")).unwrap();
+    std::fs::write(&file, config).unwrap();
+    std::fs::copy(theirs.file(), &system).unwrap();
+    let variables = [("SSL_CERT_FILE", system.to_str().unwrap())];
+    let gateway = Process::start(&["serve", "--config", file.to_str().unwrap()], &variables);
+    let status = async || Call::new(gateway.address, "GET", BOOK).await.status.as_u16();
+    assert!(matches!(status().await, 502 | 503));
+
+    std::fs::copy(ours.file(), &system).unwrap();
+    Call::new(gateway.admin.unwrap(), "POST", "/reload").await.status(200);
+    until("the new authority is trusted", async || status().await == 200).await;
 }

@@ -36,10 +36,7 @@ impl Certificates {
         }
         for (name, upstream) in &config.upstreams {
             let Some(written) = &upstream.tls else { continue };
-            // Other rules are another connector's.
-            let before = previous.and_then(|previous| previous.upstreams.get(name));
-            let before = before.filter(|before| before.config().tls.as_ref() == Some(written));
-            let before = before.and_then(|before| before.tls());
+            let before = previous.and_then(|previous| previous.upstreams.get(name)?.tls());
             match Connector::compile(written, &upstream.endpoints, &config.folder, before) {
                 Ok(connector) => {
                     certificates.upstreams.insert(name.clone(), connector);
