@@ -3,6 +3,7 @@
 //! Envelopes turn an [`Error`] into a response; nothing else does. Texts are fixed: addresses and I/O errors go to
 //! the log under the request id, never to a client.
 
+mod fault;
 mod invalid;
 
 use std::borrow::Cow;
@@ -14,6 +15,8 @@ use transom_transcode::status::{Code, Status};
 use transom_transcode::validate::Violation;
 
 use crate::telemetry::DialectName;
+
+pub use fault::Fault;
 
 /// Why a call was not answered by its upstream, or what the upstream answered instead of a reply.
 #[derive(Debug, Clone, PartialEq)]
@@ -267,12 +270,12 @@ impl Error {
         Some(match self {
             Self::NoRoute => "NO_ROUTE",
             Self::MethodNotAllowed { .. } => "METHOD_NOT_ALLOWED",
-            Self::BadRequest { .. } | Self::Violations(_) => "BAD_REQUEST",
-            Self::TooDeep { .. } => "TOO_DEEP",
-            Self::UnsupportedMedia { .. } => "UNSUPPORTED_MEDIA_TYPE",
-            Self::UnsupportedEncoding { .. } => "UNSUPPORTED_ENCODING",
-            Self::TooLarge { .. } | Self::MessageTooLarge { .. } => "TOO_LARGE",
-            Self::TooManyHeaders { .. } => "TOO_MANY_HEADERS",
+            Self::BadRequest { .. } | Self::Violations(_) => Fault::BadRequest.reason(),
+            Self::TooDeep { .. } => Fault::TooDeep.reason(),
+            Self::UnsupportedMedia { .. } => Fault::UnsupportedMedia.reason(),
+            Self::UnsupportedEncoding { .. } => Fault::UnsupportedEncoding.reason(),
+            Self::TooLarge { .. } | Self::MessageTooLarge { .. } => Fault::TooLarge.reason(),
+            Self::TooManyHeaders { .. } => Fault::TooManyHeaders.reason(),
             Self::ResponseTooLarge { .. } => "RESPONSE_TOO_LARGE",
             Self::RateLimited { .. } => "RATE_LIMITED",
             Self::Unauthenticated { fault: TokenFault::Missing, .. } => "TOKEN_MISSING",
@@ -389,20 +392,6 @@ impl Error {
             Self::Upstream(status) => status.code == Code::Unavailable,
             _ => false,
         }
-    }
-
-    /// The request itself is at fault: what is no message, or more than one may be.
-    pub fn is_of_request(&self) -> bool {
-        matches!(
-            self,
-            Self::BadRequest { .. }
-                | Self::TooDeep { .. }
-                | Self::UnsupportedMedia { .. }
-                | Self::UnsupportedEncoding { .. }
-                | Self::TooLarge { .. }
-                | Self::MessageTooLarge { .. }
-                | Self::TooManyHeaders { .. }
-        )
     }
 
     /// The `google.rpc` details of the gateway's own errors; each envelope writes them in its own form.

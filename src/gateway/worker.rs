@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use transom_transcode::router::Captures;
 use transom_transcode::scratch::Scratch;
 
+use crate::error::Fault;
 use crate::store::Store;
 use crate::telemetry::{LogBuffer, Logged, Metrics, Refusals, RequestIds, RouteMetrics};
 use crate::upstream::Pool;
@@ -45,24 +46,16 @@ pub struct Worker {
     pub(super) working: Mutex<Working>,
 }
 
-/// What the gate of requests refuses, by reason.
-pub(super) struct Refused([(&'static str, Refusals); 6]);
+/// What the gate of requests refuses, by fault.
+pub(super) struct Refused([Refusals; Fault::ALL.len()]);
 
 impl Refused {
     fn new(metrics: &Metrics) -> Self {
-        let reasons = [
-            "BAD_REQUEST",
-            "TOO_DEEP",
-            "UNSUPPORTED_MEDIA_TYPE",
-            "UNSUPPORTED_ENCODING",
-            "TOO_LARGE",
-            "TOO_MANY_HEADERS",
-        ];
-        Self(reasons.map(|reason| (reason, metrics.refusals("request", reason))))
+        Self(Fault::ALL.map(|fault| metrics.refusals("request", fault.reason())))
     }
 
-    pub(super) fn count(&self, reason: &str) {
-        self.0.iter().filter(|(known, _)| *known == reason).for_each(|(_, refused)| refused.count());
+    pub(super) fn count(&self, fault: Fault) {
+        self.0[fault as usize].count();
     }
 }
 

@@ -46,8 +46,10 @@ impl Call {
 
     /// Counts the request's own fault, of which a call has one at most.
     pub(in crate::gateway) fn blame(&mut self, error: &Error) {
-        if error.is_of_request() && !std::mem::replace(&mut self.blamed, true) {
-            self.worker.refused.count(error.reason().unwrap_or_default());
+        if let Some(fault) = error.fault()
+            && !std::mem::replace(&mut self.blamed, true)
+        {
+            self.worker.refused.count(fault);
         }
     }
 
