@@ -9,7 +9,7 @@ use super::{HOUR, MILLISECOND};
 section! {
     /// What all calls together may take.
     pub struct Overload {
-        /// Calls in flight over all upstreams, streams and WebSockets included; health and the other built-in endpoints do not count. One more gets 503 or UNAVAILABLE, by `priority` before that. See `upstreams.*.limits.in_flight` for the calls of one upstream.
+        /// Calls in flight over all upstreams, streams, WebSockets and token endpoints included; health and the other built-in endpoints do not count. One more gets 503 or UNAVAILABLE, by `priority` before that. See `upstreams.*.limits.in_flight` for the calls of one upstream.
         in_flight: usize = count(1..=1_000_000).or("16384"),
         /// Bytes of bodies and messages, those of replies too, that all calls hold together, for as long as anybody holds them: a slow client as well, and a stream or WebSocket whose message is half there. Those of up to 64 KiB are not counted. Who brings more gets 503 or UNAVAILABLE; a stream ends with it.
         memory: usize = size(1 << 20..=1 << 40).or("1GiB"),

@@ -35,6 +35,7 @@ use crate::envelope::stream::Stop;
 use crate::error::Error;
 use crate::policy::auth::Identity;
 use crate::policy::cors::Cors;
+use crate::policy::overload::Room;
 use crate::policy::rate::{Rated, Rates};
 use crate::telemetry::RequestId;
 use log::Outcome;
@@ -191,6 +192,15 @@ impl Call {
         match &self.route.as_ref()?.action {
             Action::Call(binding) => Some(&binding.rpc),
             Action::Builtin | Action::Token(_) => None,
+        }
+    }
+
+    /// Where it has a place, once it has entered.
+    fn room(&self) -> Option<&Room> {
+        match &self.route.as_ref()?.action {
+            Action::Call(binding) => Some(&binding.rpc.room),
+            Action::Token(endpoint) => Some(&endpoint.room),
+            Action::Builtin => None,
         }
     }
 

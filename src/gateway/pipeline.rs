@@ -108,7 +108,7 @@ impl Gateway {
         let rpc = &*binding.rpc;
 
         // Gates, by the head alone.
-        call.enter(rpc)?;
+        call.enter(&rpc.room, rpc.settings.priority.value)?;
         call.gates(rpc, head).await?;
         let outgoing = &mut call.outgoing(peer, rpc, (head, known), host)?;
 

@@ -15,11 +15,12 @@ use super::call::Call;
 use super::caller::{Asking, Judge};
 use super::renewal::{Renewal, Unrenewed};
 use crate::body::Body;
-use crate::config::{ACCESS_TOKEN, REFRESH_TOKEN};
+use crate::config::{ACCESS_TOKEN, Priority, REFRESH_TOKEN};
 use crate::envelope::whole;
 use crate::error::{Error, TokenKind};
 use crate::policy::auth::{Connect, Gate, Head, Pair, Refusal};
 use crate::policy::cors::Cors;
+use crate::policy::overload::Room;
 use crate::policy::rate::{Rates, Stage};
 
 /// Bytes of a request's body.
@@ -35,6 +36,8 @@ pub struct TokenEndpoint {
     pub(super) judge: Option<Arc<Judge>>,
     /// How a caller's tokens are renewed on the way.
     pub(super) renewal: Option<Arc<Renewal>>,
+    /// The places of calls in flight.
+    pub(super) room: Arc<Room>,
     /// How often.
     pub(super) rates: Rates,
     /// Which pages may.
@@ -62,6 +65,7 @@ impl TokenEndpoint {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let headers = &head.headers;
+        call.enter(&self.room, Priority::Normal)?;
         call.limit(&self.rates, Stage::Head, headers, &[]).await?;
         let (renewal, leaves) = match &self.operation {
             // Whose access token has expired is logged out like everybody.

@@ -105,6 +105,21 @@ async fn a_connect_token_opens_one_socket() {
 }
 
 #[tokio::test]
+async fn a_full_gateway_hands_out_no_tokens() {
+    let rules = rules().await;
+    let gateway = front(&rules, &format!("{{ path: {PATH} }}"), "overload: { in_flight: 1 }").start().await;
+    let token = connect_token(&gateway, PATH, &access(&json!({}))).await;
+    let ask = || gateway.get(PATH).header("authorization", &bearer(&access(&json!({}))));
+    until("its place is free", async || ask().await.status == 200).await;
+    let mut socket = open(&gateway, &token).await.unwrap();
+    socket.json(&json!({ "id": "7" })).await;
+    socket.value().await;
+    ask().await.status(503).reason("OVERLOADED").header("retry-after", "1");
+    drop(socket);
+    until("there is a place again", async || ask().await.status == 200).await;
+}
+
+#[tokio::test]
 async fn each_kind_of_token_has_its_own_place() {
     let rules = rules().await;
     let gateway = front(&rules, &format!("{{ path: {PATH} }}"), "").start().await;

@@ -6,14 +6,16 @@ use http::HeaderMap;
 use http::request::Parts;
 
 use super::Call;
+use crate::config::Priority;
 use crate::error::Error;
 use crate::gateway::route::Rpc;
+use crate::policy::overload::Room;
 use crate::policy::rate::{self, Rates, Stage, Taking};
 
 impl Call {
     /// Takes a place among the calls in flight, and keeps it to the end.
-    pub(in crate::gateway) fn enter(&mut self, rpc: &Rpc) -> Result<(), Error> {
-        rpc.room.enter(rpc.settings.priority.value)?;
+    pub(in crate::gateway) fn enter(&mut self, room: &Room, priority: Priority) -> Result<(), Error> {
+        room.enter(priority)?;
         self.entered = true;
         Ok(())
     }

@@ -69,8 +69,8 @@ impl Drop for Call {
             Some(route) => (&route.logged, &route.metrics),
             None => (&self.worker.nowhere, &self.worker.unrouted),
         };
-        if let Some(rpc) = self.rpc().filter(|_| self.entered) {
-            rpc.room.leave();
+        if let Some(room) = self.room().filter(|_| self.entered) {
+            room.leave();
         }
         self.worker.metrics.in_flight().dec();
         metrics.record(self.dialect.name(), outcome.code, elapsed);
