@@ -95,9 +95,11 @@ impl Metadata {
         &mut self.given
     }
 
-    /// The head of one try, which has so much time. With the first of a connection HPACK learns the name of ids, which it has no
+    /// The head of one try, which has so much time, if it has an end. With the first of a connection HPACK learns the name of ids, which it has no
     /// table for: it is never sent again, while they are never kept.
-    pub(super) fn head(&self, timeout: HeaderValue, first: bool) -> HeaderMap {
+    pub(super) fn head(&self, timeout: Option<HeaderValue>, first: bool) -> HeaderMap {
+        let endless = timeout.is_none();
+        let timeout = timeout.unwrap_or(OWN);
         let mut head = match &self.about {
             None => filled(&BARE, [timeout]),
             Some(about) => {
@@ -116,6 +118,9 @@ impl Metadata {
         };
         if let Some(certificate) = self.about.as_ref().and_then(|about| about.certificate.as_ref()) {
             head.insert(&X_FORWARDED_CLIENT_CERT, certificate.clone());
+        }
+        if endless {
+            head.remove(&TIMEOUT);
         }
         let mut last = None;
         for (name, value) in &self.given {
@@ -170,7 +175,7 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
-    const TIME: HeaderValue = HeaderValue::from_static("5S");
+    const TIME: Option<HeaderValue> = Some(HeaderValue::from_static("5S"));
 
     const ABOUT: [(&str, &str); 5] = [
         ("x-request-id", "id"),
@@ -191,6 +196,11 @@ mod tests {
         let encoding = [("grpc-accept-encoding", "gzip")];
         assert_eq!(translated.head(TIME, false), map(&[&ABOUT[..], &CALL, &encoding].concat()));
         assert_eq!(*translated.clone().whole(), map(&[&ABOUT[..], &encoding].concat()));
+        for endless in [Metadata::default(), opaque, translated] {
+            let mut head = endless.head(TIME, false);
+            head.remove("grpc-timeout");
+            assert_eq!(endless.head(None, false), head);
+        }
     }
 
     #[test]

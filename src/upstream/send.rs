@@ -27,7 +27,9 @@ use super::wheel::Timer;
 use super::{Outgoing, Upstream};
 use crate::policy::overload::about;
 
-const LONGEST: HeaderValue = HeaderValue::from_static("99999999H");
+/// The longest deadline that is told. Services in JavaScript take a longer one, which their timers do not hold, for one that is
+/// over; and nobody waits so long.
+const TOLD: Duration = Duration::from_secs(24 * 24 * 3600);
 
 /// A streaming call's reply, from its head on.
 pub struct Streaming {
@@ -219,9 +221,13 @@ impl Outgoing<'_> {
     }
 }
 
-/// What is left, rounded up to milliseconds: a call's usual timeout then stays one entry of HPACK's table.
-fn grpc_timeout(left: Duration) -> HeaderValue {
+/// What is left, rounded up to milliseconds: a call's usual timeout then stays one entry of HPACK's table. None of what
+/// ends later than anybody waits.
+fn grpc_timeout(left: Duration) -> Option<HeaderValue> {
+    if left > TOLD {
+        return None;
+    }
     let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
     let text = timeout::format(Duration::from_millis(millis));
-    HeaderValue::from_bytes(text.as_bytes()).unwrap_or(LONGEST)
+    HeaderValue::from_bytes(text.as_bytes()).ok()
 }
