@@ -53,8 +53,8 @@ pub trait Streamed: Send {
     /// for whole.
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>>;
 
-    /// The call's outcome, asked for once, when the last frame or the error has been given.
-    fn end(&self) -> End;
+    /// The call's outcome, asked for once, when the last frame or the error has been given; none: it was noted before.
+    fn end(&self) -> Option<End>;
 
     /// What is known of the length of what is still to come.
     fn size_hint(&self) -> SizeHint {
@@ -270,7 +270,7 @@ impl http_body::Body for Body {
                 // Trailers, an error or nothing: whichever it is, it is the last.
                 let end = source.end();
                 this.content = Content::Empty;
-                this.finish(Some(end));
+                this.finish(end);
                 Poll::Ready(frame)
             }
         }
@@ -302,7 +302,7 @@ impl Drop for Body {
         let over = match &self.content {
             Content::Empty => Some(None),
             Content::Told(end) => Some(Some((**end).clone())),
-            Content::Streamed(source) if source.is_over() && self.rest() == 0 => Some(Some(source.end())),
+            Content::Streamed(source) if source.is_over() && self.rest() == 0 => Some(source.end()),
             Content::Full(_) | Content::Streamed(_) => None,
         };
         if let Some(end) = over {
@@ -357,8 +357,8 @@ where
         })
     }
 
-    fn end(&self) -> End {
-        self.end.clone()
+    fn end(&self) -> Option<End> {
+        Some(self.end.clone())
     }
 
     fn size_hint(&self) -> SizeHint {

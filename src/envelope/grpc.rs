@@ -3,19 +3,15 @@
 mod details;
 mod status;
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
-use http_body::Frame;
 use transom_transcode::frame;
-use transom_transcode::status::{Code, encode_message};
+use transom_transcode::status::encode_message;
 
 use super::coding::{self, Coding};
-use super::stream::{Last, Writer, seal};
+use super::stream::{Last, Once, Writer, seal};
 use super::{Codec, metadata};
-use crate::body::{Body, Broken, End, Streamed};
+use crate::body::Body;
 use crate::error::Error;
 
 pub use details::to_status;
@@ -72,9 +68,9 @@ impl Writer for Frames {
     }
 }
 
-/// One message of the gateway's own, in its frame, and OK.
+/// One message of the gateway's own, in its frame, and OK: that is what its client is told, whatever the call has come to.
 pub fn whole(codec: Codec, frame: Bytes) -> Response<Body> {
-    let mut response = Response::new(Body::streamed(Whole { frame: Some(frame), trailers: Some(ok()) }));
+    let mut response = Response::new(Body::streamed(Once::noted(frame, ok())));
     response.headers_mut().insert(header::CONTENT_TYPE, content_type(codec));
     response
 }
@@ -82,23 +78,6 @@ pub fn whole(codec: Codec, frame: Bytes) -> Response<Body> {
 /// The trailers of success.
 pub(super) fn ok() -> HeaderMap {
     HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))])
-}
-
-/// A message that is at hand, and its trailers.
-struct Whole {
-    frame: Option<Bytes>,
-    trailers: Option<HeaderMap>,
-}
-
-impl Streamed for Whole {
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let frame = self.frame.take().map(Frame::data).or_else(|| self.trailers.take().map(Frame::trailers));
-        Poll::Ready(frame.map(Ok))
-    }
-
-    fn end(&self) -> End {
-        End::status(Code::Unavailable)
-    }
 }
 
 /// An error before any message: one head that is the trailers too.

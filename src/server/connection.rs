@@ -49,7 +49,7 @@ const FAREWELL: Duration = Duration::from_secs(30);
 /// What answers a connection's requests.
 pub(super) trait Answer: Send + Sync + 'static {
     /// The answers' bodies.
-    type Body: Answered<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static;
+    type Body: Answered<Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send> + Send + Unpin + 'static;
 
     /// Whether a connection from there may stay.
     fn admits(&self, _: IpAddr) -> bool {

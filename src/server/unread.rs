@@ -4,14 +4,17 @@
 //! leaves it all there, a thousand answers a connection. So each piece says when it has gone; and of those that wait only so
 //! many bytes are without their calls: any more hold them, which are in flight, and bounded as such, as long as that.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
+use tokio::sync::oneshot;
+use tokio::time::{Sleep, sleep};
 
 use super::activity::{Activity, InFlight};
 use crate::body::Body;
@@ -19,6 +22,8 @@ use crate::memory::held;
 
 /// So many bytes may wait on one connection without their calls.
 const LOOSE: usize = 32 * 1024;
+/// A break comes so long after the last bytes: clients that read both at once, curl is one, forget what came before.
+const BREAK_AFTER: Duration = Duration::from_millis(50);
 /// What an answer that waits takes besides its bytes, about.
 const ASIDE: usize = 1024;
 
@@ -67,9 +72,10 @@ impl Drop for Unread {
 
 /// An answer's body; its call is in flight as long as it is there.
 #[derive(Debug)]
-pub(super) struct Tracked<B> {
+pub(super) struct Tracked<B: http_body::Body> {
     body: B,
     call: InFlight,
+    breaking: Option<Box<Breaking<B::Error>>>,
     /// Since when the last piece waits: hyper comes again when it has found room for it.
     waits: Option<usize>,
     /// HTTP/1.1: bytes since one was held. They are written in their order, so that one in so many is enough.
@@ -78,7 +84,7 @@ pub(super) struct Tracked<B> {
 
 impl<B: Answered> Tracked<B> {
     pub(super) fn new(body: B, call: InFlight) -> Self {
-        Self { body, call, waits: None, passed: 0 }
+        Self { body, call, breaking: None, waits: None, passed: 0 }
     }
 
     /// A piece is on its way.
@@ -104,7 +110,26 @@ impl<B: Answered> Tracked<B> {
     }
 }
 
-impl<B> Tracked<B> {
+/// How an answer is broken off: hyper throws away what it has not written, so that this comes first.
+#[derive(Debug)]
+struct Breaking<E> {
+    error: E,
+    /// Gone with the last piece, an empty one behind all others.
+    last: oneshot::Receiver<Infallible>,
+    /// Since then.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl<E> Breaking<E> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.pause.is_none() {
+            let _ = ready!(Pin::new(&mut self.last).poll(cx));
+        }
+        self.pause.get_or_insert_with(|| Box::pin(sleep(BREAK_AFTER))).as_mut().poll(cx)
+    }
+}
+
+impl<B: http_body::Body> Tracked<B> {
     fn taken(&mut self) {
         if let Some(since) = self.waits.take() {
             self.call.activity().taken(since);
@@ -112,7 +137,7 @@ impl<B> Tracked<B> {
     }
 }
 
-impl<B> Drop for Tracked<B> {
+impl<B: http_body::Body> Drop for Tracked<B> {
     fn drop(&mut self) {
         self.taken();
     }
@@ -125,12 +150,23 @@ impl<B: Answered + Unpin> http_body::Body for Tracked<B> {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
         this.taken();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| this.hand_over(data)))))
+        if let Some(breaking) = &mut this.breaking {
+            ready!(breaking.poll(cx));
+            return Poll::Ready(this.breaking.take().map(|breaking| Err(breaking.error)));
+        }
+        Poll::Ready(match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+            Some(Ok(frame)) => Some(Ok(frame.map_data(|data| this.hand_over(data)))),
+            Some(Err(error)) => {
+                let (written, last) = oneshot::channel();
+                this.breaking = Some(Box::new(Breaking { error, last, pause: None }));
+                Some(Ok(Frame::data(held(Bytes::new(), written))))
+            }
+            None => None,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.breaking.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

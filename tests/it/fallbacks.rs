@@ -49,6 +49,11 @@ async fn a_message_answers_every_dialect() {
     assert!(String::from_utf8_lossy(&web.body[frame.len()..]).contains("grpc-status: 0"));
     let web = ask("application/grpc-web+json", [&[0, 0, 0, 0, 2], &b"{}"[..]].concat()).await;
     assert!(String::from_utf8_lossy(&web.body).contains(r#""title":"unknown""#), "{:?}", web.body);
+    // The log knows better, in every dialect.
+    for line in gateway.logged(6).await {
+        assert_eq!(line["code"], "UNAVAILABLE", "{line}");
+        assert!(line["reason"].is_string(), "{line}");
+    }
 }
 
 #[tokio::test]

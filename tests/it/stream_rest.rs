@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::process::Command;
 use tokio::sync::Notify;
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Running, gateway};
 use crate::support::reply::{Reply, fail, ok, stream};
-use crate::support::soon;
 use crate::support::upstream::{self, Upstream};
+use crate::support::{soon, until};
 
 const WATCH: &str = "/v1/shelves/1/books:watch";
 
@@ -46,6 +47,7 @@ async fn a_stream_takes_the_form_that_the_client_accepts() {
             let reply = if http2 { call.http2().await } else { call.await };
             reply.status(200).header("content-type", content_type);
             assert_eq!(reply.text(), body);
+            assert!(reply.headers.get_all("vary").iter().any(|name| name == "accept"), "{:?}", reply.headers);
         }
     }
     library.saw("WatchBooks").message(&json!({ "parent": "shelves/1" }));
@@ -151,6 +153,64 @@ async fn an_error_in_the_middle_is_never_taken_for_the_end() {
             assert_eq!(line["code"], Code::from_number(expected["code"].as_i64().unwrap()).name(), "{line}");
         }
     }
+}
+
+#[tokio::test]
+async fn whole_messages_come_before_a_break() {
+    let library = library(|| three().then_fail(Code::Aborted, "enough")).await;
+    let gateway = start(&library).await;
+    let url = format!("http://{}{WATCH}", gateway.address());
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        // One that is late finds all of it at once, and forgets over a reset what came before.
+        until("curl has read every message", async || {
+            let mut curl = Command::new("curl");
+            let curl = curl.args(["-sS", "--max-time", "20", version, &url]).output().await.expect("curl");
+            // The transfer was cut, or the stream reset.
+            assert!(matches!(curl.status.code(), Some(18 | 56 | 92)), "{version}: {curl:?}");
+            curl.stdout == b"[{\"title\":\"A\"},{\"pages\":\"2\"},{}"
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_break_waits_for_who_reads_slowly() {
+    const COUNT: usize = 400;
+    let book = json!({ "title": "x".repeat(900) });
+    let books = move || stream(std::iter::repeat_n(book.clone(), COUNT)).then_fail(Code::Aborted, "enough");
+    let library = library(books).await;
+    let gateway = start(&library).await;
+    // More than a window of it, and nobody reads at first.
+    let mut body = gateway.get(WATCH).http2().open().await.into_body();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut text = Vec::new();
+    let broken = loop {
+        match soon("the next frame", body.frame()).await {
+            Some(Ok(frame)) => text.extend_from_slice(frame.data_ref().unwrap()),
+            end => break end.is_some(),
+        }
+    };
+    assert!(broken, "a broken array was closed as if it were whole");
+    assert_eq!(text.iter().filter(|byte| **byte == b'{').count(), COUNT);
+    assert_eq!(text.last(), Some(&b'}'));
+    // One that leaves in place of reading on leaves nothing behind.
+    let body = gateway.get(WATCH).http2().open().await.into_body();
+    drop(body);
+    gateway.logged(2).await;
+}
+
+#[tokio::test]
+async fn a_service_is_told_of_no_deadline_where_there_is_none() {
+    let library = library(three).await;
+    let gateway = start(&library).await;
+    let told = || library.saw("WatchBooks").last().headers.get("grpc-timeout").cloned();
+    gateway.get(WATCH).await.status(200);
+    assert_eq!(told(), None);
+    // Timers of services in JavaScript hold 24 days.
+    gateway.grpc("library.v1.Library/WatchBooks").header("grpc-timeout", "99999999S").send(&[json!({})]).await;
+    assert_eq!(told(), None);
+    gateway.get(WATCH).header("x-request-timeout", "10").await.status(200);
+    assert!(told().is_some());
 }
 
 fn reason(code: u8, reason: &str) -> Value {

@@ -119,7 +119,10 @@ impl Streamed for Compressed {
         })))
     }
 
-    fn end(&self) -> End {
-        if self.failed { End::error(&Error::Internal, Some("compression failed".to_owned())) } else { self.body.end() }
+    fn end(&self) -> Option<End> {
+        match self.failed {
+            true => Some(End::error(&Error::Internal, Some("compression failed".to_owned()))),
+            false => self.body.end(),
+        }
     }
 }

@@ -30,6 +30,7 @@ pub fn stream_reply(
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
     metadata::to_rest(metadata, headers, crossing);
+    headers.append(header::VARY, HeaderValue::from_static("accept"));
     response
 }
 

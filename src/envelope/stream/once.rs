@@ -10,16 +10,22 @@ use transom_transcode::status::Code;
 
 use crate::body::{Broken, End, Streamed};
 
-/// Bytes, then trailers; its status is OK.
+/// Bytes, then trailers.
 pub struct Once {
     bytes: Option<Bytes>,
     trailers: Option<HeaderMap>,
+    end: Option<End>,
 }
 
 impl Once {
-    /// These.
+    /// These, of a call whose status is OK.
     pub fn new(bytes: Bytes, trailers: HeaderMap) -> Self {
-        Self { bytes: Some(bytes), trailers: Some(trailers) }
+        Self { end: Some(End::status(Code::Ok)), ..Self::noted(bytes, trailers) }
+    }
+
+    /// These, of a call whose outcome is noted already.
+    pub fn noted(bytes: Bytes, trailers: HeaderMap) -> Self {
+        Self { bytes: Some(bytes), trailers: Some(trailers), end: None }
     }
 }
 
@@ -29,7 +35,7 @@ impl Streamed for Once {
         Poll::Ready(frame.map(Ok))
     }
 
-    fn end(&self) -> End {
-        End::status(Code::Ok)
+    fn end(&self) -> Option<End> {
+        self.end.clone()
     }
 }

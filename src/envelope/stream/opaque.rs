@@ -24,23 +24,16 @@ pub struct Frames<B, W> {
     end: Option<End>,
     /// What follows the last byte.
     last: Last,
-    /// What came before a break has had its turn to be written.
-    breaking: bool,
 }
 
 impl<B, W: Writer> Frames<B, W> {
     /// Lets messages of up to `limit` bytes through; `stop` knows of the other direction of the call.
     pub fn new(body: B, limit: usize, stop: Stop, writer: W) -> Self {
-        Self { body, lengths: Lengths::new(limit), writer, stop, end: None, last: Last::Nothing, breaking: false }
+        Self { body, lengths: Lengths::new(limit), writer, stop, end: None, last: Last::Nothing }
     }
 
     /// The end, after `before`, the last bytes of whole messages.
-    fn close(
-        &mut self,
-        cx: &Context<'_>,
-        before: &[u8],
-        end: Result<HeaderMap, (Error, Option<String>)>,
-    ) -> Poll<Option<Sent>> {
+    fn close(&mut self, before: &[u8], end: Result<HeaderMap, (Error, Option<String>)>) -> Poll<Option<Sent>> {
         let cut = self.lengths.is_within();
         let end = end.and_then(|trailers| match grpc::code_of(&trailers) {
             // A status of OK over half a message is no OK.
@@ -67,21 +60,15 @@ impl<B, W: Writer> Frames<B, W> {
             self.last = Last::Break;
         }
         if out.is_empty() {
-            return self.finish(cx);
+            return self.finish();
         }
         Poll::Ready(Some(Ok(Frame::data(self.writer.chunk(out.into())))))
     }
 
-    fn finish(&mut self, cx: &Context<'_>) -> Poll<Option<Sent>> {
+    fn finish(&mut self) -> Poll<Option<Sent>> {
         Poll::Ready(match std::mem::replace(&mut self.last, Last::Nothing) {
             Last::Nothing => None,
             Last::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
-            Last::Break if !std::mem::replace(&mut self.breaking, true) => {
-                // The server throws away with the connection what it has not written yet: it gets a turn to write.
-                self.last = Last::Break;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
             Last::Break => Some(Err(Broken)),
         })
     }
@@ -98,7 +85,7 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Sent>> {
         let this = &mut *self;
         if this.end.is_some() {
-            return this.finish(cx);
+            return this.finish();
         }
         match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             Some(Ok(frame)) => match frame.into_data() {
@@ -112,23 +99,23 @@ where
                             }
                             Wrong::Flag(flag) => (Error::protocol(format!("a message that begins with {flag}")), None),
                         };
-                        this.close(cx, &data[..whole], Err((error, cause)))
+                        this.close(&data[..whole], Err((error, cause)))
                     }
                 },
-                Err(frame) => this.close(cx, &[], Ok(frame.into_trailers().unwrap_or_default())),
+                Err(frame) => this.close(&[], Ok(frame.into_trailers().unwrap_or_default())),
             },
             Some(Err(error)) => {
                 let cause = error.to_string();
-                this.close(cx, &[], Err((error.into(), Some(cause))))
+                this.close(&[], Err((error.into(), Some(cause))))
             }
             // An answer without trailers says nothing about its outcome.
-            None => this.close(cx, &[], Err((Error::protocol("no trailers"), None))),
+            None => this.close(&[], Err((Error::protocol("no trailers"), None))),
         }
     }
 
-    fn end(&self) -> End {
+    fn end(&self) -> Option<End> {
         // Asked before there is one only after a panic.
-        self.end.clone().unwrap_or_else(|| End::error(&Error::Internal, None))
+        Some(self.end.clone().unwrap_or_else(|| End::error(&Error::Internal, None)))
     }
 }
 

@@ -53,8 +53,6 @@ enum State {
     Ended(Result<HeaderMap, Error>),
     /// The end has been written.
     Closed(Last),
-    /// What came before a break has its turn to be written.
-    Breaking,
 }
 
 impl<B, T, W> Replies<B, T, W>
@@ -219,7 +217,7 @@ where
             ready!(interval.poll_tick(cx));
             return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(heartbeat)))));
         }
-        this.state = match std::mem::replace(&mut this.state, State::Breaking) {
+        this.state = match std::mem::replace(&mut this.state, State::Open) {
             State::Ended(end) => State::Closed(this.close(end)),
             state => state,
         };
@@ -231,19 +229,13 @@ where
         }
         match std::mem::replace(&mut this.state, State::Closed(Last::Nothing)) {
             State::Closed(Last::Trailers(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-            State::Closed(Last::Break) => {
-                // The server throws away with the connection what it has not written yet: it gets a turn to write.
-                this.state = State::Breaking;
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            State::Breaking => Poll::Ready(Some(Err(Broken))),
+            State::Closed(Last::Break) => Poll::Ready(Some(Err(Broken))),
             State::Closed(Last::Nothing) | State::Open | State::Ended(_) => Poll::Ready(None),
         }
     }
 
-    fn end(&self) -> End {
+    fn end(&self) -> Option<End> {
         // Asked before there is one only after a panic.
-        self.end.clone().unwrap_or_else(|| End::error(&Error::Internal, None))
+        Some(self.end.clone().unwrap_or_else(|| End::error(&Error::Internal, None)))
     }
 }
