@@ -208,12 +208,22 @@ async fn what_a_coding_remembers_is_counted() {
         let call = gateway.request("POST", "/v1/books:import").header("content-type", "application/x-ndjson");
         call.header("content-encoding", coding).streamed()
     };
-    let (first, open) = import("br");
-    let first = tokio::spawn(async move { first.try_send().await });
-    // Its window may be 16 MiB.
-    until("it is there", async || gateway.state.memory.taken() == 1 << 24).await;
-    let (second, _open) = import("br");
-    second.await.status(503).reason("OVERLOADED");
-    drop((first.abort(), open));
-    until("it is free", async || gateway.state.memory.taken() == 0).await;
+    // What one may want, and how many of them the gateway has no room for.
+    for (coding, window, fit) in [("br", 1 << 24, 1), ("zstd", 1 << 23, 2)] {
+        let mut kept = Vec::new();
+        for count in 1..=fit {
+            let (call, open) = import(coding);
+            kept.push((tokio::spawn(async move { call.try_send().await }), open));
+            until("it is there", async || gateway.state.memory.taken() == count * window).await;
+        }
+        let (one_more, _open) = import(coding);
+        one_more.await.status(503).reason("OVERLOADED");
+        kept.iter().for_each(|(call, _)| call.abort());
+        drop(kept);
+        until("it is free", async || gateway.state.memory.taken() == 0).await;
+    }
+    let (call, open) = import("gzip");
+    let call = tokio::spawn(async move { call.try_send().await });
+    until("it is there", async || gateway.state.memory.taken() == 1 << 15).await;
+    drop((call.abort(), open));
 }

@@ -24,8 +24,6 @@ use crate::memory::{Memory, Room};
 
 /// What is made at once.
 const PIECE: usize = 16 * 1024;
-/// What its decoder remembers where the other side wants it to (RFC 7932, 9.1); that of the others is small.
-const BROTLI_WINDOW: usize = 1 << 24;
 
 /// What a compressed body says.
 pub struct Decoded {
@@ -55,10 +53,19 @@ impl Decoded {
     /// [`Error::Overloaded`]: there is none.
     pub fn counted(self, coding: Coding, memory: &Arc<Memory>) -> Result<Self, Error> {
         let mut window = memory.room();
-        if coding == Coding::Brotli {
-            window.grow(BROTLI_WINDOW)?;
-        }
+        window.grow(remembered(coding))?;
         Ok(Self { _window: Some(window), ..self })
+    }
+}
+
+/// Bytes that a decoder remembers where the other side wants it to.
+fn remembered(coding: Coding) -> usize {
+    match coding {
+        Coding::Identity => 0,
+        // RFC 1951, 2; RFC 7932, 9.1.
+        Coding::Gzip => 1 << 15,
+        Coding::Brotli => 1 << 24,
+        Coding::Zstd => 1 << ZSTD_WINDOW_LOG,
     }
 }
 
