@@ -48,6 +48,8 @@ pub enum Error {
     UnsupportedMedia {
         /// What is taken.
         message: Cow<'static, str>,
+        /// The same as `Accept-Post` lists it, where that is less than its dialect speaks.
+        taken: Option<&'static str>,
     },
     /// The request is compressed in a way that is not taken.
     UnsupportedEncoding {
@@ -193,6 +195,11 @@ impl Error {
         Self::BadRequest { field: String::new(), message: message.into() }
     }
 
+    /// A [`Error::UnsupportedMedia`] of a path that takes what its dialect speaks.
+    pub fn media(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::UnsupportedMedia { message: message.into(), taken: None }
+    }
+
     /// The HTTP status of a REST answer.
     pub fn http(&self) -> StatusCode {
         let status = match self {
@@ -314,7 +321,7 @@ impl Error {
                 return Cow::Owned(format!("{field}: {message}"));
             }
             Self::Violations(violations) => return told(violations),
-            Self::UnsupportedMedia { message } => message,
+            Self::UnsupportedMedia { message, .. } => message,
             Self::UnsupportedEncoding { supported } => {
                 return Cow::Owned(format!("this compression is not supported; supported: {supported}"));
             }

@@ -9,8 +9,7 @@ use super::{Refusal, load, output};
 /// Tells every problem of a configuration and of what it names.
 pub(super) fn check(file: &Path) -> Result<(), Refusal> {
     let snapshot = load::snapshot(file)?;
-    let notes: String = snapshot.notes.iter().map(|note| format!("note: {note}\n")).collect();
-    output::print(&format!("{notes}{}: no problems\n", file.display()))
+    output::print(&format!("{}{}: no problems\n", load::notes(&snapshot), file.display()))
 }
 
 /// Prints the JSON Schema of configurations.

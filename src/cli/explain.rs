@@ -46,6 +46,7 @@ pub(super) fn explain(file: &Path, request: &Request<'_>) -> Result<(), Refusal>
         let mut lines = vec![format!("{method} {path}: {}", refused(&error))];
         let candidates = snapshot.candidates(path);
         lines.extend(candidates.iter().map(|route| format!("  the path is that of {}", title(route))));
+        lines.extend(unreached(&snapshot, path));
         Refusal { lines }
     })?;
     let mut out = String::new();
@@ -62,6 +63,20 @@ pub(super) fn explain(file: &Path, request: &Request<'_>) -> Result<(), Refusal>
     write_message(&mut out, &snapshot.schema, binding, &Asked { head: &head, dialect, captured, body: request.body })?;
     write_policy(&mut out, file, &snapshot, route);
     output::print(&out)
+}
+
+/// Why a path that is an RPC's own leads nowhere.
+fn unreached(snapshot: &Snapshot, path: &str) -> Option<String> {
+    let rpc = path.strip_prefix('/').filter(|_| snapshot.find_rpc(path).is_none())?;
+    let (service, method) = rpc.split_once('/')?;
+    let known = snapshot.schema.services.iter().find(|known| *known.name == *service)?;
+    known.methods.iter().find(|known| *known.name == *method)?;
+    Some(match snapshot.serving(service) {
+        None => format!("  no upstream serves {service}: name it in one's `services`"),
+        Some(_) => format!(
+            "  clients do not reach {rpc}: give it a `google.api.http` rule, name it under `methods`, or say `schema.expose: all`"
+        ),
+    })
 }
 
 /// The head that such a request has. A body is JSON, which curl has to be told.

@@ -14,6 +14,11 @@ pub(super) fn snapshot(file: &Path) -> Result<Snapshot, Refusal> {
     compile(&Source::file(file), &Metrics::new()).map(|(snapshot, _)| snapshot)
 }
 
+/// What is no problem and may still surprise, a line each.
+pub(super) fn notes(snapshot: &Snapshot) -> String {
+    snapshot.notes.iter().map(|note| format!("note: {note}\n")).collect()
+}
+
 /// What a source says, compiled, and the files that it was read from.
 pub(super) fn compile(source: &Source, metrics: &Arc<Metrics>) -> Result<(Snapshot, Files), Refusal> {
     let Load { files, outcome } = source.load();

@@ -16,6 +16,9 @@ const HEAD_BELOW: [&str; 2] = ["ALL OF", "POLICY"];
 pub(super) fn routes(file: &Path) -> Result<(), Refusal> {
     let snapshot = load::snapshot(file)?;
     let rows = snapshot.routes();
+    if rows.is_empty() {
+        return output::print(&format!("{}{}: clients reach no method\n", load::notes(&snapshot), file.display()));
+    }
     let cells: Vec<_> = rows.iter().map(|row| cells(row, file, &snapshot.config.source)).collect();
     let below: BTreeSet<_> = rows.iter().flat_map(|row| shared(row, file, &snapshot.config.source)).collect();
     let below: Vec<_> = below.into_iter().collect();

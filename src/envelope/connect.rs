@@ -68,18 +68,18 @@ pub fn admit(dialect: Dialect, headers: &HeaderMap, kind: Kind) -> Result<(), Er
     if let (Some(json), Some(sent)) = (json, super::content_type(headers))
         && !is_in_utf8(sent, json)
     {
-        return Err(Error::UnsupportedMedia { message: "JSON is UTF-8 here, whatever charset is named".into() });
+        return Err(Error::media("JSON is UTF-8 here, whatever charset is named"));
     }
     match (dialect, kind.streams) {
         (Dialect::ConnectGet(_), _) if !kind.no_side_effects || kind.streams => {
             Err(Error::MethodNotAllowed { allow: HeaderValue::from_static("POST") })
         }
-        (Dialect::Connect(_), true) => Err(Error::UnsupportedMedia {
-            message: "this method streams: send application/connect+json or application/connect+proto".into(),
-        }),
-        (Dialect::ConnectStream(_), false) => Err(Error::UnsupportedMedia {
-            message: "this method is unary: send application/json or application/proto".into(),
-        }),
+        (Dialect::Connect(_), true) => {
+            Err(Error::media("this method streams: send application/connect+json or application/connect+proto"))
+        }
+        (Dialect::ConnectStream(_), false) => {
+            Err(Error::media("this method is unary: send application/json or application/proto"))
+        }
         _ => Ok(()),
     }
 }
@@ -106,10 +106,10 @@ fn content_type(dialect: Dialect) -> HeaderValue {
 /// Headers by which an error says what would have been taken.
 fn tell(error: &Error, headers: &mut HeaderMap) {
     match error {
-        Error::UnsupportedMedia { .. } => {
+        Error::UnsupportedMedia { taken, .. } => {
             const TAKEN: &str = "application/json, application/proto, application/connect+json, \
                                  application/connect+proto, application/grpc, application/grpc-web";
-            headers.insert("accept-post", HeaderValue::from_static(TAKEN));
+            headers.insert("accept-post", HeaderValue::from_static(taken.unwrap_or(TAKEN)));
         }
         Error::MethodNotAllowed { allow } => {
             headers.insert(header::ALLOW, allow.clone());

@@ -15,13 +15,17 @@ use hyper::ext::Protocol;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use transom_transcode::schema::Schema;
 
-use super::Codec;
+use super::{Codec, rest};
 use crate::body::Body;
 use crate::error::Error;
 
 /// The subprotocols, and how answers are written under each. Without one, answers are as the client's first message was.
 const PROTOCOLS: [(&str, Codec); 2] = [("json", Codec::Json), ("proto", Codec::Proto)];
+
+/// The one version that there is.
+const VERSION: HeaderValue = HeaderValue::from_static("13");
 
 /// Bytes that a close frame has for its reason.
 const REASON: usize = 123;
@@ -61,7 +65,7 @@ impl Handshake {
             let mut values = head.headers.get_all(name).iter();
             values.next().filter(|_| values.next().is_none()).and_then(|value| value.to_str().ok())
         };
-        if one(&header::SEC_WEBSOCKET_VERSION) != Some("13") {
+        if one(&header::SEC_WEBSOCKET_VERSION).map(str::as_bytes) != Some(VERSION.as_bytes()) {
             return Err(Error::bad_request("a WebSocket is of version 13: send Sec-WebSocket-Version: 13"));
         }
         let accept = match head.version {
@@ -95,6 +99,16 @@ impl Handshake {
         }
         response
     }
+}
+
+/// The answer to a request for a socket that gets none: which version is spoken here is what it may have lacked
+/// (RFC 6455 §4.4).
+pub fn refusal(error: &Error, schema: Option<&Schema>) -> Response<Body> {
+    let mut response = rest::error(error, schema);
+    if response.status() == StatusCode::BAD_REQUEST {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, VERSION);
+    }
+    response
 }
 
 /// How a call's end is told.

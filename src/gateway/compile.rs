@@ -5,6 +5,8 @@ mod builtin;
 mod cache;
 mod demands;
 mod names;
+mod notes;
+mod own_paths;
 mod rpc;
 mod tls;
 mod token_endpoint;
@@ -100,6 +102,8 @@ impl Snapshot {
         for service in &schema.services {
             compiler.service(service, &rules);
         }
+        compiler.own_paths();
+        compiler.note_unexposed();
         compiler.link_caches();
         let Compiler {
             auth, room, caches, serving: services, notes, unreflected, rest, rpcs, routes, problems, ..
@@ -262,25 +266,6 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Notes the services with HTTP rules of their own that no upstream serves.
-    fn note_unserved(&mut self) {
-        let has_rules = |service: &&Service| service.methods.iter().any(|method| !method.http.is_empty());
-        let unserved = self.schema.services.iter().filter(has_rules).filter(|service| {
-            service.policy.upstream.is_empty() && !service.reflected && !self.serving.contains_key(&service.name)
-        });
-        let names: Vec<_> = unserved.map(|service| &*service.name).collect();
-        let Some((shown, others)) =
-            names.split_at_checked(3).or(Some((&names, &[]))).filter(|(shown, _)| !shown.is_empty())
-        else {
-            return;
-        };
-        let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
-        self.notes.push(format!(
-            "no upstream serves {}{more}: name them in an upstream's `services`, or say `option {UPSTREAM}` in theirs",
-            shown.join(", ")
-        ));
-    }
-
     /// The routes of a service. Its rules are checked also where no upstream serves it.
     fn service(&mut self, service: &'a Service, rules: &Rules<'_>) {
         let upstream = self.serving.get(&service.name).and_then(|serving| self.upstreams.get(&*serving.upstream));
@@ -323,6 +308,7 @@ impl<'a> Compiler<'a> {
                 method: rule.method.clone(),
                 template: rule.template.clone(),
                 rpc: rpc.name.clone(),
+                own_path: false,
                 logged: Logged::new(&rule.template, &rpc.name),
                 metrics: self.metrics.route(&service.name, &method.name, &rule.template),
                 action: Action::Call(Binding::new(rpc, bind, out, (*written).clone())),
@@ -347,6 +333,7 @@ impl<'a> Compiler<'a> {
             method: if unannotated { "".into() } else { "POST".into() },
             template: path.as_str().into(),
             rpc: rpc.name.clone(),
+            own_path: true,
             logged: Logged::new(&path, &rpc.name),
             metrics: self.metrics.route(&service.name, &method.name, &path),
             action: Action::Call(Binding::new(rpc, bind, out, Origin::Default)),

@@ -38,6 +38,8 @@ pub struct Route {
     pub template: Box<str>,
     /// `pkg.Service/Method`; empty for what is no RPC.
     pub rpc: Box<str>,
+    /// It is the RPC's own path, and no rule's.
+    pub own_path: bool,
     /// What lines say of it.
     pub logged: Logged,
     /// Where its calls are counted.

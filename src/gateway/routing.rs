@@ -35,9 +35,10 @@ impl Snapshot {
         path: &str,
         captures: &mut Captures,
     ) -> Result<&Arc<Route>, Error> {
-        let Some(route) = self.find_rpc(path) else { return self.find_rest(method.as_str(), path, captures) };
-        let allowed = *method == Method::POST || (*method == Method::GET && takes_get(route));
-        if allowed { Ok(route) } else { Err(not_so(route)) }
+        match self.find_rpc(path) {
+            Some(route) if *method == Method::POST || (*method == Method::GET && takes_get(route)) => Ok(route),
+            _ => self.find_rest(method.as_str(), path, captures),
+        }
     }
 
     /// An RPC by its own path. A body of an RPC's type on another path is a file that somebody uploads.
@@ -66,7 +67,7 @@ impl Snapshot {
         }
     }
 
-    /// A binding by method and path; where no template has the path, the RPC whose own it is.
+    /// A binding by method and path, or the RPC whose own path it is: that is a literal, and goes before variables.
     fn of_rest(
         &self,
         method: &str,
@@ -76,7 +77,16 @@ impl Snapshot {
     ) -> Result<&Arc<Route>, Error> {
         let path = head.uri.path();
         let found = self.find_rest(method, path, captures);
-        let (Err(Error::NoRoute), Some(rpc)) = (&found, self.find_rpc(path)) else { return found };
+        let rpc = match &found {
+            Ok(route) if !route.own_path => return found,
+            Ok(rpc) => *rpc,
+            // The router has it under POST alone.
+            Err(Error::MethodNotAllowed { .. }) => match self.find_rpc(path) {
+                Some(rpc) => rpc,
+                None => return found,
+            },
+            Err(_) => return found,
+        };
         match Dialect::of_rpc_path(head) {
             Some(spoken) => {
                 *dialect = spoken;
@@ -86,7 +96,7 @@ impl Snapshot {
                 *dialect = Dialect::Connect(Codec::Json);
                 let message = "this path is an RPC's: gRPC (over HTTP/2), gRPC-Web and Connect are spoken here; \
                                for JSON send `content-type: application/json`";
-                Err(Error::UnsupportedMedia { message: message.into() })
+                Err(Error::media(message))
             }
             // What is missing of Connect's query is told where the query is read.
             None if head.method == Method::GET && content_type(&head.headers).is_none() && takes_get(rpc) => {
@@ -105,7 +115,7 @@ fn spoken(route: &Route, head: &Parts, dialect: Dialect) -> Result<Dialect, Erro
         (Action::Builtin, Dialect::Grpc(Codec::Proto) | Dialect::Http) => Ok(dialect),
         (Action::Builtin, _) => {
             let message = "the gateway's own services speak gRPC: call them with application/grpc";
-            Err(Error::UnsupportedMedia { message: message.into() })
+            Err(Error::UnsupportedMedia { message: message.into(), taken: Some("application/grpc") })
         }
         (Action::Token(_), _) => Ok(Dialect::Rest),
         // One message each way needs no socket: the wish is passed over, as RFC 9110 §7.8 allows.
@@ -117,7 +127,7 @@ fn spoken(route: &Route, head: &Parts, dialect: Dialect) -> Result<Dialect, Erro
 }
 
 /// Whether an RPC may be called by GET at its own path, as Connect does.
-fn takes_get(rpc: &Route) -> bool {
+pub(super) fn takes_get(rpc: &Route) -> bool {
     matches!(&rpc.action, Action::Call(binding) if binding.rpc.no_side_effects && !binding.rpc.streams())
 }
 

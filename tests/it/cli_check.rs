@@ -304,6 +304,23 @@ fn a_service_registers_itself_by_its_proto() {
     assert_eq!(code, Some(0));
     assert!(out.starts_with("note: no upstream serves a.S: name them in an upstream's `services`, or say"), "{out}");
 
+    // Served, and of no use to anybody.
+    let bare = "syntax = \"proto3\"; package a; service S { rpc Get(M) returns (M); } message M { string id = 1; }";
+    let (folder, file) = written(bare);
+    let config = fs::read_to_string(&file).expect("read");
+    fs::write(&file, config.replace("{ a: { ", "{ a: { services: [a.S], ")).expect("written");
+    let note = "note: clients reach no method of a.S: give them `google.api.http` rules, name them under `methods`, or say \
+                `schema.expose: all`";
+    for command in ["check", "routes"] {
+        let (code, out, err) = run(command, &file);
+        assert_eq!(code, Some(0), "{err}");
+        assert!(out.lines().any(|line| line == note), "{out}");
+    }
+    let explained = transom(&["explain", "--config", file.to_str().expect("UTF-8"), "POST", "/a.S/Get"]);
+    let why = String::from_utf8(explained.stderr).expect("UTF-8");
+    assert!(why.contains("clients do not reach a.S/Get: "), "{why}");
+    drop(folder);
+
     let (_folder, file) = written(&proto("aa", ""));
     let (code, out, _) = run("check", &file);
     assert_eq!(code, Some(0));

@@ -116,6 +116,8 @@ async fn unsupported_media() {
         assert!(reply.headers["accept-post"].to_str().unwrap().starts_with("application/json, "));
         assert!(reply.text().contains("invalid_argument"), "{}", reply.text());
     }
+    let health = gateway.request("POST", "/grpc.health.v1.Health/Check").header("content-type", "application/json");
+    health.body("{}").await.status(415).header("accept-post", "application/grpc");
     // Without a type it is told what to send; by GET, how to.
     let reply = gateway.request("POST", "/library.v1.Library/GetBook").await;
     reply.status(415);

@@ -151,6 +151,7 @@ fn a_wrong_template_is_refused_with_file_method_and_column() {
     let wrong = [
         ("/v1/x{id}", "", 6),
         ("/v1//x", "", 5),
+        ("/v1/:id", "a variable is written \"{id}\"", 5),
         ("/v1/x/", "", 6),
         ("/v1/{id}/{id}", "twice", 11),
         ("/v1/{nome}", "nome", 6),
@@ -214,6 +215,37 @@ async fn rules_of_configuration_replace_the_annotation() {
     assert_eq!((&*rule.value, &*rule.from), ("LOOK /v2/{parent=a/*}", "schema.http_rules[0]"));
     let row = rows.iter().find(|row| row.path == "/v1/things/{id}:inspect").unwrap();
     assert!(!row.settings.iter().any(|value| value.key == "http_rule"));
+}
+
+#[tokio::test]
+async fn an_rpcs_own_path_goes_before_variables_and_is_no_other_rules() {
+    let rules = |rules: &str| format!("schema:\n  descriptor_sets: [in-memory]\n  http_rules: {rules}\n");
+    let (service, gateway) = rules_with(&rules(
+        "[{ selector: rules.v1.Rules.PostSame, post: '/{parent=**}', body: '*' },
+          { selector: rules.v1.Rules.GetSame, get: '/{parent=**}' },
+          { selector: rules.v1.Rules.Thing, post: /rules.v1.Rules/Thing, body: inner }]",
+    ))
+    .await;
+    // JSON without a word of Connect; of a rule of its own the RPC says more.
+    gateway.post("/rules.v1.Rules/Inspect", &json!({ "id": "7" })).await.status(200);
+    assert_eq!(seen(&service, "Inspect"), json!({ "id": "7" }));
+    gateway.post("/rules.v1.Rules/Thing", &json!({ "id": "7" })).await.status(200);
+    assert_eq!(seen(&service, "Thing"), json!({ "inner": { "id": "7" } }));
+    // What nobody calls by that path is a variable's.
+    gateway.get("/rules.v1.Rules/Inspect").await.status(200);
+    assert_eq!(seen(&service, "GetSame"), json!({ "parent": "rules.v1.Rules/Inspect" }));
+    gateway.post("/rules.v1.Rules/Nobody", &json!({})).await.status(200);
+    assert_eq!(seen(&service, "PostSame"), json!({ "parent": "rules.v1.Rules/Nobody" }));
+
+    for rule in ["post: /rules.v1.Rules/Inspect", "custom: { kind: '*', path: '/rules.v1.Rules/Ins%70ect' }"] {
+        let config = rules(&format!("[{{ selector: rules.v1.Rules.Thing, {rule} }}]"));
+        let built = crate::support::gateway::gateway().descriptors("rules").config(&config);
+        let built = built.upstream_at("rules", "rules.v1.Rules", &["127.0.0.1:1".to_owned()], "");
+        let problems = built.compile(&Metrics::new()).err().unwrap();
+        let told = problems[0].to_string();
+        assert!(told.contains("schema.http_rules[0]") && told.contains("own path of rules.v1.Rules/Inspect"), "{told}");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+    }
 }
 
 #[tokio::test]

@@ -216,6 +216,7 @@ async fn what_is_wrong_with_the_handshake_is_an_http_error() {
         let mut raw = gateway.raw().await;
         let answer = raw.write(upgrade(path, &headers)).await.read_to_end().await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path} {headers:?}: {answer}");
+        assert_eq!(answer.contains("\r\nsec-websocket-version: 13\r\n"), status == "400", "{answer}");
     }
     service.saw("Chat").times(0);
 }

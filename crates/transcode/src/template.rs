@@ -169,7 +169,8 @@ impl Parser<'_> {
             match self.peek() {
                 None if in_variable => return Err((self.at, "the variable is not closed: \"}\" is missing")),
                 None => return Err((self.at - 1, "a template cannot end with \"/\"")),
-                Some(b'/' | b':' | b'}') => return Err((self.at, "an empty segment")),
+                Some(b':') => return Err((self.at, "an empty segment before \":\"; a variable is written \"{id}\"")),
+                Some(b'/' | b'}') => return Err((self.at, "an empty segment")),
                 Some(b'*') => self.wildcard()?,
                 Some(b'{') if in_variable => return Err((self.at, "a variable inside a variable")),
                 Some(b'{') => self.variable()?,

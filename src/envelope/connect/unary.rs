@@ -50,7 +50,7 @@ pub fn message_of_query(head: &Parts, limit: usize) -> Result<Bytes, Error> {
         return Err(Error::bad_request("the query must have encoding=json or encoding=proto, and the message"));
     }
     if !matches!(&*query.encoding, "json" | "proto") {
-        return Err(Error::UnsupportedMedia { message: "encoding must be json or proto".into() });
+        return Err(Error::media("encoding must be json or proto"));
     }
     let compression = HeaderValue::from_str(&query.compression);
     let coding = match query.compression.as_ref() {

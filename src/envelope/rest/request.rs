@@ -31,9 +31,7 @@ impl Taken<'_> {
         };
         match self.types.iter().any(is) {
             true => Ok(()),
-            false => {
-                Err(Error::UnsupportedMedia { message: format!("send the body as {}", self.types.join(" or ")).into() })
-            }
+            false => Err(Error::media(format!("send the body as {}", self.types.join(" or ")))),
         }
     }
 }
@@ -64,11 +62,11 @@ pub fn admit<'h, B: Body>(
             if is("application/json", content_type) || is("application/x-www-form-urlencoded", content_type) =>
         {
             let message = "text is read as UTF-8 here: send it so, with `charset=utf-8` or without a charset";
-            return Err(Error::UnsupportedMedia { message: message.into() });
+            return Err(Error::media(message));
         }
         _ => {
             let message = "send the body as application/json or application/x-www-form-urlencoded";
-            return Err(Error::UnsupportedMedia { message: message.into() });
+            return Err(Error::media(message));
         }
     };
     Ok((media, known.coding()?))
@@ -95,6 +93,6 @@ pub fn admit_stream<'h, B: Body>(
         Ok((Messages::lines(limit), Media::Json, coding))
     } else {
         let message = "send the messages as a JSON array, or a line each as application/x-ndjson";
-        Err(Error::UnsupportedMedia { message: message.into() })
+        Err(Error::media(message))
     }
 }

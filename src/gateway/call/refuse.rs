@@ -4,7 +4,7 @@ use http::Response;
 
 use super::{Call, Outcome};
 use crate::body::Body;
-use crate::envelope::{Dialect, connect, grpc, grpc_web, metadata, rest};
+use crate::envelope::{Dialect, connect, grpc, grpc_web, metadata, rest, websocket};
 use crate::error::Error;
 
 impl Call {
@@ -27,7 +27,10 @@ impl Call {
             Dialect::Connect(_) | Dialect::ConnectGet(_) => connect::error(error, schema, metadata),
             Dialect::ConnectStream(_) => connect::stream_error(error, self.dialect, schema, metadata),
             Dialect::Rest | Dialect::WebSocket | Dialect::Http => {
-                let mut response = rest::error(error, schema);
+                let mut response = match self.dialect {
+                    Dialect::WebSocket => websocket::refusal(error, schema),
+                    _ => rest::error(error, schema),
+                };
                 for metadata in metadata {
                     // An error has its status by the table, whatever the upstream wishes.
                     rpc.map(|rpc| metadata::to_rest(metadata, response.headers_mut(), &rpc.crossing));

@@ -47,6 +47,7 @@ impl Compiler<'_> {
             method: "GET".into(),
             template: path.into(),
             rpc: rpc.into(),
+            own_path: !rpc.is_empty(),
             logged: Logged::new(path, rpc),
             metrics: self.metrics.route("", "", path),
             action: Action::Builtin,

@@ -87,6 +87,7 @@ impl Compiler<'_> {
             method: method.into(),
             template: path.into(),
             rpc: "".into(),
+            own_path: false,
             logged: Logged::new(path, ""),
             metrics: self.metrics.route("", "", path),
             action: Action::Token(Box::new(endpoint)),

@@ -70,6 +70,22 @@ impl<T> RouterBuilder<T> {
         Ok(())
     }
 
+    /// What matches the same requests as such a binding would.
+    pub fn same(&self, method: &str, template: &Template) -> Option<&T> {
+        let position = |known: Option<usize>| known.map(|at| at as u32);
+        let methods = &self.router.methods;
+        let method = match method {
+            "*" => ANY_METHOD,
+            _ => position(methods.iter().position(|known| **known == *method))?,
+        };
+        let verb = match template.verb() {
+            None => NO_VERB,
+            Some(verb) => position(self.router.verbs.iter().position(|known| **known == *verb))?,
+        };
+        let shape = Shape { method, segments: canonical(template.segments()), verb };
+        self.taken.get(&shape).map(|&at| self.route(at as usize))
+    }
+
     /// The value of an earlier [`RouterBuilder::insert`], by how many succeeded before it.
     pub fn route(&self, at: usize) -> &T {
         &self.router.routes[at].value

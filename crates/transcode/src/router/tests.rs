@@ -147,6 +147,8 @@ fn bindings_of_the_same_requests_conflict() {
         let other = Template::parse(other).unwrap();
         let conflict = builder.insert("GET", &other, "other").expect_err(one);
         assert_eq!(*builder.route(conflict.with), one);
+        assert_eq!(builder.same("GET", &other), Some(&one));
+        assert_eq!((builder.same("POST", &other), builder.same("*", &other)), (None, None));
         builder.insert("POST", &other, "another method").unwrap();
         builder.insert("*", &other, "any method").unwrap();
     }
