@@ -128,6 +128,8 @@ fn reflection(config: &Config, reader: &mut Reader) {
 fn aims(config: &Config, reader: &mut Reader) {
     for (name, upstream) in &config.upstreams {
         let path = super::place(&["upstreams", name]);
+        let unread = ["share", "header"].map(|key| format!("{path}.canary.{key}"));
+        let unread = unread.iter().any(|key| reader.problems.within(key));
         let mut tell = |key: &str, message: String| {
             let place = format!("{path}.{key}");
             let line = reader.line(&[&place, &path]);
@@ -174,7 +176,7 @@ fn aims(config: &Config, reader: &mut Reader) {
                 }
             }
         }
-        if canary.share.0 == 0 && canary.header.is_none() {
+        if canary.share.0 == 0 && canary.header.is_none() && !unread {
             tell("canary", "gets no calls; write `share: 5%` or `header: x-canary`".to_owned());
         }
         if canary.value.is_some() && canary.header.is_none() {
@@ -311,10 +313,10 @@ fn services(config: &Config, reader: &mut Reader) {
 
 fn http_rules(config: &Config, reader: &mut Reader) {
     const PATTERNS: &str = "`get`, `put`, `post`, `delete`, `patch` and `custom`";
-    let mut told = |path: String, message: String| {
+    fn tell(reader: &mut Reader, path: String, message: String) {
         let line = reader.line(&[&path]);
         reader.problems.push(line, path, message);
-    };
+    }
     let mut selected = HashMap::new();
     for (index, rule) in config.schema.http_rules.iter().enumerate() {
         let path = format!("schema.http_rules[{index}]");
@@ -325,13 +327,14 @@ fn http_rules(config: &Config, reader: &mut Reader) {
         if let Some(first) = selected.insert(&*rule.selector, index) {
             let message =
                 format!("`schema.http_rules[{first}]` is for this method too; write `additional_bindings` there");
-            told(format!("{path}.selector"), message);
+            tell(reader, format!("{path}.selector"), message);
         }
         let more = rule.additional_bindings.iter().enumerate();
         let more = more.map(|(at, rule)| (format!("{path}.additional_bindings[{at}]"), rule.patterns().len()));
         for (path, patterns) in [(path.clone(), rule.patterns().len())].into_iter().chain(more) {
-            if patterns != 1 {
-                told(path, format!("has {patterns} patterns; write exactly one of {PATTERNS}"));
+            // One that cannot be read is one.
+            if patterns != 1 && !reader.problems.within(&path) {
+                tell(reader, path, format!("has {patterns} patterns; write exactly one of {PATTERNS}"));
             }
         }
     }
@@ -439,6 +442,7 @@ fn unverified(config: &Config, reader: &mut Reader) {
 /// Browsers take the cookies, and the gateway reads the one that opens things.
 fn sessions(config: &Config, reader: &mut Reader) {
     let Some(sessions) = &config.sessions else { return };
+    let unread = reader.problems.within("auth.jwt");
     let mut tell = |path: &str, message: String| {
         let line = reader.line(&[path, "sessions"]);
         reader.problems.push(line, path.to_owned(), message);
@@ -459,7 +463,7 @@ fn sessions(config: &Config, reader: &mut Reader) {
                 tell(&format!("sessions.issue.{key}"), message);
             }
         }
-        if auth.jwt.iter().all(|jwt| jwt.secret.is_none()) {
+        if auth.jwt.iter().all(|jwt| jwt.secret.is_none()) && !unread {
             tell("sessions.issue", "there is no `auth.jwt.secret` to sign tokens with".to_owned());
         }
         if issue.claims.contains_key(&kind.claim) {

@@ -60,7 +60,7 @@ fn write_below(out: &mut String, path: &str, shape: Shape) {
             write_below(out, path, *first);
             write_below(out, path, *second);
         }
-        Shape::Text(_) | Shape::Flag | Shape::Integer(..) | Shape::Word(_) => {}
+        Shape::Text(_) | Shape::Any(_) | Shape::Flag | Shape::Integer(..) | Shape::Word(_) => {}
     }
 }
 
@@ -71,7 +71,7 @@ fn cell(shape: &Shape) -> String {
         Shape::Map(key, _) => format!("map: {key} → see below"),
         Shape::Section(_) => "map, see below".to_owned(),
         Shape::Either(first, second) => format!("{}, or {}", cell(first), cell(second)),
-        Shape::Text(_) | Shape::Flag | Shape::Integer(..) | Shape::Word(_) => shape.noun(),
+        Shape::Text(_) | Shape::Any(_) | Shape::Flag | Shape::Integer(..) | Shape::Word(_) => shape.noun(),
     }
 }
 
@@ -119,7 +119,8 @@ fn object(keys: Vec<Key>) -> Value {
         }
         properties.insert(key.name.to_owned(), value);
     }
-    let mut object = json!({ "type": "object", "additionalProperties": false, "properties": properties });
+    // One without a word in it is null to YAML.
+    let mut object = json!({ "type": ["object", "null"], "additionalProperties": false, "properties": properties });
     if !required.is_empty() {
         object["required"] = json!(required);
     }
@@ -133,19 +134,25 @@ fn schema(shape: Shape) -> Value {
     }
     match shape {
         Shape::Text(_) => json!({ "type": ["string", "number"] }),
+        Shape::Any(_) => json!({}),
         Shape::Flag => or_variable(&json!({ "type": "boolean" })),
         Shape::Integer(min, max) => or_variable(&json!({ "type": "integer", "minimum": min, "maximum": max })),
         Shape::Word(words) => {
-            let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            // `498` is a number to YAML.
+            let plain = |word: &str| word.parse::<u64>().ok().map(Value::from);
+            let words: Vec<_> =
+                words.iter().flat_map(|(word, _)| std::iter::once(json!(word)).chain(plain(word))).collect();
             or_variable(&json!({ "enum": words }))
         }
         Shape::Either(first, second) => json!({ "anyOf": [schema(*first), schema(*second)] }),
-        Shape::List(item) => json!({ "anyOf": [{ "type": "array", "items": schema(*item) }, { "type": "string" }] }),
+        Shape::List(item) => {
+            json!({ "anyOf": [{ "type": "array", "items": schema(*item) }, { "type": ["string", "null"] }] })
+        }
         Shape::Several(item) => {
             let item = schema(*item);
             json!({ "anyOf": [item, { "type": "array", "items": item }] })
         }
-        Shape::Map(_, value) => json!({ "type": "object", "additionalProperties": schema(*value) }),
+        Shape::Map(_, value) => json!({ "type": ["object", "null"], "additionalProperties": schema(*value) }),
         Shape::Section(keys) => object(keys()),
     }
 }

@@ -44,7 +44,7 @@ impl Kind for Jsons {
     }
 
     fn shape(&self) -> Shape {
-        Shape::Text("JSON, as a text or as YAML")
+        Shape::Any("JSON, as a text or as YAML")
     }
 }
 

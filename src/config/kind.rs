@@ -44,6 +44,8 @@ pub(super) trait Kind: Sized {
 pub(super) enum Shape {
     /// A text; the noun says which.
     Text(&'static str),
+    /// A value of any form; the noun says which.
+    Any(&'static str),
     /// `true` or `false`.
     Flag,
     /// An integer within bounds.
@@ -66,7 +68,7 @@ impl Shape {
     /// For messages: `a duration such as `5s``.
     pub(super) fn noun(&self) -> String {
         match self {
-            Self::Text(noun) => (*noun).to_owned(),
+            Self::Text(noun) | Self::Any(noun) => (*noun).to_owned(),
             Self::Flag => "`true` or `false`".to_owned(),
             Self::Integer(min, max) => format!("a number from {min} to {max}"),
             Self::Word(words) => {

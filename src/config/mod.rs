@@ -101,7 +101,7 @@ section! {
         workers: Workers = either(checked("`cores`", cores), counted()).or("cores"),
         /// TLS on `listen`; without it HTTP/2 and HTTP/1.1 are spoken in the clear.
         tls: Option<Tls> = kind::section().optional(),
-        /// Hosts by which clients reach the gateway, such as `api.example.com`: where it redirects to, whatever host a request names.
+        /// Hosts by which clients reach the gateway, such as `api.example.com`, with the port where that is another than 443: where it redirects to, whatever host a request names.
         hosts: Vec<String> = list(checked("a host such as `api.example.com`", tls::host)).or("[]"),
         /// The gateway's own state and metrics.
         admin: Admin = kind::section().or("{}"),

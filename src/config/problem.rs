@@ -50,6 +50,13 @@ impl Problems {
         self.more
     }
 
+    /// Something is wrong at or within a place.
+    pub(super) fn within(&self, place: &str) -> bool {
+        let is =
+            |path: &str| path.strip_prefix(place).is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'.' | b'[', ..]));
+        self.kept.iter().any(|problem| is(&problem.path))
+    }
+
     pub(super) fn push(&mut self, line: usize, path: String, message: String) {
         if self.kept.len() == KEPT {
             self.more += 1;

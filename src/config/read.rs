@@ -263,7 +263,13 @@ fn unknown(key: &str, keys: &[Key], absent: &[&str]) -> String {
         return format!("{} is not supported by this version of Transom; remove it", quote(key));
     }
     let names = || keys.iter().map(|key| key.name);
-    match nearest(key, names()) {
+    // What other gateways call it.
+    let elsewhere = match key {
+        "address" | "bind" | "host" | "port" | "ports" => Some("listen"),
+        "backends" | "clusters" | "services" => Some("upstreams"),
+        _ => None,
+    };
+    match elsewhere.filter(|name| names().any(|known| known == *name)).or_else(|| nearest(key, names())) {
         Some(name) => format!("unknown key; did you mean `{name}`?"),
         None => format!("unknown key; the keys here are {}", names().collect::<Vec<_>>().join(", ")),
     }

@@ -1,12 +1,14 @@
 //! What parses, and what is made of it.
 
 mod problems;
+mod published;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use serde_json::Value as Json;
 
 use super::read::{Key, Reader, Section};
 use super::{
@@ -250,6 +252,23 @@ fn every_key_is_documented_and_published() {
         assert!(schema.contains(&format!("\"{}\": {{", key.name)), "{}", key.name);
     }
     serde_json::from_str::<serde_json::Value>(&schema).expect("JSON");
+}
+
+#[test]
+fn the_examples_are_as_the_schema_says() {
+    let schema: Json = serde_json::from_str(&json_schema()).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for example in ["booking/transom.yaml", "booking/bench.yaml", "sessions/transom.yaml"] {
+        let text = std::fs::read_to_string(root.join(example)).unwrap();
+        assert_eq!(published::wrong(&schema, &published::yaml(&text)), None, "{example}");
+    }
+    let config = |more: &str| published::yaml(&format!("upstreams: {{ a: {{ endpoints: ['h:1'] }} }}\n{more}"));
+    for right in ["headers:", "hosts:", "auth: { invalid_status: 498 }", "auth: { invalid_status: '498' }"] {
+        assert_eq!(published::wrong(&schema, &config(right)), None, "{right}");
+    }
+    for wrong in ["listn: x", "workers: [1]", "auth: { invalid_status: 499 }", "drain_timeout: {}"] {
+        assert!(published::wrong(&schema, &config(wrong)).is_some(), "{wrong}");
+    }
 }
 
 #[test]

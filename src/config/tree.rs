@@ -128,7 +128,11 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn event(&mut self, event: Result<(Event<'_>, Span), ScanError>) -> Result<(), Stop> {
         let (event, span) = event.map_err(|error| {
-            self.tell(error.marker().line(), format!("this is not YAML: {}", error.info()));
+            let hint = match error.info().contains("anchor") {
+                true => "; put a text that begins with `*` or `&` in quotes",
+                false => "",
+            };
+            self.tell(error.marker().line(), format!("this is not YAML: {}{hint}", error.info()));
             Stop
         })?;
         let line = span.start.line();

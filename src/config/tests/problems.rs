@@ -78,13 +78,28 @@ methods:
     );
 }
 
+/// What is wrong is told once, and not again by what would be wrong without it.
+#[test]
+fn a_problem_has_no_sequels() {
+    let text = "
+schema: { descriptor_sets: x, http_rules: [{ selector: a.S.B, get: '${NOPE}' }] }
+upstreams: { a: { services: [a.S], endpoints: 'h:1', canary: { upstream: b, share: 10 } }, b: { endpoints: 'h:2' } }
+auth: { jwt: { secret: '${NONE}' } }
+sessions: { login: [a.S/B], issue: {} }
+";
+    let found = problems(text);
+    let of = |place: &str| found.iter().filter(|problem| problem.contains(place)).count();
+    assert_eq!((of("schema.http_rules[0]"), of("canary"), of("NONE"), of("to sign")), (1, 1, 1, 0), "{found:#?}");
+}
+
 #[test]
 fn documents_that_are_none() {
     for (text, expected) in [
         ("", "1: upstreams: is missing; write a map, each key a name"),
         ("[]", "1: is a list; write a map with keys of listen, workers, tls, hosts, admin, public_endpoints"),
         ("a: [", "1: a[0]: this is not YAML: "),
-        ("a: *x", "1: a: this is not YAML: "),
+        ("a: *x", "1: a: this is not YAML: while parsing node, found unknown anchor; put a text that begins with `*`"),
+        ("port: 3000", "1: port: unknown key; did you mean `listen`?"),
         ("a: &x [*x]", "1: a[0]: an alias inside the value that it stands for"),
         ("listen: 1\n---\na: 1", "2: a second document starts here; write one"),
         ("%YAML 1.1\n---\na: 1", "1: this is not YAML: "),
