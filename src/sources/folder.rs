@@ -160,6 +160,22 @@ impl Folder {
         }
     }
 
+    /// What to write instead.
+    fn way_out(&self, error: &dyn Diagnostic, message: &str) -> Option<String> {
+        let name = message.split('\'').nth(1)?;
+        if message.starts_with("import ") {
+            let folders: Vec<_> = self.places().map(|place| place.folder.display().to_string()).collect();
+            let looked = folders.join(", ");
+            return Some(format!(
+                "looked for in {looked} and among what is built in: an import's path starts at a folder of `schema.protos`"
+            ));
+        }
+        match home(name).filter(|_| message.ends_with("is not defined")) {
+            Some(file) => Some(format!("write `import \"{file}\";`")),
+            None => error.help().map(|help| help.to_string()),
+        }
+    }
+
     /// The problems of a compiler's error. A file's own come up again in each file that imports it: once is enough.
     fn collect(
         &self,
@@ -194,6 +210,8 @@ impl Folder {
         } else if let Some(cause) = error.diagnostic_source() {
             // What is wrong inside an option's value.
             message.push_str(&format!(": {cause}"));
+        } else if let Some(way_out) = self.way_out(error, &message) {
+            message.push_str(&format!("; {way_out}"));
         }
         let found = Problem::new(place, "", message);
         if !problems.contains(&found) {
@@ -223,6 +241,28 @@ impl FileResolver for BuiltIn {
             None => GoogleFileResolver::new().open_file(name),
         }
     }
+}
+
+/// The built-in file that declares what others forget to import.
+fn home(name: &str) -> Option<&'static str> {
+    let (package, last) = name.trim_start_matches('.').rsplit_once('.')?;
+    Some(match (package, last) {
+        ("buf.validate", _) => "buf/validate/validate.proto",
+        ("google.api", "http") => "google/api/annotations.proto",
+        ("google.api", "HttpBody") => "google/api/httpbody.proto",
+        ("google.protobuf", "Any") => "google/protobuf/any.proto",
+        ("google.protobuf", "Duration") => "google/protobuf/duration.proto",
+        ("google.protobuf", "Empty") => "google/protobuf/empty.proto",
+        ("google.protobuf", "FieldMask") => "google/protobuf/field_mask.proto",
+        ("google.protobuf", "ListValue" | "NullValue" | "Struct" | "Value") => "google/protobuf/struct.proto",
+        ("google.protobuf", "Timestamp") => "google/protobuf/timestamp.proto",
+        ("google.protobuf", wrapper) if wrapper.ends_with("Value") => "google/protobuf/wrappers.proto",
+        ("google.rpc", "Code") => "google/rpc/code.proto",
+        ("google.rpc", "Status") => "google/rpc/status.proto",
+        ("google.rpc", _) => "google/rpc/error_details.proto",
+        ("transom", _) => "transom/options.proto",
+        _ => return None,
+    })
 }
 
 /// The compiler calls itself for each bracket within another, and ends the process where there are too many.

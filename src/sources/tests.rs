@@ -92,7 +92,7 @@ fn every_broken_file_is_named_with_line_and_column() {
         "protos/a.proto:2:13: name 'Missing' is not defined",
         "protos/a.proto:3:3: name 'Absent' is not defined",
         "protos/b.proto:3:20: expected",
-        "protos/c.proto:2:1: import 'nowhere.proto' not found",
+        "protos/c.proto:2:1: import 'nowhere.proto' not found; looked for in ",
         "protos/d.proto:2:1: editions are not read from .proto files",
         "protos/e.proto:1:27: invalid",
         "1: schema.protos[1]: empty: holds no .proto file",
@@ -109,12 +109,16 @@ fn every_broken_file_is_named_with_line_and_column() {
 fn a_problem_says_what_to_change_and_hides_no_other() {
     let option = "syntax = \"proto3\"; package o; import \"transom/options.proto\"; message M {}\n\
                   service S { rpc Get(M) returns (M) {\n  option (transom.method) = { timeuot: { seconds: 1 } };\n} }";
+    let rule = "syntax = \"proto3\"; package r; message M {}\n\
+                service S { rpc Get(M) returns (M) {\n  option (google.api.http) = { get: \"/x\" };\n} }";
     let folder = folder(&[
         ("protos/cut.proto", "syntax = \"proto3\";\nmessage A { string x = 1;\n\n"),
         ("protos/edition.proto", "/* A licence.\n * edition */ // more\n\nedition = \"2023\";"),
         ("protos/imports.proto", "syntax = \"proto3\"; import \"latin.proto\"; message B { Name name = 1; }"),
         ("protos/imports_that.proto", "syntax = \"proto3\"; import \"imports.proto\"; message C { B b = 1; }"),
         ("protos/option.proto", option),
+        ("protos/mask.proto", "syntax = \"proto3\";\nmessage F { google.protobuf.FieldMask m = 1; }"),
+        ("protos/rule.proto", rule),
         ("protos/other.proto", "syntax = \"proto3\";\nmessage D { Missing m = 1; }"),
     ]);
     fs::write(folder.path().join("protos/latin.proto"), b"// \xe9\nsyntax = \"proto3\"; message Name {}").unwrap();
@@ -127,10 +131,12 @@ fn a_problem_says_what_to_change_and_hides_no_other() {
         "protos/link.proto: cannot be read: there is no such file where this link leads",
         "protos/option.proto:3:3: invalid value of type 'transom.MethodPolicy' for option '(transom.method)': field 'timeuot'",
         "protos/other.proto:2:13: name 'Missing' is not defined",
+        "protos/mask.proto:2:13: name 'google.protobuf.FieldMask' is not defined; write `import \"google/protobuf/field_mask.proto\";`",
+        "protos/rule.proto:3:3: 'google.api.http' resolves to 'google.api.http', which is not defined; write `import \"google/api/annotations.proto\";`",
     ] {
         assert_eq!(found.iter().filter(|line| line.starts_with(expected)).count(), 1, "{expected}: {found:#?}");
     }
-    assert_eq!(found.len(), 6, "{found:#?}");
+    assert_eq!(found.len(), 8, "{found:#?}");
 }
 
 #[test]
