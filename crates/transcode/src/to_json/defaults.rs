@@ -25,8 +25,18 @@ impl<'a> Printer<'a> {
         self.absent(field)
     }
 
+    /// Prints an absent field that stands alone: `null` for a scalar whose default is another thing than its absence, unless
+    /// the schema says what that stands for.
+    pub(super) fn absent_alone(&mut self, field: &Field) -> Result<(), Halt> {
+        let scalar = field.shape == Shape::Singular && !matches!(field.kind, Kind::Message(_) | Kind::Group(_));
+        if scalar && field.presence != Presence::Implicit && field.default.is_empty() {
+            return Ok(self.text.raw(b"null,")?);
+        }
+        self.absent(field)
+    }
+
     /// Prints an absent field's default: the declared one, or its type's.
-    pub(super) fn absent(&mut self, field: &Field) -> Result<(), Halt> {
+    fn absent(&mut self, field: &Field) -> Result<(), Halt> {
         match (field.shape, field.kind) {
             (Shape::Repeated | Shape::Packed, _) => self.text.raw(b"[],")?,
             (Shape::Map, _) => self.text.raw(b"{},")?,

@@ -50,7 +50,7 @@ impl<'a> Printer<'a> {
             }
         }
         self.leave();
-        if self.text.mark() == mark { self.absent(wanted) } else { Ok(()) }
+        if self.text.mark() == mark { self.absent_alone(wanted) } else { Ok(()) }
     }
 
     /// Prints the message whose parts are the records `parts`.

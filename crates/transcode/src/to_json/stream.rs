@@ -58,7 +58,7 @@ impl<'a> Printer<'a> {
             };
         }
         self.leave();
-        if printed { Ok(()) } else { self.absent(wanted) }
+        if printed { Ok(()) } else { self.absent_alone(wanted) }
     }
 
     /// Prints the message at `at`: it reaches to the end of `wire`, or to the end tag of `group` if that is not 0.

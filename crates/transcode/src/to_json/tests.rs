@@ -415,11 +415,15 @@ fn the_response_body_is_one_field() {
         let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
         assert_eq!(read(&alone(&disorder, field)), read(in_disorder));
     }
-    assert_eq!(alone(&[len(51, "a"), int(53, 1)].concat(), "left"), r#""""#);
+    // Where absence is another thing than the default, it is told.
+    assert_eq!(alone(&[len(51, "a"), int(53, 1)].concat(), "left"), "null");
+    assert_eq!(alone(&[], "left"), "null");
+    assert_eq!(alone(&len(51, ""), "left"), r#""""#);
     assert_eq!(alone(&[int(53, 1), len(51, "a")].concat(), "left"), r#""a""#);
     assert_eq!(alone(&int(5, 0), "i32"), "0");
     let preset = |field| try_print(PROTO2, &[], field, OutOptions::default(), Limits::default()).unwrap();
-    assert_eq!([preset("preset"), preset("named"), preset("first")], ["-7", r#""n\"n""#, r#""TWO""#]);
+    assert_eq!([preset("preset"), preset("named"), preset("first")], ["-7", r#""n\"n""#, "null"]);
+    assert_eq!([alone(&[], "maybe"), alone(&int(42, 0), "maybe")], ["null", "0"]);
     let schema = schema(PROTO);
     let id = schema.message_named("p.M").unwrap();
     assert!(OutPlan::compile(&schema, id, "nope", OutOptions::default()).unwrap_err().contains("nope"));
