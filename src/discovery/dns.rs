@@ -91,7 +91,9 @@ impl Resolver {
             servers => servers.iter().copied().map(name_server).collect(),
         };
         let search = match &rules.search {
-            Some(domains) => domains.iter().map(Name::from_utf8).collect::<Result<_, _>>().map_err(told)?,
+            Some(domains) => {
+                domains.iter().map(Name::from_utf8).collect::<Result<_, _>>().map_err(|error| error.to_string())?
+            }
             // resolv.conf(5): without a list, the domain of this machine.
             None if search.is_empty() => own.into_iter().collect(),
             None => search,
@@ -108,7 +110,12 @@ impl Resolver {
         if let Err(error) = File::open(HOSTS).and_then(|file| hosts.read_hosts_conf(file)) {
             tracing::debug!(%error, "{HOSTS} cannot be read");
         }
-        Ok(Self { asks: builder.build().map_err(told)?, hosts: Arc::new(hosts), search: search.into(), ndots })
+        Ok(Self {
+            asks: builder.build().map_err(|error| error.to_string())?,
+            hosts: Arc::new(hosts),
+            search: search.into(),
+            ndots,
+        })
     }
 
     /// A name's addresses by family: A, AAAA. Both are of one domain: were each looked for by itself, a stranger's in a later one
@@ -125,17 +132,23 @@ impl Resolver {
             return written.map(|lookup| Ok((lookup.as_ref().map(ips).unwrap_or_default(), until)));
         }
         self.asks.clear_cache();
+        let mut nothing = [(), ()].map(|()| Err(NO_NAME.to_owned()));
         for name in self.in_full(&name) {
             let (a, aaaa) = tokio::join!(self.asks.ipv4_lookup(name.clone()), self.asks.ipv6_lookup(name));
             let families = [family(a), family(aaaa)];
-            if families.iter().all(Option::is_none) {
-                continue;
-            }
             let is_there = families.iter().flatten().any(Result::is_ok);
+            let is_over = families.iter().flatten().any(|family| !matches!(family, Ok((found, _)) if found.is_empty()));
             let other = || if is_there { Ok((Vec::new(), Instant::now() + LATEST)) } else { Err(NO_NAME.to_owned()) };
-            return families.map(|family| family.unwrap_or_else(other));
+            let families = families.map(|family| family.unwrap_or_else(other));
+            if is_over {
+                return families;
+            }
+            // It stands for other things there, and may stand for addresses in the next.
+            if is_there {
+                nothing = families;
+            }
         }
-        [(), ()].map(|()| Err(NO_NAME.to_owned()))
+        nothing
     }
 
     /// What a name may stand for, in the order of resolv.conf(5).
@@ -154,14 +167,14 @@ impl Resolver {
 
     /// What the SRV records of a name say.
     pub(super) async fn service(&self, name: &str) -> Result<Service, String> {
-        let name = Name::from_utf8(name).map_err(told)?;
+        let name = Name::from_utf8(name).map_err(|error| error.to_string())?;
         self.asks.clear_cache();
         let mut names = self.in_full(&name).into_iter();
         let lookup = loop {
             let Some(name) = names.next() else { return Err(NO_NAME.to_owned()) };
             match self.asks.srv_lookup(name).await {
                 Err(error) if error.is_nx_domain() => {}
-                looked => break looked.map_err(told)?,
+                looked => break looked.map_err(|error| error.to_string())?,
             }
         };
         let records = lookup.answers().iter().filter_map(|record| match &record.data {
@@ -208,10 +221,6 @@ fn family(answer: Result<Lookup, NetError>) -> Option<Family> {
         Err(error) if error.is_no_records_found() => Some(Ok((Vec::new(), Instant::now() + LATEST))),
         Err(error) => Some(Err(error.to_string())),
     }
-}
-
-fn told(error: impl ToString) -> String {
-    error.to_string()
 }
 
 fn ips(lookup: &Lookup) -> Vec<IpAddr> {

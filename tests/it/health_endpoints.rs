@@ -85,7 +85,7 @@ async fn it_is_said_why_an_endpoint_gets_no_calls() {
     let gateway = gateway()
         .descriptors("library")
         .upstream_with("library", &[&library], up)
-        .upstream_at("internals", "library.v1.Internals", &[nobody.clone()], "")
+        .upstream_at("internals", "library.v1.Internals", std::slice::from_ref(&nobody), "")
         .start()
         .await;
     let describe = async |upstream: usize| {

@@ -168,8 +168,7 @@ async fn a_stream_that_answers_has_the_time_of_the_call() {
     let reply = gateway.grpc("library.v1.Library/WatchBooks").send(&[json!({})]).await;
     reply.ok(&[json!({ "title": "1" }), json!({ "title": "2" })]);
     // A service that keeps to what it is told would end at that.
-    let told = library.saw("WatchBooks").calls()[0].headers["grpc-timeout"].to_str().unwrap().to_owned();
-    assert!(transom_transcode::frame::timeout::parse(&told).unwrap() > Duration::from_secs(4), "{told}");
+    assert_eq!(library.saw("WatchBooks").calls()[0].headers.get("grpc-timeout"), None);
 }
 
 #[tokio::test]
