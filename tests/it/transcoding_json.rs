@@ -182,16 +182,12 @@ async fn output_options_hold_for_streams_too() {
 
 #[tokio::test]
 async fn json_nests_as_deep_whatever_its_message_passes() {
-    for demands in ["sanitize: { \"*\": [trim] }", "sanitize: { \"*\": [trim] }, limits: { depth: 50 }"] {
-        let (_service, gateway) = rules_with(&format!("methods: {{ rules.v1.Rules/Same: {{ {demands} }} }}")).await;
-        let most = if demands.contains("depth") { 50 } else { 100 };
-        // The message and its field are two levels.
-        let nested =
-            |depth: usize| format!("{{\"structure\":{}{}}}", "{\"a\":".repeat(depth - 2) + "{}", "}".repeat(depth - 2));
-        let call = gateway.request("POST", "/v1/same").header("content-type", "application/json");
-        call.body(nested(most + 1)).await.status(400).reason("TOO_DEEP");
-        let call = gateway.request("POST", "/v1/same").header("content-type", "application/json");
-        let answer = call.body(nested(most)).await;
-        assert_eq!(answer.status(200).text(), nested(most));
-    }
+    let demands = "sanitize: { \"*\": [trim] }, limits: { depth: 30 }";
+    let (_service, gateway) = rules_with(&format!("methods: {{ rules.v1.Rules/Same: {{ {demands} }} }}")).await;
+    // The message and its field are two levels; each one more is three of protobuf's.
+    let nested =
+        |depth: usize| format!("{{\"structure\":{}{}}}", "{\"a\":".repeat(depth - 2) + "{}", "}".repeat(depth - 2));
+    assert_eq!(echoed(&gateway, &nested(30)).await, serde_json::from_str::<Value>(&nested(30)).unwrap());
+    let call = gateway.request("POST", "/v1/same").header("content-type", "application/json");
+    call.body(nested(31)).await.status(400).reason("TOO_DEEP");
 }
