@@ -1,14 +1,14 @@
 //! Events: what one gateway tells all, over Redis pub/sub. Without a Redis there is one gateway, and it hears itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::time::{interval, sleep, timeout};
 use tokio_stream::StreamExt as _;
 
-use super::redis::{Redis, Unavailable};
+use super::redis::{Redis, Said, Unavailable};
 
 /// What our channels' names begin with.
 const PREFIX: &str = "transom:event:";
@@ -61,32 +61,44 @@ impl Events {
         let _ = self.listeners.send(Event::Told { topic: topic.into(), payload: Bytes::copy_from_slice(payload) });
     }
 
-    /// Hears what other gateways say, forever.
+    /// Hears what other gateways say, forever. The log hears of a Redis that cannot be reached, once in a while.
     pub(super) async fn follow(&self, redis: &Redis) {
+        let said = Said::default();
         loop {
-            match timeout(TELL * 2, redis.subscriber()).await {
-                Ok(Ok(subscriber)) => {
-                    let ended = self.hear(subscriber).await;
+            match self.hear(redis).await {
+                Ended::Lost(reason) => {
                     self.connected.store(false, Ordering::Relaxed);
                     let _ = self.listeners.send(Event::Lost);
-                    tracing::warn!(
-                        reason = ended,
-                        "redis is gone; limits and sessions go by what is configured without it"
-                    );
+                    tracing::warn!(reason, "redis is gone; limits and sessions go by what is configured without it");
+                    said.forget();
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "redis cannot be reached"),
-                Err(_) => tracing::debug!("redis cannot be reached in time"),
+                Ended::Unreached(reason) => {
+                    if let Some(unsaid) = said.again(&reason, Instant::now()) {
+                        tracing::warn!(
+                            address = redis.address(),
+                            reason,
+                            unsaid,
+                            "redis cannot be reached; limits, sessions and logouts go by what is configured without it"
+                        );
+                    }
+                }
             }
             sleep(PAUSE).await;
         }
     }
 
-    async fn hear(&self, subscriber: redis::aio::PubSub) -> &'static str {
+    async fn hear(&self, redis: &Redis) -> Ended {
+        const LATE: &str = "it did not answer in time";
+        let subscriber = match timeout(TELL * 2, redis.subscriber()).await {
+            Ok(Ok(subscriber)) => subscriber,
+            Ok(Err(error)) => return Ended::Unreached(error.to_string()),
+            Err(_) => return Ended::Unreached(LATE.to_owned()),
+        };
         let (mut ask, mut messages) = subscriber.split();
         match timeout(ALIVE.1, ask.psubscribe(format!("{PREFIX}*"))).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => return "it refused to subscribe",
-            Err(_) => return "it did not answer in time",
+            Ok(Err(error)) => return Ended::Unreached(format!("it refused to subscribe: {error}")),
+            Err(_) => return Ended::Unreached(LATE.to_owned()),
         }
         tracing::info!("redis is connected");
         self.connected.store(true, Ordering::Relaxed);
@@ -95,19 +107,27 @@ impl Events {
         loop {
             tokio::select! {
                 message = messages.next() => {
-                    let Some(message) = message else { return "the connection broke" };
+                    let Some(message) = message else { return Ended::Lost("the connection broke") };
                     if let Some(topic) = message.get_channel_name().strip_prefix(PREFIX) {
                         self.here(topic, message.get_payload_bytes());
                     }
                 }
                 _ = alive.tick() => {
                     if !matches!(timeout(ALIVE.1, ask.ping::<redis::Value>()).await, Ok(Ok(_))) {
-                        return "it did not answer in time";
+                        return Ended::Lost(LATE);
                     }
                 }
             }
         }
     }
+}
+
+/// Why nothing is heard any more.
+enum Ended {
+    /// Something was.
+    Lost(&'static str),
+    /// It was never there.
+    Unreached(String),
 }
 
 /// Tells all gateways that listen.

@@ -77,6 +77,8 @@ pub struct Turned<'a> {
     pub token: &'a str,
     /// As [`Session::turns`].
     pub turns: u64,
+    /// When it was made, in milliseconds since 1970: then the one before it was turned.
+    pub issued: u64,
 }
 
 /// What came of a turn.
@@ -120,6 +122,7 @@ impl Store {
         let Some(redis) = &self.redis else { return Ok(self.sessions.turn(id, (came, next), spans, now())) };
         let mut call = TURN.call(1);
         call.arg(key(id)).arg(came.token).arg(next).arg(millis(spans.idle)).arg(millis(spans.grace)).arg(came.turns);
+        call.arg(came.issued);
         match redis.run(&TURN, &call, WAIT).await? {
             Value::Array(told) => session(told).map(Turn::Good).ok_or(Unavailable),
             Value::Int(0) => Ok(Turn::Gone),

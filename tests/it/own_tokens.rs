@@ -9,6 +9,7 @@ use transom_transcode::status::Code;
 use crate::support::client::{Call, Reply};
 use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::grpc::frame;
+use crate::support::network::{Network, Weather};
 use crate::support::redis::{Redis, redis};
 use crate::support::reply::ok;
 use crate::support::tokens::{SECRET, bearer, claims, token};
@@ -336,6 +337,32 @@ async fn a_store_that_fell_back_makes_nobody_a_thief() {
 }
 
 #[tokio::test]
+async fn a_second_page_is_no_thief_where_a_store_fell_back() {
+    let (library, redis) = (library().await, redis().await);
+    let wish = Wish { redis: Some(&redis), issue: "grace: 1min", ..PLAIN };
+    let gateway = front(&library, &wish).start().await;
+    let turned = async |refresh: &str| tokens(renew(&gateway, refresh).await.status(200)).1;
+    // What was lost, one write or two; and who comes first after that: who has the newest token, or the page that has the one before.
+    for (lost, newest_first) in [(1, true), (2, true), (1, false)] {
+        let (_, first) = log_in(&gateway).await;
+        let key = format!("transom:session:{{{}}}", claims(&first)["sid"].as_str().unwrap());
+        let mut all = vec![first];
+        for turn in 0..3 {
+            if turn == 3 - lost {
+                redis.ask(&["COPY", &key, "kept", "REPLACE"]).await;
+            }
+            all.push(turned(all.last().unwrap()).await);
+        }
+        redis.ask(&["COPY", "kept", &key, "REPLACE"]).await;
+        let (before, newest) = (&all[2], &all[3]);
+        let (one, other) = if newest_first { (newest, before) } else { (before, newest) };
+        let next = turned(one).await;
+        assert_eq!(turned(other).await, next, "{lost} lost");
+        turned(&turned(&next).await).await;
+    }
+}
+
+#[tokio::test]
 async fn a_new_secret_logs_nobody_out_while_the_old_one_is_listed() {
     let library = library().await;
     let front = |old: Option<&str>, issuer: &str| {
@@ -436,6 +463,27 @@ async fn a_logout_that_a_full_store_does_not_take_is_told_as_such() {
         assert_eq!((opens(&one, &access).await, opens(&other, &access).await), (401, 200));
         redis.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
         until("the other refuses it", async || opens(&other, &access).await == 401).await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_too_slow_for_limits_is_none_for_sessions() {
+    let (library, redis) = (library().await, redis().await);
+    let network = Network::before(redis.address()).await;
+    let wish = Wish { redis: Some(&redis), ..PLAIN };
+    let config = front_config(&wish).replace(&redis.url(), &format!("redis://{}", network.address()));
+    let config = format!("{config}\nrate_limits: {{ public: {{ by: client, rate: 1000/min }} }}");
+    let gateway = gateway().descriptors("library").upstream("library", &library).config(&config).start().await;
+    let (access, refresh) = log_in(&gateway).await;
+    let (_, refresh) = tokens(renew(&gateway, &refresh).await.status(200));
+    gateway.post(LOGOUT, &json!({})).header("cookie", &format!("at={access}; rt={refresh}")).await.status(200);
+
+    // Far away: no answer comes within the fifty milliseconds that a limit may take, each does within what a session may.
+    network.becomes(Weather::Late(Duration::from_millis(35)));
+    for _ in 0..4 {
+        let (access, refresh) = log_in(&gateway).await;
+        let (_, refresh) = tokens(renew(&gateway, &refresh).await.status(200));
+        gateway.post(LOGOUT, &json!({})).header("cookie", &format!("at={access}; rt={refresh}")).await.status(200);
     }
 }
 

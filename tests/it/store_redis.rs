@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 use transom::config;
 use transom::store::{Event, Script, Store, Unavailable};
 
+use crate::support::client::Call;
 use crate::support::gateway::gateway;
+use crate::support::process::Process;
 use crate::support::redis::{Redis, redis, redis_with};
 use crate::support::{soon, until};
 
@@ -213,4 +215,58 @@ async fn detailed_health_says_whether_it_is_connected() {
     says("disconnected").await;
     redis.start().await;
     says("connected").await;
+}
+
+/// A gateway as a process, whose only limit counts in this Redis. Nobody serves what it stands before.
+fn process(folder: &tempfile::TempDir, redis: &str) -> Process {
+    let file = folder.path().join("transom.yaml");
+    let text = format!(
+        "listen: 127.0.0.1:0\nworkers: 1\nadmin: {{ listen: \"127.0.0.1:0\" }}\n\
+         schema: {{ descriptor_sets: [\"{}/descriptors/booking.binpb\"] }}\n\
+         upstreams: {{ auth: {{ services: [auth.AuthService], endpoints: [\"127.0.0.1:1\"] }} }}\n\
+         redis: {redis}\nrate_limits: {{ public: {{ by: client, rate: 1000/min }} }}\n",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    std::fs::write(&file, text).unwrap();
+    Process::start(&["serve", "--config", file.to_str().unwrap()], &[])
+}
+
+#[tokio::test]
+async fn a_redis_that_cannot_be_reached_is_told_with_its_address() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), redis_with(&["--requirepass", "s3cret"]).await);
+    for (redis, address, why) in [
+        ("{ url: \"redis://127.0.0.1:1\" }".to_owned(), "127.0.0.1:1".to_owned(), "refused"),
+        (
+            format!("{{ url: \"{}\", password: wr0ng }}", server.url()),
+            server.address().to_string(),
+            "authentication failed",
+        ),
+    ] {
+        let gateway = process(&folder, &redis);
+        let line = gateway.logged("redis cannot be reached");
+        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&told["level"], &told["address"]), (&"WARN".into(), &address.into()), "{line}");
+        assert!(line.contains(why) && !line.contains("wr0ng"), "{line}");
+        // It is tried again and again, and said once.
+        for _ in 0..5 {
+            Call::new(gateway.address, "GET", "/readyz").await.status(503);
+        }
+        let (_, log) = gateway.end("TERM");
+        assert!(!log.iter().any(|line| line.contains("redis cannot be reached")), "{log:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_refuses_every_call_is_told_once() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), redis().await);
+    let gateway = process(&folder, &format!("{{ url: \"{}\" }}", server.url()));
+    gateway.logged("redis is connected");
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let login = serde_json::json!({ "email": "a@b.example", "password": "long enough" });
+    for _ in 0..20 {
+        Call::new(gateway.address, "POST", "/api/v1/auth/login").json(&login).await.status(503);
+    }
+    let (_, log) = gateway.end("TERM");
+    let told: Vec<_> = log.iter().filter(|line| line.contains("redis refused or broke off")).collect();
+    assert!(told.len() == 1 && told[0].contains("OOM"), "{told:?}");
 }

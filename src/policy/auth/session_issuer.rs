@@ -105,7 +105,7 @@ impl SessionIssuer {
         if text.len() > LONGEST {
             return Err(Refusal::invalid("the token is longer than 8 KiB"));
         }
-        let (id, token, turns, issuer) = {
+        let (id, token, turns, issued, issuer) = {
             let token = self.signer.read(text)?;
             let kind = token.claims.get(&self.kind).and_then(Value::as_str).unwrap_or_default();
             if kind != REFRESH {
@@ -121,10 +121,11 @@ impl SessionIssuer {
             let text = |name| token.claims.named(name).and_then(Value::as_str).map(str::to_owned);
             let (id, token_id) = text("sid").zip(text("jti")).ok_or_else(|| Refusal::invalid("it is of no session"))?;
             let turns = token.claims.named(TURNS).and_then(Value::as_u64).unwrap_or_default();
-            (id, token_id, turns, text("iss"))
+            let issued = token.claims.named("iat").and_then(Value::as_u64).unwrap_or_default().saturating_mul(1000);
+            (id, token_id, turns, issued, text("iss"))
         };
         let next = random::<16>().ok_or_else(no_random)?;
-        match store.turn_session(&id, Turned { token: &token, turns }, &next, self.spans).await {
+        match store.turn_session(&id, Turned { token: &token, turns, issued }, &next, self.spans).await {
             Ok(Turn::Good(session)) => self.pair(&id, &session),
             Ok(Turn::Gone) => Err(Refusal::invalid("the session has ended")),
             Ok(Turn::Reused) => {

@@ -72,6 +72,7 @@ fn a_million_clients_take_less_than_200_bytes_each() {
     }
     let (held, bytes) = memory.buckets.size();
     assert_eq!(held, 1_000_000);
+    println!("{} bytes each of {held}", bytes / held);
     assert!(bytes / held < 200, "{} bytes each", bytes / held);
     memory.sweep(now + Duration::from_secs(1));
     assert_eq!(memory.buckets.size().0, 0);

@@ -58,14 +58,14 @@ impl Link {
     /// One command; where it runs a script that the server does not know, that is loaded and asked again.
     pub(super) async fn ask(
         &self,
-        target: &Place,
+        place: &Arc<Place>,
         command: &Cmd,
         script: Option<&Script>,
         wait: Duration,
     ) -> Result<Value, Unavailable> {
         let mut used = None;
         let answer = timeout(wait, async {
-            let (mut connection, number) = self.connection(target).await.ok_or(Unavailable)?;
+            let (mut connection, number) = self.connection(place).await.ok_or(Unavailable)?;
             used = Some(number);
             let mut answer = connection.send(command).await;
             if let Some(script) = script.filter(|_| answer.as_ref().is_err_and(is_unknown_script)) {
@@ -75,9 +75,11 @@ impl Link {
                 };
             }
             answer.map_err(|error| {
-                tracing::warn!(%error, "redis refused or broke off");
+                if let Some(unsaid) = place.said.again(error.code().unwrap_or(error.category()), Instant::now()) {
+                    tracing::warn!(%error, unsaid, "redis refused or broke off");
+                }
                 if let Some(fails) = asks_for_another(&error) {
-                    self.broken(target, number, fails);
+                    self.broken(place, number, fails);
                 }
                 Unavailable
             })
@@ -87,8 +89,10 @@ impl Link {
             (Err(_), _) if wait < FAIR => Err(Unavailable),
             // Nothing came: the next call must not wait as long.
             (Err(_), Some(number)) => {
-                tracing::warn!(?wait, "redis did not answer in time");
-                self.broken(target, number, Fails::Connection);
+                if let Some(unsaid) = place.said.again("late", Instant::now()) {
+                    tracing::warn!(?wait, unsaid, "redis did not answer in time");
+                }
+                self.broken(place, number, Fails::Connection);
                 self.despair();
                 Err(Unavailable)
             }
@@ -100,7 +104,7 @@ impl Link {
     }
 
     /// The connection, or one that is just being made.
-    async fn connection(&self, target: &Place) -> Option<(Connection, u64)> {
+    async fn connection(&self, place: &Arc<Place>) -> Option<(Connection, u64)> {
         if let State::Up { connection, number, .. } = &*self.0.borrow() {
             return Some((connection.clone(), *number));
         }
@@ -112,7 +116,7 @@ impl Link {
             }
             idle
         }) {
-            self.reconnect(target, 0, Duration::ZERO);
+            self.reconnect(place, 0, Duration::ZERO);
         }
         let settled = changes.wait_for(|state| !matches!(state, State::Connecting { hopeful: true })).await;
         match &*settled.ok()? {
@@ -123,7 +127,7 @@ impl Link {
 
     /// The connection of this number is of no more use. Where it is the server that is of none, the next one may well be the same: nobody waits for that, and it
     /// takes its time.
-    fn broken(&self, target: &Place, broken: u64, fails: Fails) {
+    fn broken(&self, place: &Arc<Place>, broken: u64, fails: Fails) {
         let mut next = None;
         self.0.send_if_modified(|state| {
             let State::Up { number, since, pause, .. } = state else { return false };
@@ -140,7 +144,7 @@ impl Link {
             true
         });
         if let Some(pause) = next {
-            self.reconnect(target, broken + 1, pause);
+            self.reconnect(place, broken + 1, pause);
         }
     }
 
@@ -156,8 +160,8 @@ impl Link {
     }
 
     /// Connects, after a pause, until that has worked, or nobody needs it any more.
-    fn reconnect(&self, target: &Place, number: u64, first: Duration) {
-        let target = Arc::clone(target);
+    fn reconnect(&self, place: &Arc<Place>, number: u64, first: Duration) {
+        let place = Arc::clone(place);
         let attempt = Attempt(Arc::downgrade(&self.0));
         tokio::spawn(async move {
             let mut pause = PAUSE.0;
@@ -166,7 +170,7 @@ impl Link {
             }
             loop {
                 // Anew each time: the password may have changed since.
-                let connected = target.load_full().connect().await;
+                let connected = place.target.load_full().connect().await;
                 let Some(state) = attempt.0.upgrade() else { return };
                 match connected {
                     Ok(connection) => {

@@ -1,6 +1,7 @@
 //! A Redis, or a cluster of them: where it is, and how it is asked.
 
 mod link;
+mod said;
 mod take;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::config;
 use crate::telemetry::Sharded;
 
 pub use link::Link;
+pub(super) use said::Said;
 pub(super) use take::Want;
 
 /// How long a connection may take to be made.
@@ -26,16 +28,22 @@ const LONGEST: Duration = Duration::from_secs(5);
 
 /// A Redis, or a cluster of them.
 pub struct Redis {
-    target: Place,
+    place: Arc<Place>,
     cluster: bool,
     /// One a worker: a reply wakes no other thread than the one that waits for it.
     links: Sharded<Link>,
+    /// And one for limits: what is late for their fifty milliseconds is in time for everybody else, who would lose the
+    /// connection by it.
+    limits: Sharded<Link>,
     /// And one for what may be large: nothing small waits behind it, or breaks with it.
     bulk: Sharded<Link>,
 }
 
-/// Where it is from now on: every connection that is made looks here.
-type Place = Arc<ArcSwap<Target>>;
+/// Where it is from now on, which every connection looks up that is made; and what the log was told of it.
+struct Place {
+    target: ArcSwap<Target>,
+    said: Said,
+}
 
 /// Where it is, and by which password.
 enum Target {
@@ -74,14 +82,16 @@ impl Script {
 impl Redis {
     /// The Redis of a configuration; `None` if there is none. Nothing is connected yet.
     pub(super) fn compile(config: &config::Redis) -> Option<Self> {
-        let target = Arc::new(ArcSwap::from_pointee(Target::compile(config)?));
-        Some(Self { target, cluster: config.cluster, links: Sharded::new(), bulk: Sharded::new() })
+        let target = ArcSwap::from_pointee(Target::compile(config)?);
+        let place = Arc::new(Place { target, said: Said::default() });
+        let (links, limits, bulk) = (Sharded::new(), Sharded::new(), Sharded::new());
+        Some(Self { place, cluster: config.cluster, links, limits, bulk })
     }
 
     /// Connections that are made from now on are made by this password; those that are there stay.
     pub(super) fn follow(&self, config: &config::Redis) {
         if let Some(target) = Target::compile(config) {
-            self.target.store(Arc::new(target));
+            self.place.target.store(Arc::new(target));
         }
     }
 
@@ -91,7 +101,7 @@ impl Redis {
     /// # Errors
     /// No answer, or one that is an error: that is logged.
     pub async fn ask(&self, command: &Cmd, wait: Duration) -> Result<Value, Unavailable> {
-        self.links.here().ask(&self.target, command, None, wait).await
+        self.links.here().ask(&self.place, command, None, wait).await
     }
 
     /// Runs a script, which is loaded where that is needed.
@@ -99,7 +109,7 @@ impl Redis {
     /// # Errors
     /// As [`Redis::ask`].
     pub async fn run(&self, script: &Script, call: &Cmd, wait: Duration) -> Result<Value, Unavailable> {
-        self.links.here().ask(&self.target, call, Some(script), wait).await
+        self.links.here().ask(&self.place, call, Some(script), wait).await
     }
 
     /// As [`Redis::ask`], for values that may be large.
@@ -107,7 +117,7 @@ impl Redis {
     /// # Errors
     /// The same.
     pub async fn ask_bulk(&self, command: &Cmd, wait: Duration) -> Result<Value, Unavailable> {
-        self.bulk.here().ask(&self.target, command, None, wait).await
+        self.bulk.here().ask(&self.place, command, None, wait).await
     }
 
     /// As [`Redis::run`], for values that may be large.
@@ -115,7 +125,12 @@ impl Redis {
     /// # Errors
     /// The same.
     pub async fn run_bulk(&self, script: &Script, call: &Cmd, wait: Duration) -> Result<Value, Unavailable> {
-        self.bulk.here().ask(&self.target, call, Some(script), wait).await
+        self.bulk.here().ask(&self.place, call, Some(script), wait).await
+    }
+
+    /// As [`Redis::run`], for limits.
+    async fn run_limits(&self, script: &Script, call: &Cmd, wait: Duration) -> Result<Value, Unavailable> {
+        self.limits.here().ask(&self.place, call, Some(script), wait).await
     }
 
     /// Whether keys may lie on different servers.
@@ -125,9 +140,12 @@ impl Redis {
 
     /// A connection of its own, for messages.
     pub(super) async fn subscriber(&self) -> redis::RedisResult<redis::aio::PubSub> {
-        match &*self.target.load_full() {
-            Target::One(client) | Target::Cluster { first: client, .. } => client.get_async_pubsub().await,
-        }
+        self.place.target.load_full().first().get_async_pubsub().await
+    }
+
+    /// Its host and port, or those of a cluster's first node, for the log.
+    pub(super) fn address(&self) -> String {
+        self.place.target.load().first().get_connection_info().addr().to_string()
     }
 }
 
@@ -149,6 +167,13 @@ impl Target {
         let nodes =
             ClusterClient::builder([info]).connection_timeout(CONNECT).response_timeout(LONGEST).tcp_settings(tcp);
         Some(Self::Cluster { nodes: Box::new(nodes.build().expect("an address that was checked")), first })
+    }
+
+    /// Where it, or a cluster's first node, is.
+    fn first(&self) -> &Client {
+        match self {
+            Self::One(client) | Self::Cluster { first: client, .. } => client,
+        }
     }
 
     async fn connect(&self) -> redis::RedisResult<Connection> {

@@ -74,7 +74,7 @@ impl Redis {
             call.arg(want.permits).arg(step_micros).arg(room / step * step_micros);
             call.arg(penalty.0).arg(penalty.1).arg(penalty.2);
         }
-        let answer = self.run(&TAKE, &call, wait).await?;
+        let answer = self.run_limits(&TAKE, &call, wait).await?;
         let Value::Array(numbers) = answer else { return Err(Unavailable) };
         let number = |value: &Value| if let Value::Int(number) = value { u64::try_from(*number).ok() } else { None };
         let numbers: Option<SmallVec<[u64; 8]>> = numbers.iter().map(number).collect();

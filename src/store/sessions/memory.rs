@@ -65,13 +65,17 @@ impl Records {
         let Some(record) = kept.records.get_mut(id).filter(|record| record.until > now) else { return Turn::Gone };
         let session = &mut record.session;
         record.turned.retain(|(_, at)| now.saturating_sub(*at) <= millis(spans.grace));
-        let known = record.turned.iter().any(|(was, _)| was == came.token);
+        let fresh = now.saturating_sub(came.issued) < millis(spans.grace);
+        let number = |turns: u64| format!("#{turns}");
+        let named = |was: &str| was == came.token || was == number(came.turns);
+        let known = record.turned.iter().any(|(was, _)| named(was)) || fresh && came.turns == session.turns;
         if session.token == came.token || !known && came.turns > session.turns {
+            if session.token != came.token && fresh {
+                record.turned.push_back((number(came.turns.saturating_sub(1)), came.issued));
+            }
             record.turned.push_back((came.token.to_owned(), now));
             (session.token, session.turns) = (next.to_owned(), came.turns.saturating_add(1));
-            if record.turned.len() > TURNED {
-                record.turned.pop_front();
-            }
+            record.turned.drain(..record.turned.len().saturating_sub(TURNED));
             session.seen = now;
             record.until = session.ends.min(now.saturating_add(millis(spans.idle)));
         } else if !known {
@@ -112,7 +116,11 @@ mod tests {
     }
 
     fn came(token: &str) -> Turned<'_> {
-        Turned { token, turns: token.bytes().next().unwrap().saturating_sub(b'a').into() }
+        issued(token, 0)
+    }
+
+    fn issued(token: &str, at: u64) -> Turned<'_> {
+        Turned { token, turns: token.bytes().next().unwrap().saturating_sub(b'a').into(), issued: at * 1000 }
     }
 
     #[test]
@@ -132,6 +140,38 @@ mod tests {
         let records = opened();
         assert_eq!(turn(&records, "c", "d of the thief", 50), Ok("d of the thief".to_owned()));
         assert_eq!(turn(&records, "d", "x", 51), Err(Turn::Reused));
+    }
+
+    #[test]
+    fn what_was_turned_a_moment_before_the_record_lost_it_is_no_theft() {
+        let turn = |records: &Records, (token, made): (&str, u64), next: &str, at: u64| match records.turn(
+            "s",
+            (issued(token, made), next),
+            SPANS,
+            at * 1000,
+        ) {
+            Turn::Good(session) => Ok(session.token),
+            other => Err(other),
+        };
+        // It knows of `a` alone; `c` was made at 50, so then `b` was turned.
+        let records = opened();
+        assert_eq!(turn(&records, ("c", 50), "d", 55), Ok("d".to_owned()));
+        assert_eq!(turn(&records, ("b", 20), "x", 60), Ok("d".to_owned()), "another page's, in its moment");
+        assert_eq!(turn(&records, ("c", 50), "x", 60), Ok("d".to_owned()));
+        assert_eq!(turn(&records, ("b", 20), "x", 61), Err(Turn::Reused), "and not after it");
+        let records = opened();
+        assert_eq!(turn(&records, ("c", 50), "d", 55), Ok("d".to_owned()));
+        assert_eq!(turn(&records, ("a", 0), "x", 56), Err(Turn::Reused), "two turns ago");
+        let records = opened();
+        assert_eq!(turn(&records, ("c", 40), "d", 55), Ok("d".to_owned()));
+        assert_eq!(turn(&records, ("b", 20), "x", 56), Err(Turn::Reused), "its moment was over");
+        // The other page first: what it gets stands for the one that was lost.
+        for (made, after) in [(50, Ok("c of the other".to_owned())), (44, Err(Turn::Reused))] {
+            let records = opened();
+            assert_eq!(turn(&records, ("a", 0), "b", 30), Ok("b".to_owned()));
+            assert_eq!(turn(&records, ("b", 30), "c of the other", 54), Ok("c of the other".to_owned()));
+            assert_eq!(turn(&records, ("c", made), "x", 55), after);
+        }
     }
 
     #[test]
