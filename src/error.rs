@@ -91,7 +91,10 @@ pub enum Error {
         status: StatusCode,
     },
     /// The caller is known and may not do this.
-    Forbidden,
+    Forbidden {
+        /// By which token.
+        token: TokenKind,
+    },
     /// A page of another origin calls with cookies that its browser added.
     CrossOrigin,
     /// The admin port is asked by somebody else than this machine, without its token.
@@ -212,7 +215,7 @@ impl Error {
             Self::RateLimited { .. } => 429,
             Self::Unauthenticated { status, .. } => return *status,
             Self::NotAdmin { token: true } => 401,
-            Self::Forbidden | Self::CrossOrigin | Self::NotAdmin { token: false } => 403,
+            Self::Forbidden { .. } | Self::CrossOrigin | Self::NotAdmin { token: false } => 403,
             Self::NoReload => 409,
             Self::Overloaded { .. }
             | Self::Draining
@@ -254,7 +257,7 @@ impl Error {
             | Self::ResponseTooLarge { .. }
             | Self::RateLimited { .. } => Code::ResourceExhausted,
             Self::Unauthenticated { .. } | Self::NotAdmin { token: true } => Code::Unauthenticated,
-            Self::Forbidden | Self::CrossOrigin | Self::NotAdmin { token: false } => Code::PermissionDenied,
+            Self::Forbidden { .. } | Self::CrossOrigin | Self::NotAdmin { token: false } => Code::PermissionDenied,
             Self::NoReload => Code::FailedPrecondition,
             Self::Overloaded { .. }
             | Self::Draining
@@ -291,7 +294,7 @@ impl Error {
             }
             Self::Unauthenticated { fault: TokenFault::Expired, .. } => "TOKEN_EXPIRED",
             Self::Unauthenticated { fault: TokenFault::Misplaced, .. } => "TOKEN_WRONG_TYPE",
-            Self::Forbidden | Self::NotAdmin { token: false } => "FORBIDDEN",
+            Self::Forbidden { .. } | Self::NotAdmin { token: false } => "FORBIDDEN",
             Self::NoReload => "NO_RELOAD",
             Self::CrossOrigin => "CROSS_ORIGIN",
             Self::AuthUnavailable => "AUTH_UNAVAILABLE",
@@ -341,7 +344,8 @@ impl Error {
             }
             Self::RateLimited { .. } => "too many calls from you; try again later",
             Self::Unauthenticated { token, fault, .. } => fault.told(*token),
-            Self::Forbidden => "the access token does not allow this",
+            Self::Forbidden { token: TokenKind::Connect } => "the connect token does not allow this",
+            Self::Forbidden { .. } => "the access token does not allow this",
             Self::CrossOrigin => "pages of other origins may not call with cookies",
             Self::NotAdmin { token: true } => "present the admin token as `Authorization: Bearer`",
             Self::NotAdmin { token: false } => "only for clients on this machine: no admin.token is configured",
@@ -376,7 +380,7 @@ impl Error {
                 let why = fault.told(*token);
                 HeaderValue::try_from(format!("Bearer error=\"invalid_token\", error_description=\"{why}\"")).ok()
             }
-            Self::Forbidden => Some(fixed("Bearer error=\"insufficient_scope\"")),
+            Self::Forbidden { .. } => Some(fixed("Bearer error=\"insufficient_scope\"")),
             _ => None,
         }
     }

@@ -97,6 +97,7 @@ impl Snapshot {
         compiler.check_selectors(&rules);
         compiler.check_headers();
         compiler.compile_auth(previous);
+        compiler.note_proxies();
         compiler.builtins();
         compiler.token_endpoints();
         for service in &schema.services {

@@ -23,17 +23,14 @@ impl Gateway {
     ) -> Option<Result<Response<Body>, Error>> {
         let method = asked_by_preflight(&head.method, &head.headers)?;
         let mut captures = Captures::default();
-        let route = match snapshot.route_of_page(&method, head.uri.path(), &mut captures) {
-            Ok(route) => route.clone(),
-            // A page is told what is wrong with its call, too, if it may call at all.
-            Err(error) => return call.cors.is_some().then_some(Err(error)),
-        };
-        if !matches!(route.action, Action::Builtin) {
+        // Where nothing is, the call itself says so, and its page reads that: of a preflight that fails it would read nothing.
+        let route = snapshot.route_of_page(&method, head.uri.path(), &mut captures).ok().cloned();
+        if let Some(route) = route.as_ref().filter(|route| !matches!(route.action, Action::Builtin)) {
             call.cors = route.cors().cloned();
         }
         // From here on the answer has its headers.
         let cors = call.cors.take()?;
-        call.route = Some(route);
+        call.route = route;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
         *response.headers_mut() = cors.preflight(&head.headers);

@@ -90,6 +90,8 @@ pub struct Types {
     pub version: [u8; 32],
     /// Where the method is served, as written: another service has other replies.
     pub served: Box<str>,
+    /// Callers have to say who they are: what is everybody's here is not what a cache in front may give a stranger.
+    pub asks: bool,
 }
 
 /// Calls after which a method's replies are forgotten.
@@ -188,13 +190,14 @@ impl Policy {
             ties.extend(own.filter(|own| !ties.contains(own)));
             after.push(After { rpc: invalidation.rpc.as_str().into(), tie: theirs });
         }
-        let whose = if written.public { "public" } else { "private" };
+        let whose = if written.public && !types.asks { "public" } else { "private" };
         let (ttl, stale) = (written.ttl.as_secs(), written.stale_while_revalidate.as_secs());
         let stale = if stale > 0 { format!(", stale-while-revalidate={stale}") } else { String::new() };
         // By what a browser is to tell two users apart, who come by the same URL.
-        let vary = match written.public {
-            true => written.vary.clone(),
-            false => [&[header::AUTHORIZATION, header::ACCEPT_LANGUAGE][..], &types.said].concat(),
+        let vary = match (written.public, types.asks) {
+            (true, false) => written.vary.clone(),
+            (true, true) => [&[header::AUTHORIZATION][..], &written.vary, &types.said].concat(),
+            (false, _) => [&[header::AUTHORIZATION, header::ACCEPT_LANGUAGE][..], &types.said].concat(),
         };
         let vary = vary.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
         // Words and digits.

@@ -31,7 +31,12 @@ pub fn file(path: &Path) -> Option<String> {
         return None;
     }
     let text = String::from_utf8(bytes).ok()?;
-    Some(text.trim_end_matches(['\r', '\n']).to_owned())
+    Some(unbroken(&text).to_owned())
+}
+
+/// What was written, without the line break that editors and pipes leave at its end.
+fn unbroken(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
 }
 
 /// The same where there must be something.

@@ -72,7 +72,9 @@ pub(super) async fn read(
         }
         match &paths[path] {
             Ok(data) => match data.get(key) {
-                Some(Value::String(text)) => drop(found.insert(name.clone(), Secret::from(text.clone()))),
+                Some(Value::String(text)) => {
+                    drop(found.insert(name.clone(), Secret::from(super::unbroken(text).to_owned())))
+                }
                 Some(_) => wrong.push(format!("`{name}` is no text")),
                 None => wrong.push(format!("`{name}`: the secret has no such key")),
             },

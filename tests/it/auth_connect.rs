@@ -296,3 +296,39 @@ methods: {{ rules.v1.Rules/Chat: {{ auth: {{ connect_token: ws-connect }}, rate_
     let token = connect_token(&gateway, PATH, &nameless).await;
     assert_eq!((&claims(&token)["account"], &claims(&token)["sub"]), (&json!("eve"), &json!("eve")));
 }
+
+#[tokio::test]
+async fn connect_tokens_that_lack_what_is_asked_for_are_a_note() {
+    let rules = rules().await;
+    let metrics = transom::telemetry::Metrics::new();
+    let chat = "{ connect_token: ws-connect, scopes: [chat], roles: [reader], claims: { tier: [gold] } }";
+    let methods =
+        |chat: &str| format!("methods: {{ rules.v1.Rules/Chat: {{ auth: {chat}, bind: {{ text: login }} }} }}");
+    let built = |claims: &str, chat: &str| {
+        let front = front(&rules, &format!("{{ path: {PATH}{claims} }}"), "").text().replace(METHODS, &methods(chat));
+        gateway().descriptors("rules").upstream("rules", &rules).config(front.split("upstreams:").next().unwrap())
+    };
+    let notes = |builder: Builder| {
+        let notes = builder.compile(&metrics).unwrap_or_else(|problems| panic!("{problems:?}")).notes.clone();
+        notes.into_iter().filter(|note| note.contains("do not say")).collect::<Vec<_>>()
+    };
+    let told = notes(built("", chat));
+    assert_eq!(told.len(), 3, "{told:?}");
+    for (note, claim) in told.iter().zip(["tier", "scope", "roles"]) {
+        assert!(note.starts_with("methods[\"rules.v1.Rules/Chat\"].auth: "), "{note}");
+        assert!(
+            note.contains(&format!("write `{claim}: {claim}` beside the others at `auth.connect_tokens.ws-connect")),
+            "{note}"
+        );
+    }
+    let copied = ", claims: { scope: scope, roles: roles, tier: tier, login: login }";
+    assert_eq!(notes(built(copied, chat)), [""; 0]);
+    assert_eq!(notes(built("", "{ connect_token: ws-connect }")), [""; 0]);
+
+    // The refusal names the token that is meant.
+    let gateway = built("", "{ connect_token: ws-connect, scopes: [chat] }").start().await;
+    let access = access(&json!({ "scope": "chat" }));
+    let short = connect_token(&gateway, PATH, &access).await;
+    let refused = refused(&gateway, &format!("?token={short}")).await;
+    assert_eq!(refused.status(403).value()["message"], "the connect token does not allow this");
+}

@@ -16,6 +16,7 @@ use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::grpc::frame;
 use crate::support::reply::{Reply, fail, ok};
 use crate::support::speak::Speech;
+use crate::support::tokens::{SECRET, bearer, token};
 use crate::support::until;
 use crate::support::upstream::{self, Upstream};
 
@@ -109,6 +110,32 @@ async fn answers_say_how_old_they_are_and_clients_need_not_fetch_twice() {
     // Enums as numbers are other bytes of the same reply.
     gateway.get(&format!("{BOOK}?$alt=json;enum-encoding=int")).await.status(200);
     library.saw("GetBook").times(2);
+}
+
+#[tokio::test]
+async fn what_is_everybody_s_behind_a_token_is_no_stranger_s_in_front() {
+    let library = counting().await;
+    let front = |access: &str| {
+        gateway_of(
+            &library,
+            &format!(
+                "auth: {{ jwt: {{ secret: {SECRET} }}, sources: [bearer, {{ cookie: at }}] }}\n\
+                 methods: {{ library.v1.Library/GetBook: {{ auth: {access}, cache: {{ ttl: 1h, public: true }} }} }}"
+            ),
+        )
+    };
+    let asks = front("required").start().await;
+    let get = |user: &str| asks.get(BOOK).header("authorization", &bearer(&token(&json!({ "sub": user }))));
+    for user in ["ada", "bob"] {
+        let answer = get(user).await;
+        answer.status(200).header("cache-control", "private, max-age=3600");
+        answer.header("vary", "authorization, accept-language, cookie");
+    }
+    library.saw("GetBook").times(1);
+    asks.get(BOOK).await.status(401);
+    let open = front("public").start().await;
+    let answer = open.get(BOOK).await;
+    answer.status(200).header("cache-control", "public, max-age=3600").header("vary", "accept-language");
 }
 
 #[tokio::test]

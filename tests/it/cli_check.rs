@@ -93,6 +93,27 @@ fn a_secret_that_can_be_guessed_is_a_note() {
 }
 
 #[test]
+fn that_everybody_is_a_proxy_is_a_note() {
+    let told = |proxies: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_transom"))
+            .args(["check", "--config", "examples/booking/transom.yaml"])
+            .env_clear()
+            .envs([("JWT_SECRET", "the secret of these tests, 32 bytes"), ("TRUSTED_PROXIES", proxies)])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("the command runs");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    for wide in ["0.0.0.0/0", "::/0", "0.0.0.0/1"] {
+        assert!(told(wide).starts_with(&format!("note: trusted_proxies: who calls from {wide} is believed")), "{wide}");
+    }
+    for private in ["10.0.0.0/8", "fc00::/7", "127.0.0.1"] {
+        assert!(!told(private).contains("note"), "{private}");
+    }
+}
+
+#[test]
 fn an_environment_is_production_or_is_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("transom.yaml");

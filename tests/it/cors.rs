@@ -62,21 +62,67 @@ async fn a_preflight_is_answered_by_the_route_before_anything_is_asked_or_counte
 }
 
 #[tokio::test]
-async fn preflights_of_what_is_not_there_say_so() {
+async fn what_is_not_there_says_so_to_the_call_and_not_to_its_preflight() {
     let library = library().await;
     let gateway = with(&library, CORS).start().await;
-    preflight(&gateway, "GET", "/v1/nowhere", APP).await.status(404).header("access-control-allow-origin", APP);
-    let wrong = preflight(&gateway, "PUT", BOOK, APP).await;
-    wrong.status(405).header("allow", "DELETE, GET, HEAD, PATCH").header("access-control-allow-origin", APP);
+    // A browser shows its page nothing of a preflight that fails, and of the call itself everything.
+    for (method, path, status) in [
+        ("GET", "/v1/nowhere", 404),
+        ("PUT", BOOK, 405),
+        // It may change something: Connect has no GET for it.
+        ("GET", "/library.v1.Library/Echo", 405),
+    ] {
+        preflight(&gateway, method, path, APP).await.status(204).header("access-control-allow-origin", APP);
+        let evil = preflight(&gateway, method, path, "https://evil.example.org").await;
+        evil.no_header("access-control-allow-origin");
+        let call = gateway.request(method, path).header("origin", APP).await;
+        call.status(status).header("access-control-allow-origin", APP);
+        if status == 405 {
+            assert!(call.headers.contains_key("allow"), "{path}");
+        }
+    }
     let rpc = "/library.v1.Library/GetBook";
     preflight(&gateway, "POST", rpc, APP).await.status(204).header("access-control-allow-origin", APP);
     preflight(&gateway, "GET", rpc, APP).await.status(204);
-    // It may change something: Connect has no GET for it.
-    preflight(&gateway, "GET", "/library.v1.Library/Echo", APP).await.status(405).header("allow", "POST");
     preflight(&gateway, "GET", "/health", APP).await.status(204).header("access-control-allow-origin", APP);
+    // A method that no page may call by is not among those that may.
+    let unlisted = preflight(&gateway, "PURGE", BOOK, APP).await;
+    unlisted.status(204).header("access-control-allow-methods", "GET,HEAD,POST,PUT,PATCH,DELETE");
     // OPTIONS that is no preflight is a method like any other.
     gateway.request("OPTIONS", BOOK).header("origin", APP).await.status(405);
     gateway.request("OPTIONS", BOOK).header("access-control-request-method", "GET").await.status(405);
+}
+
+#[tokio::test]
+async fn a_page_can_read_each_refusal() {
+    let library = library().await;
+    let config = format!(
+        "{CORS}auth: {{ jwt: {{ secret: \"a secret that is long enough, by far\" }} }}\n\
+         clients: {{ headers: 20 }}\n\
+         rate_limits: {{ once: {{ by: client, rate: 1/h }}, public: {{ by: client, rate: 1000/h }} }}\n\
+         methods:\n  library.v1.Library/Echo: {{ auth: public, limits: {{ body: 1KiB }} }}\n  \
+         library.v1.Library/ListBooks: {{ auth: public, rate_limits: [once] }}\n"
+    );
+    let gateway = with(&library, &config).start().await;
+    let json = |body: String| gateway.request("POST", "/v1/echo").header("content-type", "application/json").body(body);
+    let many = (0..20).fold(gateway.get(BOOK), |call, number| call.header(&format!("x-{number}"), "x"));
+    gateway.get("/v1/shelves/1/books").await;
+    for (what, status, call) in [
+        ("no token", 401, gateway.get(BOOK)),
+        ("a bad token", 401, gateway.get(BOOK).header("authorization", "Bearer a.b.c")),
+        ("a limit", 429, gateway.get("/v1/shelves/1/books")),
+        ("no JSON", 400, json("{".to_owned())),
+        ("too long", 413, json(format!("\"{}\"", "x".repeat(2000)))),
+        ("another type", 415, gateway.request("POST", "/v1/echo").header("content-type", "text/csv").body("a,b")),
+        ("many headers", 431, many),
+        ("nowhere", 404, gateway.get("/v1/nowhere")),
+        ("no such method", 405, gateway.request("PUT", BOOK)),
+    ] {
+        let answer = call.header("origin", APP).await;
+        assert_eq!(answer.status.as_u16(), status, "{what}: {}", answer.text());
+        answer.header("access-control-allow-origin", APP);
+        assert!(answer.headers["access-control-expose-headers"].to_str().unwrap().contains("retry-after"), "{what}");
+    }
 }
 
 #[tokio::test]

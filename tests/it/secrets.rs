@@ -223,7 +223,8 @@ async fn a_vault_keeps_secrets_and_a_change_is_heard() {
         // Nobody listens any more once the test is over.
         let _ = sender.send(());
     });
-    vault.put("deep/gateway", json!({ "admin": "changed", "nil": "" })).await;
+    // With the line break that a shell's pipe leaves, as in a file.
+    vault.put("deep/gateway", json!({ "admin": "changed\n", "nil": "\r\n" })).await;
     until("the change is heard", async || heard.try_recv().is_ok()).await;
     assert_eq!(token(&load(&source).await), Some("changed"));
 

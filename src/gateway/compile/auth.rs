@@ -165,6 +165,45 @@ impl Compiler<'_> {
         }
     }
 
+    /// What a method asks of its callers, and the connect tokens that open its WebSockets do not say.
+    pub(super) fn note_unsaid(&mut self, settings: &Settings) {
+        let config::Access::Required(required) = &settings.auth.value else { return };
+        let Some((kind, auth)) = required.connect_token.as_ref().zip(self.config.auth.as_ref()) else { return };
+        let Some(written) = auth.connect_tokens.get(kind) else { return };
+        let own = written.claims();
+        let usual = ["sub", "sid", "iss", "jti", "exp", "iat", "nbf", &auth.user, &auth.token_type.claim];
+        let says = |claim: &str| {
+            let outer = claim.split('.').next().unwrap_or_default();
+            [claim, outer].into_iter().any(|name| usual.contains(&name) || own.contains_key(name))
+        };
+        let mut asked: Vec<&str> =
+            required.claims.keys().chain(settings.bind.value.values()).map(String::as_str).collect();
+        asked.extend((!required.scopes.is_empty()).then_some(&*auth.scopes));
+        asked.extend((!required.roles.is_empty()).then_some(&*auth.roles));
+        asked.retain(|claim| !says(claim));
+        for claim in asked {
+            let copied = claim.split('.').next().unwrap_or_default();
+            self.note(format!(
+                "{}: the gateway's tokens of type `{kind}` do not say `{claim}`, which is asked for, so that they open no WebSocket; \
+                 write `{copied}: {copied}` beside the others at `auth.connect_tokens.{kind}.claims`",
+                settings.auth.from
+            ));
+        }
+    }
+
+    /// Who is believed to be a proxy says for whom it calls.
+    pub(super) fn note_proxies(&mut self) {
+        // Private networks are not wider: 10.0.0.0/8, fc00::/7.
+        let widest = |network: &config::Network| if network.address.is_ipv4() { 8 } else { 7 };
+        for wide in self.config.trusted_proxies.iter().filter(|network| network.prefix < widest(network)) {
+            self.note(format!(
+                "trusted_proxies: who calls from {}/{} is believed about its address, so that clients there choose it, and \
+                 with it their limits; write the proxies' own networks",
+                wide.address, wide.prefix
+            ));
+        }
+    }
+
     /// Says so once, whichever methods it is told of.
     fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {

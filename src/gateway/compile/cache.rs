@@ -74,6 +74,7 @@ impl Compiler<'_> {
                     largest: upstream.limits.receive,
                     said,
                     version,
+                    asks: self.config.auth.is_some() && settings.auth.value != config::Access::Public,
                     served: format!("{:?} {:?}", upstream.endpoints, upstream.tls).into(),
                 };
                 let request = |rpc: &str| Some(self.method(rpc)?.input);

@@ -75,6 +75,7 @@ impl Compiler<'_> {
             let why = format!("the client of {} sends one message; limit its calls by `rate_limits`", method.name);
             return Err(Flaw::of(&settings.messages.from, why));
         }
+        self.note_unsaid(&settings);
         let paced = settings.messages.value.is_some() && method.client_streaming;
         let bound = self.compile_bound(&settings, method);
         let demands = self.compile_demands(&settings, service, method);

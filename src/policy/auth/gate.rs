@@ -103,7 +103,8 @@ impl Gate {
         let (Some(auth), Some(requirements)) = (&self.auth, &self.requirements) else { return Ok(Admission::Open) };
         if let Some(connect) = self.connect.as_ref().filter(|_| head.websocket) {
             let once = connect.find(auth, head, now()).map_err(|refusal| refusal.of_token(TokenKind::Connect))?;
-            return requirements.check(&once.identity).map(|()| Admission::Once(Box::new(once)));
+            let fits = requirements.check(&once.identity).map_err(|refusal| refusal.of_token(TokenKind::Connect));
+            return fits.map(|()| Admission::Once(Box::new(once)));
         }
         let (token, by_cookie) = match auth.find(head) {
             Ok(found) => found,

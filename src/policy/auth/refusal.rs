@@ -138,7 +138,7 @@ impl Refusal {
                 Error::Unauthenticated { token: self.token, fault: TokenFault::Missing, status }
             }
             Reason::Token(fault) => Error::Unauthenticated { token: self.token, fault, status: invalid },
-            Reason::Forbidden => Error::Forbidden,
+            Reason::Forbidden => Error::Forbidden { token: self.token },
             Reason::Unavailable => Error::AuthUnavailable,
             Reason::CrossOrigin => Error::CrossOrigin,
         }
