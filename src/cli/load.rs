@@ -21,7 +21,7 @@ pub(super) fn notes(snapshot: &Snapshot) -> String {
 
 /// What a source says, compiled, and the files that it was read from.
 pub(super) fn compile(source: &Source, metrics: &Arc<Metrics>) -> Result<(Snapshot, Files), Refusal> {
-    let Load { files, outcome } = source.load();
+    let Load { files, outcome, .. } = source.load();
     let loaded = outcome.map_err(|lines| Refusal { lines })?;
     match loaded.compile(metrics, None) {
         Ok(snapshot) => Ok((snapshot, files.unwrap_or_default())),

@@ -13,7 +13,7 @@ use transom_transcode::status::Code;
 
 use super::answer::Answer;
 use super::call::{Call, UNBOUNDED};
-use super::flights::{Arrival, Flights, Landed};
+use super::flights::{self, Flights};
 use super::route::{Binding, Rpc};
 use super::worker::Worker;
 use crate::body::Body;
@@ -22,14 +22,18 @@ use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
 use crate::memory::let_go;
 use crate::policy::cache::{Cache, Cell, Entry, Forgets, Form, Found, Generations, Key, Policy, Rendered, Shared};
-use crate::upstream::{Metadata, Outgoing};
+use crate::upstream::{Failure, Metadata, Outgoing};
+
+/// What a question brought, and who answered where that was the service.
+type Landed = Result<(Arc<Entry>, Option<Arc<str>>), Failure>;
+type Arrival = flights::Arrival<Landed>;
 
 /// The replies that are kept, of all methods, and those that are asked for.
 #[derive(Clone)]
 pub struct Caches {
     /// What is kept.
     pub cache: Arc<Cache>,
-    pub(super) flights: Arc<Flights>,
+    pub(super) flights: Arc<Flights<Key, Landed>>,
 }
 
 impl Caches {
@@ -82,7 +86,7 @@ pub struct Cached {
     /// How long, and for whom.
     pub policy: Arc<Policy>,
     /// What is asked for.
-    pub(super) flights: Arc<Flights>,
+    pub(super) flights: Arc<Flights<Key, Landed>>,
 }
 
 /// A unary call whose message is at hand, in its frame; `coding` is what single messages of the answer may be compressed in.

@@ -33,7 +33,7 @@ impl Call {
     }
 
     /// When it is given up, and whether that is the method's doing and not its client's.
-    fn time(&mut self, rpc: &Rpc, known: &Known<'_>) -> Result<(Instant, bool), Error> {
+    pub(super) fn time(&mut self, rpc: &Rpc, known: &Known<'_>) -> Result<(Instant, bool), Error> {
         let (own, asked) = (rpc.settings.timeout.value, known.timeout()?);
         let patient = asked.is_none_or(|asked| own.is_some_and(|own| own <= asked));
         Ok((self.deadline(own, asked), patient))

@@ -109,7 +109,7 @@ impl Gateway {
 
         // Gates, by the head alone.
         call.enter(&rpc.room, rpc.settings.priority.value)?;
-        call.gates(rpc, head).await?;
+        call.gates(rpc, (head, known)).await?;
         let outgoing = &mut call.outgoing(peer, rpc, (head, known), host)?;
 
         // Translate, check, send, answer: each passage in its own way.

@@ -3,6 +3,7 @@
 
 mod sealed;
 mod service;
+mod trade;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use crate::policy::session::Cookies;
 use crate::store::Store;
 use crate::upstream::{Outgoing, Unary};
 pub(super) use service::Service;
-use service::{Asked, Untraded};
+use service::Untraded;
+use trade::Asked;
 
 /// How sessions are renewed by the calls themselves.
 pub struct Renewal {

@@ -25,7 +25,7 @@ use crate::policy::rate::{Rates, Stage};
 
 /// Bytes of a request's body.
 const MOST: usize = 16 * 1024;
-/// How long reading it may take.
+/// How long one call may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A route of the gateway's own.
@@ -58,8 +58,18 @@ pub(super) enum Operation {
 }
 
 impl TokenEndpoint {
-    /// One call, from its gates to its answer.
+    /// One call, from its gates to its answer, in its time.
     pub(super) async fn answer<B>(&self, call: &mut Call, head: &Parts, body: B) -> Result<Response<Body>, Error>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let (worker, deadline) = (call.worker.clone(), call.started + PATIENCE);
+        let answered = worker.pool.within(deadline, self.operate(call, head, body)).await;
+        answered.unwrap_or_else(|| Err(worker.pool.overdue()))
+    }
+
+    async fn operate<B>(&self, call: &mut Call, head: &Parts, body: B) -> Result<Response<Body>, Error>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -92,9 +102,9 @@ impl TokenEndpoint {
             }
             Operation::LogOut { renewal, answer } => {
                 let (caller, worker) = (call.caller.clone().ok_or(Error::Internal)?, call.worker.clone());
-                let closed = renewal.close(&worker.store, &caller).await;
-                // Whatever the store says: who has logged out keeps no tokens.
+                // Whatever the store says, if it does: who has logged out keeps no tokens.
                 call.cookies.set = renewal.cookies.cleared().to_vec();
+                let closed = renewal.close(&worker.store, &caller).await;
                 closed.map_err(|refusal| call.turned_away(&self.gate, refusal))?;
                 Ok(json(answer.to_string()))
             }
@@ -120,10 +130,7 @@ impl TokenEndpoint {
         let token = match taken {
             Some(token) => token.into_owned(),
             None => {
-                let deadline = call.started + PATIENCE;
-                let worker = call.worker.clone();
-                let read = worker.pool.within(deadline, whole::read(Box::pin(body), MOST, worker.pool.memory())).await;
-                let said = read.unwrap_or_else(|| Err(worker.pool.overdue()))?;
+                let said = whole::read(Box::pin(body), MOST, call.worker.pool.memory()).await?;
                 call.read(said.len());
                 let said: Value = serde_json::from_slice(&said).unwrap_or_default();
                 let token = said.get(field).and_then(Value::as_str).filter(|token| !token.is_empty());

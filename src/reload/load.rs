@@ -72,6 +72,8 @@ pub struct Load {
     pub files: Option<Files>,
     /// What was loaded, or a line for every problem.
     pub outcome: Result<Loaded, Vec<String>>,
+    /// Something outside did not answer, and nothing else is wrong: the same may load in a moment.
+    pub passes: bool,
 }
 
 impl Source {
@@ -118,12 +120,12 @@ impl Source {
     pub fn load(&self) -> Load {
         let config = match self.config() {
             Ok(config) => config,
-            Err(Unread { mut lines, flawed }) => {
+            Err(Unread { mut lines, flawed, passes }) => {
                 if let Some(flawed) = flawed {
                     let (config, told) = *flawed;
                     lines.extend(self.beside(config, &told));
                 }
-                return Load { files: None, outcome: Err(lines) };
+                return Load { files: None, outcome: Err(lines), passes };
             }
         };
         let files = Files::read(self.paths(&config));
@@ -134,7 +136,7 @@ impl Source {
                 Err(lines(&self.name, &problems).into_iter().chain([self.more()]).collect())
             }
         });
-        Load { files: Some(files), outcome }
+        Load { files: Some(files), outcome, passes: false }
     }
 
     /// What else is wrong with a configuration that has problems: all that does not follow from them.
@@ -201,15 +203,20 @@ impl Source {
         let config = self.parse(text, &unread)?;
         let names: BTreeSet<_> =
             config.source.elsewhere().filter(|name| name.starts_with("vault:")).map(str::to_owned).collect();
-        let Some(first) = names.first() else { return Ok(config) };
+        let Some(first) = names.first() else {
+            self.secrets.clear();
+            return Ok(config);
+        };
         let Some(vault) = &config.secrets.vault else {
             return Err(
                 vec![format!("{}: `{first}` needs `secrets.vault`, which says where that is", self.name)].into()
             );
         };
-        let kept = wait(self.secrets.read(vault, &names)).unwrap_or_else(|why| Err(vec![why]));
-        let kept =
-            kept.map_err(|lines| lines.iter().map(|line| format!("{}: {line}", self.name)).collect::<Vec<_>>())?;
+        let kept = wait(self.secrets.read(vault, &names)).map_err(|why| Unread::from(vec![why]))?;
+        let kept = kept.map_err(|secrets::Unread { lines, passes }| {
+            let lines = lines.iter().map(|line| format!("{}: {line}", self.name)).collect();
+            Unread { lines, flawed: None, passes }
+        })?;
         self.parse(text, &|name| match kept.get(name) {
             Some(secret) => Some(secret.to_string()),
             None => (self.variables)(name),
@@ -229,7 +236,7 @@ impl Source {
                 if config.is_none() {
                     lines.push(self.more());
                 }
-                Err(Unread { lines, flawed: config.map(|config| Box::new((config, problems))) })
+                Err(Unread { lines, flawed: config.map(|config| Box::new((config, problems))), passes: false })
             }
         }
     }
@@ -256,11 +263,13 @@ struct Unread {
     lines: Vec<String>,
     /// What could be read of it all the same, and its problems.
     flawed: Option<Box<(Config, Problems)>>,
+    /// What is wrong may be so only for a moment.
+    passes: bool,
 }
 
 impl From<Vec<String>> for Unread {
     fn from(lines: Vec<String>) -> Self {
-        Self { lines, flawed: None }
+        Self { lines, flawed: None, passes: false }
     }
 }
 

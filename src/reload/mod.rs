@@ -17,10 +17,11 @@ mod load;
 mod watch;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::Signal;
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
 
 use crate::gateway::{Ask, Outcome, Reason, Reload, State};
 
@@ -30,10 +31,14 @@ pub use load::{Load, Loaded, Source, lines};
 
 use watch::Watch;
 
+/// What was refused because something outside did not answer is tried again: after so long, and after twice as long each time,
+/// up to so long.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
 /// Reloads for as long as the process lives; a task of the control runtime. `loaded` is what the process started with.
 pub async fn run(state: Arc<State>, source: Source, loaded: Files, hangup: Signal) {
     let Some(wishes) = state.reloads.take() else { return };
-    let reloader = Reloader { state, source: Arc::new(source), watch: Watch::new(), files: loaded };
+    let reloader = Reloader { state, source: Arc::new(source), watch: Watch::new(), files: loaded, again: None };
     reloader.run(wishes, hangup).await;
 }
 
@@ -43,6 +48,8 @@ struct Reloader {
     watch: Watch,
     /// What was loaded last, whether it was applied or not.
     files: Files,
+    /// What is tried again, when, and the pause before that.
+    again: Option<(Reason, Instant, Duration)>,
 }
 
 impl Reloader {
@@ -53,6 +60,7 @@ impl Reloader {
             let first = tokio::select! {
                 Some(wish) = wishes.recv() => wish,
                 Some(()) = hangup.recv() => Ask { reason: Reason::Signal, answer: None },
+                reason = due(self.again.as_ref()) => Ask { reason, answer: None },
                 () = self.watch.changed() => {
                     let now = self.again().await;
                     let same = now.digest() == self.files.digest();
@@ -82,11 +90,16 @@ impl Reloader {
         let source = Arc::clone(&self.source);
         let load = match spawn_blocking(move || source.load()).await {
             Ok(load) => load,
-            Err(panic) => Load { files: None, outcome: Err(vec![format!("loading failed: {panic}")]) },
+            Err(panic) => {
+                let outcome = Err(vec![format!("loading failed: {panic}")]);
+                Load { files: None, outcome, passes: false }
+            }
         };
         // A text that cannot be read names no files: those that were named so far are followed on.
         self.files = load.files.unwrap_or(now);
         self.watch.follow(&self.files);
+        let pause = self.again.take().map_or(AGAIN.0, |(_, _, pause)| (pause * 2).min(AGAIN.1));
+        self.again = load.passes.then(|| (reason.clone(), Instant::now() + pause, pause));
         let (outcome, breaking) = match load.outcome {
             Err(lines) => (Outcome::Refused(lines), Vec::new()),
             Ok(loaded) => match apply(&self.state, loaded).await {
@@ -140,6 +153,17 @@ impl Reloader {
     async fn again(&self) -> Files {
         let paths = self.files.paths().to_vec();
         spawn_blocking(|| Files::read(paths)).await.unwrap_or_else(|_| self.files.clone())
+    }
+}
+
+/// Waits until it is time to try again, if that is wanted: why it was tried.
+async fn due(again: Option<&(Reason, Instant, Duration)>) -> Reason {
+    match again {
+        Some((reason, at, _)) => {
+            sleep_until(*at).await;
+            reason.clone()
+        }
+        None => std::future::pending().await,
     }
 }
 

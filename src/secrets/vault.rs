@@ -17,6 +17,49 @@ use crate::fetch::Fetch;
 const PATIENCE: Duration = Duration::from_secs(5);
 const LARGEST: usize = 1 << 20;
 
+/// Why a secret is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// The Vault does not answer, or says that it cannot: it may be only a moment.
+    Silent(String),
+    /// It says no, or its answer is of no use.
+    Refused(String),
+}
+
+impl Unread {
+    pub(super) fn into_text(self) -> String {
+        match self {
+            Self::Silent(why) | Self::Refused(why) => why,
+        }
+    }
+
+    /// What a status says that is none of those that are expected.
+    fn of(status: StatusCode, why: String) -> Self {
+        let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        if passes { Self::Silent(why) } else { Self::Refused(why) }
+    }
+}
+
+impl From<&str> for Unread {
+    fn from(why: &str) -> Self {
+        Self::Refused(why.to_owned())
+    }
+}
+
+impl From<String> for Unread {
+    fn from(why: String) -> Self {
+        Self::Refused(why)
+    }
+}
+
+/// What a reading has brought.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) secrets: BTreeMap<String, Secret>,
+    /// What is not there, and why.
+    pub(super) unread: BTreeMap<String, Unread>,
+}
+
 /// A token that was given for what the configuration proves, and for which one.
 #[derive(Default)]
 pub(super) struct Session(Mutex<Option<(Vault, Secret)>>);
@@ -52,36 +95,43 @@ struct Data {
     data: BTreeMap<String, Value>,
 }
 
-/// Reads what `names` stand for, each path once.
-pub(super) async fn read(
-    vault: &Vault,
-    session: &Session,
-    names: &BTreeSet<String>,
-) -> Result<BTreeMap<String, Secret>, Vec<String>> {
+/// Reads what `names` stand for, each path once. Who does not answer is not asked for the next.
+pub(super) async fn read(vault: &Vault, session: &Session, names: &BTreeSet<String>) -> Found {
     let client = Client { vault, fetch: Fetch::default() };
-    let mut paths: BTreeMap<&str, Result<BTreeMap<String, Value>, String>> = BTreeMap::new();
-    let (mut found, mut wrong) = (BTreeMap::new(), Vec::new());
+    let mut paths: BTreeMap<&str, Result<BTreeMap<String, Value>, Unread>> = BTreeMap::new();
+    let (mut found, mut silent) = (Found::default(), None);
     for name in names {
         let place = name.strip_prefix("vault:").and_then(|place| place.split_once('#'));
         let Some((path, key)) = place.filter(|(path, _)| path.contains('/')) else {
-            wrong.push(format!("`{name}` names no secret; write `vault:MOUNT/PATH#KEY`"));
+            let why = format!("`{name}` names no secret; write `vault:MOUNT/PATH#KEY`");
+            found.unread.insert(name.clone(), Unread::Refused(why));
             continue;
         };
         if !paths.contains_key(path) {
-            paths.insert(path, client.read(session, path).await);
+            let read = match &silent {
+                None => client.read(session, path).await,
+                Some(why) => Err(Unread::Silent(String::clone(why))),
+            };
+            if let Err(Unread::Silent(why)) = &read {
+                silent = Some(why.clone());
+            }
+            paths.insert(path, read);
         }
-        match &paths[path] {
+        let unread = match &paths[path] {
             Ok(data) => match data.get(key) {
                 Some(Value::String(text)) => {
-                    drop(found.insert(name.clone(), Secret::from(super::unbroken(text).to_owned())))
+                    found.secrets.insert(name.clone(), Secret::from(super::unbroken(text).to_owned()));
+                    continue;
                 }
-                Some(_) => wrong.push(format!("`{name}` is no text")),
-                None => wrong.push(format!("`{name}`: the secret has no such key")),
+                Some(_) => Unread::Refused(format!("`{name}` is no text")),
+                None => Unread::Refused(format!("`{name}`: the secret has no such key")),
             },
-            Err(why) => wrong.push(format!("`{name}` cannot be read: {why}")),
-        }
+            Err(Unread::Silent(why)) => Unread::Silent(format!("`{name}` cannot be read: {why}")),
+            Err(Unread::Refused(why)) => Unread::Refused(format!("`{name}` cannot be read: {why}")),
+        };
+        found.unread.insert(name.clone(), unread);
     }
-    if wrong.is_empty() { Ok(found) } else { Err(wrong) }
+    found
 }
 
 /// Makes the token live longer, where it can: how long, if it will ever end. What comes of one that ended, the next reading
@@ -100,7 +150,7 @@ pub(super) async fn renew(vault: &Vault, session: &Session) -> Option<Duration> 
             (status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS).then_some(PATIENCE)
         }
         Err(why) => {
-            tracing::debug!("the Vault's token is not renewed: {why}");
+            tracing::debug!("the Vault's token is not renewed: {}", why.into_text());
             // It may be only a moment.
             Some(PATIENCE)
         }
@@ -113,7 +163,7 @@ struct Client<'a> {
 }
 
 impl Client<'_> {
-    async fn read(&self, session: &Session, path: &str) -> Result<BTreeMap<String, Value>, String> {
+    async fn read(&self, session: &Session, path: &str) -> Result<BTreeMap<String, Value>, Unread> {
         let (mount, rest) = path.split_once('/').unwrap_or((path, ""));
         let place = format!("{mount}/data/{rest}");
         let token = self.token(session).await?;
@@ -130,14 +180,14 @@ impl Client<'_> {
                     serde_json::from_slice(&body).map_err(|_| "the answer is not that of a KV engine, version 2")?;
                 Ok(read.data.data)
             }
-            (StatusCode::NOT_FOUND, _) => Err("there is no such secret".to_owned()),
-            (StatusCode::FORBIDDEN, _) => Err("the Vault does not allow it".to_owned()),
-            (status, _) => Err(format!("the Vault answered {status}")),
+            (StatusCode::NOT_FOUND, _) => Err("there is no such secret".into()),
+            (StatusCode::FORBIDDEN, _) => Err("the Vault does not allow it".into()),
+            (status, _) => Err(Unread::of(status, format!("the Vault answered {status}"))),
         }
     }
 
     /// The token to read with; what proves who we are buys one.
-    async fn token(&self, session: &Session) -> Result<Secret, String> {
+    async fn token(&self, session: &Session) -> Result<Secret, Unread> {
         if let Some(token) = &self.vault.token {
             return Ok(token.clone());
         }
@@ -149,11 +199,11 @@ impl Client<'_> {
             (None, Some(config::Kubernetes { role, token_file, mount })) => {
                 (mount, json!({ "role": role, "jwt": needed(token_file)? }))
             }
-            (None, None) => return Err("nothing proves to the Vault who asks".to_owned()),
+            (None, None) => return Err("nothing proves to the Vault who asks".into()),
         };
         let (status, body) = self.ask(Method::POST, &format!("auth/{mount}/login"), None, Some(proof)).await?;
         if status != StatusCode::OK {
-            return Err(format!("the Vault refused the login by {mount}: {status}"));
+            return Err(Unread::of(status, format!("the Vault refused the login by {mount}: {status}")));
         }
         let login: Login = serde_json::from_slice(&body).map_err(|_| "the Vault's login has no token")?;
         let token = Secret::from(login.auth.client_token);
@@ -168,7 +218,7 @@ impl Client<'_> {
         place: &str,
         token: Option<&Secret>,
         body: Option<Value>,
-    ) -> Result<(StatusCode, Bytes), String> {
+    ) -> Result<(StatusCode, Bytes), Unread> {
         let base = self.vault.address.to_string();
         let uri: Uri =
             format!("{}/v1/{place}", base.trim_end_matches('/')).parse().map_err(|_| format!("{place} is no path"))?;
@@ -181,7 +231,8 @@ impl Client<'_> {
         }
         let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
         let request = request.body(body).map_err(|_| "the token or the namespace is no header's value".to_owned())?;
-        let answer = self.fetch.send(request, PATIENCE, LARGEST).await.map_err(|failure| failure.to_string())?;
+        let answer = self.fetch.send(request, PATIENCE, LARGEST).await;
+        let answer = answer.map_err(|failure| Unread::Silent(failure.to_string()))?;
         Ok((answer.status(), answer.into_body()))
     }
 }

@@ -72,6 +72,20 @@ impl Store {
         }
     }
 
+    /// Keeps a flight that is the caller's, for so long from now on: it takes longer than was thought.
+    ///
+    /// # Errors
+    /// The Redis does not answer: it ends when it would have.
+    pub async fn hold(&self, name: &str, longest: Duration) -> Result<(), Unavailable> {
+        let Some(redis) = &self.redis else {
+            self.flights.hold(name, Instant::now() + longest);
+            return Ok(());
+        };
+        let mut set = redis::cmd("SET");
+        set.arg(format!("{PREFIX}{name}")).arg(UNDER_WAY).arg("PX").arg(millis(longest));
+        redis.ask(&set, WAIT).await.map(drop)
+    }
+
     /// Brings a flight's answer, which stays so long.
     ///
     /// # Errors
@@ -111,6 +125,10 @@ impl Flights {
                 Flight::Mine
             }
         }
+    }
+
+    fn hold(&self, name: &str, until: Instant) {
+        self.0.lock().keep(name, None, until);
     }
 
     fn bring(&self, name: &str, answer: Option<Vec<u8>>, until: Instant) {
@@ -173,6 +191,8 @@ mod tests {
         flights.bring("a", None, now);
         assert_eq!(ask(20), Flight::Mine, "who gives up leaves it to the next");
         assert_eq!(ask(31), Flight::Mine, "who takes too long as well");
+        flights.hold("a", now + Duration::from_secs(60));
+        assert_eq!((ask(59), ask(61)), (Flight::UnderWay, Flight::Mine), "unless it says so in time");
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::wheel::Timer;
 const PREFIX: usize = 5;
 
 /// A unary call's reply; its status was OK.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Unary {
     /// Who answered.
     pub endpoint: Arc<str>,

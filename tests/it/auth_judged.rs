@@ -1,6 +1,7 @@
 //! Tokens that an RPC judges: how long its answers hold, by whatever way they say that, and after a logout.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,6 +14,7 @@ use transom_transcode::status::Code;
 use crate::support::gateway::{Builder, gateway};
 use crate::support::redis::redis;
 use crate::support::reply::{fail, ok};
+use crate::support::speak::Speech;
 use crate::support::tokens::bearer;
 use crate::support::until;
 use crate::support::upstream::{self, Upstream};
@@ -179,4 +181,33 @@ async fn an_endpoint_judges_by_its_status_and_by_what_it_says() {
     }
     let inactive = bearer(r#"200-{"active":false}"#);
     gateway.get(BOOK).header("authorization", &inactive).await.status(401).reason("TOKEN_INVALID");
+}
+
+#[tokio::test]
+async fn a_call_waits_for_the_judge_no_longer_than_it_may_take() {
+    let library = library().await;
+    let judged = Arc::new(Mutex::new(0));
+    let count = judged.clone();
+    let judge = upstream::grpc("library.v1.Internals").unary("GetInternals", move |_| {
+        *count.lock() += 1;
+        ok(json!({ "title": "u1" })).after(Duration::from_secs(1))
+    });
+    let judge = judge.start().await;
+    let more = "methods: { library.v1.Library/GetBook: { timeout: 200ms } }";
+    let gateway = front(&library, &judge, ", by_status: true", more).start().await;
+    let begun = Instant::now();
+    for speech in Speech::UNARY {
+        let call = speech.call(speech.versions()[0], "GetBook");
+        let call = call.header("authorization", &bearer(&format!("{speech:?}")));
+        let reply = call.send(&gateway, &[json!({ "name": "shelves/1/books/7" })]).await;
+        assert_eq!(reply.code, Some(Code::DeadlineExceeded), "{speech:?}: {reply:?}");
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(700) * u32::try_from(Speech::UNARY.len()).unwrap(), "{took:?}");
+    // The judge goes on, and is asked once: its answer is there for the next.
+    let again = async || gateway.get(BOOK).header("authorization", &bearer("again")).await.status;
+    assert_eq!(again().await, 504);
+    let before = *judged.lock();
+    until("the judge's word", async || again().await == 200).await;
+    assert_eq!(*judged.lock(), before);
 }

@@ -91,6 +91,31 @@ async fn calls_that_do_not_end_are_ended_after_the_timeout() {
 }
 
 #[tokio::test]
+async fn calls_that_wait_for_who_judges_their_tokens_are_ended_as_others_are() {
+    let library = library().await;
+    // It takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let verify = format!(
+        "drain_timeout: 300ms\nauth: {{ verify: {{ url: \"http://{}/\", timeout: 30s }} }}\n\
+         methods: {{ library.v1.Library/GetBook: {{ timeout: 30s }} }}",
+        silent.local_addr().unwrap()
+    );
+    let mut gateway = behind(&library, &verify).await;
+    let rest = tokio::spawn(gateway.get(BOOK).header("authorization", "Bearer a").try_send());
+    let connect = gateway.post("/library.v1.Library/GetBook", &json!({})).header("authorization", "Bearer b");
+    let connect = tokio::spawn(connect.http2().try_send());
+    until("they wait", async || gateway.metric("transom_in_flight") >= 2.0).await;
+    gateway.ended().await.unwrap();
+    for call in [rest, connect] {
+        let answer = call.await.unwrap().unwrap();
+        assert!(answer.status(503).text().contains("DRAINING"), "{answer:?}");
+    }
+    for line in gateway.lines().iter().filter(|line| line["path"] == json!(BOOK)) {
+        assert_eq!(line["reason"], "DRAINING", "{line}");
+    }
+}
+
+#[tokio::test]
 async fn streams_that_do_not_end_say_so_in_every_dialect() {
     let library = library().await;
     let shelf = json!({ "parent": "shelves/hang" });

@@ -105,6 +105,7 @@ mod rest_unary;
 mod secrets;
 mod retries;
 mod sessions;
+mod sessions_slow;
 mod store_redis;
 mod stream_age;
 mod stream_rest;

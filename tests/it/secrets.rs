@@ -20,6 +20,7 @@ use transom::fetch::Fetch;
 use transom::reload::{Load, Source};
 
 use crate::support::client::Call;
+use crate::support::network::{Network, Weather};
 use crate::support::process::{Ends, Process};
 use crate::support::tokens::{SECRET, bearer};
 use crate::support::until;
@@ -238,6 +239,73 @@ async fn a_vault_keeps_secrets_and_a_change_is_heard() {
         let told = problems(load(&source).await).join("\n");
         assert!(told.contains(name) && told.contains(wrong) && !told.contains(ROOT), "{told}");
     }
+}
+
+#[tokio::test]
+async fn a_change_that_was_refused_is_told_again() {
+    let vault = Vault::start().await;
+    vault.put("gateway", json!({ "admin": "first" })).await;
+    let folder = tempfile::tempdir().unwrap();
+    let more = format!("secrets: {{ vault: {{ address: \"{}\", token: {ROOT}, refresh: 1s }} }}", vault.address);
+    let source = Arc::new(Source::file(&written(&folder, "vault:secret/gateway#admin", &more)));
+    let config = load(&source).await.outcome.unwrap().config;
+    let (sender, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    source.follow_secrets(&config, move || {
+        // Nobody listens any more once the test is over.
+        let _ = sender.send(());
+    });
+    vault.put("gateway", json!({ "admin": "second" })).await;
+    // It is loaded, and refused for what nobody here knows: what runs is the first one still.
+    assert_eq!(token(&load(&source).await), Some("second"));
+    for _ in 0..2 {
+        until("the change is heard", async || heard.try_recv().is_ok()).await;
+        assert_eq!(token(&load(&source).await), Some("second"));
+    }
+    source.follow_secrets(&config, || {});
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_vault_is_silent_other_changes_are_taken_and_later_its_own() {
+    let vault = Vault::start().await;
+    let network = Network::before(vault.address.strip_prefix("http://").unwrap().parse().unwrap()).await;
+    vault.put("gateway", json!({ "admin": "first-admin-token", "more": "kept" })).await;
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("token");
+    fs::write(&secret, SECRET).unwrap();
+    let more = format!(
+        "listen: 127.0.0.1:0\nworkers: 1\nauth: {{ jwt: {{ secret: 'file:token' }} }}\n\
+         secrets: {{ vault: {{ address: \"http://{}\", token: {ROOT}, refresh: 1s }} }}",
+        network.address()
+    );
+    let file = written(&folder, "vault:secret/gateway#admin", &more);
+    let text = fs::read_to_string(&file).unwrap().replace("admin: { ", "admin: { listen: '127.0.0.1:0', ");
+    fs::write(&file, &text).unwrap();
+    let gateway = Process::start(&["serve", "--config", file.to_str().unwrap()], &[]);
+    let passes = async |key: &str| {
+        let claims = json!({ "sub": "u1", "exp": 4_000_000_000_u64 });
+        let key = jsonwebtoken::EncodingKey::from_secret(key.as_bytes());
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+        let call = Call::new(gateway.address, "GET", "/v1/shelves/1/books/7");
+        // Who is let in finds no service.
+        call.header("authorization", &bearer(&token)).await.status != 401
+    };
+    assert!(passes(SECRET).await);
+
+    // It hangs: nobody is told, and no answer comes.
+    network.becomes(Weather::Hole);
+    fs::write(&secret, "another secret of thirty-two byte").unwrap();
+    until("the file's change", async || passes("another secret of thirty-two byte").await).await;
+    assert!(!passes(SECRET).await);
+    // What it has not said yet is waited for, and what was refused for that is taken once it has.
+    let named = text.replace("'file:token'", "'vault:secret/gateway#more'");
+    network.becomes(Weather::Broken);
+    fs::write(&file, named).unwrap();
+    let line = gateway.logged("reload refused");
+    assert!(line.contains("`vault:secret/gateway#more` cannot be read"), "{line}");
+    vault.put("gateway", json!({ "admin": "first-admin-token", "more": SECRET })).await;
+    assert!(passes("another secret of thirty-two byte").await, "what ran goes on");
+    network.becomes(Weather::Clear);
+    until("what was refused", async || passes(SECRET).await).await;
 }
 
 #[tokio::test]

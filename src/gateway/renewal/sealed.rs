@@ -6,6 +6,9 @@ use bytes::Bytes;
 
 use crate::policy::auth::Refusal;
 
+/// What stands for a question of which nobody knows what became; no sealed answer is as short.
+pub(super) const UNKNOWN: &[u8] = b"?";
+
 /// A flight's name and its answer's seal, both of the token that it is about; neither tells of the other.
 pub(super) struct Sealed {
     pub(super) name: String,
@@ -34,6 +37,9 @@ impl Sealed {
 
     /// The answer with tokens.
     pub(super) fn open(&self, mut answer: Vec<u8>) -> Result<Bytes, Refusal> {
+        if answer == UNKNOWN {
+            return Err(Refusal::unavailable("nobody knows what became of the token at who renews it"));
+        }
         let unreadable = || Refusal::unavailable("what another call's renewal brought cannot be read");
         let key = self.key.as_ref().ok_or_else(unreadable)?;
         let (nonce, said) = answer.split_at_mut_checked(NONCE_LEN).ok_or_else(unreadable)?;
@@ -47,7 +53,7 @@ impl Sealed {
 
 #[cfg(test)]
 mod tests {
-    use super::Sealed;
+    use super::{Sealed, UNKNOWN};
 
     #[test]
     fn who_has_the_token_reads_the_answer_and_nobody_else() {
@@ -60,6 +66,7 @@ mod tests {
             assert!(!sealed.open(forged).err().unwrap().is_of_token());
         }
         assert!(!Sealed::new("another").open(answer).err().unwrap().is_of_token());
+        assert!(!sealed.open(UNKNOWN.to_vec()).err().unwrap().is_of_token());
         let refused = sealed.seal(Vec::new()).unwrap();
         assert!(sealed.open(refused).err().unwrap().is_of_token());
     }
