@@ -46,7 +46,7 @@ section! {
         retry: Option<Retry> = kind::section().optional(),
         /// HTTP/2 connections per endpoint in total; at least one per worker.
         connections: usize = count(1..=1024).or("2"),
-        /// To how many they grow while the streams of those are taken; at least one per worker. Those beyond `connections` close once they have been idle for half a minute.
+        /// To how many they grow while the streams of those are taken; at least one per worker. Those beyond `connections` close once they have been idle for half a minute. The last eighth of all their streams is for unary calls alone.
         max_connections: usize = count(1..=1024).or("8"),
         /// Bounds of a call and of all calls.
         limits: UpstreamLimits = kind::section().or("{}"),
@@ -127,6 +127,9 @@ impl Kind for Balances {
             Value::Text(text) => {
                 let hint = match nearest(text, ["round_robin", "least_request"].into_iter()) {
                     Some(name) => format!("did you mean `{name}`?"),
+                    None if text.starts_with("weight") => {
+                        "write `round_robin`, and `{address, weight}` among the `endpoints`".to_owned()
+                    }
                     None => format!("write {WAYS}"),
                 };
                 reader.tell(node.line, format!("{} is not known here; {hint}", quote(text)));

@@ -62,7 +62,7 @@ impl Home {
             let acquired = self
                 .slots
                 .upgrade()
-                .map(|slots| acquire(&slots, (self.of, self.linger, &self.memory), &endpoint, &roster));
+                .map(|slots| acquire(&slots, (self.of, self.linger, &self.memory), &endpoint, &roster, true));
             if let Some(Acquired::Queued(_, place)) = acquired {
                 // A failure is noted where it is met, and a stream is not wanted.
                 drop(place.await);

@@ -171,6 +171,11 @@ impl Connection {
         self.open.load(Ordering::Relaxed) * 4 >= self.limit() * 3
     }
 
+    /// Streams that it carries now; under the slot's lock.
+    pub(super) fn streams(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// Streams that it has carried.
     pub(super) fn opened(&self) -> usize {
         self.opened.load(Ordering::Relaxed)

@@ -125,7 +125,7 @@ impl Group {
     async fn check(&self, check: &HealthCheck, endpoint: &Arc<Endpoint>, pool: &Pool) -> Result<bool, Failure> {
         let deadline = Instant::now() + check.timeout;
         let mut timer = pool.timer(deadline);
-        let lease = match pool.acquire(endpoint, &self.roster) {
+        let lease = match pool.acquire(endpoint, &self.roster, true) {
             Acquired::Lease(lease) => lease,
             Acquired::Queued(wait, place) => queued(wait, place, &mut timer).await?,
             Acquired::Full => return Err(Failure::new(Seen::Local, FailureKind::Overloaded, "checks pile up")),

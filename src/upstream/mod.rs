@@ -30,6 +30,7 @@ mod pick;
 mod pings;
 mod pool;
 mod pump;
+mod queue;
 mod reaper;
 mod replay;
 mod reply;

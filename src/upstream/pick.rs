@@ -246,7 +246,7 @@ impl Upstream {
     /// is the upstream's own.
     fn turn(&self, pool: &Pool, tries: &Tries) -> Option<Turn> {
         let of = |roster: &Arc<Roster>| {
-            roster.next(tries.seeks(), |endpoint, probe| match pool.acquire(endpoint, roster) {
+            roster.next(tries.seeks(), |endpoint, probe| match pool.acquire(endpoint, roster, tries.due) {
                 Acquired::Lease(lease) => Turn::Lease(lease, probe),
                 Acquired::Queued(wait, place) => Turn::Queued(Arc::clone(endpoint), probe, wait, place),
                 Acquired::Full => Turn::Full(Arc::clone(endpoint)),

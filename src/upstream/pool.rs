@@ -3,7 +3,6 @@
 //! Connections belong to the worker whose runtime drives them, so that a call wakes no other thread. Streams are counted
 //! here and not asked of h2: a cloned h2 handle says `ready` at once and queues without bound.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -19,14 +18,15 @@ use super::balance::Roster;
 use super::connection::{self, Connection};
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
+use super::queue::Queue;
 use super::wheel::{Timer, Wheel};
 use crate::error::Error;
 use crate::memory::Memory;
 use crate::policy::overload::about;
 use crate::telemetry::Circuit;
 
-/// Calls that may wait for a stream of one endpoint on one worker.
-const QUEUE: usize = 1024;
+/// The part of an endpoint's streams that is kept for calls whose answers are due.
+const KEPT: usize = 8;
 /// Pause after a failed attempt at a further connection, give or take; each in a row doubles it, so often at most.
 const RECONNECT: (Duration, u32) = (Duration::from_secs(1), 5);
 /// How long a connection that is one more than are kept stays without a stream.
@@ -113,14 +113,14 @@ impl Pool {
         slots.values().flat_map(members).map(|member| member.reaper.held()).sum()
     }
 
-    /// A stream to `endpoint`, or a place in the queue for one.
-    pub(super) fn acquire(&self, endpoint: &Arc<Endpoint>, roster: &Arc<Roster>) -> Acquired {
-        acquire(&self.slots, (self.of(), self.linger, &self.memory), endpoint, roster)
+    /// A stream to `endpoint` for a call whose answer is `due` or for one that may stay, or a place in the queue for one.
+    pub(super) fn acquire(&self, endpoint: &Arc<Endpoint>, roster: &Arc<Roster>, due: bool) -> Acquired {
+        acquire(&self.slots, (self.of(), self.linger, &self.memory), endpoint, roster, due)
     }
 
     /// A stream to `endpoint` if one is free. Where there is no connection one is made for whoever asks next.
-    pub(super) fn free(&self, endpoint: &Arc<Endpoint>, roster: &Arc<Roster>) -> Option<Lease> {
-        at(&self.slots, (self.of(), self.linger, &self.memory), endpoint, roster, Slot::free)
+    pub(super) fn free(&self, endpoint: &Arc<Endpoint>, roster: &Arc<Roster>, due: bool) -> Option<Lease> {
+        at(&self.slots, (self.of(), self.linger, &self.memory), endpoint, roster, |slot| slot.free(due))
     }
 }
 
@@ -131,8 +131,9 @@ pub(super) fn acquire(
     of: ((usize, usize), Duration, &Arc<Memory>),
     endpoint: &Arc<Endpoint>,
     roster: &Arc<Roster>,
+    due: bool,
 ) -> Acquired {
-    at(home, of, endpoint, roster, Slot::acquire)
+    at(home, of, endpoint, roster, |slot| slot.acquire(due))
 }
 
 /// What is asked of the slot of `endpoint`, which is made where there is none.
@@ -199,8 +200,8 @@ struct State {
     /// Those that take new streams. Draining ones have left; they live until their last stream ends.
     members: SmallVec<[Arc<Connection>; 2]>,
     connecting: usize,
-    /// In order of arrival. A stream that ends goes to the first that still waits.
-    waiting: VecDeque<oneshot::Sender<Grant>>,
+    /// A stream that ends goes to the first that still waits.
+    waiting: Queue,
     /// A further connection could not be made: none is tried before this.
     not_before: Option<Instant>,
     /// How often in a row.
@@ -227,39 +228,48 @@ pub(super) enum Acquired {
 }
 
 impl Slot {
-    fn acquire(self: &Arc<Self>) -> Acquired {
+    fn acquire(self: &Arc<Self>, due: bool) -> Acquired {
         let mut state = self.state.lock();
-        // Filling one connection before the next keeps frames of many calls in one write.
-        if let Some(lease) = state.lease() {
+        if let Some(lease) = self.lease(&state, due) {
             // The next one is there before anybody waits for it.
             if lease.connection.is_crowded() && state.is_last(&lease.connection) && self.may_grow(&state) {
                 self.connect(state);
             }
             return Acquired::Lease(lease);
         }
-        if state.waiting.len() >= QUEUE {
-            state.waiting.retain(|waiting| !waiting.is_closed());
-            if state.waiting.len() >= QUEUE {
-                return Acquired::Full;
-            }
-        }
+        let Some(place) = state.waiting.join(due) else { return Acquired::Full };
         let may_connect = state.members.is_empty() && state.connecting < self.kept || self.may_grow(&state);
-        let (sender, receiver) = oneshot::channel();
-        state.waiting.push_back(sender);
         let wait = if state.members.is_empty() { Wait::Connection } else { Wait::Stream };
         if may_connect {
             self.connect(state);
         }
-        Acquired::Queued(wait, receiver)
+        Acquired::Queued(wait, place)
     }
 
-    fn free(self: &Arc<Self>) -> Option<Lease> {
+    fn free(self: &Arc<Self>, due: bool) -> Option<Lease> {
         let state = self.state.lock();
-        let lease = state.lease();
+        let lease = self.lease(&state, due);
         if state.members.is_empty() && state.connecting == 0 {
             self.connect(state);
         }
         lease
+    }
+
+    /// A stream that is free. What may stay leaves the last ones to calls whose answers are due: where streams have taken them all
+    /// for as long as their clients like, every call would be refused.
+    #[inline]
+    fn lease(&self, state: &State, due: bool) -> Option<Lease> {
+        if due || !self.is_scarce(state) { state.lease() } else { None }
+    }
+
+    /// There can be no further connection, and of those that there are few streams are free.
+    fn is_scarce(&self, state: &State) -> bool {
+        if state.members.len() < self.most() {
+            return false;
+        }
+        let sum = |of: fn(&Connection) -> usize| state.members.iter().map(|member| of(member)).sum::<usize>();
+        let all = sum(Connection::limit);
+        all.saturating_sub(sum(Connection::streams)) <= all / KEPT
     }
 
     /// A further connection may be made. Beyond those that are kept it is one at a time: it may be enough.
@@ -284,25 +294,18 @@ impl Slot {
     /// Gives free streams to those that wait.
     pub(super) fn serve_waiting(self: &Arc<Self>) {
         let mut state = self.state.lock();
-        while !state.waiting.is_empty() {
-            let Some(mut lease) = state.lease() else {
+        while let Some(due) = state.waiting.next_is_due() {
+            let Some(lease) = self.lease(&state, due) else {
                 if self.may_grow(&state) {
                     self.connect(state);
                 }
                 return;
             };
-            loop {
-                let Some(next) = state.waiting.pop_front() else {
-                    // All have left. The lease takes the lock when it is dropped.
-                    drop(state);
-                    drop(lease);
-                    return;
-                };
-                match next.send(Ok(lease)) {
-                    Ok(()) => break,
-                    Err(Ok(back)) => lease = back,
-                    Err(Err(_)) => return,
-                }
+            if let Err(unwanted) = state.waiting.give(due, lease) {
+                // All of its kind have left. It takes the lock when it is dropped, and serves those of the other.
+                drop(state);
+                drop(unwanted);
+                return;
             }
         }
     }
@@ -392,11 +395,8 @@ impl Slot {
         self.refuse(waiting, failure);
     }
 
-    fn refuse(&self, waiting: VecDeque<oneshot::Sender<Grant>>, failure: &Failure) {
-        for call in waiting {
-            // One that has left needs no answer.
-            drop(call.send(Err(failure.clone().at(&self.endpoint.label))));
-        }
+    fn refuse(&self, waiting: Queue, failure: &Failure) {
+        waiting.refuse(|| failure.clone().at(&self.endpoint.label));
     }
 
     /// The connection takes no more streams. Those that wait need another one.
@@ -417,7 +417,7 @@ impl Slot {
             return;
         }
         // Calls that have left need no connection.
-        state.waiting.retain(|waiting| !waiting.is_closed());
+        state.waiting.tidy();
         if !state.waiting.is_empty() && state.members.is_empty() && state.connecting == 0 {
             self.connect(state);
         }
@@ -430,6 +430,7 @@ impl State {
     }
 
     fn lease(&self) -> Option<Lease> {
+        // Filling one connection before the next keeps frames of many calls in one write.
         let connection = self.members.iter().find(|member| member.open_one())?;
         Some(Lease { connection: Arc::clone(connection) })
     }

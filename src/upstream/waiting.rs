@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Longer than a handshake to another zone takes, and much shorter than what is found to lead nowhere.
 const FAITH: Duration = Duration::from_millis(250);
 /// How long a stream waits for another's place: those that have one may keep it for as long as their clients like, and without a
-/// deadline of its own it would wait as long, with a place in the gateway and ahead of calls that are soon over.
+/// deadline of its own it would wait as long, with a place in the gateway.
 const TAKEN: Duration = Duration::from_secs(1);
 /// The same while a connection is made: that has a bound of its own.
 const CONNECTED: Duration = Duration::from_secs(3);
@@ -77,7 +77,7 @@ impl Upstream {
     /// A stream that is free now at another one.
     fn elsewhere(&self, pool: &Pool, tries: &Tries, than: &Endpoint) -> Option<Lease> {
         let of = |roster: &Arc<Roster>| {
-            roster.elsewhere(tries.seeks(), (than, LOOKS), |endpoint| pool.free(endpoint, roster))
+            roster.elsewhere(tries.seeks(), (than, LOOKS), |endpoint| pool.free(endpoint, roster, tries.due))
         };
         match &self.canary {
             Some(canary) if tries.aim().canary => of(canary).or_else(|| of(&self.roster)),

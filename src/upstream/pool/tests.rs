@@ -18,7 +18,9 @@ async fn what_the_process_lacks_is_held_against_no_endpoint() {
     roster.set_found(&[Found::at(address)], 1, |_| Arc::clone(&endpoint));
     let fails = |kind| {
         // Its own attempt does not run before this test waits for something.
-        let Acquired::Queued(_, mut place) = pool.acquire(&endpoint, &roster) else { panic!("nobody is connected") };
+        let Acquired::Queued(_, mut place) = pool.acquire(&endpoint, &roster, true) else {
+            panic!("nobody is connected")
+        };
         let slot = Arc::clone(&pool.slots().lock()[&endpoint.id]);
         slot.state.lock().connecting += 1;
         Connecting { slot, settled: false }.fail(&Failure::new(Seen::NotSeen, kind, ""));

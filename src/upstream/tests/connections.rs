@@ -395,7 +395,7 @@ async fn a_runtime_ends_while_calls_wait_for_a_stream() {
         let endpoint = Arc::clone(&upstream.roster.all()[0]);
         let places = runtime.block_on(async {
             // The first has the only stream.
-            let acquired = [(); 2].map(|()| pool.acquire(&endpoint, &upstream.roster));
+            let acquired = [(); 2].map(|()| pool.acquire(&endpoint, &upstream.roster, true));
             until(|| endpoint.metrics.connections().value() == 1).await;
             acquired
         });
