@@ -4,6 +4,7 @@ mod auth;
 mod builtin;
 mod cache;
 mod demands;
+mod moot;
 mod names;
 mod notes;
 mod own_paths;
@@ -64,7 +65,7 @@ impl Snapshot {
         let validation = Arc::new(validate::Rules::compile(&schema));
         let mut problems = Vec::new();
         let certificates = Certificates::compile(config, previous, &mut problems);
-        let notes = certificates.warnings(Timestamp::now());
+        let notes = [certificates.warnings(Timestamp::now()), moot::notes(config)].concat();
         let upstreams = upstreams(config, metrics, previous, &certificates);
         let canaries = Canary::of(config);
         let mut compiler = Compiler {

@@ -114,6 +114,54 @@ fn that_everybody_is_a_proxy_is_a_note() {
 }
 
 #[test]
+fn what_has_no_effect_is_a_note() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("transom.yaml");
+    let notes = |keys: &str| {
+        let upstream =
+            format!("{{ services: [], endpoints: [{{ address: 'h:1', labels: {{ version: a }} }}], {keys} }}");
+        let written = format!("schema: {{ protos: [] }}\nupstreams: {{ a: {upstream} }}\n");
+        fs::write(&file, written).expect("written");
+        let output = transom(&["check", "--config", file.to_str().expect("UTF-8")]);
+        assert_eq!(output.status.code(), Some(0), "{keys}: {}", String::from_utf8_lossy(&output.stderr));
+        let told = String::from_utf8(output.stdout).expect("UTF-8");
+        let told = told.lines().filter(|line| line.starts_with("note:") && !line.contains("serves nothing"));
+        told.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (keys, note) in [
+        ("retry: { attempts: 1, hedge: 10ms }", "retry.hedge has no effect: it is one of the `attempts`, which are 1"),
+        ("retry: { per_try_timeout: 5s }", "retry.per_try_timeout has no effect on unary calls: their `timeout` is 5s"),
+        (
+            "retry: { backoff: 1s, max_backoff: 10ms }",
+            "retry.backoff has no effect: no pause is longer than `max_backoff`, 10ms",
+        ),
+        ("connections: 8, max_connections: 2", "max_connections has no effect: 8 `connections` are made in any case"),
+        (
+            "outlier_ejection: { max_ejected: 0% }",
+            "outlier_ejection has no effect: `max_ejected: 0%` lets nobody be ejected",
+        ),
+        ("subset: { label: v, header: x-v }", "subset.label: no endpoint has a label `v`: write it in its `labels`"),
+    ] {
+        assert_eq!(notes(keys), [format!("note: upstreams.a.{note}")]);
+    }
+    let right = [
+        "retry: { hedge: 10ms, per_try_timeout: 4s }, outlier_ejection: {}, subset: { label: version, header: x-v }",
+        "connections: 16, retry: { attempts: 1 }",
+    ];
+    for keys in right {
+        assert_eq!(notes(keys), [""; 0], "{keys}");
+    }
+    let (code, lines) = {
+        let written = "schema: { protos: [] }\nupstreams:\n  a: { endpoints: ['h:1'], balance: weighted }\n";
+        fs::write(&file, written).expect("written");
+        check(&file)
+    };
+    assert_eq!(code, Some(1));
+    let told = "FILE:3: upstreams.a.balance: `weighted` is not known here; write `round_robin`, and `{address, weight}` among the `endpoints`";
+    assert_eq!(lines, [told]);
+}
+
+#[test]
 fn an_environment_is_production_or_is_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("transom.yaml");
