@@ -19,12 +19,12 @@ use super::{Refusal, load, log, output};
 /// The gateway's configuration: that of the example, its variables set to where the services run.
 const CONFIG: &str = include_str!("../../examples/booking/transom.yaml");
 
-/// What of the demo the arguments choose.
+/// What of the demo the arguments choose. What they leave out is as the environment says, or the example.
 pub(super) struct Ports {
-    pub(super) port: u16,
-    pub(super) admin: u16,
+    pub(super) port: Option<u16>,
+    pub(super) admin: Option<u16>,
     pub(super) instances: usize,
-    /// Where a Redis is; `None`: as the environment says.
+    /// Where a Redis is.
     pub(super) redis: Option<String>,
 }
 
@@ -33,17 +33,15 @@ pub(super) fn all(ports: &Ports) -> Result<(), Refusal> {
     let metrics = Metrics::new();
     let log = log::start(metrics.lost_lines())?;
     let system = System::start(ports.instances)?;
-    let (port, admin, variables) = (ports.port.to_string(), ports.admin.to_string(), system.variables.clone());
-    let redis = ports.redis.clone();
-    let lookup = move |name: &str| match name {
-        "HOST" => Some(Ipv4Addr::LOCALHOST.to_string()),
-        "PORT" => Some(port.clone()),
-        "ADMIN_PORT" => Some(admin.clone()),
-        "REDIS_URL" if redis.is_some() => redis.clone(),
-        _ => match variables.iter().find(|(variable, _)| *variable == name) {
-            Some((_, value)) => Some(value.clone()),
-            None => env::var(name).ok(),
-        },
+    let mut variables = system.variables.clone();
+    variables.push(("HOST", Ipv4Addr::LOCALHOST.to_string()));
+    let number = |port: Option<u16>| port.map(|port| port.to_string());
+    let chosen =
+        [("PORT", number(ports.port)), ("ADMIN_PORT", number(ports.admin)), ("REDIS_URL", ports.redis.clone())];
+    variables.extend(chosen.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let lookup = move |name: &str| match variables.iter().find(|(variable, _)| *variable == name) {
+        Some((_, value)) => Some(value.clone()),
+        None => env::var(name).ok(),
     };
     let source = Source::fixed("examples/booking/transom.yaml", CONFIG, lookup, |_| {
         let mut builder = Schema::builder();
@@ -51,15 +49,18 @@ pub(super) fn all(ports: &Ports) -> Result<(), Refusal> {
         added.and_then(|()| builder.build()).map_err(|problems| problems.into_iter().map(Problem::Schema).collect())
     });
     let loaded = load::compile(&source, &metrics)?;
-    let welcome = |address: SocketAddr| output::print(&demo::walkthrough(address.port(), system.login));
-    serve::control(serve::run(source, loaded, metrics, log.clone(), welcome))
+    let welcome = |address: SocketAddr, admin: SocketAddr| {
+        output::print(&demo::walkthrough(address.port(), admin.port(), system.login))
+    };
+    let served = serve::control(serve::run(source, loaded, metrics, log.clone(), welcome));
+    served.map_err(|refusal| refusal.hinting("the demo's ports are --port and --admin-port, or PORT and ADMIN_PORT"))
 }
 
 /// Runs one instance of one service on every address until SIGTERM or SIGINT.
 pub(super) fn one(service: Service, port: u16, tls: Option<Tls>, health: Option<u16>) -> Result<(), Refusal> {
     let _log = log::start(Arc::default())?;
     serve::control(async {
-        let shutdown = Shutdown::watch()?;
+        let mut shutdown = Shutdown::watch()?;
         let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
         let (address, health) = (everywhere(port), health.map(everywhere));
         let running = demo::serve_one(service, address, Options { tls, health, ..options(1)? }).await;

@@ -42,7 +42,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the gateway until SIGTERM or SIGINT; calls in flight end first.
+    /// Run the gateway until SIGTERM or SIGINT; calls in flight end first, or with a second signal at once.
     Serve {
         /// The configuration, usually `transom.yaml`.
         #[arg(long, value_name = "FILE")]
@@ -51,12 +51,12 @@ enum Command {
     /// Run the booking system's services in this process and the gateway before them.
     #[cfg(feature = "demo")]
     Demo {
-        /// The gateway's port on 127.0.0.1 (3000), or the service's on every address.
+        /// The gateway's port on 127.0.0.1 (`PORT`, or 3000), or the service's on every address.
         #[arg(long)]
         port: Option<u16>,
-        /// The gateway's admin port.
-        #[arg(long, default_value_t = 9090)]
-        admin_port: u16,
+        /// The gateway's admin port (`ADMIN_PORT`, or 9090).
+        #[arg(long)]
+        admin_port: Option<u16>,
         /// Instances of each service.
         #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=16))]
         instances: u16,
@@ -160,6 +160,15 @@ impl Refusal {
         Self { lines: Vec::new() }
     }
 
+    /// With a way out beside what is wrong.
+    #[cfg(feature = "demo")]
+    fn hinting(mut self, line: &str) -> Self {
+        if !self.lines.is_empty() {
+            self.lines.push(line.to_owned());
+        }
+        self
+    }
+
     fn of(problems: &[impl Display]) -> Self {
         Self { lines: problems.iter().map(ToString::to_string).collect() }
     }
@@ -178,7 +187,6 @@ pub fn run() -> ExitCode {
         }
         #[cfg(feature = "demo")]
         Command::Demo { port, admin_port, instances, redis, .. } => {
-            let port = port.unwrap_or(3000);
             demo::all(&demo::Ports { port, admin: admin_port, instances: usize::from(instances), redis })
         }
         Command::Check { schema: true, .. } => check::schema(),

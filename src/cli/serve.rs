@@ -1,4 +1,4 @@
-//! `transom serve`: the gateway, until SIGTERM or SIGINT; then it drains and exits 0.
+//! `transom serve`: the gateway, until SIGTERM or SIGINT; then it drains and exits 0. Another one ends the draining.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub(super) fn serve(file: &Path) -> Result<(), Refusal> {
     let log = log::start(metrics.lost_lines())?;
     let source = Source::file(file);
     let loaded = load::compile(&source, &metrics)?;
-    control(run(source, loaded, metrics, log, |_| Ok(())))
+    control(run(source, loaded, metrics, log, |_, _| Ok(())))
 }
 
 /// A runtime of one thread: its own.
@@ -40,13 +40,13 @@ pub(super) fn control(work: impl Future<Output = Result<(), Refusal>>) -> Result
 }
 
 /// Serves what was loaded from a source, and what becomes of it, until the process is told to end; `listening` is called once
-/// connections are taken.
+/// connections are taken, with where, and where the admin port is.
 pub(super) async fn run(
     source: Source,
     (snapshot, files): (Snapshot, Files),
     metrics: Arc<Metrics>,
     log: Arc<AccessLog>,
-    listening: impl FnOnce(SocketAddr) -> Result<(), Refusal>,
+    listening: impl FnOnce(SocketAddr, SocketAddr) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     let config = snapshot.config.clone();
     let open_files = OpenFiles::raise();
@@ -55,7 +55,7 @@ pub(super) async fn run(
         tracing::warn!("{note}");
     }
     // Before the sockets are open: who sees them may send the signal.
-    let shutdown = Shutdown::watch()?;
+    let mut shutdown = Shutdown::watch()?;
     let hangup = watch_signal(SignalKind::hangup())?;
     let listeners = Listeners::bind(&config).map_err(|error| Refusal::new(error.to_string()))?;
     let cannot = |error: std::io::Error| Refusal::new(format!("cannot serve: {error}"));
@@ -71,9 +71,9 @@ pub(super) async fn run(
         state: state.clone(),
     };
     tracing::info!(%address, admin = %admin_address, "listening");
-    listening(address)?;
+    listening(address, admin_address)?;
     let reloading = tokio::spawn(reload::run(state, source, files, hangup));
-    let served = server::run(server, shutdown.told()).await;
+    let served = server::run(server, async || shutdown.told().await).await;
     reloading.abort();
     served.map_err(|error| {
         // By now nobody may read stderr: the log alone gives up on that.
@@ -101,8 +101,8 @@ impl Shutdown {
         })
     }
 
-    /// Returns when one has come.
-    pub(super) async fn told(mut self) {
+    /// Returns when one has come, or another one.
+    pub(super) async fn told(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

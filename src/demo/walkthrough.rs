@@ -5,8 +5,8 @@ use super::Login;
 /// Lines for a POSIX shell with curl and sed that go through a purchase: register, log in, list events, reserve seats,
 /// book, pay, see the booking. They work when pasted, one by one or all at once, and again; the rest is comments.
 ///
-/// `port` is where the gateway listens on loopback, `login` an account that is there already.
-pub fn walkthrough(port: u16, login: Option<Login>) -> String {
+/// `port` is where the gateway listens on loopback, `admin` its admin port, `login` an account that is there already.
+pub fn walkthrough(port: u16, admin: u16, login: Option<Login>) -> String {
     let account = match login {
         Some(Login { email, password }) => {
             format!("# You can also log in as {email} with the password {password}.\n")
@@ -15,6 +15,7 @@ pub fn walkthrough(port: u16, login: Option<Login>) -> String {
     };
     format!(
         r#"# The booking system runs at http://127.0.0.1:{port}. Paste these lines to buy two tickets:
+# (Its health: http://127.0.0.1:{port}/health/detailed; the gateway's own state: http://127.0.0.1:{admin}/)
 {account}
 API=http://127.0.0.1:{port}/api/v1
 JSON='content-type: application/json'

@@ -29,20 +29,28 @@ impl Listeners {
             Workers::Cores => std::thread::available_parallelism().map_or(1, NonZero::get),
             Workers::Count(count) => count,
         };
-        let named =
-            |address: SocketAddr| move |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+        let named = |key: &'static str, address: SocketAddr| {
+            move |error: io::Error| {
+                let way_out = match error.kind() {
+                    io::ErrorKind::AddrInUse => "; choose another port for",
+                    _ => ", which is",
+                };
+                io::Error::new(error.kind(), format!("{address}: {error}{way_out} `{key}`"))
+            }
+        };
+        let listen = |address| named("listen", address);
         // Sockets that share a port share it with every process of this user. One that does not share tells whether
         // somebody is there; a port that the system chooses is nobody's.
         if config.listen.port() != 0 {
-            drop(bind(config.listen, false).map_err(named(config.listen))?);
+            drop(bind(config.listen, false).map_err(listen(config.listen))?);
         }
-        let first = bind(config.listen, true).map_err(named(config.listen))?;
+        let first = bind(config.listen, true).map_err(listen(config.listen))?;
         let address = first.local_addr()?;
-        let others = (1..workers.max(1)).map(|_| bind(address, true).map_err(named(address)));
+        let others = (1..workers.max(1)).map(|_| bind(address, true).map_err(listen(address)));
         let public = std::iter::once(Ok(first)).chain(others).collect::<io::Result<_>>()?;
-        let admin = bind(config.admin.listen, false).map_err(named(config.admin.listen))?;
+        let admin = bind(config.admin.listen, false).map_err(named("admin.listen", config.admin.listen))?;
         let redirect = config.tls.as_ref().and_then(|tls| tls.redirect_from);
-        let redirect = redirect.map(|from| bind(from, false).map_err(named(from))).transpose()?;
+        let redirect = redirect.map(|from| bind(from, false).map_err(named("tls.redirect_from", from))).transpose()?;
         Ok(Self { redirect, public, admin })
     }
 

@@ -45,12 +45,12 @@ pub struct Server {
     pub open_files: OpenFiles,
 }
 
-/// Serves until `shutdown`, then drains: in-flight calls finish, for `drain_timeout` at most. Runs on the control runtime,
-/// which the caller made; workers have threads and runtimes of their own.
+/// Serves until `shutdown` returns, then drains: in-flight calls finish, for `drain_timeout` at most, or until `shutdown` returns
+/// once more. Runs on the control runtime, which the caller made; workers have threads and runtimes of their own.
 ///
 /// # Errors
 /// A worker could not be started, or its listener could not be used.
-pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn run(server: Server, mut shutdown: impl AsyncFnMut()) -> io::Result<()> {
     let Server { listeners, state, gateway, admin, log, limits, open_files } = server;
     let (phase, phases) = watch::channel(Phase::Serving);
     let lame_duck = limits.lame_duck;
@@ -106,7 +106,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
 
     // A worker ends before it is told to only if it cannot work.
     let failed = tokio::select! {
-        () = shutdown => None,
+        () = shutdown() => None,
         ended = workers.join_next() => ended,
     };
     if let Some(ended) = failed {
@@ -118,19 +118,25 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
         };
     }
 
-    tracing::info!(in_flight = state.metrics.in_flight().value(), "draining");
+    let drain_timeout = state.snapshot.load().config.drain_timeout;
+    let in_flight = || state.metrics.in_flight().value();
+    tracing::info!(in_flight = in_flight(), ?drain_timeout, "draining; another signal ends all calls at once");
     state.drain.begin();
     let _ = phase.send(Phase::Draining);
-    let drain_timeout = state.snapshot.load().config.drain_timeout;
     let lame_duck = lame_duck.min(drain_timeout);
-    let drained = tokio::time::timeout(drain_timeout, async {
+    let drained = async {
         let _ = tokio::time::timeout(lame_duck, open.none()).await;
         state.drain.close();
         let _ = phase.send(Phase::Closing);
         while workers.join_next().await.is_some() {}
-    });
-    if drained.await.is_err() {
-        tracing::warn!(in_flight = state.metrics.in_flight().value(), "drain_timeout is over: calls are ended");
+    };
+    let cut_short = tokio::select! {
+        () = drained => None,
+        () = tokio::time::sleep(drain_timeout) => Some("drain_timeout is over"),
+        () = shutdown() => Some("told to end at once"),
+    };
+    if let Some(why) = cut_short {
+        tracing::warn!(in_flight = in_flight(), "{why}: calls are ended");
         state.drain.close();
         let _ = phase.send(Phase::Gone);
         while workers.join_next().await.is_some() {}
@@ -138,6 +144,7 @@ pub async fn run(server: Server, shutdown: impl Future<Output = ()>) -> io::Resu
     let _ = admin_phase.send(Phase::Gone);
     let _ = admin.await;
     state.watches.lock().keep([]);
+    tracing::info!("stopped");
     Ok(())
 }
 

@@ -65,7 +65,9 @@ fn serve_tells_what_it_cannot() {
     let port = taken.local_addr().expect("its address").port().to_string();
     let (code, lines) = run(&[("HOST", "127.0.0.1"), ("PORT", &port), ("ADMIN_PORT", "0")]);
     assert_eq!(code, Some(1));
-    assert!(lines.contains(&port), "{lines}");
+    assert!(lines.contains(&format!("127.0.0.1:{port}: ")) && lines.contains("another port for `listen`"), "{lines}");
+    let (code, lines) = run(&[("HOST", "127.0.0.1"), ("PORT", "0"), ("ADMIN_PORT", &port)]);
+    assert_eq!((code, lines.contains("another port for `admin.listen`")), (Some(1), true), "{lines}");
 }
 
 #[cfg(feature = "demo")]
@@ -91,6 +93,24 @@ mod demo {
         login("http://elsewhere.example").status(403).reason("CROSS_ORIGIN");
         let (code, _) = demo.end("INT");
         assert_eq!(code, Some(0));
+    }
+
+    #[test]
+    fn the_demos_ports_come_from_their_variables() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = taken.local_addr().expect("its address").port().to_string();
+        let demo =
+            Process::start(&["demo", "--instances", "1", "--port", "0"], &[("PORT", &port), ("ADMIN_PORT", "0")]);
+        send(Call::new(demo.admin.expect("an admin port"), "GET", "/livez")).status(200);
+        let refused = Command::new(env!("CARGO_BIN_EXE_transom"))
+            .args(["demo", "--instances", "1"])
+            .env_clear()
+            .envs([("PORT", &*port), ("ADMIN_PORT", "0")])
+            .output()
+            .expect("the command runs");
+        let lines = String::from_utf8(refused.stderr).expect("UTF-8");
+        assert!(lines.contains(&port) && lines.contains("or PORT and ADMIN_PORT"), "{lines}");
+        assert_eq!(refused.status.code(), Some(1));
     }
 
     #[test]

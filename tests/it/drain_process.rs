@@ -6,19 +6,37 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use transom_transcode::status::Code;
 
 use crate::support::client::{Call, Connection};
 use crate::support::process::Process;
-use crate::support::reply::ok;
+use crate::support::reply::{hang, ok};
 use crate::support::socket::Socket;
 use crate::support::streams::Streams;
+use crate::support::upstream::Upstream;
 use crate::support::{grpc, protos, soon, until, upstream};
 
 const BOOK: &str = "/v1/shelves/1/books/7";
+
+/// A gateway as a process, and its configuration's folder.
+async fn process(library: &Upstream) -> (Process, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("library.binpb"), protos::descriptors("library")).unwrap();
+    let config = folder.path().join("transom.yaml");
+    let text = format!(
+        "listen: 127.0.0.1:0\nworkers: 2\nadmin: {{ listen: \"127.0.0.1:0\" }}\ndrain_timeout: 20s\n\
+         schema: {{ descriptor_sets: [library.binpb], expose: all }}\n\
+         upstreams: {{ library: {{ services: [library.v1.Library], endpoints: [\"{}\"] }} }}\n",
+        library.address()
+    );
+    std::fs::write(&config, text).unwrap();
+    let path = config.to_str().unwrap().to_owned();
+    let process = tokio::task::spawn_blocking(move || Process::start(&["serve", "--config", &path], &[]));
+    (process.await.unwrap(), folder)
+}
 
 /// Calls until nobody listens; each request that was sent and not refused must be answered. How many were.
 fn client(address: SocketAddr, http2: bool, gone: Arc<AtomicBool>) -> JoinHandle<usize> {
@@ -68,19 +86,7 @@ async fn nothing_in_flight_is_lost_and_the_exit_is_clean() {
         })
         .start()
         .await;
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("library.binpb"), protos::descriptors("library")).unwrap();
-    let config = folder.path().join("transom.yaml");
-    let text = format!(
-        "listen: 127.0.0.1:0\nworkers: 2\nadmin: {{ listen: \"127.0.0.1:0\" }}\ndrain_timeout: 20s\n\
-         schema: {{ descriptor_sets: [library.binpb], expose: all }}\n\
-         upstreams: {{ library: {{ services: [library.v1.Library], endpoints: [\"{}\"] }} }}\n",
-        library.address()
-    );
-    std::fs::write(&config, text).unwrap();
-    let path = config.to_str().unwrap().to_owned();
-    let gateway = tokio::task::spawn_blocking(move || Process::start(&["serve", "--config", &path], &[]));
-    let gateway = gateway.await.unwrap();
+    let (gateway, _folder) = process(&library).await;
     let (address, admin) = (gateway.address, gateway.admin.unwrap());
 
     // One of each kind in flight.
@@ -118,4 +124,28 @@ async fn nothing_in_flight_is_lost_and_the_exit_is_clean() {
     assert_eq!(code, Some(0));
     library.saw("GetBook").times(answered);
     assert!(answered >= 200, "{answered}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn told_twice_it_ends_at_once() {
+    for (first, second) in [("TERM", "INT"), ("INT", "INT")] {
+        let library = upstream::grpc("library.v1.Library").unary("Echo", |_| hang()).start().await;
+        let (gateway, _folder) = process(&library).await;
+        let call = grpc::call(gateway.address, "library.v1.Library/Echo");
+        let call = tokio::spawn(async move { call.send(&[json!({})]).await });
+        library.called("Echo", 1).await;
+        let ended = tokio::task::spawn_blocking(move || {
+            gateway.signal(first);
+            let draining = gateway.logged("draining");
+            (draining, gateway.end(second))
+        });
+        let (draining, (code, log)) = soon("the end", ended).await.unwrap();
+        let said: Value = serde_json::from_str(&draining).unwrap();
+        assert_eq!((&said["in_flight"], &said["drain_timeout"]), (&json!(1), &json!("20s")), "{draining}");
+        assert!(draining.contains("another signal ends all calls at once"), "{draining}");
+        assert_eq!(code, Some(0));
+        assert!(log.iter().any(|line| line.contains("told to end at once: calls are ended")), "{log:#?}");
+        assert!(log.last().is_some_and(|line| line.contains("\"stopped\"")), "{log:#?}");
+        soon("the call", call).await.unwrap().failed(Code::Unavailable);
+    }
 }

@@ -184,9 +184,11 @@ impl Builder {
         let (done, ended) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let result = runtime.block_on(server::run(server, async {
+            let mut asked = Some(asked);
+            let result = runtime.block_on(server::run(server, async || match asked.take() {
                 // Dropped or sent: both say that the test is over.
-                let _ = asked.await;
+                Some(asked) => drop(asked.await),
+                None => std::future::pending().await,
             }));
             let _ = done.send(result);
         });
