@@ -30,7 +30,7 @@ section! {
         ttl: Duration = duration(SECOND..=HOUR).or("10s"),
         /// The query's parameter that carries it.
         parameter: String = checked("a parameter's name", token).or("token"),
-        /// What it says of its owner beside `sub` and `sid`: its claim → the access token's; by default `user_id: sub` and `login: login`. What the access token lacks is left out.
+        /// What it says of its owner beside `sub` and `sid`: its claim → the access token's; by default `user_id: sub` and `login: login`. They cross as they are, numbers and lists too; `sub` is a text. What the access token lacks is left out.
         claims: Option<BTreeMap<String, String>> =
             map("a claim such as `user_id`", check_own_claim, checked("a claim such as `sub`", claim)).optional(),
         /// The answer's body, as JSON or as YAML; the text `{token}` in it is the token.

@@ -120,6 +120,30 @@ async fn a_full_gateway_hands_out_no_tokens() {
 }
 
 #[tokio::test]
+async fn claims_cross_to_connect_tokens_as_they_are() {
+    let rules = rules().await;
+    let auth = format!(
+        "auth:
+  jwt: {{ secret: {SECRET} }}
+  user: user_id
+  connect_tokens: {{ ws-connect: {{ path: {PATH}, claims: {{ roles: roles, level: level }} }} }}
+{METHODS}"
+    );
+    let gateway = gateway().descriptors("rules").upstream("rules", &rules).config(&auth).start().await;
+    let said = json!({ "user_id": 7, "roles": ["a", "b"], "level": { "of": 2.5 } });
+    let connect = connect_token(&gateway, PATH, &token(&said)).await;
+    let crossed = claims(&connect);
+    for (claim, value) in said.as_object().unwrap() {
+        assert_eq!(&crossed[claim], value, "{claim}");
+    }
+    let by_number = connect_token(&gateway, PATH, &token(&json!({ "user_id": 7, "sub": 7 }))).await;
+    assert_eq!((&claims(&by_number)["sub"], &claims(&by_number)["user_id"]), (&json!("7"), &json!(7)));
+    let mut socket = open(&gateway, &by_number).await.unwrap();
+    socket.json(&json!({ "id": "1" })).await;
+    assert_eq!(socket.value().await, json!({ "id": "1", "text": "7" }));
+}
+
+#[tokio::test]
 async fn each_kind_of_token_has_its_own_place() {
     let rules = rules().await;
     let gateway = front(&rules, &format!("{{ path: {PATH} }}"), "").start().await;

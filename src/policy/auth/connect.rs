@@ -92,12 +92,16 @@ impl Connect {
                 claims.insert(own.clone().into_string(), value.clone());
             }
         }
-        if let Some(user) = caller.user() {
-            claims.insert("sub".to_owned(), json!(user));
-            claims.insert(self.user.name().to_owned(), json!(user));
+        // It speaks of the same, by the same value; `sub` alone is a text (RFC 7519 §4.1.2).
+        if let Some(user) = caller.claims().get(&self.user).filter(|value| !value.is_null()) {
+            claims.insert(self.user.name().to_owned(), user.clone());
         }
-        // It speaks of the same, and ends with its session, which is one of its issuer's.
-        for name in ["sub", "iss", "sid"] {
+        let subject = caller.claims().text(&Claim::compile("sub"));
+        if let Some(subject) = subject.as_deref().or(caller.user()) {
+            claims.insert("sub".to_owned(), json!(subject));
+        }
+        // It ends with its session, which is one of its issuer's.
+        for name in ["iss", "sid"] {
             if let Some(value) = caller.claims().named(name).filter(|value| !value.is_null()) {
                 claims.insert(name.to_owned(), value.clone());
             }
