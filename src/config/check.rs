@@ -32,7 +32,13 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
 }
 
 fn vault(config: &Config, reader: &mut Reader) {
-    let Some(vault) = &config.secrets.vault else { return };
+    let Some(vault) = &config.secrets.vault else {
+        for (text, line, path) in std::mem::take(&mut reader.in_vault) {
+            let message = format!("{} needs `secrets.vault`, which says where that is", quote(&text));
+            reader.problems.push(line, path, message);
+        }
+        return;
+    };
     let proofs = [vault.token.is_some(), vault.app_role.is_some(), vault.kubernetes.is_some()];
     if proofs.iter().filter(|proof| **proof).count() != 1 {
         let line = reader.line(&["secrets.vault", "secrets"]);

@@ -144,6 +144,8 @@ pub(super) struct Reader {
     /// Secrets that are kept elsewhere: what they are, or that they cannot be read; and those that nobody has looked up.
     pub(super) elsewhere: BTreeMap<String, Option<String>>,
     pub(super) wanted: BTreeSet<String>,
+    /// Secrets of a Vault: what stands there, its line and its key.
+    pub(super) in_vault: Vec<(String, usize, String)>,
     path: Path,
 }
 
@@ -161,6 +163,9 @@ impl Reader {
     pub(super) fn kept(&mut self, line: usize, text: &str) -> Option<String> {
         if !is_elsewhere(text) {
             return Some(text.to_owned());
+        }
+        if text.starts_with("vault:") {
+            self.in_vault.push((text.to_owned(), line, self.path.text.clone()));
         }
         match self.elsewhere.get(text) {
             // Everyone knows it. A file is so for a moment while it is written anew.

@@ -96,13 +96,26 @@ impl Connector {
     /// It is not who it must be, or does not take our certificate.
     pub async fn connect(&self, socket: TcpStream, address: IpAddr) -> io::Result<Socket> {
         let name = self.rules.name.clone().unwrap_or_else(|| ServerName::from(address));
-        let stream = Box::pin(self.connector.connect(name, socket)).await?;
+        let stream = Box::pin(self.connector.connect(name, socket)).await.map_err(told)?;
         Ok(Socket::Tls(Box::new(stream.into())))
     }
 
     /// When its certificates end.
     pub fn expiries(&self) -> &[Expiry] {
         &self.expiries
+    }
+}
+
+/// Why a handshake failed, where the library's own word for it says nothing.
+fn told(error: io::Error) -> io::Error {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(Error::InvalidCertificate(CertificateError::Other(other)))
+            if other.0.to_string() == "CaUsedAsEndEntity" =>
+        {
+            let message = "the service's certificate is an authority's own (CA:TRUE); give it one that is signed by an authority, or made with `-addext basicConstraints=critical,CA:FALSE`";
+            io::Error::new(error.kind(), message)
+        }
+        _ => error,
     }
 }
 

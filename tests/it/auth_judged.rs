@@ -172,6 +172,10 @@ async fn an_endpoint_judges_by_its_status_and_by_what_it_says() {
         for unsaid in ["200-list", "302", "307", "408", "429", "500", "503"] {
             ask(unsaid).await.status(503);
         }
+        let lines = gateway.logged(19).await;
+        let names =
+            |key: &str| lines.iter().any(|line| line["cause"].as_str().is_some_and(|cause| cause.contains(key)));
+        assert!(names("`auth.verify.valid`") && names("`by_status`"), "the way out of `200 {{}}`: {lines:#?}");
         heard.lock().clear();
     }
     let auth = format!("auth: {{ verify: {{ url: \"{url}\", by_status: true }} }}");

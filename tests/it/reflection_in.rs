@@ -148,7 +148,7 @@ async fn an_upstream_with_tls_is_asked_as_it_is_called() {
     let shield = Shield::before(server.address, shown).await;
     let folder = tempfile::tempdir().unwrap();
     authority.issue(&["spiffe://gateway"]).write(folder.path(), "own");
-    let ask = async |authority: &Authority, keys: &str| {
+    let ask = async |shield: &Shield, authority: &Authority, keys: &str| {
         let mut config = config::parse(
             &format!(
                 "schema: {{ reflection: [library] }}\nupstreams:\n  library:\n    services: [library.v1.Library]\n    \
@@ -163,16 +163,21 @@ async fn an_upstream_with_tls_is_asked_as_it_is_called() {
         let (said, silent) = ask(&config).await;
         (services(&config, &said), silent)
     };
-    let (found, silent) = ask(&authority, ", cert: own.crt, key: own.key").await;
+    let (found, silent) = ask(&shield, &authority, ", cert: own.crt, key: own.key").await;
     assert_eq!((found, silent), (vec!["library.v1.Library".to_owned()], Vec::new()));
     assert!(shield.seen.lock().iter().all(Option::is_some), "our certificate was seen");
-    // It is not who it must be; it does not know us; a file is not there.
-    for (authority, keys, told) in [
-        (&stranger, ", cert: own.crt, key: own.key", "invalid peer certificate"),
-        (&authority, "", ""),
-        (&authority, ", cert: none.crt, key: own.key", "tls.cert"),
+    // As `openssl req -x509` makes them.
+    let of_authority = authority
+        .issue_with(&["127.0.0.1"], |params| params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained));
+    let naive = Shield::before(server.address, tls::server(&of_authority, None)).await;
+    // It is not who it must be; it does not know us; a file is not there; it shows what only authorities have.
+    for (shield, authority, keys, told) in [
+        (&shield, &stranger, ", cert: own.crt, key: own.key", "invalid peer certificate"),
+        (&shield, &authority, "", ""),
+        (&shield, &authority, ", cert: none.crt, key: own.key", "tls.cert"),
+        (&naive, &authority, "", "basicConstraints=critical,CA:FALSE"),
     ] {
-        let (found, silent) = ask(authority, keys).await;
+        let (found, silent) = ask(shield, authority, keys).await;
         assert!(found.is_empty());
         assert!(matches!(&silent[..], [line] if line.contains("cannot be asked") && line.contains(told)), "{silent:?}");
     }

@@ -132,7 +132,8 @@ async fn a_vault_must_be_named_and_proven() {
         let source = Arc::new(Source::file(&written(&folder, "vault:secret/gateway#admin", more)));
         problems(load(&source).await).join("\n")
     };
-    assert!(told("").await.contains("`vault:secret/gateway#admin` needs `secrets.vault`"));
+    let unnamed = told("").await;
+    assert!(unnamed.contains(":3: admin.token: `vault:secret/gateway#admin` needs `secrets.vault`"), "{unnamed}");
     let none = told("secrets: { vault: { address: \"http://127.0.0.1:1\" } }").await;
     assert!(none.contains("secrets.vault: write exactly one of `token`, `app_role` and `kubernetes`"), "{none}");
     let deaf = told("secrets: { vault: { address: \"http://127.0.0.1:1\", token: \"s.hidden\" } }").await;

@@ -133,7 +133,9 @@ impl Auth {
         }
         let identity = Identity::judged(token, claims, &self.crossing, (expires, now.saturating_add(verify.cache)))?;
         if !said && !verify.by_status && identity.user().is_none_or(str::is_empty) {
-            return Err(Refusal::invalid("who judges tokens says neither that it is good nor whose it is"));
+            return Err(Refusal::invalid(
+                "who judges tokens says neither that it is good (`auth.verify.valid`, or `by_status` where 200 says it) nor whose it is (`auth.user`)",
+            ));
         }
         self.not_revoked(&identity, now)?;
         Ok(Arc::new(identity))
