@@ -5,6 +5,7 @@
 //! grpc_health  the same as grpc.health.v1.Health
 //! grpc_reflection  which services there are, as grpc.reflection
 //! grpc_farewell  how those two's streams end when the gateway stops
+//! index        what there is on the admin port
 //! views        what runs: configuration, routes, upstreams, metrics
 //! reload       POST /reload, and how the last one went
 //! guard        who may look
@@ -17,6 +18,7 @@ mod grpc_health;
 mod grpc_reflection;
 mod guard;
 mod health;
+mod index;
 mod reload;
 mod views;
 
@@ -36,6 +38,7 @@ use grpc_reflection::GrpcReflection;
 /// The admin port. `/livez`, `/readyz`, `/startupz` and `/metrics` answer everyone; the rest is for loopback or the token.
 pub fn router(state: Arc<State>) -> Router {
     let guarded = Router::new()
+        .route("/", get(index::index))
         .route("/health", get(health::plain))
         .route("/health/detailed", get(health::detailed))
         .route("/config", get(views::config))

@@ -41,6 +41,26 @@ async fn the_configuration_is_shown_as_written() {
 }
 
 #[tokio::test]
+async fn the_port_lists_what_it_has_and_so_does_the_page() {
+    let gateway = gateway().start().await;
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OPERATIONS.md")).unwrap();
+    let index = gateway.admin("/").await.status(200).value();
+    let paths = index["paths"].as_array().unwrap();
+    assert_eq!(paths.len(), 11);
+    for listed in paths {
+        let [method, path, who, what] = ["method", "path", "for", "what"].map(|key| listed[key].as_str().unwrap());
+        let row = format!("| `{method} {path}` | {who} | {what} |");
+        assert!(page.contains(&row), "docs/OPERATIONS.md lacks: {row}");
+        let other = gateway.admin_request("DELETE", path).await;
+        let allowed = other.status(405).headers["allow"].to_str().unwrap();
+        assert!(allowed.split(',').any(|allowed| allowed == method), "{path}: {allowed}");
+        // From a page that is not this machine's.
+        let elsewhere = gateway.admin_request(method, path).header("host", "evil.example").await;
+        assert_eq!(elsewhere.status == 403, who != "everyone", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_a_json_error() {
     let gateway = gateway().start().await;
     gateway.admin("/nowhere").await.status(404).reason("NO_ROUTE");
