@@ -461,3 +461,6 @@ fn told(violations: &[Violation]) -> Cow<'static, str> {
     };
     Cow::Owned(format!("{}{colon}{}{more}", first.field, first.message))
 }
+
+#[cfg(test)]
+mod tests;
