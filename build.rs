@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if packs_relocations() {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
+    lay_out();
     let mut details = protox::Compiler::new(["proto"])?;
     details.include_imports(true).open_file("google/rpc/error_details.proto")?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo names no OUT_DIR")?);
@@ -44,6 +45,15 @@ fn packs_relocations() -> bool {
     let version = said.trim().strip_prefix("glibc ").and_then(|version| version.split_once('.'));
     let version = version.and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
     version.is_some_and(|version: (u32, u32)| version >= (2, 36))
+}
+
+/// The functions that a start and calls run stand together: less of the file is in memory. `benches/layout.py` knows them.
+fn lay_out() {
+    println!("cargo:rerun-if-changed=benches/layout.ld");
+    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|is| is == value);
+    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") {
+        println!("cargo:rustc-link-arg-bins=-Tbenches/layout.ld");
+    }
 }
 
 /// Every `.proto` file below a folder.
