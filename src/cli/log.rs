@@ -9,7 +9,10 @@ use std::panic::{self, PanicHookInfo};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::Refusal;
 use crate::telemetry::{AccessLog, Format};
@@ -24,15 +27,19 @@ pub(super) fn start(lost: Arc<AtomicU64>) -> Result<Arc<AccessLog>, Refusal> {
         Ok(_) | Err(VarError::NotPresent) => DEFAULT.to_owned(),
         Err(VarError::NotUnicode(_)) => return Err(Refusal::new("RUST_LOG: is not UTF-8")),
     };
-    let filter = EnvFilter::try_new(&written)
+    // By level and target alone: no span here has anything that one could choose by.
+    let filter: Targets = written
+        .trim_matches(',')
+        .parse()
         .map_err(|error| Refusal::new(format!("RUST_LOG: {error}; write `info`, or `info,transom=debug`")))?;
     let all = AccessLog::stderr(lost).map_err(|error| Refusal::new(format!("the log cannot be started: {error}")))?;
     let lines = all.lines();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || lines.clone());
+    let log = tracing_subscriber::registry().with(filter);
+    let layer = fmt::layer().with_writer(move || lines.clone());
     // That a log runs already is fine: it is the embedding program's.
     let _ = match all.format() {
-        Format::Text => log.try_init(),
-        Format::Json => log.json().flatten_event(true).try_init(),
+        Format::Text => log.with(layer).try_init(),
+        Format::Json => log.with(layer.json().flatten_event(true)).try_init(),
     };
     // The usual hook writes to stderr itself, and a worker would wait for whoever does not read it.
     panic::set_hook(Box::new(tell));
