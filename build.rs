@@ -47,11 +47,16 @@ fn packs_relocations() -> bool {
     version.is_some_and(|version: (u32, u32)| version >= (2, 36))
 }
 
-/// The functions that a start and calls run stand together: less of the file is in memory. `benches/layout.py` knows them.
+/// The functions that a start and calls run stand together: less of the file is in memory. `benches/layout.py` knows them. Not by a
+/// linker that somebody has chosen: it may not read such a script.
 fn lay_out() {
     println!("cargo:rerun-if-changed=benches/layout.ld");
+    println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|is| is == value);
-    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") {
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let chosen =
+        std::env::var_os("RUSTC_LINKER").is_some() || ["link-arg", "linker"].iter().any(|flag| flags.contains(flag));
+    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") && !chosen {
         println!("cargo:rustc-link-arg-bins=-Tbenches/layout.ld");
     }
 }

@@ -59,7 +59,7 @@ impl Error {
             | Self::ResponseTooLarge { .. }
             | Self::RateLimited { .. }
             | Self::Unauthenticated { .. }
-            | Self::Forbidden
+            | Self::Forbidden { .. }
             | Self::CrossOrigin
             | Self::NotAdmin { .. }
             | Self::AuthUnavailable

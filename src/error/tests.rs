@@ -28,7 +28,7 @@ fn each() -> Vec<Error> {
         unauthenticated(TokenFault::Invalid),
         unauthenticated(TokenFault::Expired),
         unauthenticated(TokenFault::Misplaced),
-        Error::Forbidden,
+        Error::Forbidden { token: TokenKind::Access },
         Error::CrossOrigin,
         Error::NotAdmin { token: true },
         Error::AuthUnavailable,
