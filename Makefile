@@ -17,10 +17,13 @@ test: ## everything CI runs: installs what is missing, then format, lints, docs,
 	$(MAKE) --no-print-directory doc
 	cargo test --quiet
 
-lint: ## rustfmt and clippy, warnings are errors
+lint: ## rustfmt and clippy, warnings are errors; benchmarks and fuzz targets too
 	cargo fmt --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	cargo check --quiet --no-default-features
+	@if command -v c++ >/dev/null; then \
+	  cargo check --quiet --manifest-path fuzz/Cargo.toml --bins; \
+	else echo "without a C++ compiler: the fuzz targets are not looked at"; fi
 
 test-unit: ## the tests beside the code, and the transcoder's properties
 	cargo test --quiet --workspace --lib
