@@ -263,6 +263,16 @@ fn the_examples_are_as_the_schema_says() {
         assert_eq!(published::wrong(&schema, &published::yaml(&text)), None, "{example}");
     }
     let config = |more: &str| published::yaml(&format!("upstreams: {{ a: {{ endpoints: ['h:1'] }} }}\n{more}"));
+    // The pages' own, whole or in parts.
+    for page in ["README.md", "docs/OPERATIONS.md"] {
+        let text = std::fs::read_to_string(root.with_file_name(page)).unwrap();
+        let blocks: Vec<_> = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!blocks.is_empty(), "{page}");
+        for block in blocks {
+            let whole = if block.contains("\nupstreams:") { published::yaml(block) } else { config(block) };
+            assert_eq!(published::wrong(&schema, &whole), None, "{page}: {block}");
+        }
+    }
     for right in ["headers:", "hosts:", "auth: { invalid_status: 498 }", "auth: { invalid_status: '498' }"] {
         assert_eq!(published::wrong(&schema, &config(right)), None, "{right}");
     }
