@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use http::header;
 use http::request::Parts;
-use transom_transcode::frame::{self, PREFIX};
+use transom_transcode::frame::{PREFIX, seal};
 use transom_transcode::overlay::{Overlay, Values};
 use transom_transcode::plan::{OutOptions, OutPlan};
 use transom_transcode::schema::{MessageId, Schema};
@@ -236,8 +236,7 @@ impl Judge {
         let Some(Ok(())) = values.ok().map(|values| self.field.apply(&values, &[], &mut message)) else {
             return Verdict::Bad(Cow::Borrowed("the token is no text for who judges tokens"));
         };
-        let prefix = frame::prefix(message.len() - PREFIX);
-        message[..PREFIX].copy_from_slice(&prefix);
+        seal(&mut message);
         let deadline = Instant::now() + self.timeout;
         let outgoing = Outgoing { aim: rpc.common_aim(), ..Outgoing::own(&rpc.uri, deadline) };
         let reply = match rpc.upstream.unary(&worker.pool, outgoing, message.into()).await {

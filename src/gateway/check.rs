@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
-use transom_transcode::frame::{PREFIX, prefix};
+use transom_transcode::frame::{PREFIX, seal};
 
 use super::call::Call;
 use super::route::Rpc;
@@ -24,8 +24,7 @@ impl Call {
     /// Makes a message that was translated, behind room for its prefix, the frame that is sent.
     pub(super) async fn check(&mut self, rpc: &Rpc, headers: &HeaderMap, mut out: Vec<u8>) -> Result<Bytes, Error> {
         hold(&self.worker, rpc, &mut out, PREFIX)?;
-        let prefix = prefix(out.len() - PREFIX);
-        out[..PREFIX].copy_from_slice(&prefix);
+        seal(&mut out);
         let frame = self.worker.pool.memory().hold(out.into());
         self.let_in(rpc, headers, &frame).await?;
         Ok(frame)

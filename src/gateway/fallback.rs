@@ -58,7 +58,6 @@ fn message(json: &[u8], schema: &Schema, method: &Method) -> Option<Bytes> {
     let input = Input { body: json, ..Input::default() };
     let plan = BindPlan::whole(method.output);
     to_wire(schema, &plan, &input, &Limits::default(), &mut Scratch::default(), &mut frame).ok()?;
-    let prefix = frame::prefix(frame.len() - PREFIX);
-    frame[..PREFIX].copy_from_slice(&prefix);
+    frame::seal(&mut frame);
     Some(frame.into())
 }

@@ -106,8 +106,7 @@ impl Inbound {
         let State::Open(codec, sender, memory) = &mut self.state else { return Ok(()) };
         let mut out = vec![0; frame::PREFIX];
         if write(codec, &mut out)? {
-            let prefix = frame::prefix(out.len() - frame::PREFIX);
-            out[..frame::PREFIX].copy_from_slice(&prefix);
+            frame::seal(&mut out);
             // An upstream that wants no more has answered, or will.
             let _ = sender.send_item(memory.hold(out.into()));
         }

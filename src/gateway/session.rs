@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, Response};
-use transom_transcode::frame::{PREFIX, prefix};
+use transom_transcode::frame::{PREFIX, seal};
 use transom_transcode::plan::{OutOptions, OutPlan};
 use transom_transcode::schema::MessageId;
 use transom_transcode::status::Code;
@@ -185,13 +185,12 @@ pub(super) async fn answer(
     (frame, coding): (Bytes, Coding),
 ) -> Result<Response<Body>, Error> {
     let rpc = &*binding.rpc;
-    let mut message = frame.to_vec();
-    call.put_cookies(rpc, &mut message, PREFIX.min(frame.len()));
-    let length = message.len().saturating_sub(PREFIX);
-    match message.get_mut(..PREFIX) {
-        Some(head) => head.copy_from_slice(&prefix(length)),
-        None => return Err(Error::bad_request("this method takes one message")),
+    if frame.len() < PREFIX {
+        return Err(Error::bad_request("this method takes one message"));
     }
+    let mut message = frame.to_vec();
+    call.put_cookies(rpc, &mut message, PREFIX);
+    seal(&mut message);
     // What crosses is one message as it is, and one comes back.
     let headers = outgoing.headers.whole();
     headers.remove(&metadata::GRPC_ENCODING);

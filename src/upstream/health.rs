@@ -12,6 +12,7 @@ use http::Uri;
 use prost::Message;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
+use transom_transcode::frame::{PREFIX, seal};
 use transom_transcode::status::Code;
 
 use crate::config::HealthCheck;
@@ -172,10 +173,9 @@ struct HealthCheckResponse {
 const SERVING: i32 = 1;
 
 fn framed(message: &impl Message) -> Bytes {
-    let body = message.encode_to_vec();
-    let mut framed = vec![0];
-    framed.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
-    framed.extend_from_slice(&body);
+    let mut framed = vec![0; PREFIX];
+    framed.extend(message.encode_to_vec());
+    seal(&mut framed);
     framed.into()
 }
 

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, StatusCode};
 use smallvec::SmallVec;
+use transom_transcode::frame::PREFIX;
 use transom_transcode::status::{Code, Status};
 
 use crate::envelope::coding::Packed;
@@ -18,8 +19,6 @@ use crate::memory::{Room, SMALL};
 use super::exchange::Exchange;
 use super::failure::{Answer, Failure, FailureKind, Seen};
 use super::wheel::Timer;
-
-const PREFIX: usize = 5;
 
 /// A unary call's reply; its status was OK.
 #[derive(Debug, Clone)]

@@ -74,8 +74,7 @@ impl<B, R: Reader, T: Translate> Requests<B, R, T> {
         out.extend_from_slice(&[0; frame::PREFIX]);
         match write(&mut self.translate, out) {
             Ok(true) => {
-                let prefix = frame::prefix(out.len() - start - frame::PREFIX);
-                out[start..start + frame::PREFIX].copy_from_slice(&prefix);
+                frame::seal(&mut out[start..]);
                 return;
             }
             Ok(false) => {}

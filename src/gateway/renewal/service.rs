@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::time::timeout;
-use transom_transcode::frame::{self, PREFIX};
+use transom_transcode::frame::{PREFIX, seal};
 
 use super::Unrenewed;
 use super::sealed::Sealed;
@@ -56,8 +56,7 @@ impl Service {
         let session = self.rpc.session.as_ref().ok_or_else(unfit)?;
         let mut message = vec![0; PREFIX];
         session.ask(token, &mut message);
-        let prefix = frame::prefix(message.len() - PREFIX);
-        message[..PREFIX].copy_from_slice(&prefix);
+        seal(&mut message);
         let asked = Asked { frame: message.into(), headers: Metadata::default(), client: Some(client) };
         match self.trade(worker, token, asked).await {
             Ok(reply) => session.pair(&reply.message).ok_or_else(unfit),

@@ -22,6 +22,13 @@ pub fn prefix(len: usize) -> [u8; PREFIX] {
     [0, a, b, c, d]
 }
 
+/// Writes the prefix of an uncompressed message into the room that it stands behind, the frame's first [`PREFIX`] bytes.
+pub fn seal(frame: &mut [u8]) {
+    if let Some((room, message)) = frame.split_first_chunk_mut() {
+        *room = prefix(message.len());
+    }
+}
+
 /// One message, without its prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
