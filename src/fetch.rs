@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -46,16 +47,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificates(error) => write!(f, "the system's certificates cannot be read: {error}"),
-            Self::Broken(error) => {
-                write!(f, "{error}")?;
-                // hyper's own words say what failed, and the sources say why.
-                let mut source = error.source();
-                while let Some(error) = source {
-                    write!(f, ": {error}")?;
-                    source = error.source();
-                }
-                Ok(())
-            }
+            Self::Broken(error) => write!(f, "{}", Causes(&**error)),
             Self::TimedOut(time) => write!(f, "no answer within {time:?}"),
             Self::TooLarge(limit) => write!(f, "the answer is larger than {limit} bytes"),
         }
@@ -63,6 +55,37 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// An error with what is behind it: hyper's own words say what failed, and the sources say why.
+pub struct Causes<'e>(pub &'e dyn std::error::Error);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        std::iter::successors(self.0.source(), |error| error.source()).try_for_each(|error| write!(f, ": {error}"))
+    }
+}
+
+/// Reads an answer's body to its end, of at most `limit` bytes.
+///
+/// # Errors
+/// It breaks off, or is larger.
+pub async fn whole(mut body: Incoming, limit: usize) -> Result<Bytes, Failure> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit {
+        return Err(Failure::TooLarge(limit));
+    }
+    let mut bytes = BytesMut::with_capacity(announced);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Failure::Broken(error.into()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Err(Failure::TooLarge(limit));
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
+}
 
 impl Fetch {
     /// A client that has no connection yet.
@@ -80,27 +103,14 @@ impl Fetch {
         time: Duration,
         limit: usize,
     ) -> Result<Response<Bytes>, Failure> {
-        let whole = async {
+        let answer = async {
             let secure = request.uri().scheme_str() == Some("https");
             let request = request.map(Full::new);
             let answer = if secure { self.secure()?.request(request) } else { self.plain().request(request) };
-            let (head, mut body) = answer.await.map_err(|error| Failure::Broken(error.into()))?.into_parts();
-            let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-            if announced > limit {
-                return Err(Failure::TooLarge(limit));
-            }
-            let mut bytes = BytesMut::with_capacity(announced);
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| Failure::Broken(error.into()))?;
-                let Ok(data) = frame.into_data() else { continue };
-                if bytes.len() + data.len() > limit {
-                    return Err(Failure::TooLarge(limit));
-                }
-                bytes.extend_from_slice(&data);
-            }
-            Ok(Response::from_parts(head, bytes.freeze()))
+            let (head, body) = answer.await.map_err(|error| Failure::Broken(error.into()))?.into_parts();
+            Ok(Response::from_parts(head, whole(body, limit).await?))
         };
-        timeout(time, whole).await.unwrap_or(Err(Failure::TimedOut(time)))
+        timeout(time, answer).await.unwrap_or(Err(Failure::TimedOut(time)))
     }
 
     /// Reads what is at a URI.

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::config;
+use crate::fetch::{Causes, whole};
 use crate::{secrets, tls};
 
 /// How long a connection, and the head of an answer, may take.
@@ -87,7 +88,7 @@ impl Cluster {
     pub(super) async fn list(&self, path: &str) -> Result<Bytes, Trouble> {
         let answer = self.ask(path).await?;
         match timeout(WHOLE, whole(answer, PAGE)).await {
-            Ok(whole) => Ok(whole?),
+            Ok(whole) => Ok(whole.map_err(said)?),
             Err(_) => Err(Trouble::Other(format!("no whole answer within {WHOLE:?}"))),
         }
     }
@@ -128,7 +129,7 @@ impl Cluster {
             let request = request.body(Empty::<Bytes>::new()).map_err(said)?;
             timeout(PATIENCE, client.build(http).request(request)).await
         };
-        let answer = answer.map_err(|_| format!("no answer within {PATIENCE:?}"))?.map_err(|error| causes(&error))?;
+        let answer = answer.map_err(|_| format!("no answer within {PATIENCE:?}"))?.map_err(|error| said(Causes(&error)))?;
         match answer.status() {
             StatusCode::OK => Ok(answer.into_body()),
             StatusCode::GONE => Err(Trouble::Gone),
@@ -168,7 +169,7 @@ impl Events {
             let frame = tokio::time::timeout_at(self.begun + self.lasts + PATIENCE, self.body.frame()).await;
             match frame {
                 Ok(Some(Ok(frame))) => self.read.extend(frame.into_data()),
-                Ok(Some(Err(error))) => return Err(causes(&error)),
+                Ok(Some(Err(error))) => return Err(said(Causes(&error))),
                 Ok(None) | Err(_) => return Ok(None),
             }
         }
@@ -178,18 +179,6 @@ impl Events {
     pub(super) fn is_fresh(&self) -> bool {
         self.begun.elapsed() < Duration::from_secs(1)
     }
-}
-
-async fn whole(mut body: Incoming, limit: usize) -> Result<Bytes, String> {
-    let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| causes(&error))?.into_data() else { continue };
-        if bytes.len() + data.len() > limit {
-            return Err(format!("the answer is larger than {limit} bytes"));
-        }
-        bytes.extend_from_slice(&data);
-    }
-    Ok(bytes.freeze())
 }
 
 /// Where Kubernetes tells every pod that its API server is.
@@ -203,15 +192,4 @@ fn own_server() -> Result<String, String> {
 
 fn said(error: impl Display) -> String {
     error.to_string()
-}
-
-/// hyper's own words say what failed, and the sources say why.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -5,7 +5,6 @@
 mod vault;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +27,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 
 /// What a file of one secret holds, without the line break at its end; none if it cannot be read.
 pub fn file(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    crate::file::open(path).ok()?.take(LARGEST + 1).read_to_end(&mut bytes).ok()?;
-    if bytes.len() as u64 > LARGEST {
-        return None;
-    }
-    let text = String::from_utf8(bytes).ok()?;
+    let text = String::from_utf8(crate::file::read(path, LARGEST).ok()?).ok()?;
     Some(unbroken(&text).to_owned())
 }
 

@@ -7,14 +7,14 @@ mod nesting;
 mod problem;
 mod reflection;
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use transom_transcode::schema::{self, Schema};
 
 use crate::config::{self, Config};
-use crate::file;
+use crate::file::{self, Unread};
 
 use folder::Library;
 pub use folder::{compile_folder, details};
@@ -105,13 +105,10 @@ impl Source<'_> {
 
 /// The content of a file of at most `limit` bytes; `what` is said of one that is not there.
 fn read(path: &Path, limit: u64, what: &str) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let read = file::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
-    match read {
-        Err(error) => Err(unreadable(&error, what)),
-        Ok(len) if len as u64 > limit => Err(format!("larger than {limit} bytes")),
-        Ok(_) => Ok(bytes),
-    }
+    file::read(path, limit).map_err(|unread| match unread {
+        Unread::Broken(error) => unreadable(&error, what),
+        Unread::TooLarge => format!("larger than {limit} bytes"),
+    })
 }
 
 /// Why a file, or what is written in its place, cannot be read.

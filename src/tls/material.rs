@@ -1,6 +1,6 @@
 //! Material: certificates, keys and authorities, read from their PEM files with every problem told.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -9,7 +9,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::validity::{Expiry, not_after};
-use crate::file;
+use crate::file::{self, Unread};
 
 /// What one file may hold.
 const MOST: u64 = 4 << 20;
@@ -113,21 +113,15 @@ impl<'f> Material<'f> {
     }
 
     fn read(&mut self, key: &'static str, path: &Path) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let read = file::open(&self.path(path)).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes));
-        match read {
-            Ok(read) if read as u64 <= MOST => {}
-            Ok(_) => {
-                self.wrong(key, path, "is larger than 4 MiB");
-                return None;
+        match file::read(&self.path(path), MOST) {
+            Ok(bytes) => {
+                self.note(key, &bytes);
+                return Some(bytes);
             }
-            Err(error) => {
-                self.wrong(key, path, &format!("cannot be read: {}", plain(&error)));
-                return None;
-            }
+            Err(Unread::TooLarge) => self.wrong(key, path, "is larger than 4 MiB"),
+            Err(Unread::Broken(error)) => self.wrong(key, path, &format!("cannot be read: {}", plain(&error))),
         }
-        self.note(key, &bytes);
-        Some(bytes)
+        None
     }
 
     /// Makes it part of what was read.
