@@ -8,13 +8,13 @@
 use std::ops::Range;
 
 use crate::invalid::{Invalid, Kind as Refusal};
-use crate::plan::Limits;
+use crate::plan::{Limits, budget};
 use crate::schema::{Field, Kind, Message, MessageId, Presence, Schema, Shape, Tag};
 use crate::scratch::{Scratch, Span};
 use crate::to_json::defaults::zero;
 use crate::to_json::reader::{self, VARINT};
 use crate::to_json::records::{Collected, Reading};
-use crate::to_json::value::{Scalar, budget, entry_fields, is_packed, is_unknown};
+use crate::to_json::value::{Scalar, entry_fields, is_packed, is_unknown};
 use crate::to_json::{Halt, malformed};
 use crate::to_wire::scalar::put;
 use crate::to_wire::wire::Wire;
@@ -37,7 +37,7 @@ pub fn canonical(
         return Err(Invalid::new("the message is longer than 4 GiB").of(Refusal::TooLarge));
     }
     let start = out.len();
-    let (depth, mut work) = (limits.depth.min(Limits::DEEPEST), budget(message));
+    let (depth, mut work) = (limits.depth.min(Limits::DEEPEST), budget(message.len()));
     let mut writer = Writer {
         reading: Reading { schema, wire: message, scratch: &mut scratch.json, depth, work: &mut work },
         out: Wire::new(std::mem::take(out), &mut scratch.wire.fixups),

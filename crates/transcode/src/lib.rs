@@ -3,6 +3,7 @@
 //! The ground that the gateway stands on, usable alone: it knows no socket, no runtime and no server.
 //!
 //! ```text
+//! percent      what an escape stands for
 //! status       google.rpc codes and Status, HTTP ↔ code, grpc-message percent coding
 //! invalid      why an input cannot be translated: what, where, the way out
 //! schema       raw descriptors → flat tables, features resolved
@@ -27,6 +28,7 @@ pub mod frame;
 pub mod invalid;
 mod json;
 pub mod overlay;
+mod percent;
 pub mod plan;
 pub mod router;
 pub mod sanitize;

@@ -136,6 +136,14 @@ impl Default for Limits {
     }
 }
 
+/// Work that an input of so many bytes may cost beyond reading it once.
+pub(crate) fn budget(input: usize) -> usize {
+    // What an input of any size may take, and what each byte allows.
+    const ANY: usize = 64 << 10;
+    const EACH: usize = 8;
+    input.saturating_mul(EACH).saturating_add(ANY)
+}
+
 /// Whether a field is one `google.api.HttpBody`.
 fn is_raw(schema: &Schema, field: &Field) -> bool {
     match (field.shape, field.kind) {

@@ -1,7 +1,9 @@
 //! What translations need for a moment and keep for the next one: no allocation on the hot path once it is warm.
 
+mod seen;
 mod wire;
 
+pub(crate) use seen::Seen;
 pub(crate) use wire::{Fixup, Key, Node, Piece, Wire};
 
 /// One worker's scratch: borrowed by a translation, never across an await.

@@ -14,6 +14,8 @@
 
 use std::fmt;
 
+use crate::percent::escaped;
+
 /// A parsed path template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
@@ -114,12 +116,9 @@ pub(crate) fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
     let mut rest = text;
     while let Some(at) = memchr::memchr(b'%', rest) {
         out.extend_from_slice(&rest[..at]);
-        let [high, low, tail @ ..] = &rest[at + 1..] else { return false };
-        let (Some(high), Some(low)) = (char::from(*high).to_digit(16), char::from(*low).to_digit(16)) else {
-            return false;
-        };
-        out.push((high << 4 | low) as u8);
-        rest = tail;
+        let Some(byte) = escaped(&rest[at + 1..]) else { return false };
+        out.push(byte);
+        rest = &rest[at + 3..];
     }
     out.extend_from_slice(rest);
     true

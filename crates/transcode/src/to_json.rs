@@ -23,7 +23,7 @@ mod well_known;
 
 use crate::invalid::{Invalid, Kind as Refusal};
 use crate::json::print::{Refused, Text};
-use crate::plan::{Limits, OutPlan};
+use crate::plan::{Limits, OutPlan, budget};
 use crate::schema::Schema;
 use crate::scratch::Scratch;
 
@@ -54,7 +54,7 @@ pub fn to_json(
         text: Text::new(std::mem::take(out), message.len().saturating_mul(3), limits.output),
         scratch: &mut scratch.json,
         depth,
-        work: value::budget(message),
+        work: budget(message.len()),
     };
     let mut done = printer.stream(plan);
     if done.is_err() {

@@ -9,6 +9,8 @@ use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use crate::percent::escaped;
+
 /// The first byte of the frame that ends a stream.
 const END: u8 = 2;
 
@@ -97,20 +99,17 @@ pub fn decode(value: &str) -> Result<Cow<'_, [u8]>, QueryError> {
     if !value.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Ok(Cow::Borrowed(value.as_bytes()));
     }
-    let hex = |digit: u8| char::from(digit).to_digit(16).map(|digit| digit as u8);
     let mut out = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let [first, tail @ ..] = rest {
         rest = tail;
-        match (first, tail) {
-            (b'%', [high, low, tail @ ..]) => {
-                let (Some(high), Some(low)) = (hex(*high), hex(*low)) else { return Err(QueryError::Escape) };
-                out.push(high << 4 | low);
-                rest = tail;
+        match first {
+            b'%' => {
+                out.push(escaped(tail).ok_or(QueryError::Escape)?);
+                rest = &tail[2..];
             }
-            (b'%', _) => return Err(QueryError::Escape),
-            (b'+', _) => out.push(b' '),
-            (byte, _) => out.push(*byte),
+            b'+' => out.push(b' '),
+            byte => out.push(*byte),
         }
     }
     Ok(Cow::Owned(out))

@@ -109,7 +109,7 @@ impl<'a> Printer<'a> {
             }
             (Shape::Singular | Shape::Item, kind) => {
                 let scalar = self.reading().value_of(kind, records.end - 1)?;
-                if self.is_left_out(field, scalar) && !self.options.emit_defaults && !key.is_empty() {
+                if scalar.is_default(kind) && self.omits(field, key) {
                     return Ok(());
                 }
                 self.text.raw(key)?;

@@ -6,17 +6,10 @@ use super::reader::{self, END_GROUP, LEN, Tag, cut_off, delimited};
 use super::value::{Printer, Scalar, accepts, is_packed};
 use super::{Halt, defaults, malformed};
 use crate::plan::OutPlan;
-use crate::schema::{Field, Kind, Message, MessageId, Presence, Shape, WellKnown};
-use crate::scratch::Span;
+use crate::schema::{Field, Kind, Message, MessageId, Shape, WellKnown};
+use crate::scratch::{Seen, Span};
 
 type Done = Result<(), Halt>;
-
-/// Which fields of one message were printed: a bit for each, one for each oneof instead of its members.
-struct Seen {
-    low: u64,
-    /// Where in the scratch the bits from 64 on are.
-    spill: usize,
-}
 
 impl<'a> Printer<'a> {
     /// Prints the whole input by the plan.
@@ -101,7 +94,7 @@ impl<'a> Printer<'a> {
                 Some(oneof) => message.fields.len() + usize::from(oneof),
             };
             let printed = match field.shape {
-                _ if !self.see(&mut seen, bit) => return Err(Halt::Disorder),
+                _ if seen.mark(&mut self.scratch.bits, bit) => return Err(Halt::Disorder),
                 Shape::Singular => self.stream_one(field, self.key(field), wire, tag, value),
                 _ => self.stream_many(field, self.key(field), wire, tag, value),
             };
@@ -112,12 +105,12 @@ impl<'a> Printer<'a> {
         };
         if self.options.emit_defaults {
             for (slot, field) in message.fields.iter().enumerate() {
-                if defaults::is_emitted(field) && !self.is_seen(&seen, slot) {
+                if defaults::is_emitted(field) && !seen.has(&self.scratch.bits, slot) {
                     self.absent_field(field)?;
                 }
             }
         }
-        self.scratch.bits.truncate(seen.spill);
+        seen.close(&mut self.scratch.bits);
         self.leave();
         Ok(end)
     }
@@ -155,12 +148,6 @@ impl<'a> Printer<'a> {
                 Ok(end)
             }
         }
-    }
-
-    /// A singular field's default need not be printed.
-    #[inline]
-    fn omits(&self, field: &Field, key: &[u8]) -> bool {
-        field.presence == Presence::Implicit && !self.options.emit_defaults && !key.is_empty()
     }
 
     /// Prints a list or map from its first record on, with all records that follow at once.
@@ -404,35 +391,12 @@ impl<'a> Printer<'a> {
         if self.text.mark() == mark { Err(malformed("a google.protobuf.Value has no value")) } else { Ok(()) }
     }
 
+    /// No field of a message printed yet.
     fn open_seen(&mut self, message: &Message) -> Result<Seen, Halt> {
-        let spill = self.scratch.bits.len();
         let bits = message.fields.len() + message.oneofs.len();
         if bits > 64 {
-            let words = (bits - 1) / 64;
-            self.spend(words)?;
-            self.scratch.bits.resize(spill + words, 0);
+            self.spend(Seen::words(bits))?;
         }
-        Ok(Seen { low: 0, spill })
-    }
-
-    /// Sets a bit; false if it was set.
-    #[inline]
-    fn see(&mut self, seen: &mut Seen, bit: usize) -> bool {
-        let word = match bit / 64 {
-            0 => &mut seen.low,
-            index => &mut self.scratch.bits[seen.spill + index - 1],
-        };
-        let mask = 1 << (bit % 64);
-        let new = *word & mask == 0;
-        *word |= mask;
-        new
-    }
-
-    fn is_seen(&self, seen: &Seen, bit: usize) -> bool {
-        let word = match bit / 64 {
-            0 => seen.low,
-            index => self.scratch.bits[seen.spill + index - 1],
-        };
-        word & 1 << (bit % 64) != 0
+        Ok(Seen::open(bits, &mut self.scratch.bits))
     }
 }

@@ -4,18 +4,12 @@ use super::reader::{self, delimited, fixed32, fixed64, too_deep, varint};
 use super::{Halt, malformed};
 use crate::invalid::{Invalid, Kind as Refusal};
 use crate::json::print::Text;
-use crate::plan::OutOptions;
+use crate::plan::{OutOptions, budget};
 use crate::schema::{EnumId, Field, Kind, Presence, Schema, Shape};
 use crate::scratch::{Json, Span};
 
 /// The largest integer up to which every one is a number that JSON readers keep.
 const EXACT: u64 = 1 << 53;
-
-/// Work that an input of any size may take.
-const WORK: usize = 64 << 10;
-
-/// Work that each byte of input allows.
-const WORK_PER_BYTE: usize = 8;
 
 type Done = Result<(), Halt>;
 
@@ -31,11 +25,6 @@ pub(super) struct Printer<'a> {
     pub(super) depth: u16,
     /// Work that may still be done beyond reading the input.
     pub(super) work: usize,
-}
-
-/// What an input may cost beyond reading it.
-pub(crate) fn budget(wire: &[u8]) -> usize {
-    wire.len().saturating_mul(WORK_PER_BYTE).saturating_add(WORK)
 }
 
 /// A scalar that was read: its bits, or where a string or bytes lie.
@@ -94,7 +83,7 @@ impl<'a> Printer<'a> {
     pub(super) fn restart(&mut self, depth: u16) {
         self.text.restart();
         self.depth = depth;
-        self.work = budget(self.wire);
+        self.work = budget(self.wire.len());
     }
 
     /// Goes one level down.
@@ -135,8 +124,8 @@ impl<'a> Printer<'a> {
 
     /// A singular field's default need not be printed.
     #[inline]
-    pub(super) fn is_left_out(&self, field: &Field, scalar: Scalar) -> bool {
-        field.presence == Presence::Implicit && scalar.is_default(field.kind)
+    pub(super) fn omits(&self, field: &Field, key: &[u8]) -> bool {
+        field.presence == Presence::Implicit && !self.options.emit_defaults && !key.is_empty()
     }
 
     /// Prints a scalar and a comma.

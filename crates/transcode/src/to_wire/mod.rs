@@ -29,7 +29,7 @@ pub(crate) mod wire;
 
 use crate::invalid::{Fail, Invalid, Kind};
 use crate::json::scan::{self, Scanner};
-use crate::plan::{BindPlan, Body, Limits, Unknown};
+use crate::plan::{BindPlan, Body, Limits, Unknown, budget};
 use crate::schema::{Message, MessageId, Schema};
 use crate::scratch::{Key, Scratch};
 use bound::{Bound, Source};
@@ -142,7 +142,7 @@ fn translate(
         later: input.later,
         room,
         limit,
-        work: input.body.len().saturating_mul(8).saturating_add(64 << 10),
+        work: budget(input.body.len()),
     };
     let result = match input.media {
         Media::Raw(_) => translation.raw_request(plan, input.body),

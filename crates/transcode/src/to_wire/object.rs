@@ -4,6 +4,7 @@ use crate::invalid::{Fail, Invalid};
 use crate::json::scan::{self, Quoted, echo};
 use crate::plan::Unknown;
 use crate::schema::{Field, Kind, Message, Presence, Shape, WellKnown};
+use crate::scratch::Seen;
 use crate::to_wire::bound::UNBOUND;
 use crate::to_wire::{Translation, field};
 
@@ -16,31 +17,6 @@ pub(super) enum TypeKey {
     Due,
     /// The `Any`'s type, passed.
     Past,
-}
-
-/// Which fields and oneofs an open object has set: a bit each, those beyond 64 on a stack.
-#[derive(Debug)]
-pub(super) struct Seen {
-    low: u64,
-    /// Where the object's words begin on the stack.
-    high: usize,
-}
-
-impl Seen {
-    /// Sets a bit; whether it was set before.
-    #[inline]
-    pub(super) fn mark(&mut self, stack: &mut [u64], bit: usize) -> bool {
-        let word = if bit < 64 { &mut self.low } else { &mut stack[self.high + bit / 64 - 1] };
-        let mask = 1 << (bit % 64);
-        let before = *word & mask != 0;
-        *word |= mask;
-        before
-    }
-
-    fn has(&self, stack: &[u64], bit: usize) -> bool {
-        let word = if bit < 64 { self.low } else { stack[self.high + bit / 64 - 1] };
-        word & (1 << (bit % 64)) != 0
-    }
 }
 
 impl Translation<'_> {
@@ -178,7 +154,7 @@ impl Translation<'_> {
                 return Err(within_field(field::located(required(), self.scan.at()), &field.json_name));
             }
         }
-        self.seen.truncate(seen.high);
+        seen.close(self.seen);
         Ok(())
     }
 
@@ -198,12 +174,7 @@ impl Translation<'_> {
     /// No field of a message seen yet.
     #[inline]
     pub(super) fn open_seen(&mut self, message: &Message) -> Seen {
-        let high = self.seen.len();
-        let bits = message.fields.len() + message.oneofs.len();
-        if bits > 64 {
-            self.seen.resize(high + (bits - 64).div_ceil(64), 0);
-        }
-        Seen { low: 0, high }
+        Seen::open(message.fields.len() + message.oneofs.len(), self.seen)
     }
 
     /// The oneofs of bound fields are taken.

@@ -1,5 +1,7 @@
 //! Percent-encoded text: captured segments and query strings.
 
+use crate::percent::escaped;
+
 /// What else is decoded, or not, beside `%XX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
@@ -24,8 +26,7 @@ pub(super) fn decode(text: &str, encoding: Encoding, out: &mut Vec<u8>) -> Resul
         rest = tail;
         match byte {
             b'%' => {
-                let decoded = tail.first_chunk::<2>().and_then(|digits| Some(hex(digits[0])? << 4 | hex(digits[1])?));
-                let Some(decoded) = decoded else { return Err("`%` must be followed by two hexadecimal digits") };
+                let Some(decoded) = escaped(tail) else { return Err("`%` must be followed by two hexadecimal digits") };
                 if decoded == b'/' && encoding == Encoding::Segments {
                     out.push(b'%');
                 } else {
@@ -38,10 +39,6 @@ pub(super) fn decode(text: &str, encoding: Encoding, out: &mut Vec<u8>) -> Resul
         }
     }
     simdutf8::basic::from_utf8(out).map(|_| ()).map_err(|_| "the percent-decoded text is not UTF-8")
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 #[cfg(test)]

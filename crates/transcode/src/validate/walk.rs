@@ -15,12 +15,12 @@ use super::rule::{Rule, Subject};
 use super::{Field, Held, Ignore, List, MOST, Map, Ruled, Rules, Value, Violation};
 use crate::invalid::{Invalid, Kind as Refusal};
 use crate::json::scan::echo;
-use crate::plan::Limits;
+use crate::plan::{Limits, budget};
 use crate::schema::{Field as Declared, Kind, Message, MessageId, Schema};
 use crate::scratch::{Scratch, Span};
 use crate::to_json::reader::{self, LEN};
 use crate::to_json::records::Reading;
-use crate::to_json::value::{Scalar, budget, entry_fields, is_packed, is_unknown, last_of, spend};
+use crate::to_json::value::{Scalar, entry_fields, is_packed, is_unknown, last_of, spend};
 use crate::to_json::{Halt, malformed};
 
 type Done = Result<(), Halt>;
@@ -37,7 +37,7 @@ pub(super) fn violations(
     if u32::try_from(message.len()).is_err() {
         return Err(Invalid::new("the message is longer than 4 GiB").of(Refusal::TooLarge));
     }
-    let (depth, mut work) = (limits.depth.min(Limits::DEEPEST), budget(message));
+    let (depth, mut work) = (limits.depth.min(Limits::DEEPEST), budget(message.len()));
     let mut walk = Walk {
         rules,
         now,
