@@ -129,7 +129,8 @@ impl Cluster {
             let request = request.body(Empty::<Bytes>::new()).map_err(said)?;
             timeout(PATIENCE, client.build(http).request(request)).await
         };
-        let answer = answer.map_err(|_| format!("no answer within {PATIENCE:?}"))?.map_err(|error| said(Causes(&error)))?;
+        let answer =
+            answer.map_err(|_| format!("no answer within {PATIENCE:?}"))?.map_err(|error| said(Causes(&error)))?;
         match answer.status() {
             StatusCode::OK => Ok(answer.into_body()),
             StatusCode::GONE => Err(Trouble::Gone),

@@ -52,7 +52,7 @@ impl Demands {
         let refuse = |invalid| Error::request(invalid, limit);
         if let Some(sanitizer) = &self.sanitizer {
             let mut clean = Vec::with_capacity(out.len() - start);
-            sanitizer.apply(schema, &out[start..], limits, &mut clean).map_err(refuse)?;
+            sanitizer.apply(schema, &out[start..], limits, scratch, &mut clean).map_err(refuse)?;
             out.truncate(start);
             out.extend_from_slice(&clean);
         }

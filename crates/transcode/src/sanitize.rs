@@ -6,10 +6,13 @@
 mod clean;
 
 use crate::invalid::{Invalid, Kind as Refusal};
-use crate::plan::Limits;
+use crate::plan::{Limits, budget};
 use crate::schema::{Kind, MessageId, Schema, Shape};
+use crate::scratch::Scratch;
 use crate::to_json::Halt;
 use crate::to_json::reader::{self, GROUP, LEN};
+use crate::to_json::value::spend;
+use crate::to_wire::wire::Wire;
 
 pub use clean::Step;
 use clean::Steps;
@@ -69,10 +72,27 @@ impl Sanitizer {
     ///
     /// # Errors
     /// The bytes are no message of the type, or exceed `limits`; `out` is then as it was.
-    pub fn apply(&self, schema: &Schema, message: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Result<(), Invalid> {
+    pub fn apply(
+        &self,
+        schema: &Schema,
+        message: &[u8],
+        limits: &Limits,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Invalid> {
         let start = out.len();
-        let depth = limits.depth.min(Limits::DEEPEST);
-        let written = Writer { schema, others: self.others }.message(self.input, &self.named, message, depth, out);
+        let mut writer = Writer {
+            schema,
+            others: self.others,
+            out: Wire::new(std::mem::take(out), &mut scratch.wire.fixups),
+            work: budget(message.len()),
+        };
+        let mark = writer.out.mark();
+        let written = writer.message(self.input, &self.named, message, limits.depth.min(Limits::DEEPEST));
+        if written.is_ok() {
+            writer.out.settle(mark);
+        }
+        *out = writer.out.into_bytes();
         let written = written.map_err(|halt| match halt {
             Halt::Invalid(invalid) => *invalid,
             Halt::Disorder => Invalid::new("the message is no valid protobuf"),
@@ -132,13 +152,17 @@ impl Node {
     }
 }
 
+/// One message on its way to a clean one.
 struct Writer<'a> {
     schema: &'a Schema,
     others: Steps,
+    out: Wire<'a>,
+    /// Work that may still be done beyond reading the input.
+    work: usize,
 }
 
 impl Writer<'_> {
-    fn message(&self, id: MessageId, named: &Node, wire: &[u8], depth: u16, out: &mut Vec<u8>) -> Result<(), Halt> {
+    fn message(&mut self, id: MessageId, named: &Node, wire: &[u8], depth: u16) -> Result<(), Halt> {
         let message = self.schema.message(id);
         // As everywhere, a map's entry is no level of its own.
         let depth = depth.checked_sub(u16::from(!message.map_entry)).ok_or_else(reader::too_deep)?;
@@ -153,6 +177,7 @@ impl Writer<'_> {
                 }
                 GROUP => {
                     let (content, end) = reader::group(wire, tag.number(), value, depth)?;
+                    spend(&mut self.work, end - value)?; // each level of nested groups looks for the end again
                     (value..content, end)
                 }
                 _ => (value..value, reader::skip(wire, tag, value, depth)?),
@@ -162,37 +187,30 @@ impl Writer<'_> {
                 Some((slot, Kind::String)) if tag.wire_type() == LEN && !(message.map_entry && slot == 0) => {
                     let own = named.strings.iter().find(|(at, _)| *at == slot);
                     let steps = own.map_or(self.others, |(_, steps)| *steps);
-                    out.extend_from_slice(&wire[at..value]);
+                    self.out.raw(&wire[at..value]);
                     match std::str::from_utf8(inner) {
-                        Ok(text) => put(steps.clean(text).as_bytes(), out),
-                        Err(_) => put(inner, out),
+                        Ok(text) => self.out.text(steps.clean(text).as_bytes()),
+                        Err(_) => self.out.text(inner),
                     }
                 }
                 Some((slot, Kind::Message(id) | Kind::Group(id))) if matches!(tag.wire_type(), LEN | GROUP) => {
                     let inside = named.messages.iter().find(|(at, _)| *at == slot).map_or(&none, |(_, node)| node);
-                    out.extend_from_slice(&wire[at..value]);
-                    let start = out.len();
-                    self.message(id, inside, inner, depth, out)?;
+                    self.out.raw(&wire[at..value]);
                     if tag.wire_type() == LEN {
-                        let length = out.len() - start;
-                        let mut prefix = Vec::with_capacity(5);
-                        prost::encoding::encode_varint(length as u64, &mut prefix);
-                        out.splice(start..start, prefix);
+                        let record = self.out.open();
+                        self.message(id, inside, inner, depth)?;
+                        self.out.close(record);
                     } else {
-                        out.extend_from_slice(&wire[content.end..end]);
+                        self.message(id, inside, inner, depth)?;
+                        self.out.raw(&wire[content.end..end]);
                     }
                 }
-                _ => out.extend_from_slice(&wire[at..end]),
+                _ => self.out.raw(&wire[at..end]),
             }
             at = end;
         }
         Ok(())
     }
-}
-
-fn put(text: &[u8], out: &mut Vec<u8>) {
-    prost::encoding::encode_varint(text.len() as u64, out);
-    out.extend_from_slice(text);
 }
 
 #[cfg(test)]

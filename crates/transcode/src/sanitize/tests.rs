@@ -3,7 +3,7 @@
 use super::*;
 use crate::plan::{BindPlan, OutOptions, OutPlan};
 use crate::scratch::Scratch;
-use crate::to_json::tests::schema;
+use crate::to_json::tests::{schema, wire};
 use crate::to_json::to_json;
 use crate::to_wire::{Input, to_wire};
 
@@ -23,7 +23,7 @@ fn clean(fields: &[(&str, &[Step])], json: &str) -> String {
     let (mut wire, mut out, mut printed) = (Vec::new(), b"kept".to_vec(), Vec::new());
     let input = Input { body: json.as_bytes(), ..Input::default() };
     to_wire(&schema, &BindPlan::whole(id), &input, &limits, &mut scratch, &mut wire).unwrap();
-    sanitizer.apply(&schema, &wire, &limits, &mut out).unwrap();
+    sanitizer.apply(&schema, &wire, &limits, &mut scratch, &mut out).unwrap();
     let wire = out.strip_prefix(b"kept").unwrap();
     let plan = OutPlan::whole(id, OutOptions::default());
     to_json(&schema, &plan, wire, &limits, &mut scratch, &mut printed).unwrap();
@@ -64,6 +64,23 @@ fn maps_are_as_deep_as_their_values() {
 }
 
 #[test]
+fn nested_groups_have_a_work_budget() {
+    let message = (0..20)
+        .fold("repeated string a = 2;".to_owned(), |inner, at| format!("optional group G{at} = 1 {{ {inner} }}"));
+    let schema = schema(&format!("syntax = \"proto2\"; package p; message M {{ {message} }}"));
+    let id = schema.message_named("p.M").unwrap();
+    let fields: [(&str, &[Step]); 1] = [(EVERY, &[Step::Trim])];
+    let (sanitizer, mut scratch) = (Sanitizer::compile(&schema, id, fields).unwrap(), Scratch::default());
+    let nested = |deep: usize| (0..deep).fold(wire::len(2, " a ").repeat(50_000), |inner, _| wire::group(1, &inner));
+    let mut clean = |message: &[u8]| {
+        let mut out = Vec::new();
+        sanitizer.apply(&schema, message, &Limits::default(), &mut scratch, &mut out).map(|()| out)
+    };
+    assert!(clean(&nested(3)).unwrap() == nested(3), "unknown, where it is");
+    assert_eq!(clean(&nested(20)).unwrap_err().kind, Refusal::TooMuchWork);
+}
+
+#[test]
 fn a_path_without_a_string_is_a_problem() {
     let schema = schema(PROTO);
     let id = schema.message_named("p.M").unwrap();
@@ -85,16 +102,15 @@ fn hostile_messages_are_refused() {
     let id = schema.message_named("p.M").unwrap();
     let fields: [(&str, &[Step]); 1] = [(EVERY, &[Step::Trim])];
     let sanitizer = Sanitizer::compile(&schema, id, fields).unwrap();
-    let deep = (0..200).fold(Vec::new(), |inner: Vec<u8>, _| {
-        let mut outer = vec![18];
-        put(&inner, &mut outer);
-        outer
-    });
-    let mut out = b"kept".to_vec();
-    assert_eq!(sanitizer.apply(&schema, &deep, &Limits::default(), &mut out).unwrap_err().kind, Refusal::TooDeep);
-    assert!(sanitizer.apply(&schema, &[10, 9, b'a'], &Limits::default(), &mut out).is_err());
+    let deep = (0..200).fold(Vec::new(), |inner: Vec<u8>, _| wire::len(2, inner));
+    let (mut out, mut scratch) = (b"kept".to_vec(), Scratch::default());
+    assert_eq!(
+        sanitizer.apply(&schema, &deep, &Limits::default(), &mut scratch, &mut out).unwrap_err().kind,
+        Refusal::TooDeep
+    );
+    assert!(sanitizer.apply(&schema, &[10, 9, b'a'], &Limits::default(), &mut scratch, &mut out).is_err());
     assert_eq!(out, b"kept");
     // What is not UTF-8 stays for others to refuse.
-    sanitizer.apply(&schema, &[10, 2, 0xff, b' '], &Limits::default(), &mut out).unwrap();
+    sanitizer.apply(&schema, &[10, 2, 0xff, b' '], &Limits::default(), &mut scratch, &mut out).unwrap();
     assert_eq!(out, b"kept\x0a\x02\xff ");
 }

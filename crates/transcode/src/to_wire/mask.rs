@@ -8,8 +8,8 @@ use crate::invalid::{Fail, Invalid};
 use crate::json::scan::echo;
 use crate::plan::Unknown;
 use crate::schema::{Field, Kind, Message, Shape, WellKnown};
-use crate::to_wire::bound::UNBOUND;
 use crate::scratch::Seen;
+use crate::to_wire::bound::UNBOUND;
 use crate::to_wire::{Translation, field};
 
 /// The tag of `google.protobuf.FieldMask.paths`.
