@@ -381,7 +381,21 @@ impl<'a> Compiler<'a> {
     }
 
     fn config_problem(&mut self, path: String, message: String) {
-        self.problems.push(Problem::of(self.config, path, message));
+        self.problem(Problem::of(self.config, path, message));
+    }
+
+    /// A problem, once: a method that others are asked by is compiled for them too.
+    fn problem(&mut self, problem: Problem) {
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// What is no problem and may still surprise, once.
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// A problem of a rule, where that is written: in configuration or in the schema.

@@ -281,6 +281,18 @@ fn a_wish_that_cannot_be_is_told_once_and_where_it_is() {
 }
 
 #[test]
+fn what_is_wrong_with_a_method_that_others_are_asked_by_is_told_once() {
+    let proto = "syntax = \"proto3\";\npackage a;\nmessage M { string token = 1; string sub = 2; bool valid = 3; }\n\
+                 service S { rpc Get(M) returns (M); }\nservice T {}\n";
+    let methods =
+        "methods: { a.S/Get: { auth: public, sanitize: { nope: [trim] } } }\nauth: { verify: { rpc: a.S/Get } }";
+    let config = UPSTREAM.replace("methods: { a.S/Gte: {}, a.T/*: {} }", methods);
+    let (code, lines) = check_protos(&config, proto);
+    let told = "FILE:4: methods[\"a.S/Get\"].sanitize.nope: ";
+    assert!(code == Some(1) && lines.len() == 1 && lines[0].starts_with(told), "{lines:#?}");
+}
+
+#[test]
 fn names_are_told_apart_however_long_they_are() {
     let package = "acme.platform.hospitality.reservations.management.internal.v1beta1";
     let service = format!("{package}.ReservationManagementService");

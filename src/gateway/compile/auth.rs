@@ -204,13 +204,6 @@ impl Compiler<'_> {
         }
     }
 
-    /// Says so once, whichever methods it is told of.
-    fn note(&mut self, note: String) {
-        if !self.notes.contains(&note) {
-            self.notes.push(note);
-        }
-    }
-
     /// The fields of a method's request that the token sets.
     pub(super) fn compile_bound(&mut self, settings: &Settings, method: &Method) -> Option<Bound> {
         let bind = &settings.bind.value;

@@ -79,20 +79,17 @@ impl Compiler<'_> {
     /// Tells the rules that cannot be held, each once: that a rule goes by unheld is for the user to decide.
     fn check_rules(&mut self, rules: &Rules, (wish, from): (Validate, &Origin), service: &Service, method: &Method) {
         for problem in rules.problems(self.schema, method.input) {
-            let problem = Problem::Schema(problem.clone());
-            if !self.problems.contains(&problem) {
-                self.problems.push(problem);
-            }
+            self.problem(Problem::Schema(problem.clone()));
         }
         for rule in rules.custom(self.schema, method.input) {
             let name = format!("{}/{}", service.name, method.name);
             if wish == Validate::Standard {
-                self.notes.push(format!("{from}: {name} is not held to {rule}"));
+                self.note(format!("{from}: {name} is not held to {rule}"));
                 continue;
             }
             let why = format!("{rule}; write `validate: standard` for {name} to leave it to the service");
             let symbol = format!("{}.{}", service.name, method.name);
-            self.problems.push(Problem::Schema(schema::Problem::new(&*service.file, symbol, why)));
+            self.problem(Problem::Schema(schema::Problem::new(&*service.file, symbol, why)));
         }
     }
 }

@@ -7,7 +7,7 @@ use transom_transcode::plan::Limits;
 use transom_transcode::schema::{Idempotency, Method, Service};
 
 use super::{Compiler, JSON_GROWTH};
-use crate::config::{self, Access, Balance};
+use crate::config::{self, Access, Balance, Requirements};
 use crate::envelope::metadata;
 use crate::gateway::fallback::Fallback;
 use crate::gateway::route::Rpc;
@@ -26,12 +26,13 @@ impl Compiler<'_> {
         method: &Method,
         (path, by_get): (&str, bool),
     ) -> Result<Arc<Rpc>, Flaw> {
-        let written = upstream.config();
+        let (written, name) = (upstream.config(), &path[1..]);
         let scheme = if upstream.tls().is_some() { "https" } else { "http" };
         let uri = Uri::builder().scheme(scheme).authority(&**upstream.name()).path_and_query(path).build();
         let depth = Limits::default().depth;
         let mut settings = Settings::compile(self.config, upstream.name(), written, service, method);
         self.check_options(&settings)?;
+        check_wishes(&settings, method, name)?;
         let written_so = settings.idempotent.from != Origin::Default;
         let safe = by_get && !service.reflected;
         settings.idempotent.value |= safe && !written_so;
@@ -41,17 +42,9 @@ impl Compiler<'_> {
             true => declared(service, method),
         };
         let retry = settings.retry.value.as_ref().and_then(|retry| upstream.retry(retry, repeats));
-        let fallback = match &settings.fallback.value {
-            Some(_) if method.client_streaming || method.server_streaming => {
-                let own = config::place(&["methods", &path[1..]]);
-                if settings.fallback.from.is_below(&own) {
-                    let why = format!("{} streams, and only a method that streams nothing has one", method.name);
-                    return Err(Flaw::of(&settings.fallback.from, why));
-                }
-                None
-            }
-            written => written.as_ref().map(|written| Fallback::compile(written, self.schema, method)),
-        };
+        let streams = method.client_streaming || method.server_streaming;
+        let fallback = settings.fallback.value.as_ref().filter(|_| !streams);
+        let fallback = fallback.map(|written| Fallback::compile(written, self.schema, method));
         let limits = (&settings.rate_limits.value, &self.config.rate_limits);
         let rates = Rates::compile(limits.0, limits.1, Some((self.schema, method.input)), self.metrics)
             .and_then(|rates| match rates.need_message() && method.client_streaming {
@@ -59,39 +52,23 @@ impl Compiler<'_> {
                 false => Ok(rates),
             })
             .map_err(|why| format!("its rate limits: {why}"))?;
-        if let Access::Required(config::Requirements { connect_token: Some(_), .. }) = &settings.auth.value
-            && !method.client_streaming
-            && !method.server_streaming
-            && settings.auth.from.is_below(&config::place(&["methods", &path[1..]]))
-        {
-            let why =
-                format!("{} streams nothing, so that no WebSocket is opened for it with a connect token", method.name);
-            return Err(Flaw::of(&settings.auth.from, why));
-        }
-        if settings.messages.value.is_some()
-            && !method.client_streaming
-            && settings.messages.from.is_below(&config::place(&["methods", &path[1..]]))
-        {
-            let why = format!("the client of {} sends one message; limit its calls by `rate_limits`", method.name);
-            return Err(Flaw::of(&settings.messages.from, why));
-        }
         self.note_unsaid(&settings);
         let paced = settings.messages.value.is_some() && method.client_streaming;
         let bound = self.compile_bound(&settings, method);
         let demands = self.compile_demands(&settings, service, method);
-        let session = self.compile_session(&path[1..], method);
+        let session = self.compile_session(name, method);
         let cors = Cors::compile(&settings.cors.merged()).map(Arc::new);
         if session.is_some() && cors.is_some() {
             self.note_cookies(&settings.cors);
         }
         self.note_star(&settings.cors);
-        let gate = Gate::compile(self.auth.as_ref(), &path[1..], &settings.auth.value);
+        let gate = Gate::compile(self.auth.as_ref(), name, &settings.auth.value);
         let of_sessions = session.is_some() || gate.logs_out();
-        let cache = self.compile_cache(&settings, (&path[1..], method), (by_get, of_sessions), written)?;
+        let cache = self.compile_cache(&settings, (name, method), (by_get, of_sessions), written)?;
         // What is kept is everybody's: a canary has no part in it.
         let canary = self.canaries.get(&**upstream.name()).filter(|_| cache.is_none()).cloned();
         Ok(Arc::new(Rpc {
-            name: path[1..].into(),
+            name: name.into(),
             client_streaming: method.client_streaming,
             server_streaming: method.server_streaming,
             no_side_effects: declared(service, method) == Idempotency::NoSideEffects,
@@ -127,7 +104,7 @@ impl Compiler<'_> {
             send: Limits { depth: settings.depth.value, output: written.limits.send },
             settings,
             room: self.room.clone(),
-            max_age: self.config.overload.max_stream_age.filter(|_| method.client_streaming || method.server_streaming),
+            max_age: self.config.overload.max_stream_age.filter(|_| streams),
             too_fast: paced.then(|| self.metrics.refusals("rate_limit", "MESSAGES")),
             rates,
             receive: written.limits.receive,
@@ -158,6 +135,27 @@ impl Compiler<'_> {
         }
         Ok(())
     }
+}
+
+/// What a method's own entry wishes for is to be had by it. What an entry for more of them wishes for is left out where it cannot be.
+fn check_wishes(settings: &Settings, method: &Method, name: &str) -> Result<(), Flaw> {
+    let own = config::place(&["methods", name]);
+    let refuse = |from: &Origin, why: String| if from.is_below(&own) { Err(Flaw::of(from, why)) } else { Ok(()) };
+    let (name, streams) = (&method.name, method.client_streaming || method.server_streaming);
+    if streams && settings.fallback.value.is_some() {
+        let why = format!("{name} streams, and only a method that streams nothing has one");
+        refuse(&settings.fallback.from, why)?;
+    }
+    let connects = matches!(&settings.auth.value, Access::Required(Requirements { connect_token: Some(_), .. }));
+    if !streams && connects {
+        let why = format!("{name} streams nothing, so that no WebSocket is opened for it with a connect token");
+        refuse(&settings.auth.from, why)?;
+    }
+    if !method.client_streaming && settings.messages.value.is_some() {
+        let why = format!("the client of {name} sends one message; limit its calls by `rate_limits`");
+        refuse(&settings.messages.from, why)?;
+    }
+    Ok(())
 }
 
 /// Why a method cannot be served as it is wished to be.
