@@ -6,7 +6,7 @@
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::config::{Config, Priority};
 use crate::error::Error;
@@ -71,9 +71,13 @@ pub fn share(places: usize, priority: Priority) -> usize {
 
 /// A time, give or take a tenth: what began together does not end together.
 pub fn about(time: Duration) -> Duration {
+    time * 9 / 10 + time / 5 * chance() / 1024
+}
+
+/// Something of 1024.
+pub fn chance() -> u32 {
     // Every hasher state is seeded afresh: randomness enough.
-    let random = foldhash::fast::RandomState::default().hash_one(Instant::now());
-    time * 9 / 10 + time / 5 * u32::try_from(random % 1024).unwrap_or(0) / 1024
+    u32::try_from(foldhash::fast::RandomState::default().hash_one(0) % 1024).unwrap_or(0)
 }
 
 #[cfg(test)]

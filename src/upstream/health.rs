@@ -3,7 +3,6 @@
 //! With `health_check` it is asked by `grpc.health.v1` over a connection of its own; without, it is healthy if it can
 //! be connected to. An endpoint that is down is asked again and again, ever more slowly, until it answers.
 
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use transom_transcode::frame::{PREFIX, seal};
 use transom_transcode::status::Code;
 
 use crate::config::HealthCheck;
+use crate::policy::overload::chance;
 
 use super::Outgoing;
 use super::connection;
@@ -208,9 +208,7 @@ impl Backoff {
 
 /// `around` less up to a quarter of it, so that gateways do not come all at once.
 fn jitter(around: Duration) -> Duration {
-    // Every hasher state is seeded afresh: randomness enough.
-    let random = foldhash::fast::RandomState::default().hash_one(Instant::now());
-    around - around / 4 * u32::try_from(random % 1024).unwrap_or(0) / 1024
+    around - around / 4 * chance() / 1024
 }
 
 #[cfg(test)]

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::policy::overload::chance;
+
 use super::attempt::Attempt;
 use super::exchange::Exchange;
 use super::failure::{Failure, FailureKind, Seen};
 use super::pick::Sending;
 use super::pool::Pool;
 use super::reply::{self, Head, Unary};
-use super::retry::{self, Retry};
+use super::retry::Retry;
 use super::wheel::Timer;
 use super::{Outgoing, Upstream};
 
@@ -150,7 +152,7 @@ impl Sending<'_, '_> {
         }
         tries.remember(&mut failure);
         tries.made += 1;
-        let Some(pause) = rule.pause(&failure, tries.made.into(), retry::random()) else { return Err(failure) };
+        let Some(pause) = rule.pause(&failure, tries.made.into(), chance()) else { return Err(failure) };
         let most = self.outgoing.max_age.copied().unwrap_or(Duration::MAX);
         let left = tries.deadline.saturating_duration_since(now).min(most);
         if left <= pause || tries.burdens(&failure) && !rule.withdraw(self.pool.of()) {

@@ -5,7 +5,6 @@
 //! names.
 
 use std::fmt;
-use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -221,12 +220,6 @@ impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Budget")
     }
-}
-
-/// Something of 1024.
-pub(super) fn random() -> u32 {
-    // Every hasher state is seeded afresh: randomness enough.
-    u32::try_from(foldhash::fast::RandomState::default().hash_one(0) % 1024).unwrap_or(0)
 }
 
 #[cfg(test)]
