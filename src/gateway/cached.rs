@@ -161,19 +161,8 @@ fn fetch(
         let deadline = Instant::now() + rpc.settings.timeout.value.unwrap_or(UNBOUNDED);
         let patience = call.patience();
         async move {
-            let (priority, retry) = (rpc.settings.priority.value, rpc.retry.as_ref());
             // Asked for all who wait: nobody's own endpoint.
-            let outgoing = Outgoing {
-                uri: &rpc.uri,
-                headers,
-                deadline,
-                max_age: None,
-                patient: true,
-                single: true,
-                priority,
-                aim: rpc.common_aim(),
-                retry,
-            };
+            let outgoing = rpc.outgoing(headers, (deadline, true), rpc.common_aim());
             ask(&worker, &policy, &rpc, (key, patience), outgoing, frame).await
         }
     })

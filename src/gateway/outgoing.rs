@@ -11,7 +11,24 @@ use super::worker::Peer;
 use crate::envelope::head::Known;
 use crate::envelope::{Codec, Dialect, metadata, origin};
 use crate::error::Error;
-use crate::upstream::{About, Metadata, Outgoing};
+use crate::upstream::{About, Aim, Metadata, Outgoing};
+
+impl Rpc {
+    /// What goes to its service with metadata, for so long and there; whether it is patient says whose the deadline is.
+    pub(super) fn outgoing(&self, headers: Metadata, (deadline, patient): (Instant, bool), aim: Aim) -> Outgoing<'_> {
+        Outgoing {
+            uri: &self.uri,
+            headers,
+            deadline,
+            max_age: self.max_age.as_ref(),
+            patient,
+            single: !self.streams(),
+            priority: self.settings.priority.value,
+            aim,
+            retry: self.retry.as_ref(),
+        }
+    }
+}
 
 impl Call {
     /// Where it goes, until when, and what its service is told; `host` is whom the request is for.
@@ -27,9 +44,7 @@ impl Call {
         let (given, agent) = self.given(rpc, head, known)?;
         let mut headers = Metadata::new(given, self.about(peer, head, host, agent));
         self.speak_for_caller(rpc, head, &mut headers)?;
-        let (priority, retry, max_age) = (rpc.settings.priority.value, rpc.retry.as_ref(), rpc.max_age.as_ref());
-        let single = !rpc.streams();
-        Ok(Outgoing { uri: &rpc.uri, headers, deadline, max_age, patient, single, priority, aim, retry })
+        Ok(rpc.outgoing(headers, (deadline, patient), aim))
     }
 
     /// When it is given up, and whether that is the method's doing and not its client's.

@@ -87,9 +87,8 @@ impl Tunnel {
         let upgrade = head.extensions.get::<OnUpgrade>().cloned();
         let upgrade = upgrade.ok_or_else(|| Error::bad_request("this connection cannot become a WebSocket"))?;
         let (rpc, worker) = (binding.rpc.clone(), call.worker.clone());
-        let Outgoing { headers, deadline, patient, priority, aim, .. } = outgoing.take();
-        // Its client takes its time.
-        let single = false;
+        let Outgoing { headers, deadline, patient, aim, .. } = outgoing.take();
+        let time = (deadline, patient);
         let query = head.uri.query().unwrap_or_default();
         let query = &*rpc.gate.without_token(query);
         let out = OutPlan { raw: false, ..binding.out_for(query) };
@@ -101,9 +100,7 @@ impl Tunnel {
                 let frame = call.check(&rpc, &head.headers, message).await?;
                 let (rpc, worker) = (rpc.clone(), worker.clone());
                 let asking = async move {
-                    let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());
-                    let uri = &rpc.uri;
-                    let outgoing = Outgoing { uri, headers, deadline, max_age, patient, single, priority, aim, retry };
+                    let outgoing = rpc.outgoing(headers, time, aim);
                     rpc.upstream.server_stream(&worker.pool, outgoing, frame).await
                 };
                 (Box::pin(asking), Inbound::nothing())
@@ -122,10 +119,7 @@ impl Tunnel {
                 call.asks();
                 let (rpc, worker) = (rpc.clone(), worker.clone());
                 let asking = async move {
-                    let (max_age, retry) = (rpc.max_age.as_ref(), rpc.retry.as_ref());
-                    let uri = &rpc.uri;
-                    let outgoing = Outgoing { uri, headers, deadline, max_age, patient, single, priority, aim, retry };
-                    rpc.upstream.stream(&worker.pool, outgoing, body).await
+                    rpc.upstream.stream(&worker.pool, rpc.outgoing(headers, time, aim), body).await
                 };
                 (Box::pin(asking), inbound)
             };
