@@ -233,11 +233,12 @@ impl Activity {
 
     /// The next period begins, unless something waits since before this one.
     fn next_period(&self) -> Result<(), Waits> {
-        let before = self.period.load(Ordering::Relaxed) + 1;
-        if self.unread[before % 2].value() > 0 {
+        let next = self.period.load(Ordering::Relaxed) + 1;
+        // The cell of the one before last, which is to be its.
+        if self.unread[next % 2].value() > 0 {
             return Err(Waits);
         }
-        self.period.store(before, Ordering::Relaxed);
+        self.period.store(next, Ordering::Relaxed);
         Ok(())
     }
 

@@ -56,7 +56,7 @@ impl Memory {
             .map(|(at, ask)| bucket(at, &|bucket| bucket.standing(&ask.limit.quota, now)))
             .collect();
         let granted = before.iter().all(|standing| standing.retry.is_zero());
-        let decide = |at: usize, ask: &Ask<'_>| {
+        let mut decide = |at: usize, ask: &Ask<'_>| {
             let quota = &ask.limit.quota;
             match (granted, before[at].retry.is_zero()) {
                 (true, _) => bucket(at, &|bucket| bucket.take(quota, now)),
@@ -64,7 +64,6 @@ impl Memory {
                 (false, true) => before[at],
             }
         };
-        let mut decide = decide;
         asks.iter().enumerate().map(|(at, ask)| decide(at, ask)).collect()
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! gcra           what a limit decides: a bucket, an instant
 //! limit          what is asked, and by whom
-//! table          a value a client, for a million of them
+//! table          a value a client, for two million of them
 //! memory         buckets here
 //! redis          connections: one a worker and one for long values, made again when they break, waited for as long as said; buckets there
 //! lease          permits of buckets there, given out here
@@ -160,11 +160,10 @@ impl Store {
         let is_local = |ask: &&Ask<'_>| ask.limit.on_store_failure == OnStoreFailure::Local;
         let local: SmallVec<[Ask<'_>; 4]> = asks.iter().filter(is_local).copied().collect();
         let mut told = self.memory.take(&local, Instant::now()).into_iter();
-        let standing = |ask: &Ask<'_>| match ask.limit.on_store_failure {
+        let mut standing = |ask: &Ask<'_>| match ask.limit.on_store_failure {
             OnStoreFailure::Local => told.next(),
             OnStoreFailure::Allow | OnStoreFailure::Deny => None,
         };
-        let mut standing = standing;
         Ok(asks
             .iter()
             .map(|ask| standing(ask).unwrap_or(Standing { granted: 1, ..Standing::full(&ask.limit.quota) }))

@@ -1,4 +1,4 @@
-//! A sharded map of small values that come to rest: what every client has, for a million of them and no more.
+//! A sharded map of small values that come to rest: what every client has, for two million of them and no more.
 //!
 //! A value at rest is as good as none. It is dropped when room is needed, and by [`Table::sweep`] when traffic is gone; a
 //! flood of clients that all are busy makes the quietest half of a shard forgotten.

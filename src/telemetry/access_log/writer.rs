@@ -143,7 +143,7 @@ impl Queue {
     }
 
     /// Takes a full buffer, or counts its lines as lost.
-    pub(super) fn push(&self, mut batch: Batch) {
+    pub(super) fn push(&self, batch: Batch) {
         let mut state = self.state.lock();
         if state.waiting + batch.bytes.len() <= LONGEST_QUEUE {
             state.waiting += batch.bytes.len();
@@ -155,7 +155,6 @@ impl Queue {
             }
         } else {
             self.lost.fetch_add(batch.lines, Ordering::Relaxed);
-            batch.lines = 0;
         }
     }
 
