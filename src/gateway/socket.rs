@@ -92,37 +92,36 @@ impl Tunnel {
         let query = head.uri.query().unwrap_or_default();
         let query = &*rpc.gate.without_token(query);
         let out = OutPlan { raw: false, ..binding.out_for(query) };
-        let (asking, inbound): (Pin<Box<dyn Future<Output = _> + Send>>, _) =
-            if !rpc.client_streaming && binding.bind.body == BodyPlan::None {
-                // The request is in the path and the query, as it is without a WebSocket.
-                let input = Input { captures: captured, query, ..Input::default() };
-                let message = message(call, binding, &input)?;
-                let frame = call.check(&rpc, &head.headers, message).await?;
-                let (rpc, worker) = (rpc.clone(), worker.clone());
-                let asking = async move {
-                    let outgoing = rpc.outgoing(headers, time, aim);
-                    rpc.upstream.server_stream(&worker.pool, outgoing, frame).await
-                };
-                (Box::pin(asking), Inbound::nothing())
-            } else if rpc.rates.need_message() {
-                let why = "this method's limits look into its message: ask it without a WebSocket";
-                return Err(Error::bad_request(why));
-            } else {
-                let plan = plan(&binding.bind);
-                let beside = Beside {
-                    captures: captured.iter().map(|&capture| capture.into()).collect(),
-                    query: query.into(),
-                    raw: None,
-                };
-                let codec = ToWire::planned(call, binding, plan, beside);
-                let (inbound, body) = Inbound::new(codec, &rpc, worker.pool.memory());
-                call.asks();
-                let (rpc, worker) = (rpc.clone(), worker.clone());
-                let asking = async move {
-                    rpc.upstream.stream(&worker.pool, rpc.outgoing(headers, time, aim), body).await
-                };
-                (Box::pin(asking), inbound)
+        let (asking, inbound): (Pin<Box<dyn Future<Output = _> + Send>>, _) = if !rpc.client_streaming
+            && binding.bind.body == BodyPlan::None
+        {
+            // The request is in the path and the query, as it is without a WebSocket.
+            let input = Input { captures: captured, query, ..Input::default() };
+            let message = message(call, binding, &input)?;
+            let frame = call.check(&rpc, &head.headers, message).await?;
+            let (rpc, worker) = (rpc.clone(), worker.clone());
+            let asking = async move {
+                let outgoing = rpc.outgoing(headers, time, aim);
+                rpc.upstream.server_stream(&worker.pool, outgoing, frame).await
             };
+            (Box::pin(asking), Inbound::nothing())
+        } else if rpc.rates.need_message() {
+            let why = "this method's limits look into its message: ask it without a WebSocket";
+            return Err(Error::bad_request(why));
+        } else {
+            let plan = plan(&binding.bind);
+            let beside = Beside {
+                captures: captured.iter().map(|&capture| capture.into()).collect(),
+                query: query.into(),
+                raw: None,
+            };
+            let codec = ToWire::planned(call, binding, plan, beside);
+            let (inbound, body) = Inbound::new(codec, &rpc, worker.pool.memory());
+            call.asks();
+            let (rpc, worker) = (rpc.clone(), worker.clone());
+            let asking = async move { rpc.upstream.stream(&worker.pool, rpc.outgoing(headers, time, aim), body).await };
+            (Box::pin(asking), inbound)
+        };
         let tether = head.extensions.get::<Tether>().cloned();
         let tunnel = Self { upgrade, tether, asking, inbound, rpc, out, codec: handshake.codec };
         call.tunnel = Some(Box::new(tunnel));

@@ -25,6 +25,7 @@ use transom_transcode::schema::{MessageId, Schema};
 
 use crate::config::{self, By, Normalize};
 use crate::error::Error;
+use crate::policy::auth::{Claim, Identity};
 use crate::store::{Ask, Client, Limit, Standing, Store, Whom};
 use crate::telemetry::{Metrics, Refusals};
 pub(super) use field::{Broken, FieldPath};
@@ -68,17 +69,9 @@ struct Rule {
 enum Source {
     Client,
     User,
-    Claim(Box<str>),
+    Claim(Claim),
     Header(HeaderName),
     Field(FieldPath),
-}
-
-/// Who calls, as a token tells.
-pub trait Caller: Sync {
-    /// The user.
-    fn user(&self) -> Option<Cow<'_, str>>;
-    /// A claim, as text.
-    fn claim(&self, name: &str) -> Option<Cow<'_, str>>;
 }
 
 /// What a stage knows.
@@ -89,7 +82,7 @@ pub struct Known<'a> {
     /// What it sent.
     pub headers: &'a HeaderMap,
     /// Who it is.
-    pub caller: Option<&'a dyn Caller>,
+    pub caller: Option<&'a Identity>,
     /// What the upstream will be sent.
     pub message: &'a [u8],
 }
@@ -151,7 +144,7 @@ impl Rates {
             let (stage, by) = match &written.by {
                 By::Client => (Stage::Head, Source::Client),
                 By::User => (Stage::Caller, Source::User),
-                By::Claim(name) => (Stage::Caller, Source::Claim(name.as_str().into())),
+                By::Claim(name) => (Stage::Caller, Source::Claim(Claim::compile(name))),
                 By::Header(name) => (Stage::Caller, Source::Header(name.clone())),
                 By::Field(path) => {
                     let (schema, input) = message.ok_or("there is no message to read a field of")?;
@@ -267,8 +260,8 @@ impl Source {
         };
         Ok(match self {
             Self::Client => None,
-            Self::User => known.caller.and_then(Caller::user).map(bytes),
-            Self::Claim(name) => known.caller.and_then(|caller| caller.claim(name)).map(bytes),
+            Self::User => known.caller.and_then(Identity::user).map(|user| Cow::Borrowed(user.as_bytes())),
+            Self::Claim(claim) => known.caller.and_then(|caller| caller.text(claim)).map(bytes),
             Self::Header(name) => {
                 let mut values = known.headers.get_all(name).iter();
                 let value = values.next();

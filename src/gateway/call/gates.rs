@@ -67,8 +67,7 @@ impl Call {
         headers: &'a HeaderMap,
         message: &'a [u8],
     ) -> Taking<'a> {
-        let caller = self.caller.as_deref().map(|caller| caller as &dyn rate::Caller);
-        let known = rate::Known { client: self.client, headers, caller, message };
+        let known = rate::Known { client: self.client, headers, caller: self.caller.as_deref(), message };
         rates.take(stage, known, &self.worker.store, &mut self.rated)
     }
 

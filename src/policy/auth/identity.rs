@@ -13,7 +13,6 @@ use super::refusal::Refusal;
 use super::revoked::Revocation;
 use super::token::Token;
 use crate::config;
-use crate::policy::rate::Caller;
 
 /// Bytes of all claims that cross with a call.
 const LARGEST: usize = 8 * 1024;
@@ -177,16 +176,6 @@ impl Identity {
         let end = |at: Now| at.saturating_add(self.leeway).as_secs().saturating_add(1);
         let until = |mark: &str| if mark.starts_with(SESSION) { end(session) } else { end(token) };
         self.marks.iter().map(|mark| Revocation { mark: mark.clone(), until: until(mark) }).collect()
-    }
-}
-
-impl Caller for Identity {
-    fn user(&self) -> Option<Cow<'_, str>> {
-        self.user.as_deref().map(Cow::Borrowed)
-    }
-
-    fn claim(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.claims.text(&Claim::compile(name))
     }
 }
 
