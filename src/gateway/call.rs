@@ -35,7 +35,7 @@ use crate::envelope::stream::Stop;
 use crate::error::Error;
 use crate::policy::auth::Identity;
 use crate::policy::cors::Cors;
-use crate::policy::overload::Room;
+use crate::policy::overload::Places;
 use crate::policy::rate::{Rated, Rates};
 use crate::telemetry::RequestId;
 use log::Outcome;
@@ -196,10 +196,10 @@ impl Call {
     }
 
     /// Where it has a place, once it has entered.
-    fn room(&self) -> Option<&Room> {
+    fn places(&self) -> Option<&Places> {
         match &self.route.as_ref()?.action {
-            Action::Call(binding) => Some(&binding.rpc.room),
-            Action::Token(endpoint) => Some(&endpoint.room),
+            Action::Call(binding) => Some(&binding.rpc.places),
+            Action::Token(endpoint) => Some(&endpoint.places),
             Action::Builtin => None,
         }
     }

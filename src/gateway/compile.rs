@@ -38,7 +38,7 @@ use crate::config::{self, Config, Expose, PublicEndpoint};
 use crate::policy::auth::{Auth, SessionIssuer};
 use crate::policy::burst::BurstGuard;
 use crate::policy::cors::Cors;
-use crate::policy::overload::Room;
+use crate::policy::overload::Places;
 use crate::sources::Problem;
 use crate::telemetry::{Logged, Metrics};
 use crate::upstream::Upstream;
@@ -81,7 +81,7 @@ impl Snapshot {
             issuer: None,
             renewing: None,
             renewal: None,
-            room: Room::compile(config, metrics, previous.map(|previous| &previous.room)),
+            places: Places::compile(config, metrics, previous.map(|previous| &previous.places)),
             serving: BTreeMap::new(),
             notes,
             unreflected: BTreeSet::new(),
@@ -108,7 +108,7 @@ impl Snapshot {
         compiler.note_unexposed();
         compiler.link_caches();
         let Compiler {
-            auth, room, caches, serving: services, notes, unreflected, rest, rpcs, routes, problems, ..
+            auth, places, caches, serving: services, notes, unreflected, rest, rpcs, routes, problems, ..
         } = compiler;
         if !problems.is_empty() {
             return Err(problems.into_iter().map(|problem| problem.located(config, &config.folder)).collect());
@@ -132,7 +132,7 @@ impl Snapshot {
             unreflected,
             reflection,
             burst_guard,
-            room,
+            places,
             cors,
             shared,
             rest,
@@ -206,7 +206,7 @@ struct Compiler<'a> {
     issuer: Option<Arc<SessionIssuer>>,
     renewing: Option<Arc<Renewal>>,
     renewal: Option<Arc<Renewal>>,
-    room: Arc<Room>,
+    places: Arc<Places>,
     caches: Caches,
     /// Stands for the schema, where replies are kept.
     version: OnceLock<[u8; 32]>,

@@ -108,7 +108,7 @@ impl Gateway {
         let rpc = &*binding.rpc;
 
         // Gates, by the head alone.
-        call.enter(&rpc.room, rpc.settings.priority.value)?;
+        call.enter(&rpc.places, rpc.settings.priority.value)?;
         call.gates(rpc, (head, known)).await?;
         let outgoing = &mut call.outgoing(peer, rpc, (head, known), host)?;
 

@@ -23,7 +23,7 @@ use crate::envelope::rest::Taken;
 use crate::policy::auth::Gate;
 use crate::policy::cors::Cors;
 use crate::policy::demands::Demands;
-use crate::policy::overload::Room;
+use crate::policy::overload::Places;
 use crate::policy::rate::Rates;
 use crate::policy::session::Session;
 use crate::store::Pace;
@@ -150,7 +150,7 @@ pub struct Rpc {
     /// What is answered in place of a service that cannot be asked.
     pub fallback: Option<Fallback>,
     /// The places of calls in flight.
-    pub room: Arc<Room>,
+    pub places: Arc<Places>,
     /// How old its streams may grow; what streams nothing has a deadline.
     pub max_age: Option<Duration>,
     /// How often who may come.

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::policy::auth::Auth;
 use crate::policy::burst::BurstGuard;
 use crate::policy::cors::Cors;
-use crate::policy::overload::Room;
+use crate::policy::overload::Places;
 use crate::tls::{Acceptor, Expiry};
 use crate::upstream::Upstream;
 
@@ -46,7 +46,7 @@ pub struct Snapshot {
     /// What one client may do at all.
     pub burst_guard: Option<Arc<BurstGuard>>,
     /// The places of calls in flight.
-    pub(super) room: Arc<Room>,
+    pub(super) places: Arc<Places>,
     /// Which pages may call what is no RPC, and read that there is nothing.
     pub(super) cors: Option<Arc<Cors>>,
     /// Some page may call something.

@@ -20,7 +20,7 @@ use crate::envelope::whole;
 use crate::error::{Error, TokenKind};
 use crate::policy::auth::{Connect, Gate, Head, Pair, Refusal};
 use crate::policy::cors::Cors;
-use crate::policy::overload::Room;
+use crate::policy::overload::Places;
 use crate::policy::rate::{Rates, Stage};
 
 /// Bytes of a request's body.
@@ -37,7 +37,7 @@ pub struct TokenEndpoint {
     /// How a caller's tokens are renewed on the way.
     pub(super) renewal: Option<Arc<Renewal>>,
     /// The places of calls in flight.
-    pub(super) room: Arc<Room>,
+    pub(super) places: Arc<Places>,
     /// How often.
     pub(super) rates: Rates,
     /// Which pages may.
@@ -75,7 +75,7 @@ impl TokenEndpoint {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let headers = &head.headers;
-        call.enter(&self.room, Priority::Normal)?;
+        call.enter(&self.places, Priority::Normal)?;
         call.limit(&self.rates, Stage::Head, headers, &[]).await?;
         let (renewal, leaves) = match &self.operation {
             // Whose access token has expired is logged out like everybody.

@@ -15,7 +15,7 @@ use crate::error::Error;
 /// A request as a message, behind room for its prefix.
 pub(super) fn message(call: &Call, binding: &Binding, input: &Input<'_>) -> Result<Vec<u8>, Error> {
     let rpc = &*binding.rpc;
-    let mut out = room(input.body.len());
+    let mut out = with_prefix(input.body.len());
     bind_into(&call.worker, rpc, &binding.bind, input, &mut out)?;
     if let (Some(bound), Some(values)) = (&rpc.bound, &call.values) {
         bound.set(values, &mut out, PREFIX)?;
@@ -29,7 +29,7 @@ pub(super) fn message_of(call: &Call, rpc: &Rpc, message: &[u8]) -> Result<Vec<u
     if message.len() > rpc.send.output {
         return Err(Error::TooLarge { limit: rpc.send.output });
     }
-    let mut out = room(message.len());
+    let mut out = with_prefix(message.len());
     match (&rpc.bound, &call.values) {
         (Some(bound), Some(values)) => bound.apply(values, message, &mut out)?,
         _ => out.extend_from_slice(message),
@@ -38,8 +38,8 @@ pub(super) fn message_of(call: &Call, rpc: &Rpc, message: &[u8]) -> Result<Vec<u
     Ok(out)
 }
 
-/// A message is seldom longer than its JSON; the rest is for bound values.
-fn room(length: usize) -> Vec<u8> {
+/// Room for a prefix, and for a message: seldom longer than its JSON; the rest is for bound values.
+fn with_prefix(length: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(PREFIX + length + 64);
     out.extend_from_slice(&[0; PREFIX]);
     out

@@ -16,22 +16,22 @@ use crate::telemetry::{Metrics, Refusals};
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The places of calls in flight, over all upstreams.
-pub struct Room {
-    places: usize,
-    /// Shared with the room that a reload puts in its place: calls stay in flight.
+pub struct Places {
+    all: usize,
+    /// Shared with those that a reload puts in their place: calls stay in flight.
     taken: Arc<AtomicUsize>,
     /// By priority.
     refused: [Refusals; 3],
 }
 
-impl Room {
-    /// What is configured; who is in the `previous` room is in this one.
+impl Places {
+    /// What is configured; who has one of the `previous` has one of these.
     pub fn compile(config: &Config, metrics: &Metrics, previous: Option<&Arc<Self>>) -> Arc<Self> {
-        let places = config.overload.in_flight;
+        let all = config.overload.in_flight;
         match previous {
-            Some(kept) if kept.places == places => kept.clone(),
+            Some(kept) if kept.all == all => kept.clone(),
             _ => Arc::new(Self {
-                places,
+                all,
                 taken: previous.map(|previous| previous.taken.clone()).unwrap_or_default(),
                 refused: ["low", "normal", "high"].map(|priority| metrics.refusals("overload", priority)),
             }),
@@ -44,7 +44,7 @@ impl Room {
     /// [`Error::Overloaded`], where what is free is kept for others.
     #[inline]
     pub fn enter(&self, priority: Priority) -> Result<(), Error> {
-        if self.taken.fetch_add(1, Ordering::Relaxed) < share(self.places, priority) {
+        if self.taken.fetch_add(1, Ordering::Relaxed) < share(self.all, priority) {
             return Ok(());
         }
         self.leave();
@@ -86,30 +86,30 @@ mod tests {
 
     use std::time::Duration;
 
-    use super::{Room, about, share};
+    use super::{Places, about, share};
     use crate::config::{self, Priority};
     use crate::error::Error;
     use crate::telemetry::Metrics;
 
-    fn room(places: usize, previous: Option<&Arc<Room>>) -> Arc<Room> {
+    fn places(many: usize, previous: Option<&Arc<Places>>) -> Arc<Places> {
         let text = format!(
-            "overload: {{ in_flight: {places} }}\nschema: {{ protos: [p] }}\nupstreams: {{ a: {{ endpoints: [\"a:1\"] }} }}"
+            "overload: {{ in_flight: {many} }}\nschema: {{ protos: [p] }}\nupstreams: {{ a: {{ endpoints: [\"a:1\"] }} }}"
         );
-        Room::compile(&config::parse(&text, &|_| None).unwrap(), &Metrics::new(), previous)
+        Places::compile(&config::parse(&text, &|_| None).unwrap(), &Metrics::new(), previous)
     }
 
     #[test]
     fn places_are_kept_for_who_matters_more() {
-        let room = room(20, None);
-        let enter = |priority| (0..30).take_while(|_| room.enter(priority).is_ok()).count();
+        let places = places(20, None);
+        let enter = |priority| (0..30).take_while(|_| places.enter(priority).is_ok()).count();
         assert_eq!(enter(Priority::Low), 15);
         assert_eq!(enter(Priority::Normal), 3);
         assert_eq!(enter(Priority::High), 2);
-        let refused = room.enter(Priority::High);
+        let refused = places.enter(Priority::High);
         assert!(matches!(refused, Err(Error::Overloaded { .. })), "{refused:?}");
         // A refusal takes no place.
-        room.leave();
-        assert!(room.enter(Priority::High).is_ok());
+        places.leave();
+        assert!(places.enter(Priority::High).is_ok());
     }
 
     #[test]
@@ -134,9 +134,9 @@ mod tests {
 
     #[test]
     fn calls_in_flight_stay_so_when_another_limit_comes() {
-        let before = room(9, None);
+        let before = places(9, None);
         (0..5).for_each(|_| before.enter(Priority::Normal).unwrap());
-        let after = room(6, Some(&before));
+        let after = places(6, Some(&before));
         assert!(after.enter(Priority::Normal).is_ok());
         assert!(after.enter(Priority::Normal).is_err());
         before.leave();

@@ -10,13 +10,13 @@ use crate::config::Priority;
 use crate::envelope::head::Known;
 use crate::error::Error;
 use crate::gateway::route::Rpc;
-use crate::policy::overload::Room;
+use crate::policy::overload::Places;
 use crate::policy::rate::{self, Rates, Stage, Taking};
 
 impl Call {
     /// Takes a place among the calls in flight, and keeps it to the end.
-    pub(in crate::gateway) fn enter(&mut self, room: &Room, priority: Priority) -> Result<(), Error> {
-        room.enter(priority)?;
+    pub(in crate::gateway) fn enter(&mut self, places: &Places, priority: Priority) -> Result<(), Error> {
+        places.enter(priority)?;
         self.entered = true;
         Ok(())
     }

@@ -103,7 +103,7 @@ impl Compiler<'_> {
             fallback,
             send: Limits { depth: settings.depth.value, output: written.limits.send },
             settings,
-            room: self.room.clone(),
+            places: self.places.clone(),
             max_age: self.config.overload.max_stream_age.filter(|_| streams),
             too_fast: paced.then(|| self.metrics.refusals("rate_limit", "MESSAGES")),
             rates,

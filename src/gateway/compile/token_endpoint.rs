@@ -78,7 +78,7 @@ impl Compiler<'_> {
             gate: Gate::compile(self.auth.as_ref(), "", access),
             judge: self.judge.clone(),
             renewal: self.renewal.clone(),
-            room: self.room.clone(),
+            places: self.places.clone(),
             rates,
             cors: Cors::compile(&self.config.cors).map(Arc::new),
             operation,
