@@ -29,7 +29,7 @@ section! {
         refresh: Option<String> = checked("a method such as `auth.AuthService/RefreshToken`", rpc).optional(),
         /// The gateway issues the tokens itself, for whom the answer of `login` names. In place of `refresh`.
         issue: Option<Issue> = kind::section().optional(),
-        /// A call whose access token is missing, or expired in its cookie, is renewed on the way by the refresh token's cookie, by `issue` or by asking `refresh`: it is answered as if nothing had been, and sets new cookies. Calls that come with one refresh token at once, at whichever gateway, get the same tokens, and so does who calls `refresh` itself beside them, by the cookie. What `refresh` is asked on the way counts in its limits by `client`.
+        /// A call whose access token is missing, or expired in its cookie, is renewed on the way by the refresh token's cookie, by `issue` or by asking `refresh`: it is answered as if nothing had been, and sets new cookies. Calls that come with one refresh token at once, at whichever gateway, get the same tokens, and so does who calls `refresh` itself beside them, by the cookie. A call waits for `refresh` for five seconds at most, and the question goes on without it: its answer is there for the next. What `refresh` is asked on the way counts in its limits by `client`.
         automatic: bool = flag().or("false"),
         /// The access token, and the cookie that `auth.sources` reads.
         access_token: AccessCookie = kind::section().or("{}"),
