@@ -208,7 +208,7 @@ impl Source {
             return Ok(config);
         };
         let kept = wait(self.secrets.read(vault, &names)).map_err(|why| Unread::from(vec![why]))?;
-        let kept = kept.map_err(|secrets::Unread { lines, passes }| {
+        let kept = kept.map_err(|secrets::Missing { lines, passes }| {
             let lines = lines.iter().map(|line| format!("{}: {line}", self.name)).collect();
             Unread { lines, flawed: None, passes }
         })?;

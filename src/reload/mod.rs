@@ -38,7 +38,7 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Reloads for as long as the process lives; a task of the control runtime. `loaded` is what the process started with.
 pub async fn run(state: Arc<State>, source: Source, loaded: Files, hangup: Signal) {
     let Some(wishes) = state.reloads.take() else { return };
-    let reloader = Reloader { state, source: Arc::new(source), watch: Watch::new(), files: loaded, again: None };
+    let reloader = Reloader { state, source: Arc::new(source), watch: Watch::new(), files: loaded, retry: None };
     reloader.run(wishes, hangup).await;
 }
 
@@ -49,7 +49,7 @@ struct Reloader {
     /// What was loaded last, whether it was applied or not.
     files: Files,
     /// What is tried again, when, and the pause before that.
-    again: Option<(Reason, Instant, Duration)>,
+    retry: Option<(Reason, Instant, Duration)>,
 }
 
 impl Reloader {
@@ -60,7 +60,7 @@ impl Reloader {
             let first = tokio::select! {
                 Some(wish) = wishes.recv() => wish,
                 Some(()) = hangup.recv() => Ask { reason: Reason::Signal, answer: None },
-                reason = due(self.again.as_ref()) => Ask { reason, answer: None },
+                reason = due(self.retry.as_ref()) => Ask { reason, answer: None },
                 () = self.watch.changed() => {
                     let now = self.again().await;
                     let same = now.digest() == self.files.digest();
@@ -98,8 +98,8 @@ impl Reloader {
         // A text that cannot be read names no files: those that were named so far are followed on.
         self.files = load.files.unwrap_or(now);
         self.watch.follow(&self.files);
-        let pause = self.again.take().map_or(AGAIN.0, |(_, _, pause)| (pause * 2).min(AGAIN.1));
-        self.again = load.passes.then(|| (reason.clone(), Instant::now() + pause, pause));
+        let pause = self.retry.take().map_or(AGAIN.0, |(_, _, pause)| (pause * 2).min(AGAIN.1));
+        self.retry = load.passes.then(|| (reason.clone(), Instant::now() + pause, pause));
         let (outcome, breaking) = match load.outcome {
             Err(lines) => (Outcome::Refused(lines), Vec::new()),
             Ok(loaded) => match apply(&self.state, loaded).await {
@@ -157,8 +157,8 @@ impl Reloader {
 }
 
 /// Waits until it is time to try again, if that is wanted: why it was tried.
-async fn due(again: Option<&(Reason, Instant, Duration)>) -> Reason {
-    match again {
+async fn due(retry: Option<&(Reason, Instant, Duration)>) -> Reason {
+    match retry {
         Some((reason, at, _)) => {
             sleep_until(*at).await;
             reason.clone()

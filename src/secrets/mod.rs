@@ -76,7 +76,7 @@ impl Read {
 
 /// Why secrets cannot be read.
 #[derive(Debug)]
-pub struct Unread {
+pub struct Missing {
     /// A line for each, without what is secret in it.
     pub lines: Vec<String>,
     /// The Vault did not answer, and nothing else is wrong: it may be only a moment.
@@ -92,7 +92,7 @@ impl Kept {
         &self,
         vault: &config::Vault,
         names: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, Secret>, Unread> {
+    ) -> Result<BTreeMap<String, Secret>, Missing> {
         let vault::Found { mut secrets, unread } = vault::read(vault, &self.session, names).await;
         let runs = self.runs.lock().clone();
         let (mut lines, mut passes) = (Vec::new(), true);
@@ -111,7 +111,7 @@ impl Kept {
             }
         }
         if !lines.is_empty() {
-            return Err(Unread { lines, passes });
+            return Err(Missing { lines, passes });
         }
         *self.read.lock() = Read { vault: Some(vault.clone()), secrets: secrets.clone() };
         Ok(secrets)

@@ -81,9 +81,16 @@ impl Store {
             self.flights.hold(name, Instant::now() + longest);
             return Ok(());
         };
-        let mut set = redis::cmd("SET");
-        set.arg(format!("{PREFIX}{name}")).arg(UNDER_WAY).arg("PX").arg(millis(longest));
-        redis.ask(&set, WAIT).await.map(drop)
+        let (key, longest) = (format!("{PREFIX}{name}"), millis(longest));
+        // Nothing here takes the place of an answer, however late a Redis comes to it.
+        let mut expire = redis::cmd("PEXPIRE");
+        expire.arg(&key).arg(longest);
+        if redis.ask(&expire, WAIT).await? == Value::Int(0) {
+            let mut set = redis::cmd("SET");
+            set.arg(&key).arg(UNDER_WAY).arg("NX").arg("PX").arg(longest);
+            redis.ask(&set, WAIT).await?;
+        }
+        Ok(())
     }
 
     /// Brings a flight's answer, which stays so long.
