@@ -72,6 +72,9 @@ async fn a_hundred_reloads_under_load_lose_no_call_and_no_stream() {
     watch.send(&json!({ "parent": "shelves/1" }));
     watch.close();
     assert_eq!(watch.next().await, Some(json!({ "pages": "1" })));
+    // Each has found its route, and goes on by it: not all that comes later would.
+    library_one.called("ImportBooks", 1).await;
+    library_one.called("Discuss", 2).await;
     let stop = Arc::new(AtomicBool::new(false));
     let address = gateway.address();
     let clients: Vec<_> = (0..4).map(|at| tokio::spawn(client(address, at % 2 == 0, stop.clone()))).collect();
