@@ -127,8 +127,9 @@ impl Connection {
         self.wearied.store(true, Ordering::Relaxed);
         let endpoint = &self.slot.endpoint;
         if endpoint.wearies(self.made) {
-            let interval = endpoint.keepalive.load().as_ref().map(|rule| endpoint.spaced(rule.interval));
-            tracing::warn!(endpoint = %endpoint.label, ?interval, "PINGs come too often for it: fewer from now on; see keepalive.interval");
+            let interval =
+                endpoint.keepalive.load().as_ref().map(|rule| tracing::field::debug(endpoint.spaced(rule.interval)));
+            tracing::warn!(endpoint = %endpoint.label, interval, "PINGs come too often for it: fewer from now on; see keepalive.interval");
         }
     }
 

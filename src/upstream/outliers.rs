@@ -78,7 +78,8 @@ impl Records {
             let record = &mut self.0[place];
             let time = record.penalty.begin(rule, now);
             tracing::warn!(
-                upstream = %group.name, endpoint = %record.endpoint.label, reason = why.name(), ?time, window = ?seen[place],
+                upstream = %group.name, endpoint = %record.endpoint.label, reason = why.name(), ?time,
+                calls = seen[place].map(|seen| seen.calls), failures = seen[place].map(|seen| seen.failures),
                 "endpoint ejected"
             );
             group.roster.set_ejected(&record.endpoint, Some(why));
