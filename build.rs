@@ -1,14 +1,18 @@
-//! `proto/` → Rust, for the booking system's services and their tests; and the standard details of errors as a descriptor set.
-//! Nobody needs protoc: protox compiles.
+//! `proto/` → Rust, for the booking system's services and their tests; the standard details of errors as a descriptor set; and the
+//! table of the .proto files that everybody may import. Nobody needs protoc: protox compiles.
 
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Files that are imported and that nothing here is made of.
+const IMPORTS: &str = "src/sources/imports";
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed={IMPORTS}");
     if packs_relocations() {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
@@ -17,6 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     details.include_imports(true).open_file("google/rpc/error_details.proto")?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo names no OUT_DIR")?);
     fs::write(out.join("error_details.binpb"), details.encode_file_descriptor_set())?;
+    fs::write(out.join("built_in.rs"), built_in()?)?;
     if std::env::var_os("CARGO_FEATURE_DEMO").is_none() {
         return Ok(());
     }
@@ -59,6 +64,22 @@ fn lay_out() {
     if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") && !chosen {
         println!("cargo:rustc-link-arg-bins=-Tbenches/layout.ld");
     }
+}
+
+/// The files that need not be in anybody's folder, as a Rust array of their names and texts.
+fn built_in() -> Result<String, Box<dyn Error>> {
+    let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo names no folder")?);
+    let mut table = "[\n".to_owned();
+    for (root, of) in [("proto", "buf"), ("proto", "google"), ("proto", "transom"), (IMPORTS, "google")] {
+        let mut files = Vec::new();
+        protos(&Path::new(root).join(of), &mut files)?;
+        files.sort();
+        for file in files {
+            table.push_str(&format!("({:?}, include_str!({:?})),\n", file.strip_prefix(root)?, here.join(&file)));
+        }
+    }
+    table.push(']');
+    Ok(table)
 }
 
 /// Every `.proto` file below a folder.

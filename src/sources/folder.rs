@@ -1,7 +1,7 @@
 //! Folders of `.proto` files, compiled in this process.
 //!
 //! Imports are looked up in the file's own folder first, then in the others, then among what is built in (buf/validate, google/api,
-//! google/rpc, google/protobuf, transom/options.proto), then in the descriptor sets.
+//! google/longrunning, google/protobuf, google/rpc, google/type, transom/options.proto: those of `proto/` and of `imports/` here), then in the descriptor sets.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -24,17 +24,8 @@ const MAX_NESTING: usize = 100;
 /// Imports and options nest as deep as their authors like, and the compiler recurses with them.
 const STACK: usize = 64 << 20;
 
-/// Files that need not be in the folder.
-const BUILT_IN: [(&str, &str); 8] = [
-    ("buf/validate/validate.proto", include_str!("../../proto/buf/validate/validate.proto")),
-    ("google/api/annotations.proto", include_str!("../../proto/google/api/annotations.proto")),
-    ("google/api/http.proto", include_str!("../../proto/google/api/http.proto")),
-    ("google/api/httpbody.proto", include_str!("../../proto/google/api/httpbody.proto")),
-    ("google/rpc/code.proto", include_str!("../../proto/google/rpc/code.proto")),
-    ("google/rpc/error_details.proto", include_str!("../../proto/google/rpc/error_details.proto")),
-    ("google/rpc/status.proto", include_str!("../../proto/google/rpc/status.proto")),
-    ("transom/options.proto", include_str!("../../proto/transom/options.proto")),
-];
+/// Files that need not be in the folder: their names and texts. build.rs lists them.
+pub(super) const BUILT_IN: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 
 /// The binary `FileDescriptorSet` of every `.proto` file in a folder, with all imports and custom options.
 ///

@@ -4,6 +4,7 @@ use std::fs;
 
 use transom_transcode::schema::Symbol;
 
+use super::folder::BUILT_IN;
 use super::*;
 
 const BOOKS: &str = r#"
@@ -56,6 +57,18 @@ fn a_folder_needs_no_copy_of_googles_files() {
     let method = &schema.services[at as usize].methods[0];
     assert_eq!(&*method.http[0].template, "/v1/{name=books/*}");
     assert_eq!(&*schema.message(method.output).name, "google.rpc.Status");
+}
+
+#[test]
+fn what_google_has_for_everybody_is_built_in() {
+    let mut text = "syntax = \"proto3\"; package all;\n".to_owned();
+    for (name, _) in BUILT_IN {
+        text.push_str(&format!("import \"{name}\";\n"));
+    }
+    text.push_str("message Price { google.type.Money money = 1 [(google.api.field_behavior) = REQUIRED]; }");
+    let folder = folder(&[("protos/price.proto", &text)]);
+    let schema = read_all(&protos(&["protos"]), &folder).unwrap();
+    assert!(matches!(schema.symbol("google.type.Money"), Some(Symbol::Message(_))));
 }
 
 #[test]
