@@ -220,7 +220,12 @@ impl AllSeries {
             for dialect in DialectName::ALL {
                 let latency = route.latency(dialect);
                 if latency.count > 0 {
-                    let labels = [("route", &*route.labels.route), ("dialect", dialect.name())];
+                    let labels = [
+                        ("service", &*route.labels.service),
+                        ("method", &*route.labels.method),
+                        ("route", &*route.labels.route),
+                        ("dialect", dialect.name()),
+                    ];
                     metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
                         latency.seconds,
                         latency.count,

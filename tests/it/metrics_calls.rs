@@ -46,7 +46,7 @@ async fn calls_are_counted_exactly() {
             format!(r#"transom_requests_total{{{delete},code="NOT_FOUND"}}"#),
             format!(r#"transom_requests_total{{{rpc},code="OK"}}"#),
             format!(r#"transom_requests_total{{{none},code="NOT_FOUND"}}"#),
-            r#"transom_request_duration_seconds_count{route="/library.v1.Library/GetBook",dialect="grpc"}"#.to_owned(),
+            r#"transom_request_duration_seconds_count{service="library.v1.Library",method="GetBook",route="/library.v1.Library/GetBook",dialect="grpc"}"#.to_owned(),
             format!(r#"transom_upstream_calls_total{{{endpoint},outcome="ok"}}"#),
             format!(r#"transom_upstream_calls_total{{{endpoint},outcome="status"}}"#),
             "transom_in_flight".to_owned(),

@@ -18,7 +18,7 @@ fn a_call_shows_as_a_count_and_in_its_bucket() {
     let rpc = r#"service="library.v1.Library",method="GetBook",route="/v1/books/{id}""#;
     has(&format!(r#"transom_requests_total{{{rpc},dialect="rest",code="OK"}} 2"#));
     has(&format!(r#"transom_requests_total{{{rpc},dialect="grpc",code="NOT_FOUND"}} 1"#));
-    let route = r#"route="/v1/books/{id}",dialect="rest""#;
+    let route = format!(r#"{rpc},dialect="rest""#);
     has(&format!(r#"transom_request_duration_seconds_bucket{{le="0.0005",{route}}} 0"#));
     has(&format!(r#"transom_request_duration_seconds_bucket{{le="0.001",{route}}} 1"#));
     has(&format!(r#"transom_request_duration_seconds_bucket{{le="30.0",{route}}} 1"#));
@@ -26,6 +26,22 @@ fn a_call_shows_as_a_count_and_in_its_bucket() {
     has(&format!(r#"transom_request_duration_seconds_count{{{route}}} 2"#));
     has(&format!(r#"transom_request_duration_seconds_sum{{{route}}} 60.0007"#));
     assert!(text.ends_with("# EOF\n"));
+}
+
+/// Prometheus takes one of two samples that have the same labels, and OpenMetrics forbids them.
+#[test]
+fn two_rpcs_of_one_path_are_series_of_their_own() {
+    let metrics = Metrics::new();
+    let rpcs = ["ListBooks", "CreateBook"].map(|method| metrics.route("library.v1.Library", method, "/v1/books"));
+    for rpc in &rpcs {
+        rpc.record(DialectName::Rest, Code::Ok, Duration::from_micros(700));
+    }
+    let text = metrics.encode();
+    let mut seen = std::collections::HashSet::new();
+    for sample in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, _) = sample.rsplit_once(' ').unwrap();
+        assert!(seen.insert(series), "{series} is there twice");
+    }
 }
 
 #[test]
