@@ -392,11 +392,20 @@ fn jwks(text: &str) -> Result<Jwks, String> {
     if text.contains('\0') { Err("a path holds no NUL".to_owned()) } else { Ok(Jwks::File(PathBuf::from(text))) }
 }
 
+/// RFC 6749, 3.3: what a token lists has spaces between its scopes, so that none has one within.
+fn scope(text: &str) -> Result<String, String> {
+    if text.contains(char::is_whitespace) {
+        let list: Vec<_> = text.split_whitespace().collect();
+        return Err(format!("{} are several scopes; write a list: `[{}]`", quote(text), list.join(", ")));
+    }
+    Ok(text.to_owned())
+}
+
 section! {
     /// What a caller of the method must have, beside a token.
     pub struct Requirements {
         /// Scopes that the token must have, all of them.
-        scopes: Vec<String> = list(kind::text("a scope")).or("[]"),
+        scopes: Vec<String> = list(checked("a scope", scope)).or("[]"),
         /// Roles of which the token must have one.
         roles: Vec<String> = list(kind::text("a role")).or("[]"),
         /// Claims that the token must have, each with one of these values; of a claim that is a list, one item counts.

@@ -163,3 +163,11 @@ fn what_is_told_is_true_and_leads_on() {
     let right = read(&format!("{rest} }}\nhosts: [a5, 127.0.0.1, '127.0.0.1:8443', 5a.example.com]"));
     assert_eq!(right.expect("hosts").hosts.len(), 4);
 }
+
+#[test]
+fn scopes_in_one_text_are_several() {
+    let text = "upstreams: {}\nmethods:\n  a.B/*: { auth: { scopes: 'read write' } }\n";
+    let problem =
+        r#"3: methods["a.B/*"].auth.scopes[0]: `read write` are several scopes; write a list: `[read, write]`"#;
+    assert!(problems(text).contains(&problem.to_owned()), "{:?}", problems(text));
+}

@@ -183,6 +183,9 @@ fn method(read: &descriptor::MethodPolicy) -> Result<MethodPolicy, String> {
     let auth = read.auth.as_ref().map(|auth| match (auth.public, auth.scopes.is_empty() && auth.roles.is_empty()) {
         (true, true) => Ok(Access::Public),
         (true, false) => Err("auth is public and asks for scopes or roles: it can be one of the two".to_owned()),
+        (false, _) if auth.scopes.iter().any(|scope| scope.contains(char::is_whitespace)) => {
+            Err("auth.scopes: a scope has no space within: write `scopes:` before each".to_owned())
+        }
         (false, _) => Ok(Access::Token { scopes: auth.scopes.clone(), roles: auth.roles.clone() }),
     });
     let headers = |key: &str, names: fn(&descriptor::Headers) -> &Vec<String>| {

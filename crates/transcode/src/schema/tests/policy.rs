@@ -146,6 +146,7 @@ fn a_value_out_of_bounds_is_a_problem() {
         ("cache = { ttl: {} vary: { headers: \"Accept\" } }", "`Accept` is no header's name in lower case"),
         ("cache = { ttl: {} invalidated_by: { rpc: \"a.B/*\" } }", "`a.B/*` is no method: write pkg.Service/Method"),
         ("auth = { public: true scopes: \"x\" }", "it can be one of the two"),
+        ("auth = { scopes: \"x y\" }", "a scope has no space within"),
         ("headers.request = \"X-Tenant\"", "`X-Tenant` is no header's name in lower case"),
     ] {
         let problems = compiled(OPTIONS, "", &format!("option (transom.method).{option};")).unwrap_err();
