@@ -71,6 +71,8 @@ impl ReplyBody {
     /// Its head came, and more is to come.
     pub(super) fn opened(mut self) -> Self {
         self.attempt.opened();
+        // From here on its client may be the slow one.
+        self.attempt.excuse();
         self
     }
 
@@ -117,11 +119,7 @@ impl Body for ReplyBody {
         let polled = if late { Poll::Pending } else { this.poll(cx) };
         let frame = match polled {
             Poll::Ready(frame) => frame,
-            Poll::Pending if late || this.timer.poll(cx).is_ready() => {
-                // Of a reply whose head has come its client may be the slow one.
-                this.attempt.excuse();
-                Some(Err(this.timer.failure()))
-            }
+            Poll::Pending if late || this.timer.poll(cx).is_ready() => Some(Err(this.timer.failure())),
             Poll::Pending => return Poll::Pending,
         };
         Poll::Ready(match frame {

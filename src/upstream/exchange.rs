@@ -153,11 +153,6 @@ impl Exchange {
         self.response.is_some()
     }
 
-    /// All of the request is on its way.
-    pub(super) fn is_sent(&self) -> bool {
-        self.send.is_none()
-    }
-
     /// Our side has ended.
     pub(super) fn sent(&mut self) {
         self.send = None;

@@ -89,6 +89,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// gRPC's own answer of this code, with nothing of why.
+    pub(super) fn is_bare(&self, code: Code) -> bool {
+        self.http.is_none() && self.status.code == code && self.status.details.is_empty()
+    }
+
     /// It is what nobody answers who speaks gRPC and is well. What is said of the request or of who makes it may be said by
     /// anybody on the way, and clients could bring it about.
     pub(super) fn is_foreign(&self) -> bool {

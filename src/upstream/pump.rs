@@ -26,6 +26,8 @@ pub(super) struct Pump<B> {
     /// A frame has come.
     begun: bool,
     untouched: bool,
+    /// The client has ended it.
+    whole: bool,
 }
 
 impl<B> Pump<B>
@@ -33,12 +35,17 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     pub(super) fn new(body: B) -> Self {
-        Self { body, chunk: Bytes::new(), reserved: false, begun: false, untouched: true }
+        Self { body, chunk: Bytes::new(), reserved: false, begun: false, untouched: true, whole: false }
     }
 
     /// Nothing was taken from the body yet.
     pub(super) fn untouched(&self) -> bool {
         self.untouched
+    }
+
+    /// All of it is on its way, which it is not where the other side had enough before.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Ready when all was sent, or nothing more can be.
@@ -81,6 +88,7 @@ where
                 }
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_else(|_| HeaderMap::new());
+                    self.whole = true;
                     finish(exchange, |send| send.send_trailers(trailers))
                 }
             },
@@ -88,7 +96,10 @@ where
                 let cause = "the request broke off";
                 Poll::Ready(Err(Failure::new(Seen::Local, FailureKind::ClientGone, cause)))
             }
-            None => finish(exchange, |send| send.send_data(Bytes::new(), true)),
+            None => {
+                self.whole = true;
+                finish(exchange, |send| send.send_data(Bytes::new(), true))
+            }
         }
     }
 
@@ -114,6 +125,7 @@ where
         let data = self.chunk.split_to(room.min(self.chunk.len()));
         self.reserved = !self.chunk.is_empty();
         if self.chunk.is_empty() && self.body.is_end_stream() {
+            self.whole = true;
             return finish(exchange, |send| send.send_data(data, true));
         }
         if send.send_data(data, false).is_err() {

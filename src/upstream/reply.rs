@@ -52,7 +52,8 @@ pub(super) async fn unary(
             ready => ready,
         }
     })
-    .await?;
+    .await
+    .map_err(|failure| timed(failure, timer))?;
     let headers = headers.unwrap_or_default();
     let Some(mut trailers) = trailers else {
         return Err(Failure::protocol("the reply ended without trailers"));
@@ -62,7 +63,7 @@ pub(super) async fn unary(
             let message = message.finish(&headers, exchange)?;
             Ok(Unary { endpoint: Arc::clone(endpoint), headers, message, trailers })
         }
-        Some(status) => Err(refusal(status, headers, trailers)),
+        Some(status) => Err(timed(refusal(status, headers, trailers), timer)),
         None => Err(Failure::protocol("trailers without grpc-status")),
     }
 }
@@ -83,6 +84,18 @@ pub(super) async fn head(
         }
     })
     .await
+    .map_err(|failure| timed(failure, timer))
+}
+
+/// The service was told the deadline and waits for the same instant: whichever of the two is the first, the call ends as one
+/// whose deadline has passed. A status with details says more, and stays.
+fn timed(failure: Failure, timer: &Timer) -> Failure {
+    match &failure.kind {
+        FailureKind::Status(answer) if answer.is_bare(Code::DeadlineExceeded) && timer.is_nearly_over() => {
+            timer.failure()
+        }
+        _ => failure,
+    }
 }
 
 /// Ready with the trailers.

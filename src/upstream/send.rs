@@ -85,7 +85,7 @@ impl Upstream {
                     return Ok(reply);
                 }
                 Err(failure) => {
-                    if !exchange.is_sent() {
+                    if !pump.is_whole() {
                         attempt.excuse();
                     }
                     // What was read from the client is gone: only an untouched body can be sent again.
@@ -141,7 +141,7 @@ impl Upstream {
                     return Ok(streaming(head, body));
                 }
                 Err(failure) => {
-                    if !exchange.is_sent() {
+                    if !pump.is_whole() {
                         attempt.excuse();
                     }
                     // What was read from the client is gone: only an untouched body can be sent again.

@@ -107,6 +107,12 @@ impl Timer {
         Instant::now() >= self.deadline || self.wheel.is_stopped()
     }
 
+    /// Its time is as good as over: who has waited for the same instant may have seen it pass a little earlier.
+    pub(super) fn is_nearly_over(&self) -> bool {
+        const NEARLY: Duration = Duration::from_millis(25);
+        Instant::now() + NEARLY >= self.deadline
+    }
+
     /// Ready once the deadline has passed. To be asked only after the work itself was found to be pending.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.wheel.0.inner.lock();

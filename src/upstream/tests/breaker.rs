@@ -97,7 +97,8 @@ async fn watched_stream(upstream: &Upstream, pool: &Pool) -> ReplyBody {
 
 #[tokio::test]
 async fn streams_that_break_after_a_message_have_failed() {
-    for (end, circuit) in [("14", Circuit::Open), ("0", Circuit::Closed)] {
+    // A stream may last as long as its method's time: that it ends then speaks against nobody.
+    for (end, circuit) in [("14", Circuit::Open), ("4", Circuit::Closed), ("0", Circuit::Closed)] {
         let server = watched(Duration::ZERO, Some(end)).await;
         let (upstream, pool) = (guarded(&server, LONG), Pool::new(0, 1));
         for _ in 0..3 {
@@ -166,4 +167,26 @@ async fn streams_that_end_together_have_failed_once() {
             assert_eq!(upstream.circuit(), circuit, "heard {heard}: {events}");
         }
     }
+}
+
+/// Says that the time is over, whatever is still to come of the request.
+fn too_late((_, mut respond): Call) {
+    let mut head = grpc_head();
+    head.headers_mut().extend(status("4"));
+    respond.send_response(head, true).unwrap();
+}
+
+#[tokio::test]
+async fn who_is_slow_with_a_request_speaks_against_nobody() {
+    let server = Server::start(too_late).await;
+    let (upstream, pool) = (guarded(&server, LONG), Pool::new(0, 1));
+    for _ in 0..4 {
+        upstream.client_stream(&pool, outgoing(LONG), silent()).await.unwrap_err();
+        assert!(upstream.stream(&pool, outgoing(LONG), silent()).await.is_err());
+    }
+    assert_eq!(upstream.circuit(), Circuit::Closed);
+    for _ in 0..3 {
+        call(&upstream, &pool).await.unwrap_err();
+    }
+    assert_eq!(upstream.circuit(), Circuit::Open);
 }

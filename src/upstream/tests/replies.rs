@@ -200,3 +200,23 @@ async fn calls_in_flight_are_limited() {
     };
     assert_eq!(outcomes.iter().filter(overloaded).count(), 2);
 }
+
+/// The service was told the deadline, and waits for the same instant as the gateway.
+#[tokio::test]
+async fn a_deadline_that_the_service_sees_first_is_the_calls() {
+    const TIME: Duration = Duration::from_millis(100);
+    let server = Server::start(|(_, mut respond): Call| {
+        tokio::spawn(async move {
+            tokio::time::sleep(TIME - Duration::from_millis(10)).await;
+            let mut head = grpc_head();
+            head.headers_mut().extend(status("4"));
+            respond.send_response(head, true).unwrap();
+        });
+    })
+    .await;
+    let (upstream, pool) = (upstream(&[server.address]), Pool::new(0, 1));
+    for (within, ours) in [(TIME, true), (Duration::from_secs(60), false)] {
+        let failure = upstream.unary(&pool, outgoing(within), framed(b"x")).await.unwrap_err();
+        assert_eq!(matches!(failure.kind, FailureKind::Deadline), ours, "{failure:?}");
+    }
+}
