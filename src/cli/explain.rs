@@ -19,7 +19,7 @@ use transom_transcode::scratch::Scratch;
 use transom_transcode::to_json::to_json;
 use transom_transcode::to_wire::{Input, Media, to_wire};
 
-use crate::envelope::head::Known;
+use crate::envelope::head::Head;
 use crate::envelope::rest::Messages;
 use crate::envelope::stream::Reader as _;
 use crate::envelope::{Codec, Dialect, connect};
@@ -40,7 +40,7 @@ pub(super) struct Request<'a> {
 pub(super) fn explain(file: &Path, request: &Request<'_>) -> Result<(), Refusal> {
     let snapshot = load::snapshot(file)?;
     let head = head(request)?;
-    let (mut dialect, mut captures) = (Dialect::detect(&head, &Known::of(&head.headers)), Captures::default());
+    let (mut dialect, mut captures) = (Dialect::detect(&Head::of(&head)), Captures::default());
     let (method, path) = (&head.method, head.uri.path());
     let route = snapshot.route(&head, &mut dialect, &mut captures).map_err(|error| {
         let mut lines = vec![format!("{method} {path}: {}", refused(&error))];

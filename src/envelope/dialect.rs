@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version, header};
 
-use super::head::Known;
+use super::head::Head;
 use super::{connect, websocket};
 use crate::telemetry::DialectName;
 
@@ -47,8 +47,8 @@ pub enum Codec {
 impl Dialect {
     /// The dialect of a request. What only looks like an RPC (gRPC over HTTP/1.1, an unknown codec) is left to REST, and
     /// so is JSON that does not say whether it is Connect's: its path tells.
-    pub fn detect(head: &Parts, known: &Known<'_>) -> Self {
-        let Some(content_type) = known.content_type() else {
+    pub fn detect(head: &Head<'_>) -> Self {
+        let Some(content_type) = head.content_type() else {
             if websocket::is_asked(head) {
                 return Self::WebSocket;
             }
@@ -169,13 +169,13 @@ pub fn is_in_utf8(content_type: &str, wanted: &str) -> bool {
 mod tests {
     use http::Request;
 
-    use super::{Codec, Dialect, Known, is_in_utf8};
+    use super::{Codec, Dialect, Head, is_in_utf8};
 
     fn detect(version: http::Version, method: &str, uri: &str, headers: &[(&str, &str)]) -> Dialect {
         let request = Request::builder().version(version).method(method).uri(uri);
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let (head, ()) = request.body(()).unwrap().into_parts();
-        Dialect::detect(&head, &Known::of(&head.headers))
+        Dialect::detect(&Head::of(&head))
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! What every call asks of its headers, found in one pass.
+//! Head of a request: its parts, and what every call asks of its headers, found in one pass.
 
+use std::ops::Deref;
 use std::time::Duration;
 
-use http::Uri;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
 use smallvec::SmallVec;
 use transom_transcode::frame;
 
@@ -28,10 +29,10 @@ static OF_HOST: [bool; 256] = {
     table
 };
 
-/// The headers that the pipeline knows by name.
+/// A request's parts, and those of its headers that the pipeline knows by name.
 #[derive(Debug, Clone, Copy)]
-pub struct Known<'h> {
-    headers: &'h HeaderMap,
+pub struct Head<'h> {
+    parts: &'h Parts,
     host: Sent<'h>,
     request_id: Sent<'h>,
     user_agent: Sent<'h>,
@@ -61,11 +62,19 @@ impl<'h> Sent<'h> {
     }
 }
 
-impl<'h> Known<'h> {
-    /// Those of a request.
-    pub fn of(headers: &'h HeaderMap) -> Self {
-        let mut known = Self {
-            headers,
+impl Deref for Head<'_> {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        self.parts
+    }
+}
+
+impl<'h> Head<'h> {
+    /// That of a request of these parts.
+    pub fn of(parts: &'h Parts) -> Self {
+        let mut head = Self {
+            parts,
             host: Sent::Never,
             request_id: Sent::Never,
             user_agent: Sent::Never,
@@ -77,30 +86,30 @@ impl<'h> Known<'h> {
             connect_timeout: None,
             accept_encoding: None,
         };
-        for (name, value) in headers {
+        for (name, value) in &parts.headers {
             if name == header::HOST {
-                known.host.again(value);
+                head.host.again(value);
             } else if name == header::CONTENT_TYPE {
-                known.content_type.get_or_insert(value);
+                head.content_type.get_or_insert(value);
             } else if name == header::USER_AGENT {
-                known.user_agent.again(value);
+                head.user_agent.again(value);
             } else if name == header::ACCEPT_ENCODING {
-                known.accept_encoding.get_or_insert(value);
+                head.accept_encoding.get_or_insert(value);
             } else if name == header::CONNECTION {
-                known.connection = true;
+                head.connection = true;
             } else if name == header::CONTENT_ENCODING {
-                known.encoded = true;
+                head.encoded = true;
             } else if name == X_REQUEST_ID {
-                known.request_id.again(value);
+                head.request_id.again(value);
             } else if name == GRPC_TIMEOUT {
-                known.grpc_timeout.get_or_insert(value);
+                head.grpc_timeout.get_or_insert(value);
             } else if name == X_REQUEST_TIMEOUT {
-                known.request_timeout.get_or_insert(value);
+                head.request_timeout.get_or_insert(value);
             } else if name == TIMEOUT {
-                known.connect_timeout.get_or_insert(value);
+                head.connect_timeout.get_or_insert(value);
             }
         }
-        known
+        head
     }
 
     /// The content type as it was sent.
@@ -113,7 +122,7 @@ impl<'h> Known<'h> {
     /// # Errors
     /// In a way that is not supported, or in several.
     pub(super) fn coding(&self) -> Result<Coding, Error> {
-        if self.encoded { Coding::of_body(self.headers) } else { Ok(Coding::Identity) }
+        if self.encoded { Coding::of_body(&self.parts.headers) } else { Ok(Coding::Identity) }
     }
 
     /// The client's name for the call, where it sent exactly one.
@@ -136,8 +145,8 @@ impl<'h> Known<'h> {
     ///
     /// # Errors
     /// There is none, there are several, they differ, or it is no host.
-    pub fn host(&self, uri: &Uri) -> Result<HeaderValue, Error> {
-        let host = match (uri.authority(), self.host) {
+    pub fn host(&self) -> Result<HeaderValue, Error> {
+        let host = match (self.parts.uri.authority(), self.host) {
             (_, Sent::Often) | (None, Sent::Never) => None,
             (None, Sent::Once(host)) => Some(host.clone()),
             (Some(authority), Sent::Never) => HeaderValue::from_str(authority.as_str()).ok(),
@@ -177,7 +186,7 @@ impl<'h> Known<'h> {
         if !self.connection {
             return SmallVec::new();
         }
-        let values = self.headers.get_all(header::CONNECTION).iter();
+        let values = self.parts.headers.get_all(header::CONNECTION).iter();
         let tokens = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
         let usual = [&b"keep-alive"[..], b"close", b"upgrade", b"te", b""];
         tokens
@@ -204,23 +213,25 @@ fn seconds(text: &str) -> Option<Duration> {
 mod tests {
     use std::time::Duration;
 
-    use http::{HeaderMap, HeaderValue};
+    use http::{HeaderValue, Request};
 
-    use super::Known;
+    use super::Head;
 
     fn timeout(sent: &[(&'static str, &'static str)]) -> Option<Option<Duration>> {
         let pair =
             |(name, value): &(&'static str, &'static str)| (name.parse().unwrap(), HeaderValue::from_static(value));
-        let headers: HeaderMap = sent.iter().map(pair).collect();
-        Known::of(&headers).timeout().ok()
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.headers = sent.iter().map(pair).collect();
+        Head::of(&parts).timeout().ok()
     }
 
     #[test]
     fn two_ids_are_none() {
-        let mut headers = HeaderMap::from_iter([("x-request-id".parse().unwrap(), HeaderValue::from_static("one"))]);
-        assert_eq!(Known::of(&headers).request_id().unwrap(), "one");
-        headers.append("x-request-id", HeaderValue::from_static("two"));
-        assert_eq!(Known::of(&headers).request_id(), None);
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.headers.append("x-request-id", HeaderValue::from_static("one"));
+        assert_eq!(Head::of(&parts).request_id().unwrap(), "one");
+        parts.headers.append("x-request-id", HeaderValue::from_static("two"));
+        assert_eq!(Head::of(&parts).request_id(), None);
     }
 
     #[test]

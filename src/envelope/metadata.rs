@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::coding::Coding;
-use super::head::Known;
+use super::head::Head;
 use crate::error::Error;
 
 /// `x-request-id`
@@ -62,11 +62,11 @@ pub fn never_to_rest(name: &HeaderName) -> Option<&'static str> {
 ///
 /// # Errors
 /// A `-bin` header that is not base64.
-pub fn from_rest(headers: &HeaderMap, known: &Known<'_>, crossing: &Crossing) -> Result<HeaderMap, Error> {
-    let named = known.named_by_connection();
+pub fn from_rest(head: &Head<'_>, crossing: &Crossing) -> Result<HeaderMap, Error> {
+    let named = head.named_by_connection();
     // Most requests have none that crosses.
     let mut metadata = HeaderMap::new();
-    for (name, value) in headers {
+    for (name, value) in &head.headers {
         let listed = || crossing.request.contains(name);
         if (crosses_from_rest(name) || listed()) && !named.iter().any(|dropped| dropped == name.as_str()) {
             if name.as_str().ends_with("-bin") && !is_base64(value.as_bytes()) {
@@ -87,13 +87,13 @@ fn is_base64(value: &[u8]) -> bool {
 }
 
 /// The metadata of an RPC's own envelopes: all but what is kept back. `te` and `content-type` are what makes it gRPC; how
-/// messages are compressed crosses where their frames do, in gRPC alone. What [`Known::user_agent`] has is left to who says the rest.
-pub fn from_rpc(headers: &HeaderMap, known: &Known<'_>, frames: bool) -> HeaderMap {
-    let named = known.named_by_connection();
-    let apart = known.user_agent().is_some();
+/// messages are compressed crosses where their frames do, in gRPC alone. What [`Head::user_agent`] has is left to who says the rest.
+pub fn from_rpc(head: &Head<'_>, frames: bool) -> HeaderMap {
+    let named = head.named_by_connection();
+    let apart = head.user_agent().is_some();
     // Most have nothing else that crosses.
     let mut metadata = HeaderMap::new();
-    for (name, value) in headers {
+    for (name, value) in &head.headers {
         if apart && name == header::USER_AGENT {
             continue;
         }

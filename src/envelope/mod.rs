@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! dialect    which envelope and codec a request has
-//! head       what every call asks of its headers
+//! head       a request's parts, and what every call asks of its headers
 //! metadata   which headers cross, in both directions
 //! origin     who the client is
 //! coding     compression of bodies and of single messages

@@ -19,7 +19,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use transom_transcode::overlay::Values;
 
@@ -30,7 +29,7 @@ use super::session::Cookies;
 use super::socket::Tunnel;
 use super::worker::{Peer, Worker};
 use crate::envelope::Dialect;
-use crate::envelope::head::Known;
+use crate::envelope::head::Head;
 use crate::envelope::stream::Stop;
 use crate::error::Error;
 use crate::policy::auth::Identity;
@@ -113,13 +112,13 @@ impl Call {
     pub const SIZE: usize = size_of::<Self>();
 
     /// A call that has just come.
-    pub(super) fn begin(worker: &Arc<Worker>, peer: &Peer, head: &Parts, known: &Known<'_>) -> Box<Self> {
+    pub(super) fn begin(worker: &Arc<Worker>, peer: &Peer, head: &Head<'_>) -> Box<Self> {
         worker.metrics.in_flight().inc();
         let started = Instant::now();
         Box::new(Self {
             worker: worker.clone(),
-            dialect: Dialect::detect(head, known),
-            id: worker.ids.or_next(known.request_id()),
+            dialect: Dialect::detect(head),
+            id: worker.ids.or_next(head.request_id()),
             first: peer.meet(),
             client: peer.ip(),
             started,

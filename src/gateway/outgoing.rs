@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue};
 use super::call::Call;
 use super::route::Rpc;
 use super::worker::Peer;
-use crate::envelope::head::Known;
+use crate::envelope::head::Head;
 use crate::envelope::{Codec, Dialect, metadata, origin};
 use crate::error::Error;
 use crate::upstream::{About, Aim, Metadata, Outgoing};
@@ -36,33 +36,31 @@ impl Call {
         &mut self,
         peer: &Peer,
         rpc: &'r Rpc,
-        (head, known): (&Parts, &Known<'_>),
+        head: &Head<'_>,
         host: HeaderValue,
     ) -> Result<Outgoing<'r>, Error> {
         let aim = self.aim(rpc, &head.headers);
-        let (deadline, patient) = self.time(rpc, known)?;
-        let (given, agent) = self.given(rpc, head, known)?;
+        let (deadline, patient) = self.time(rpc, head)?;
+        let (given, agent) = self.given(rpc, head)?;
         let mut headers = Metadata::new(given, self.about(peer, head, host, agent));
         self.speak_for_caller(rpc, head, &mut headers)?;
         Ok(rpc.outgoing(headers, (deadline, patient), aim))
     }
 
     /// When it is given up, and whether that is the method's doing and not its client's.
-    pub(super) fn time(&mut self, rpc: &Rpc, known: &Known<'_>) -> Result<(Instant, bool), Error> {
-        let (own, asked) = (rpc.settings.timeout.value, known.timeout()?);
+    pub(super) fn time(&mut self, rpc: &Rpc, head: &Head<'_>) -> Result<(Instant, bool), Error> {
+        let (own, asked) = (rpc.settings.timeout.value, head.timeout()?);
         let patient = asked.is_none_or(|asked| own.is_some_and(|own| own <= asked));
         Ok((self.deadline(own, asked), patient))
     }
 
     /// What crosses from its client; apart from it, where that crosses, what the client says that it is.
-    fn given(&self, rpc: &Rpc, head: &Parts, known: &Known<'_>) -> Result<(HeaderMap, Option<HeaderValue>), Error> {
+    fn given(&self, rpc: &Rpc, head: &Head<'_>) -> Result<(HeaderMap, Option<HeaderValue>), Error> {
         match self.dialect {
-            Dialect::Rest | Dialect::WebSocket | Dialect::Http => {
-                Ok((metadata::from_rest(&head.headers, known, &rpc.crossing)?, None))
-            }
+            Dialect::Rest | Dialect::WebSocket | Dialect::Http => Ok((metadata::from_rest(head, &rpc.crossing)?, None)),
             dialect => {
                 let frames = dialect == Dialect::Grpc(Codec::Proto) && !rpc.reads(dialect);
-                Ok((metadata::from_rpc(&head.headers, known, frames), known.user_agent().cloned()))
+                Ok((metadata::from_rpc(head, frames), head.user_agent().cloned()))
             }
         }
     }

@@ -28,7 +28,7 @@ use super::worker::{Peer, Worker};
 use super::{cached, rpc, stream};
 use crate::body::Body;
 use crate::envelope::coding::Coding;
-use crate::envelope::head::Known;
+use crate::envelope::head::Head;
 use crate::envelope::stream::opaque;
 use crate::envelope::{Codec, Dialect, grpc, origin, rest, whole};
 use crate::error::Error;
@@ -62,13 +62,13 @@ impl Gateway {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         // Here and not in the future: an `async fn` would keep the request beside its parts.
-        let (head, body) = request.into_parts();
+        let (parts, body) = request.into_parts();
         async move {
             // Boxed: it waits as long as the call does.
-            let known = Box::new(Known::of(&head.headers));
-            let mut call = Call::begin(worker, peer, &head, &known);
+            let head = Box::new(Head::of(&parts));
+            let mut call = Call::begin(worker, peer, &head);
             let answer = {
-                let mut answer = pin!(self.answer(&mut call, peer, (&head, &known), body));
+                let mut answer = pin!(self.answer(&mut call, peer, &head, body));
                 poll_fn(|cx| {
                     let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx)));
                     polled.unwrap_or(Poll::Ready(Err(Error::Internal)))
@@ -80,13 +80,7 @@ impl Gateway {
     }
 
     /// The line itself.
-    async fn answer<B>(
-        &self,
-        call: &mut Call,
-        peer: &Peer,
-        (head, known): (&Parts, &Known<'_>),
-        body: B,
-    ) -> Result<Response<Body>, Error>
+    async fn answer<B>(&self, call: &mut Call, peer: &Peer, head: &Head<'_>, body: B) -> Result<Response<Body>, Error>
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -99,7 +93,7 @@ impl Gateway {
 
         // Route.
         let mut captured = Captured::new();
-        let (route, host) = route(&snapshot, call, (head, known), &mut captured)?;
+        let (route, host) = route(&snapshot, call, head, &mut captured)?;
         // It is needed no longer: the route holds what the call needs.
         drop(snapshot);
         let Action::Call(binding) = &route.action else {
@@ -109,19 +103,17 @@ impl Gateway {
 
         // Gates, by the head alone.
         call.enter(&rpc.places, rpc.settings.priority.value)?;
-        call.gates(rpc, (head, known)).await?;
-        let outgoing = &mut call.outgoing(peer, rpc, (head, known), host)?;
+        call.gates(rpc, head).await?;
+        let outgoing = &mut call.outgoing(peer, rpc, head, host)?;
 
         // Translate, check, send, answer: each passage in its own way.
         match Passage::of(call.dialect, rpc) {
-            Passage::Rest => transcode(call, binding, (head, known), &captured, outgoing, body).await,
+            Passage::Rest => transcode(call, binding, head, &captured, outgoing, body).await,
             Passage::Opaque => forward(call, rpc, outgoing, body).await,
             Passage::Framed => Box::pin(rpc::framed(call, binding, head, outgoing, body)).await,
             Passage::Connect => Box::pin(rpc::connect(call, binding, head, outgoing, body)).await,
             Passage::Socket => Box::pin(Tunnel::open(call, binding, head, &captured, outgoing)).await,
-            Passage::RestStream => {
-                Box::pin(stream::rest(call, binding, (head, known), &captured, outgoing, body)).await
-            }
+            Passage::RestStream => Box::pin(stream::rest(call, binding, head, &captured, outgoing, body)).await,
         }
     }
 
@@ -179,14 +171,14 @@ impl Gateway {
 fn route<'p>(
     snapshot: &Snapshot,
     call: &mut Call,
-    (head, known): (&'p Parts, &Known<'_>),
+    head: &'p Head<'_>,
     captured: &mut Captured<'p>,
 ) -> Result<(Arc<Route>, HeaderValue), Error> {
     if head.method == Method::CONNECT && call.dialect != Dialect::WebSocket {
         return Err(Error::bad_request("CONNECT is not served here: this is no proxy for tunnels"));
     }
-    let host = known.host(&head.uri)?;
-    call.accepts = known.accept_encoding.cloned();
+    let host = head.host()?;
+    call.accepts = head.accept_encoding.cloned();
     let mut working = call.worker.working.lock();
     let route = snapshot.route(head, &mut call.dialect, &mut working.captures)?;
     captured.extend(working.captures.iter(head.uri.path()));
@@ -201,7 +193,7 @@ fn route<'p>(
 async fn transcode<B>(
     call: &mut Call,
     binding: &Binding,
-    (head, known): (&Parts, &Known<'_>),
+    head: &Head<'_>,
     captures: &[&str],
     outgoing: &mut Outgoing<'_>,
     body: B,
@@ -215,7 +207,7 @@ where
 
     // Read, and translate. What is needed for that alone is gone when the call is sent.
     let message = {
-        let (media, coding) = rest::admit(known, &body, rpc.settings.body.value, binding.taken())?;
+        let (media, coding) = rest::admit(head, &body, rpc.settings.body.value, binding.taken())?;
         let body = read(call, coding, rpc.settings.body.value, outgoing.deadline, body).await?;
         message(call, binding, &Input { body: &body, media, captures, query, later: false })?
     };

@@ -17,7 +17,7 @@ use super::route::Binding;
 use super::translate::content;
 use crate::body::Body;
 use crate::envelope::coding::{Coding, Decoded, Packed};
-use crate::envelope::head::Known;
+use crate::envelope::head::Head;
 use crate::envelope::stream::{Replies, Requests, Stop, Writer, opaque};
 use crate::envelope::{Dialect, connect, grpc, grpc_web, metadata, rest};
 use crate::error::Error;
@@ -31,7 +31,7 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(1);
 pub(super) async fn rest<B>(
     call: &mut Call,
     binding: &Binding,
-    (head, known): (&Parts, &Known<'_>),
+    head: &Head<'_>,
     captured: &[&str],
     outgoing: &mut Outgoing<'_>,
     body: B,
@@ -42,7 +42,7 @@ where
 {
     let rpc = &binding.rpc;
     let query = head.uri.query().unwrap_or_default();
-    let (reader, media, coding) = rest::admit_stream(known, &body, rpc.settings.body.value, binding.taken())?;
+    let (reader, media, coding) = rest::admit_stream(head, &body, rpc.settings.body.value, binding.taken())?;
     let beside = Beside {
         captures: captured.iter().map(|&capture| capture.into()).collect(),
         query: query.into(),

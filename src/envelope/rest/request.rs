@@ -5,7 +5,7 @@ use transom_transcode::to_wire::Media;
 
 use super::Messages;
 use crate::envelope::coding::Coding;
-use crate::envelope::head::Known;
+use crate::envelope::head::Head;
 use crate::envelope::{essence, is_in_utf8};
 use crate::error::Error;
 
@@ -39,12 +39,12 @@ impl Taken<'_> {
 /// What the body is, and how it is compressed. Refuses by the head alone: a body that is too long, in another type, or
 /// compressed in a way that is not supported. A `raw` one may have any type: it is taken as it is.
 pub fn admit<'h, B: Body>(
-    known: &Known<'h>,
+    head: &Head<'h>,
     body: &B,
     limit: usize,
     taken: Taken<'_>,
 ) -> Result<(Media<'h>, Coding), Error> {
-    let (content_type, raw) = (known.content_type(), taken.raw);
+    let (content_type, raw) = (head.content_type(), taken.raw);
     if body.is_end_stream() {
         let media = if raw { Media::Raw(content_type.unwrap_or_default()) } else { Media::Json };
         return Ok((media, Coding::Identity));
@@ -69,17 +69,17 @@ pub fn admit<'h, B: Body>(
             return Err(Error::media(message));
         }
     };
-    Ok((media, known.coding()?))
+    Ok((media, head.coding()?))
 }
 
 /// How a body is cut into messages of at most `limit` bytes each, what they are, and how all of it is compressed.
 pub fn admit_stream<'h, B: Body>(
-    known: &Known<'h>,
+    head: &Head<'h>,
     body: &B,
     limit: usize,
     taken: Taken<'_>,
 ) -> Result<(Messages, Media<'h>, Coding), Error> {
-    let (coding, content_type) = (known.coding()?, known.content_type());
+    let (coding, content_type) = (head.coding()?, head.content_type());
     if !body.is_end_stream() {
         taken.admit(content_type)?;
     }

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::request::Parts;
 
 use super::Call;
 use crate::config::Priority;
-use crate::envelope::head::Known;
+use crate::envelope::head::Head;
 use crate::error::Error;
 use crate::gateway::route::Rpc;
 use crate::policy::overload::Places;
@@ -22,17 +21,13 @@ impl Call {
     }
 
     /// Asks the gates that a head passes, in their order: limits by client, who calls, limits by caller.
-    pub(in crate::gateway) fn gates<'a>(
-        &'a mut self,
-        rpc: &'a Rpc,
-        (head, known): (&'a Parts, &'a Known<'a>),
-    ) -> Taking<'a> {
+    pub(in crate::gateway) fn gates<'a>(&'a mut self, rpc: &'a Rpc, head: &'a Head<'a>) -> Taking<'a> {
         let headers = &head.headers;
         if self.worker.store.redis().is_some() && !rpc.rates.is_empty() {
             return Taking::Asked(Box::pin(async move {
                 self.limit(&rpc.rates, Stage::Head, headers, &[]).await?;
                 if !self.ask(&rpc.asking(), head)? {
-                    self.wait_in_time(rpc, head, known).await?;
+                    self.wait_in_time(rpc, head).await?;
                 }
                 self.limit(&rpc.rates, Stage::Caller, headers, &[]).await
             }));
@@ -44,7 +39,7 @@ impl Call {
         match self.ask(&rpc.asking(), head) {
             Ok(true) => self.limit(&rpc.rates, Stage::Caller, headers, &[]),
             Ok(false) => Taking::Asked(Box::pin(async move {
-                self.wait_in_time(rpc, head, known).await?;
+                self.wait_in_time(rpc, head).await?;
                 self.limit(&rpc.rates, Stage::Caller, headers, &[]).await
             })),
             Err(refused) => Taking::Decided(Err(Box::new(refused))),
@@ -52,8 +47,8 @@ impl Call {
     }
 
     /// Waits until somebody has said who calls, for as long as the call may take: what it waits for goes on for others.
-    async fn wait_in_time(&mut self, rpc: &Rpc, head: &Parts, known: &Known<'_>) -> Result<(), Error> {
-        let (deadline, _) = self.time(rpc, known)?;
+    async fn wait_in_time(&mut self, rpc: &Rpc, head: &Head<'_>) -> Result<(), Error> {
+        let (deadline, _) = self.time(rpc, head)?;
         let worker = self.worker.clone();
         let waited = worker.pool.within(deadline, self.wait(&rpc.asking(), head)).await;
         waited.unwrap_or_else(|| Err(worker.pool.overdue()))
