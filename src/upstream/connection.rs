@@ -83,8 +83,10 @@ impl Connection {
         last: bool,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), Unopened> {
         let mut handle = self.handle.lock();
-        let Some(send) = &mut *handle else { return Err(Unopened::Draining) };
-        match send.send_request(request, last) {
+        let Some(send) = &*handle else { return Err(Unopened::Draining) };
+        // A clone for each: h2 refuses a second request by the same handle while it holds back the first, for want of a place that
+        // a stream has left whose RST_STREAM is not written yet.
+        match send.clone().send_request(request, last) {
             Ok(stream) => {
                 // Counted under the handle's lock.
                 let opened = self.opened();

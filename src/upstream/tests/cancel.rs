@@ -1,16 +1,18 @@
 //! Callers that leave, one by one and all at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use h2::server;
 use http_body_util::Full;
+use parking_lot::Mutex;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
 use transom_transcode::status::Code;
 
-use super::support::{framed, join, numbered, outgoing, until, upstream, uri, who};
+use super::support::{Server, answer, call, framed, join, numbered, outgoing, until, upstream, uri, who};
 use crate::upstream::{Pool, Upstream};
 
 /// tonic's own health service, and the connections that it was asked for.
@@ -54,6 +56,31 @@ async fn a_thousand_that_leave_at_once_break_no_connection() {
     assert_eq!(connections.load(Ordering::Relaxed), 1);
     // Everything that was held is let go of.
     until(|| upstream.describe()[0].in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn who_comes_in_the_turn_in_which_others_leave_has_their_places() {
+    const PLACES: u8 = 4;
+    let (held, number) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU8::new(0)));
+    let mut builder = server::Builder::new();
+    builder.max_concurrent_streams(PLACES.into());
+    let server = Server::with(builder, move |call| match number.fetch_add(1, Ordering::Relaxed) {
+        // Of these nobody hears.
+        1..=PLACES => held.lock().push(call),
+        number => answer(call, &[number]),
+    })
+    .await;
+    let (upstream, pool) = (upstream(&[server.address]), Pool::new(0, 1));
+    assert_eq!(who(&upstream, &pool).await, 0);
+    let mut leaving: Vec<_> = (0..PLACES).map(|_| Box::pin(call(&upstream, &pool))).collect();
+    for call in &mut leaving {
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    until(|| server.calls() == 1 + usize::from(PLACES)).await;
+    drop(leaving);
+    for outcome in join((0..PLACES).map(|_| call(&upstream, &pool))).await {
+        outcome.unwrap();
+    }
 }
 
 #[tokio::test]
