@@ -34,9 +34,9 @@ use crate::envelope::stream::Stop;
 use crate::error::Error;
 use crate::policy::auth::Identity;
 use crate::policy::cors::Cors;
-use crate::policy::overload::Places;
-use crate::policy::rate::{Rated, Rates};
+use crate::policy::rate::Rated;
 use crate::telemetry::RequestId;
+pub(super) use gates::Gated;
 use log::Outcome;
 
 /// For a stream without an end of its own: longer than any connection lives.
@@ -194,20 +194,11 @@ impl Call {
         }
     }
 
-    /// Where it has a place, once it has entered.
-    fn places(&self) -> Option<&Places> {
+    /// What is behind its gates.
+    fn gated(&self) -> Option<&dyn Gated> {
         match &self.route.as_ref()?.action {
-            Action::Call(binding) => Some(&binding.rpc.places),
-            Action::Token(endpoint) => Some(&endpoint.places),
-            Action::Builtin => None,
-        }
-    }
-
-    /// The limits that it is under.
-    fn rates(&self) -> Option<&Rates> {
-        match &self.route.as_ref()?.action {
-            Action::Call(binding) => Some(&binding.rpc.rates),
-            Action::Token(endpoint) => Some(&endpoint.rates),
+            Action::Call(binding) => Some(&*binding.rpc),
+            Action::Token(endpoint) => Some(&**endpoint),
             Action::Builtin => None,
         }
     }

@@ -49,15 +49,6 @@ pub(super) enum Undecided {
     Refresh(Box<str>),
 }
 
-impl Rpc {
-    /// Who is asked about its callers.
-    pub(super) fn asking(&self) -> Asking<'_> {
-        let (judge, renewal) = (self.judge.as_ref(), self.renewal.as_deref());
-        let leaves = self.session.as_ref().filter(|session| session.closes()).map(|session| &**session.cookies());
-        Asking { gate: &self.gate, judge, renewal, cors: self.cors.as_deref(), leaves }
-    }
-}
-
 impl Call {
     /// Asks the gate of a route. False: that takes a moment, [`Call::wait`].
     pub(super) fn ask(&mut self, asking: &Asking<'_>, head: &Parts) -> Result<bool, Error> {

@@ -102,7 +102,6 @@ impl Gateway {
         let rpc = &*binding.rpc;
 
         // Gates, by the head alone.
-        call.enter(&rpc.places, rpc.settings.priority.value)?;
         call.gates(rpc, head).await?;
         let outgoing = &mut call.outgoing(peer, rpc, head, host)?;
 
@@ -151,7 +150,13 @@ impl Gateway {
     }
 
     /// What the gateway answers itself.
-    async fn ask_own<B>(&self, call: &mut Call, route: &Route, head: &Parts, body: B) -> Result<Response<Body>, Error>
+    async fn ask_own<B>(
+        &self,
+        call: &mut Call,
+        route: &Route,
+        head: &Head<'_>,
+        body: B,
+    ) -> Result<Response<Body>, Error>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -159,7 +164,7 @@ impl Gateway {
         if let Action::Token(endpoint) = &route.action {
             return endpoint.answer(call, head, body).await;
         }
-        let request = Request::from_parts(head.clone(), axum::body::Body::new(body));
+        let request = Request::from_parts(Parts::clone(head), axum::body::Body::new(body));
         // A router's error is Infallible.
         let response = self.builtin.clone().oneshot(request).await.map_err(|_| Error::Internal)?;
         Ok(Body::built_in(response))

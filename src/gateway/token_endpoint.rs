@@ -3,25 +3,25 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use http::request::Parts;
 use http::{HeaderMap, Response};
 use serde_json::Value;
 
-use super::call::Call;
+use super::call::{Call, Gated};
 use super::caller::{Asking, Judge};
 use super::renewal::{Renewal, Unrenewed};
 use crate::body::Body;
 use crate::config::{ACCESS_TOKEN, Priority, REFRESH_TOKEN};
+use crate::envelope::head::Head;
 use crate::envelope::whole;
 use crate::error::{Error, TokenKind};
-use crate::policy::auth::{Connect, Gate, Head, Pair, Refusal};
+use crate::policy::auth::{self, Connect, Gate, Pair, Refusal};
 use crate::policy::cors::Cors;
 use crate::policy::overload::Places;
-use crate::policy::rate::{Rates, Stage};
+use crate::policy::rate::Rates;
 
 /// Bytes of a request's body.
 const MOST: usize = 16 * 1024;
@@ -57,9 +57,32 @@ pub(super) enum Operation {
     LogOut { renewal: Arc<Renewal>, answer: Box<str> },
 }
 
+impl Gated for TokenEndpoint {
+    fn places(&self) -> (&Places, Priority) {
+        (&self.places, Priority::Normal)
+    }
+
+    fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    fn asking(&self) -> Asking<'_> {
+        let (renewal, leaves) = match &self.operation {
+            // Whose access token has expired is logged out like everybody.
+            Operation::LogOut { renewal, .. } => (Some(&**renewal), Some(&*renewal.cookies)),
+            Operation::Connect(_) | Operation::Renew { .. } => (self.renewal.as_deref(), None),
+        };
+        Asking { gate: &self.gate, judge: self.judge.as_ref(), renewal, cors: self.cors.as_deref(), leaves }
+    }
+
+    fn deadline(&self, call: &mut Call, _: &Head<'_>) -> Result<Instant, Error> {
+        Ok(call.started + PATIENCE)
+    }
+}
+
 impl TokenEndpoint {
     /// One call, from its gates to its answer, in its time.
-    pub(super) async fn answer<B>(&self, call: &mut Call, head: &Parts, body: B) -> Result<Response<Body>, Error>
+    pub(super) async fn answer<B>(&self, call: &mut Call, head: &Head<'_>, body: B) -> Result<Response<Body>, Error>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
@@ -69,25 +92,12 @@ impl TokenEndpoint {
         answered.unwrap_or_else(|| Err(worker.pool.overdue()))
     }
 
-    async fn operate<B>(&self, call: &mut Call, head: &Parts, body: B) -> Result<Response<Body>, Error>
+    async fn operate<B>(&self, call: &mut Call, head: &Head<'_>, body: B) -> Result<Response<Body>, Error>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let headers = &head.headers;
-        call.enter(&self.places, Priority::Normal)?;
-        call.limit(&self.rates, Stage::Head, headers, &[]).await?;
-        let (renewal, leaves) = match &self.operation {
-            // Whose access token has expired is logged out like everybody.
-            Operation::LogOut { renewal, .. } => (Some(&**renewal), Some(&*renewal.cookies)),
-            Operation::Connect(_) | Operation::Renew { .. } => (self.renewal.as_deref(), None),
-        };
-        let asking =
-            Asking { gate: &self.gate, judge: self.judge.as_ref(), renewal, cors: self.cors.as_deref(), leaves };
-        if !call.ask(&asking, head)? {
-            call.wait(&asking, head).await?;
-        }
-        call.limit(&self.rates, Stage::Caller, headers, &[]).await?;
+        call.gates(self, head).await?;
         match &self.operation {
             Operation::Connect(connect) => {
                 let caller = call.caller.clone().ok_or(Error::Internal)?;
@@ -115,7 +125,7 @@ impl TokenEndpoint {
     async fn renew<B>(
         &self,
         call: &mut Call,
-        head: &Parts,
+        head: &Head<'_>,
         body: B,
         (renewal, field): (&Renewal, &str),
     ) -> Result<Pair, Error>
@@ -124,7 +134,7 @@ impl TokenEndpoint {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let (headers, uri, method, cors) = (&head.headers, &head.uri, &head.method, self.cors.as_deref());
-        let taken = renewal.cookies.taken(&Head { headers, uri, method, websocket: false, cors });
+        let taken = renewal.cookies.taken(&auth::Head { headers, uri, method, websocket: false, cors });
         let taken = taken.map_err(|refusal| call.turned_away(&self.gate, refusal))?;
         let by_cookie = taken.is_some();
         let token = match taken {

@@ -35,7 +35,7 @@ impl Call {
         if let Some(cookie) = self.sticky.take() {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
-        if let Some(told) = self.rates().and_then(|rates| rates.told(&self.rated)) {
+        if let Some(told) = self.gated().and_then(|gated| gated.rates().told(&self.rated)) {
             told.tell(response.headers_mut());
         }
         if let Some(cors) = &self.cors {

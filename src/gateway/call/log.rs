@@ -69,8 +69,8 @@ impl Drop for Call {
             Some(route) => (&route.logged, &route.metrics),
             None => (&self.worker.nowhere, &self.worker.unrouted),
         };
-        if let Some(places) = self.places().filter(|_| self.entered) {
-            places.leave();
+        if let Some(gated) = self.gated().filter(|_| self.entered) {
+            gated.places().0.leave();
         }
         self.worker.metrics.in_flight().dec();
         metrics.record(self.dialect.name(), outcome.code, elapsed);
