@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _};
-use prost::Message;
 use tonic::{Code, Response, Status, Streaming};
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
@@ -20,6 +19,7 @@ use tonic_reflection::pb::v1alpha::server_reflection_server::{
 
 use super::grpc_farewell::until_closed;
 use crate::gateway::State;
+use crate::sources::in_other_version;
 
 /// Reads the snapshot at each question: after a reload it answers the new schema, also in a conversation that was open.
 #[derive(Clone)]
@@ -103,11 +103,7 @@ impl Alpha for GrpcReflection {
         request: tonic::Request<Streaming<v1alpha::ServerReflectionRequest>>,
     ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
         let this = self.clone();
-        let answers = request.into_inner().map(move |asked| same(&this.answer(same(&asked?)?)));
+        let answers = request.into_inner().map(move |asked| in_other_version(&this.answer(in_other_version(&asked?)?)));
         Ok(Response::new(Box::pin(until_closed(&self.state.drain, answers))))
     }
-}
-
-fn same<M: Message + Default>(message: &impl Message) -> Result<M, Status> {
-    M::decode(message.encode_to_vec().as_slice()).map_err(|_| Status::internal("the versions differ"))
 }

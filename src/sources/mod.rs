@@ -19,7 +19,7 @@ use crate::file::{self, Unread};
 use folder::Library;
 pub use folder::{compile_folder, details};
 pub use problem::Problem;
-pub use reflection::Reflections;
+pub use reflection::{Reflections, in_other_version};
 
 /// Bytes of one descriptor set, or of all the `.proto` files of one folder together.
 const MAX_SET: u64 = 64 << 20;

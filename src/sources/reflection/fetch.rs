@@ -17,6 +17,7 @@ use transom_transcode::schema::{DescriptorFile, descriptor_set};
 
 use super::session::Session;
 use crate::config::{self, Upstream};
+use crate::fetch::Causes;
 use crate::tls::Connector;
 
 /// Time to connect to one endpoint, and to talk with it.
@@ -72,7 +73,7 @@ async fn ask(endpoint: &config::Endpoint, tls: Option<&Arc<Connector>>, services
             uri.origin(origin).connect_with_connector(secure).await
         }
     };
-    let channel = channel.map_err(|error| with_cause(&error))?;
+    let channel = channel.map_err(|error| Causes(&error).to_string())?;
     let mut round = Round::start(channel, services).await?;
     round.follow_imports().await?;
     let Round { files, .. } = round;
@@ -163,11 +164,4 @@ fn say(status: &Status) -> String {
         Code::Unimplemented => "it does not serve grpc.reflection.v1 or v1alpha".to_owned(),
         code => format!("{code:?}: {}", status.message()),
     }
-}
-
-/// An error and what is behind it.
-fn with_cause(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |error| error.source())
-        .last()
-        .map_or_else(|| error.to_string(), ToString::to_string)
 }

@@ -17,6 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use transom_transcode::schema::{Builder, Problem};
 
 use crate::config::{Config, Upstream};
+pub use session::in_other_version;
 
 /// How long an upstream that fails is left alone at first; then twice as long each time, up to the interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);

@@ -44,7 +44,7 @@ impl Session {
 
     async fn open_alpha(channel: &Channel, first: MessageRequest) -> Result<(Self, MessageResponse), Status> {
         let (ask, asked) = mpsc::channel(1);
-        let _ = ask.try_send(same(&request(first))?);
+        let _ = ask.try_send(in_other_version(&request(first))?);
         let mut client = AlphaClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER);
         let answers = client.server_reflection_info(ReceiverStream::new(asked)).await?.into_inner();
         Self { wire: Wire::Alpha(ask, answers) }.opened().await
@@ -59,7 +59,7 @@ impl Session {
     pub(super) async fn ask(&mut self, question: MessageRequest) -> Result<MessageResponse, Status> {
         let sent = match &self.wire {
             Wire::V1(ask, _) => ask.send(request(question)).await.is_ok(),
-            Wire::Alpha(ask, _) => ask.send(same(&request(question))?).await.is_ok(),
+            Wire::Alpha(ask, _) => ask.send(in_other_version(&request(question))?).await.is_ok(),
         };
         if !sent {
             return Err(Status::unavailable("the server has ended the conversation"));
@@ -70,7 +70,7 @@ impl Session {
     async fn answer(&mut self) -> Result<MessageResponse, Status> {
         let answer: Option<ServerReflectionResponse> = match &mut self.wire {
             Wire::V1(_, answers) => answers.message().await?,
-            Wire::Alpha(_, answers) => answers.message().await?.as_ref().map(same).transpose()?,
+            Wire::Alpha(_, answers) => answers.message().await?.as_ref().map(in_other_version).transpose()?,
         };
         match answer.and_then(|answer| answer.message_response) {
             Some(MessageResponse::ErrorResponse(error)) => {
@@ -86,7 +86,10 @@ fn request(question: MessageRequest) -> ServerReflectionRequest {
     ServerReflectionRequest { host: String::new(), message_request: Some(question) }
 }
 
-/// The same message of the other version.
-fn same<M: Message + Default>(message: &impl Message) -> Result<M, Status> {
+/// The same message of the other version: they differ in their names alone.
+///
+/// # Errors
+/// They differ in more.
+pub fn in_other_version<M: Message + Default>(message: &impl Message) -> Result<M, Status> {
     M::decode(message.encode_to_vec().as_slice()).map_err(|error| Status::internal(error.to_string()))
 }
