@@ -14,6 +14,7 @@
 //! config      what the user wrote; parse tells all problems with their places
 //! telemetry   metrics handles, access log, request ids
 //! error       what can go wrong with a call, and the table of what it becomes
+//! hex         bytes as text
 //! memory      what calls hold of bodies and messages, counted over all of them
 //! body        the one response body
 //! corked      a socket that sends what is written in a turn at once
@@ -38,6 +39,7 @@
 pub mod config;
 pub mod telemetry;
 pub mod error;
+pub mod hex;
 pub mod memory;
 pub mod body;
 pub mod corked;

@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 
 use super::clock::Clock;
 use super::refusal::Refusal;
+use crate::hex::Hex;
 use crate::secrets;
 
 /// `iss` of every token that is issued here.
@@ -49,7 +50,7 @@ impl Secrets {
                 Some(path) => secrets::needed(path.as_ref()).map_err(|why| format!("{name}: {why}")),
                 None if value.is_empty() => {
                     let bytes = random::<32>().map_err(|error| format!("no random numbers: {error}"))?;
-                    Ok(hex(&bytes))
+                    Ok(Hex(&bytes).to_string())
                 }
                 None => Ok(value),
             }
@@ -268,11 +269,7 @@ fn bearer(metadata: &MetadataMap) -> Result<&str, Refusal> {
 /// A new id that nobody guesses: a prefix that says what it is of, and 96 random bits.
 pub(super) fn id(prefix: &str) -> Result<String, Status> {
     let bytes = random::<12>().map_err(|_| Status::internal("no random numbers"))?;
-    Ok(format!("{prefix}-{}", hex(&bytes)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(format!("{prefix}-{}", Hex(&bytes)))
 }
 
 fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {

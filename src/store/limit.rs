@@ -1,7 +1,6 @@
 //! What is asked of a store, and by whom.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
 
 use aws_lc_rs::digest;
@@ -9,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::gcra::{Quota, Standing};
 use crate::config::{self, Mode, OnStoreFailure};
+use crate::hex::Hex;
 
 /// A named limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,13 +91,7 @@ impl Whom<'_> {
             }
             Self::Named(name) => {
                 let digest = digest::digest(&digest::SHA256, name);
-                let mut tag = String::with_capacity(33);
-                tag.push('#');
-                for byte in &digest.as_ref()[..16] {
-                    // Writing to a String cannot fail.
-                    let _ = write!(tag, "{byte:02x}");
-                }
-                tag.into()
+                format!("#{}", Hex(&digest.as_ref()[..16])).into()
             }
         }
     }

@@ -3,6 +3,7 @@
 //! The form is the one that Envoy made common: `Hash=…;URI=…;DNS=…`, the hash being SHA-256 of the certificate in DER. No client
 //! can send that header itself: what speaks of the client's identity is taken off in every dialect.
 
+use crate::hex::Hex;
 use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -23,10 +24,7 @@ pub(super) fn is_for(certificate: &CertificateDer<'_>, names: &[String]) -> bool
 /// What services are told of a certificate that was verified.
 pub(super) fn identity(certificate: &CertificateDer<'_>) -> Option<HeaderValue> {
     let names = EndEntityCert::try_from(certificate).ok()?;
-    let mut text = String::from("Hash=");
-    for byte in digest(&SHA256, certificate).as_ref() {
-        let _ = write!(text, "{byte:02x}");
-    }
+    let mut text = format!("Hash={}", Hex(digest(&SHA256, certificate).as_ref()));
     // Whatever an authority signs, nothing in a name may look like another part.
     let plain = |name: &&str| name.bytes().all(|byte| byte.is_ascii_graphic() && !b";,=\"\\".contains(&byte));
     for uri in names.valid_uri_names().filter(plain).take(MOST) {

@@ -4,6 +4,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 
+use crate::hex::Hex;
 use crate::policy::auth::Refusal;
 
 /// What stands for a question of which nobody knows what became; no sealed answer is as short.
@@ -24,7 +25,7 @@ impl Sealed {
             digest.update(token.as_bytes());
             digest.finish()
         };
-        let name = digest(b"name:").as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = Hex(digest(b"name:").as_ref()).to_string();
         Self { name, key: RandomizedNonceKey::new(&AES_256_GCM, digest(b"seal:").as_ref()).ok() }
     }
 

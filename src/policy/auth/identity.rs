@@ -13,6 +13,7 @@ use super::refusal::Refusal;
 use super::revoked::Revocation;
 use super::token::Token;
 use crate::config;
+use crate::hex::Hex;
 
 /// Bytes of all claims that cross with a call.
 const LARGEST: usize = 8 * 1024;
@@ -188,8 +189,8 @@ pub(super) fn marks(message: &str, claims: &Claims) -> SmallVec<[Box<str>; 3]> {
         Some(mark(name, issuer, value))
     };
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, message.as_bytes());
-    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    [named("jti"), named(SESSION), Some(digest.into_boxed_str())].into_iter().flatten().collect()
+    let digest = Hex(digest.as_ref()).to_string().into_boxed_str();
+    [named("jti"), named(SESSION), Some(digest)].into_iter().flatten().collect()
 }
 
 /// What the tokens of an issuer's session are known by.

@@ -9,7 +9,6 @@
 //!
 //! A pair is a function of its session's record: its signature is made anew, never kept, and the same everywhere.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use super::revoked::Revocation;
 use super::sign::{Signer, random};
 use super::{Auth, Claims, LONGEST, now};
 use crate::config::{self, Issue};
+use crate::hex::Hex;
 use crate::store::{Opening, Session, Spans, Store, Turn, Turned};
 
 /// Bytes of what a session's tokens say of its user: they go in cookies.
@@ -198,8 +198,5 @@ fn no_random() -> Refusal {
 /// Half a digest, in hex.
 fn digest(text: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    digest.as_ref()[..16].iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    Hex(&digest.as_ref()[..16]).to_string()
 }

@@ -10,6 +10,7 @@ use super::now;
 use super::refusal::Refusal;
 use super::token::Token;
 use crate::config::{self, Algorithm, Secret};
+use crate::hex::Hex;
 
 /// Signs tokens, and knows its own. Who shares the secret can verify them too.
 pub(super) struct Signer {
@@ -91,7 +92,7 @@ fn algorithm(jwt: Option<&config::Jwt>) -> Algorithm {
 pub(super) fn random<const N: usize>() -> Option<String> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).ok()?;
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(Hex(&bytes).to_string())
 }
 
 /// A token that the configuration's first secret signs: `sub`, `iat`, `exp`, `jti`, `iss` and `aud` as it expects them, and
