@@ -4,7 +4,7 @@
 //! gcra           what a limit decides: a bucket, an instant
 //! limit          what is asked, and by whom
 //! table          a value a client, for two million of them
-//! memory         buckets here
+//! buckets        those of this process
 //! redis          connections: one a worker and one for long values, made again when they break, waited for as long as said; buckets there
 //! lease          permits of buckets there, given out here
 //! sessions       whose tokens the gateways issue, each good once
@@ -16,12 +16,12 @@
 //!
 //! Nobody may wait for a store that is gone: whoever asks says how long, and what holds without an answer.
 
+mod buckets;
 mod events;
 mod gcra;
 mod lease;
 mod limit;
 mod marks;
-mod memory;
 mod once;
 mod redis;
 mod sessions;
@@ -35,18 +35,19 @@ use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Mode, OnStoreFailure};
+use buckets::Buckets;
 use events::Events;
 use lease::Leases;
-use memory::Memory;
+use once::Used;
 use redis::Want;
 use sessions::Records;
 use single_flight::Flights;
 
+pub use buckets::Pace;
 pub use events::Event;
 pub use gcra::{Quota, Standing};
 pub use limit::{Ask, Client, Limit, Standings, Whom};
 pub use marks::Mark;
-pub use memory::Pace;
 pub use redis::{Link, Redis, Script, Unavailable};
 pub use sessions::{Opening, Session, Spans, Turn, Turned};
 pub use single_flight::Flight;
@@ -58,11 +59,13 @@ const SWEEP: Duration = Duration::from_secs(10);
 pub struct Store {
     events: Events,
     /// Buckets of this process: all of them, or those that count while the Redis does not answer.
-    memory: Memory,
+    buckets: Buckets,
     leases: Leases,
     /// Sessions of this process, where there is no Redis.
     sessions: Records,
     flights: Flights,
+    /// What was done one time alone in this process, where there is no Redis.
+    used: Used,
     /// None: everything is kept here.
     redis: Option<Redis>,
 }
@@ -70,9 +73,15 @@ pub struct Store {
 impl Store {
     /// A store as configured. Nothing is connected before it is asked.
     pub fn compile(config: &config::Redis) -> Self {
-        let (memory, leases) = (Memory::new(), Leases::new());
-        let (sessions, flights) = (Records::default(), Flights::default());
-        Self { events: Events::new(), memory, leases, sessions, flights, redis: Redis::compile(config) }
+        Self {
+            events: Events::new(),
+            buckets: Buckets::new(),
+            leases: Leases::new(),
+            sessions: Records::default(),
+            flights: Flights::default(),
+            used: Used::new(),
+            redis: Redis::compile(config),
+        }
     }
 
     /// The Redis, where there is one.
@@ -94,7 +103,7 @@ impl Store {
 
     /// Takes a permit of every limit, or of none if one refuses, in this process.
     pub fn take_here(&self, asks: &[Ask<'_>]) -> Standings {
-        self.memory.take(asks, Instant::now())
+        self.buckets.take(asks, Instant::now())
     }
 
     /// Takes a permit of every limit, or of none if one refuses, wherever they are counted. Permits that a lease holds stay in it.
@@ -159,7 +168,7 @@ impl Store {
         }
         let is_local = |ask: &&Ask<'_>| ask.limit.on_store_failure == OnStoreFailure::Local;
         let local: SmallVec<[Ask<'_>; 4]> = asks.iter().filter(is_local).copied().collect();
-        let mut told = self.memory.take(&local, Instant::now()).into_iter();
+        let mut told = self.buckets.take(&local, Instant::now()).into_iter();
         let mut standing = |ask: &Ask<'_>| match ask.limit.on_store_failure {
             OnStoreFailure::Local => told.next(),
             OnStoreFailure::Allow | OnStoreFailure::Deny => None,
@@ -192,7 +201,8 @@ impl Store {
         let sweep = async {
             loop {
                 tokio::time::sleep(SWEEP).await;
-                self.memory.sweep(Instant::now());
+                self.buckets.sweep(Instant::now());
+                self.used.sweep(Instant::now());
                 self.leases.sweep();
             }
         };

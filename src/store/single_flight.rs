@@ -15,6 +15,7 @@ use redis::Value;
 
 use super::Store;
 use super::redis::Unavailable;
+use super::sessions::millis;
 
 /// What the keys of flights begin with.
 const PREFIX: &str = "transom:flight:";
@@ -58,7 +59,7 @@ impl Store {
         let key = format!("{PREFIX}{name}");
         // SET … NX GET is one step for both questions, from Redis 7 on; this is two for any.
         let mut set = redis::cmd("SET");
-        set.arg(&key).arg(UNDER_WAY).arg("NX").arg("PX").arg(millis(longest));
+        set.arg(&key).arg(UNDER_WAY).arg("NX").arg("PX").arg(life(longest));
         if redis.ask(&set, WAIT).await? == Value::Okay {
             return Ok(Flight::Mine);
         }
@@ -81,7 +82,7 @@ impl Store {
             self.flights.hold(name, Instant::now() + longest);
             return Ok(());
         };
-        let (key, longest) = (format!("{PREFIX}{name}"), millis(longest));
+        let (key, longest) = (format!("{PREFIX}{name}"), life(longest));
         // Nothing here takes the place of an answer, however late a Redis comes to it.
         let mut expire = redis::cmd("PEXPIRE");
         expire.arg(&key).arg(longest);
@@ -103,7 +104,7 @@ impl Store {
             return Ok(());
         };
         let mut set = redis::cmd("SET");
-        set.arg(format!("{PREFIX}{name}")).arg(answer).arg("PX").arg(millis(stays));
+        set.arg(format!("{PREFIX}{name}")).arg(answer).arg("PX").arg(life(stays));
         redis.ask(&set, WAIT).await.map(drop)
     }
 
@@ -177,8 +178,9 @@ impl Kept {
     }
 }
 
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1)
+/// What a key is given to live, in milliseconds: Redis takes no 0.
+fn life(span: Duration) -> u64 {
+    millis(span).max(1)
 }
 
 #[cfg(test)]

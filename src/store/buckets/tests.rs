@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Memory, Pace};
+use super::{Buckets, Pace};
 use crate::config::{Mode, OnStoreFailure, Rate};
 use crate::store::gcra::Quota;
 use crate::store::limit::{Ask, Limit, Whom};
@@ -23,19 +23,19 @@ fn client(number: u32) -> Whom<'static> {
 
 #[test]
 fn threads_take_exactly_what_there_is() {
-    let (memory, now) = (Memory::new(), Instant::now());
+    let (buckets, now) = (Buckets::new(), Instant::now());
     let (narrow, wide) = (limit("narrow", 1000), limit("wide", 1500));
     let passed = AtomicUsize::new(0);
     std::thread::scope(|threads| {
         for thread in 0..8_u8 {
-            let (memory, narrow, wide, passed) = (&memory, &narrow, &wide, &passed);
+            let (buckets, narrow, wide, passed) = (&buckets, &narrow, &wide, &passed);
             threads.spawn(move || {
                 // Both orders, and two askers whose shards differ: they must not wait for each other.
                 let user = [thread];
                 let asks = [Ask { limit: narrow, whom: client(7) }, Ask { limit: wide, whom: Whom::Named(&user) }];
                 let asks = if thread % 2 == 0 { asks } else { [asks[1], asks[0]] };
                 for _ in 0..500 {
-                    let granted = memory.take(&asks, now).iter().all(|standing| standing.granted == 1);
+                    let granted = buckets.take(&asks, now).iter().all(|standing| standing.granted == 1);
                     passed.fetch_add(usize::from(granted), Ordering::Relaxed);
                 }
             });
@@ -46,13 +46,13 @@ fn threads_take_exactly_what_there_is() {
 
 #[test]
 fn a_refused_call_takes_from_none() {
-    let (memory, now) = (Memory::new(), Instant::now());
+    let (buckets, now) = (Buckets::new(), Instant::now());
     let (narrow, wide) = (limit("narrow", 1), limit("wide", 3));
     let both = [Ask { limit: &wide, whom: client(1) }, Ask { limit: &narrow, whom: client(1) }];
-    let granted = |asks: &[Ask<'_>]| memory.take(asks, now).iter().map(|told| told.granted).collect::<Vec<_>>();
+    let granted = |asks: &[Ask<'_>]| buckets.take(asks, now).iter().map(|told| told.granted).collect::<Vec<_>>();
     assert_eq!(granted(&both), [1, 1]);
     for _ in 0..10 {
-        let told = memory.take(&both, now);
+        let told = buckets.take(&both, now);
         assert_eq!((told[0].granted, told[1].granted, told[0].remaining), (0, 0, 2));
         assert!(told[0].retry.is_zero() && !told[1].retry.is_zero());
     }
@@ -65,17 +65,17 @@ fn a_refused_call_takes_from_none() {
 
 #[test]
 fn a_million_clients_take_less_than_200_bytes_each() {
-    let (memory, now) = (Memory::new(), Instant::now());
+    let (buckets, now) = (Buckets::new(), Instant::now());
     let limit = limit("public", 100);
     for number in 0..1_000_000 {
-        assert_eq!(memory.take(&[Ask { limit: &limit, whom: client(number) }], now)[0].remaining, 99);
+        assert_eq!(buckets.take(&[Ask { limit: &limit, whom: client(number) }], now)[0].remaining, 99);
     }
-    let (held, bytes) = memory.buckets.size();
+    let (held, bytes) = buckets.held.size();
     assert_eq!(held, 1_000_000);
     println!("{} bytes each of {held}", bytes / held);
     assert!(bytes / held < 200, "{} bytes each", bytes / held);
-    memory.sweep(now + Duration::from_secs(1));
-    let (held, bytes) = memory.buckets.size();
+    buckets.sweep(now + Duration::from_secs(1));
+    let (held, bytes) = buckets.held.size();
     assert!(held == 0 && bytes < 100_000, "{bytes} bytes are kept for {held}");
 }
 

@@ -1,20 +1,18 @@
-//! Buckets in this process.
+//! Buckets of limits in this process.
 
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
 use super::gcra::{Bucket, Quota, Standing, nanos};
-use super::once::Done;
 use super::table::{Resting, Table};
 use super::{Ask, Standings};
 use crate::config;
 use crate::telemetry::Refusals;
 
-/// Buckets in this process.
-pub(super) struct Memory {
-    buckets: Table<Bucket>,
-    done: Table<Done>,
+/// Buckets of limits in this process.
+pub(super) struct Buckets {
+    held: Table<Bucket>,
     /// What instants are counted from.
     epoch: Instant,
 }
@@ -25,17 +23,17 @@ impl Resting for Bucket {
     }
 }
 
-impl Memory {
+impl Buckets {
     pub(super) fn new() -> Self {
-        Self { buckets: Table::new(), done: Table::new(), epoch: Instant::now() }
+        Self { held: Table::new(), epoch: Instant::now() }
     }
 
     /// Takes a permit from every bucket, or from none if one is empty.
     pub(super) fn take(&self, asks: &[Ask<'_>], now: Instant) -> Standings {
         let now = self.at(now);
-        let keys: SmallVec<[_; 4]> = asks.iter().map(|ask| self.buckets.key(&ask.limit.name, ask.whom)).collect();
+        let keys: SmallVec<[_; 4]> = asks.iter().map(|ask| self.held.key(&ask.limit.name, ask.whom)).collect();
         if let ([ask], [key]) = (asks, &*keys) {
-            let mut shard = self.buckets.lock(key.shard());
+            let mut shard = self.held.lock(key.shard());
             let bucket = shard.value(*key, now);
             let granted = bucket.standing(&ask.limit.quota, now).retry.is_zero();
             let quota = &ask.limit.quota;
@@ -45,7 +43,7 @@ impl Memory {
         let mut order: SmallVec<[usize; 4]> = keys.iter().map(|key| key.shard()).collect();
         order.sort_unstable();
         order.dedup();
-        let mut shards: SmallVec<[_; 4]> = order.iter().map(|shard| self.buckets.lock(*shard)).collect();
+        let mut shards: SmallVec<[_; 4]> = order.iter().map(|shard| self.held.lock(*shard)).collect();
         let mut bucket = |at: usize, decide: &dyn Fn(&mut Bucket) -> Standing| {
             let shard = order.iter().position(|shard| *shard == keys[at].shard()).unwrap_or_default();
             decide(shards[shard].value(keys[at], now))
@@ -67,22 +65,9 @@ impl Memory {
         asks.iter().enumerate().map(|(at, ask)| decide(at, ask)).collect()
     }
 
-    /// Whether nobody has done this for as long as it lasts; from here on somebody has.
-    pub(super) fn once(&self, name: &str, lasts: Duration, now: Instant) -> bool {
-        let (key, now) = (self.done.key("once", name), self.at(now));
-        let mut shard = self.done.lock(key.shard());
-        let done = shard.value(key, now);
-        let first = done.0 <= now;
-        if first {
-            done.0 = now.saturating_add(nanos(lasts)).max(now + 1);
-        }
-        first
-    }
-
     /// Forgets what is at rest.
     pub(super) fn sweep(&self, now: Instant) {
-        self.done.sweep(self.at(now));
-        self.buckets.sweep(self.at(now));
+        self.held.sweep(self.at(now));
     }
 
     fn at(&self, now: Instant) -> u64 {
