@@ -1,6 +1,6 @@
-//! The one response body: what the server sends to the client, whole or as it comes.
+//! Bodies: what a client sends, from whichever server reads it, and the one response body, whole or as it comes.
 //!
-//! It carries the call's [`Guard`], which learns of the last byte, or of the drop when the client left before it. A call whose
+//! A response body carries the call's [`Guard`], which learns of the last byte, or of the drop when the client left before it. A call whose
 //! client does not read is in flight as long as its bytes are kept: those that the server asks to ([`Body::keep`]) hold the guard.
 
 use std::fmt;
@@ -21,6 +21,17 @@ use crate::memory::held;
 
 /// Bytes that the connection is given at once: a client that reads slowly is seen to read.
 const PIECE: usize = 64 * 1024;
+
+/// A request's body.
+pub trait Incoming:
+    http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static
+{
+}
+
+impl<B> Incoming for B where
+    B: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static
+{
+}
 
 /// A response body.
 pub struct Body {

@@ -102,10 +102,15 @@ pub fn from_rpc(head: &Head<'_>, frames: bool) -> HeaderMap {
         }
     }
     if !frames {
-        metadata.remove(&GRPC_ENCODING);
-        metadata.remove(&GRPC_ACCEPT_ENCODING);
+        remove_codings(&mut metadata);
     }
     metadata
+}
+
+/// Takes out how messages are compressed: what was read goes on as one message as it is, and one comes back.
+pub fn remove_codings(metadata: &mut HeaderMap) {
+    metadata.remove(&GRPC_ENCODING);
+    metadata.remove(&GRPC_ACCEPT_ENCODING);
 }
 
 /// How messages are compressed that go to the upstream unread, and how its answer's may be.

@@ -4,6 +4,7 @@
 //! ```text
 //! dialect    which envelope and codec a request has
 //! head       a request's parts, and what every call asks of its headers
+//! cookies    those of a request
 //! metadata   which headers cross, in both directions
 //! origin     who the client is
 //! coding     compression of bodies and of single messages
@@ -18,6 +19,7 @@
 
 pub mod coding;
 pub mod connect;
+pub mod cookies;
 mod dialect;
 pub mod grpc;
 pub mod grpc_web;

@@ -99,10 +99,8 @@ pub(super) async fn answer(
     (frame, coding): (Bytes, Coding),
 ) -> Result<Response<Body>, Error> {
     let message = whole(&frame)?;
-    // What crosses is one message as it is, and one comes back.
     let headers = outgoing.headers.whole();
-    headers.remove(&metadata::GRPC_ENCODING);
-    headers.remove(&metadata::GRPC_ACCEPT_ENCODING);
+    metadata::remove_codings(headers);
     let key = cached.policy.key(message, headers);
     let entry = match cached.policy.find(&key, Instant::now()) {
         Found::Fresh(entry) => entry,

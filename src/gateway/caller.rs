@@ -94,7 +94,7 @@ impl Call {
             && keeps_cookies(self.dialect)
             && own()
         {
-            self.cookies.set = cookies.cleared().to_vec();
+            self.cookies.give(cookies.cleared());
         }
         self.turned_away(asking.gate, refusal)
     }

@@ -1,6 +1,5 @@
 //! The request line.
 
-use std::error::Error as StdError;
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +25,7 @@ use super::state::State;
 use super::translate::{content, message};
 use super::worker::{Peer, Worker};
 use super::{cached, rpc, stream};
-use crate::body::Body;
+use crate::body::{Body, Incoming};
 use crate::envelope::coding::Coding;
 use crate::envelope::head::Head;
 use crate::envelope::stream::opaque;
@@ -51,16 +50,12 @@ impl Gateway {
 
     /// One call, whatever its dialect. It always answers: what goes wrong, a panic too, becomes the error that the
     /// dialect has for it. Dropped, it leaves nothing running.
-    pub fn serve<B>(
+    pub fn serve<B: Incoming>(
         &self,
         worker: &Arc<Worker>,
         peer: &Peer,
         request: Request<B>,
-    ) -> impl Future<Output = Response<Body>> + Send
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
+    ) -> impl Future<Output = Response<Body>> + Send {
         // Here and not in the future: an `async fn` would keep the request beside its parts.
         let (parts, body) = request.into_parts();
         async move {
@@ -80,11 +75,13 @@ impl Gateway {
     }
 
     /// The line itself.
-    async fn answer<B>(&self, call: &mut Call, peer: &Peer, head: &Head<'_>, body: B) -> Result<Response<Body>, Error>
-    where
-        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
+    async fn answer<B: Incoming>(
+        &self,
+        call: &mut Call,
+        peer: &Peer,
+        head: &Head<'_>,
+        body: B,
+    ) -> Result<Response<Body>, Error> {
         // Accept.
         let snapshot = self.state.snapshot.load();
         if let Some(answer) = self.accept(call, peer, head, &snapshot) {
@@ -150,17 +147,13 @@ impl Gateway {
     }
 
     /// What the gateway answers itself.
-    async fn ask_own<B>(
+    async fn ask_own<B: Incoming>(
         &self,
         call: &mut Call,
         route: &Route,
         head: &Head<'_>,
         body: B,
-    ) -> Result<Response<Body>, Error>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
+    ) -> Result<Response<Body>, Error> {
         if let Action::Token(endpoint) = &route.action {
             return endpoint.answer(call, head, body).await;
         }
@@ -195,18 +188,14 @@ fn route<'p>(
 }
 
 /// The line goes on for one message over REST.
-async fn transcode<B>(
+async fn transcode<B: Incoming>(
     call: &mut Call,
     binding: &Binding,
     head: &Head<'_>,
     captures: &[&str],
     outgoing: &mut Outgoing<'_>,
     body: B,
-) -> Result<Response<Body>, Error>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
+) -> Result<Response<Body>, Error> {
     let rpc = &binding.rpc;
     let query = head.uri.query().unwrap_or_default();
 
@@ -238,10 +227,12 @@ where
 }
 
 /// The line goes on for gRPC's frames, unread.
-async fn forward<B>(call: &mut Call, rpc: &Rpc, outgoing: &mut Outgoing<'_>, body: B) -> Result<Response<Body>, Error>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-{
+async fn forward<B: Incoming>(
+    call: &mut Call,
+    rpc: &Rpc,
+    outgoing: &mut Outgoing<'_>,
+    body: B,
+) -> Result<Response<Body>, Error> {
     let stop = call.stop();
     let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
     let (headers, body) = call.exchange(rpc, outgoing, (body, &stop)).await?;
@@ -250,11 +241,13 @@ where
 }
 
 /// A REST request's body, decoded.
-async fn read<B>(call: &mut Call, coding: Coding, limit: usize, deadline: Instant, body: B) -> Result<Bytes, Error>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
+async fn read<B: Incoming>(
+    call: &mut Call,
+    coding: Coding,
+    limit: usize,
+    deadline: Instant,
+    body: B,
+) -> Result<Bytes, Error> {
     let pool = &call.worker.pool;
     let read = pool.within(deadline, whole::read(body, limit, pool.memory())).await;
     let body = read.unwrap_or_else(|| Err(pool.overdue()))?;

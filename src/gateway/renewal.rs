@@ -107,7 +107,7 @@ impl Call {
             Err(Unrenewed::Limited(error)) => return Err(error),
             Err(Unrenewed::Refused(refusal)) => {
                 if refusal.is_of_token() {
-                    self.cookies.set = renewal.cookies.cleared().to_vec();
+                    self.cookies.give(renewal.cookies.cleared());
                 }
                 return Err(self.turned_away(asking.gate, refusal));
             }
@@ -116,7 +116,7 @@ impl Call {
             self.says(why);
             Error::Internal
         })?;
-        self.cookies.set = cookies;
+        self.cookies.give(cookies);
         let caller = match asking.gate.admit_token(&pair.access) {
             Ok(Admission::Caller(caller)) => Ok(Some(caller)),
             Ok(_) => {
@@ -156,7 +156,7 @@ impl Call {
             Some(Err(Untraded::Limited(error))) => Err(error),
             Some(Err(Untraded::Refused(refusal))) => {
                 if let Some(session) = rpc.session.as_ref().filter(|_| refusal.is_of_token()) {
-                    self.cookies.set = session.cleared().to_vec();
+                    self.cookies.give(session.cleared());
                 }
                 Err(self.turned_away(&rpc.gate, refusal.of_token(TokenKind::Refresh)))
             }

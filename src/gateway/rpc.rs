@@ -1,9 +1,6 @@
 //! Calls in an RPC's own envelopes: those whose messages are in frames, and Connect's unary ones, which are one message in and one
 //! out without a frame.
 
-use std::error::Error as StdError;
-
-use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 use transom_transcode::to_wire::Input;
@@ -16,24 +13,20 @@ use super::route::Binding;
 use super::session;
 use super::stream::stream;
 use super::translate::{message, message_of};
-use crate::body::Body;
+use crate::body::{Body, Incoming};
 use crate::envelope::coding::Coding;
 use crate::envelope::{Codec, Dialect, connect, grpc, metadata};
 use crate::error::Error;
 use crate::upstream::Outgoing;
 
 /// Messages in frames, of gRPC, gRPC-Web or Connect: as a stream, or buffered where the RPC wants that.
-pub(super) async fn framed<B>(
+pub(super) async fn framed<B: Incoming>(
     call: &mut Call,
     binding: &Binding,
     head: &Parts,
     outgoing: &mut Outgoing<'_>,
     body: B,
-) -> Result<Response<Body>, Error>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
+) -> Result<Response<Body>, Error> {
     let (rpc, dialect) = (&binding.rpc, call.dialect);
     let (asked, accepted) = match dialect {
         Dialect::ConnectStream(_) => {
@@ -62,17 +55,13 @@ where
 }
 
 /// One message without a frame, and one back.
-pub(super) async fn connect<B>(
+pub(super) async fn connect<B: Incoming>(
     call: &mut Call,
     binding: &Binding,
     head: &Parts,
     outgoing: &mut Outgoing<'_>,
     body: B,
-) -> Result<Response<Body>, Error>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
+) -> Result<Response<Body>, Error> {
     let (rpc, worker, dialect) = (&*binding.rpc, call.worker.clone(), call.dialect);
     connect::admit(dialect, &head.headers, kind(binding))?;
 

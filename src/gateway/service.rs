@@ -1,18 +1,16 @@
 //! The pipeline as a `tower::Service`, for hosting it in another server and for tests.
 
 use std::convert::Infallible;
-use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use http::{Request, Response};
 
 use super::pipeline::Gateway;
 use super::worker::{Peer, Worker};
-use crate::body::Body;
+use crate::body::{Body, Incoming};
 
 /// The gateway for one client connection. It never fails: errors are answers.
 #[derive(Clone)]
@@ -29,11 +27,7 @@ impl Service {
     }
 }
 
-impl<B> tower::Service<Request<B>> for Service
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
+impl<B: Incoming> tower::Service<Request<B>> for Service {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;

@@ -33,7 +33,20 @@ pub(super) struct Cookies {
     /// It neither brings nor gets any.
     none: bool,
     /// What its answer sets, or clears.
-    pub(super) set: Vec<HeaderValue>,
+    set: Vec<HeaderValue>,
+}
+
+impl Cookies {
+    /// Its answer sets, or clears, these. Who says so last has the word: a service's answer after a renewal on the way, a logout
+    /// after both.
+    pub(super) fn give(&mut self, cookies: impl Into<Vec<HeaderValue>>) {
+        self.set = cookies.into();
+    }
+
+    /// Its answer does neither.
+    pub(super) fn gives_none(&self) -> bool {
+        self.set.is_empty()
+    }
 }
 
 /// How an RPC's answer becomes tokens of the gateway's own.
@@ -99,7 +112,7 @@ impl Call {
             (Some(session), _) if self.keeps_cookies() => {
                 let shaped = session.shape(message).map_err(Error::protocol);
                 Shaping::Done(Some(shaped.map(|shaped| {
-                    self.cookies.set = shaped.cookies;
+                    self.cookies.give(shaped.cookies);
                     shaped.message
                 })))
             }
@@ -116,7 +129,7 @@ impl Call {
         let Some(pair) = pair else { return Ok(message) };
         match session.give(message, &pair, self.keeps_cookies()) {
             Ok(shaped) => {
-                self.cookies.set = shaped.cookies;
+                self.cookies.give(shaped.cookies);
                 Ok(shaped.message)
             }
             Err(why) => Err(Error::protocol(why)),
@@ -127,7 +140,7 @@ impl Call {
     async fn log_out(&mut self, rpc: &Rpc, message: Bytes) -> Result<Bytes, Error> {
         // Whatever the store says: who has logged out keeps no tokens.
         if let Some(session) = rpc.session.as_ref().filter(|_| self.keeps_cookies()) {
-            self.cookies.set = session.cleared().to_vec();
+            self.cookies.give(session.cleared());
         }
         let (worker, caller) = (self.worker.clone(), self.caller.clone());
         if let Some((auth, caller)) = rpc.gate.auth().zip(caller) {
@@ -161,12 +174,12 @@ impl Call {
             }
             _ => return,
         };
-        self.cookies.set = ended.to_vec();
+        self.cookies.give(ended);
     }
 
     /// Tells the browser; an answer with tokens is for nobody's cache.
     pub(super) fn set_cookies(&mut self, response: &mut Response<Body>) {
-        if self.cookies.set.is_empty() {
+        if self.cookies.gives_none() {
             return;
         }
         let headers: &mut HeaderMap = response.headers_mut();
@@ -191,10 +204,7 @@ pub(super) async fn answer(
     let mut message = frame.to_vec();
     call.put_cookies(rpc, &mut message, PREFIX);
     seal(&mut message);
-    // What crosses is one message as it is, and one comes back.
-    let headers = outgoing.headers.whole();
-    headers.remove(&metadata::GRPC_ENCODING);
-    headers.remove(&metadata::GRPC_ACCEPT_ENCODING);
+    metadata::remove_codings(outgoing.headers.whole());
     let reply = call.send(rpc, outgoing, message.into()).await?;
     let metadata = [&reply.headers, &reply.trailers];
     Answer::new(call, (binding, &binding.out), &reply.message, metadata, coding)?.whole()

@@ -4,10 +4,11 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 
 use super::call::Call;
 use crate::config::HashBy;
+use crate::envelope::cookies;
 use crate::upstream::key_of;
 
 impl Call {
@@ -23,7 +24,7 @@ impl Call {
                 let claim = self.caller.as_ref()?.claims().named(name)?;
                 Some(key_of(claim.to_string().as_bytes()))
             }
-            HashBy::Cookie(name) => match cookie(headers, name) {
+            HashBy::Cookie(name) => match cookies::named(headers, name).next() {
                 Some(value) => Some(key_of(value)),
                 None => {
                     let value = fresh();
@@ -35,13 +36,6 @@ impl Call {
             },
         }
     }
-}
-
-/// The first cookie of this name.
-fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
-    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
-    let mut values = pairs.filter_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
-    values.find(|value| !value.is_empty())
 }
 
 /// A value that no other client has. It is no secret: who copies it reaches the same endpoint.

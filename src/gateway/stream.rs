@@ -1,9 +1,7 @@
 //! Calls whose messages stream: opened here, then carried by their bodies.
 
-use std::error::Error as StdError;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 use tokio::time::timeout;
@@ -15,7 +13,7 @@ use super::codec::{Beside, FromWire, ToWire};
 use super::payload::{Frames, Payload};
 use super::route::Binding;
 use super::translate::content;
-use crate::body::Body;
+use crate::body::{Body, Incoming};
 use crate::envelope::coding::{Coding, Decoded, Packed};
 use crate::envelope::head::Head;
 use crate::envelope::stream::{Replies, Requests, Stop, Writer, opaque};
@@ -28,18 +26,14 @@ use crate::upstream::{Outgoing, ReplyBody};
 const FIRST_MESSAGE: Duration = Duration::from_secs(1);
 
 /// The messages of a REST body, as frames. What path and query say goes with the first.
-pub(super) async fn rest<B>(
+pub(super) async fn rest<B: Incoming>(
     call: &mut Call,
     binding: &Binding,
     head: &Head<'_>,
     captured: &[&str],
     outgoing: &mut Outgoing<'_>,
     body: B,
-) -> Result<Response<Body>, Error>
-where
-    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
+) -> Result<Response<Body>, Error> {
     let rpc = &binding.rpc;
     let query = head.uri.query().unwrap_or_default();
     let (reader, media, coding) = rest::admit_stream(head, &body, rpc.settings.body.value, binding.taken())?;

@@ -1,7 +1,6 @@
 //! Token endpoint: a route of the gateway's own that hands tokens out, renews them or takes them back. Who asks passes the gates
 //! that an RPC has.
 
-use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use serde_json::Value;
 use super::call::{Call, Gated};
 use super::caller::{Asking, Judge};
 use super::renewal::{Renewal, Unrenewed};
-use crate::body::Body;
+use crate::body::{Body, Incoming};
 use crate::config::{ACCESS_TOKEN, Priority, REFRESH_TOKEN};
 use crate::envelope::head::Head;
 use crate::envelope::whole;
@@ -82,21 +81,18 @@ impl Gated for TokenEndpoint {
 
 impl TokenEndpoint {
     /// One call, from its gates to its answer, in its time.
-    pub(super) async fn answer<B>(&self, call: &mut Call, head: &Head<'_>, body: B) -> Result<Response<Body>, Error>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
+    pub(super) async fn answer<B: Incoming>(
+        &self,
+        call: &mut Call,
+        head: &Head<'_>,
+        body: B,
+    ) -> Result<Response<Body>, Error> {
         let (worker, deadline) = (call.worker.clone(), call.started + PATIENCE);
         let answered = worker.pool.within(deadline, self.operate(call, head, body)).await;
         answered.unwrap_or_else(|| Err(worker.pool.overdue()))
     }
 
-    async fn operate<B>(&self, call: &mut Call, head: &Head<'_>, body: B) -> Result<Response<Body>, Error>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
+    async fn operate<B: Incoming>(&self, call: &mut Call, head: &Head<'_>, body: B) -> Result<Response<Body>, Error> {
         call.gates(self, head).await?;
         match &self.operation {
             Operation::Connect(connect) => {
@@ -106,14 +102,14 @@ impl TokenEndpoint {
             }
             Operation::Renew { renewal, field, answer, by_hand } => {
                 let pair = self.renew(call, head, body, (renewal, field)).await?;
-                let answer = if call.cookies.set.is_empty() { by_hand } else { answer };
+                let answer = if call.cookies.gives_none() { by_hand } else { answer };
                 let answer = answer.replace(ACCESS_TOKEN, &pair.access).replace(REFRESH_TOKEN, &pair.refresh);
                 Ok(json(answer))
             }
             Operation::LogOut { renewal, answer } => {
                 let (caller, worker) = (call.caller.clone().ok_or(Error::Internal)?, call.worker.clone());
                 // Whatever the store says, if it does: who has logged out keeps no tokens.
-                call.cookies.set = renewal.cookies.cleared().to_vec();
+                call.cookies.give(renewal.cookies.cleared());
                 let closed = renewal.close(&worker.store, &caller).await;
                 closed.map_err(|refusal| call.turned_away(&self.gate, refusal))?;
                 Ok(json(answer.to_string()))
@@ -122,17 +118,13 @@ impl TokenEndpoint {
     }
 
     /// The next pair of a refresh token. One in a cookie is answered in cookies.
-    async fn renew<B>(
+    async fn renew<B: Incoming>(
         &self,
         call: &mut Call,
         head: &Head<'_>,
         body: B,
         (renewal, field): (&Renewal, &str),
-    ) -> Result<Pair, Error>
-    where
-        B: http_body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
+    ) -> Result<Pair, Error> {
         let (headers, uri, method, cors) = (&head.headers, &head.uri, &head.method, self.cors.as_deref());
         let taken = renewal.cookies.taken(&auth::Head { headers, uri, method, websocket: false, cors });
         let taken = taken.map_err(|refusal| call.turned_away(&self.gate, refusal))?;
@@ -140,7 +132,7 @@ impl TokenEndpoint {
         let token = match taken {
             Some(token) => token.into_owned(),
             None => {
-                let said = whole::read(Box::pin(body), MOST, call.worker.pool.memory()).await?;
+                let said = whole::read(body, MOST, call.worker.pool.memory()).await?;
                 call.read(said.len());
                 let said: Value = serde_json::from_slice(&said).unwrap_or_default();
                 let token = said.get(field).and_then(Value::as_str).filter(|token| !token.is_empty());
@@ -158,14 +150,14 @@ impl TokenEndpoint {
                         call.says(why);
                         Error::Internal
                     })?;
-                    call.cookies.set = cookies;
+                    call.cookies.give(cookies);
                 }
                 Ok(pair)
             }
             Err(Unrenewed::Limited(error)) => Err(error),
             Err(Unrenewed::Refused(refusal)) => {
                 if by_cookie && refusal.is_of_token() {
-                    call.cookies.set = renewal.cookies.cleared().to_vec();
+                    call.cookies.give(renewal.cookies.cleared());
                 }
                 Err(call.turned_away(&self.gate, refusal))
             }

@@ -1,7 +1,6 @@
 //! A request's body out of its content coding while it comes, a piece at a time: however much a few bytes stand for, no
 //! more of it is made than is asked for.
 
-use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use tokio_util::io::{StreamReader, poll_read_buf};
 
 use super::{Coding, ZSTD_WINDOW_LOG};
 use crate::body::Broken;
+use crate::body::Incoming;
 use crate::envelope::stream::Stop;
 use crate::error::Error;
 use crate::memory::{Memory, Room};
@@ -37,11 +37,7 @@ pub struct Decoded {
 
 impl Decoded {
     /// What `body` says in `coding`; what is wrong with it is left in `stop`.
-    pub fn new<B>(body: B, coding: Coding, stop: Stop) -> Self
-    where
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
+    pub fn new<B: Incoming>(body: B, coding: Coding, stop: Stop) -> Self {
         let body = body.map_err(|error| io::Error::new(ErrorKind::ConnectionAborted, error));
         let reader = decoder(coding, StreamReader::new(body.into_data_stream()));
         Self { reader, piece: BytesMut::new(), stop, over: false, _window: None }

@@ -6,6 +6,7 @@ use http::Uri;
 use http::header::{self, HeaderMap};
 
 use crate::config::TokenSource;
+use crate::envelope::cookies;
 
 /// What a source has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,15 +45,10 @@ fn bearer(headers: &HeaderMap) -> Found<'_> {
     plain(token.trim_matches(' '))
 }
 
-/// A cookie (RFC 6265 §5.4); an empty one was cleared. A pair that is no ASCII holds no token, and hides no other.
+/// A cookie. What is no ASCII is no token, and hides no other.
 pub(super) fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Found<'h> {
-    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b';'));
-    let named = pairs.filter_map(|pair| {
-        let (found, value) = str::from_utf8(pair).ok().filter(|pair| pair.is_ascii())?.split_once('=')?;
-        (found.trim() == name).then(|| value.trim())
-    });
-    let unquoted = |value: &'h str| value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-    one(named.map(unquoted).filter(|value| !value.is_empty()))
+    let texts = cookies::named(headers, name).filter(|value| value.is_ascii());
+    one(texts.filter_map(|value| str::from_utf8(value).ok()))
 }
 
 /// A query parameter. JWTs have no characters that URLs escape, other tokens may.
