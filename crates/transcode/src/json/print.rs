@@ -286,7 +286,9 @@ impl Text {
         if self.at > self.limit {
             return Err(Refused::Full);
         }
-        let doubled = self.out.len().saturating_mul(2).min(self.limit.saturating_add(AHEAD));
+        // By this text's own length: of a stream's small messages, many are printed behind each other, and zeroing as much again as
+        // they all have would cost each of them more than its printing.
+        let doubled = self.out.len().saturating_add(self.out.len() - self.start).min(self.limit.saturating_add(AHEAD));
         let needed = self.at.saturating_add(len).saturating_add(AHEAD);
         self.out.resize(doubled.max(needed), 0);
         Ok(())

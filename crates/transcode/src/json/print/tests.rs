@@ -102,3 +102,11 @@ fn nothing_grows_beyond_the_limit() {
         assert_eq!(out, if fits.is_ok() { &b">\"12345\""[..] } else { b">" });
     }
 }
+
+#[test]
+fn a_text_grows_by_its_own_length_whatever_stands_before_it() {
+    const BEFORE: usize = 1 << 20;
+    let mut text = Text::new(vec![b'>'; BEFORE], 0, usize::MAX / 2);
+    text.string("a".repeat(100).as_bytes(), 0, 100, b',').unwrap();
+    assert!(text.out.len() < BEFORE + 1024, "{} bytes for a text of 102", text.out.len() - BEFORE);
+}
