@@ -3,13 +3,13 @@
 SHELL := bash
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test lint test-unit test-it test-grpc doc load bench release-pgo fuzz coverage
+.PHONY: help run test lint test-unit test-it test-grpc doc release install load compared bench profile fuzz coverage
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## build and start the booking system: five services and the gateway on 127.0.0.1:3000
-	cargo run --release -- demo
+	release/cargo run --release --package transom -- demo
 
 test: ## everything CI runs: installs what is missing, then format, lints, docs, tests
 	.ci/install test
@@ -40,10 +40,21 @@ test-grpc: ## gRPC through the gateway, with real clients
 doc: ## API documentation, warnings are errors
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --workspace --document-private-items
 
+release: ## target/release/transom as it is shipped: by the profile of what calls do
+	release/cargo build --release --locked --package transom
+
+install: ## the same build as the `transom` command, where cargo puts commands
+	release/cargo install --locked --path .
+
 load: ## a bounded load on loopback: the gateway alone, with wrk and h2load
 	.ci/install load
-	cargo build --quiet --release --workspace
+	$(MAKE) --no-print-directory compared
 	python3 benches/compare/compare.py --only transom --repetitions 2
+
+# The gateway as it is shipped, and plain what it is compared with.
+compared:
+	cargo build --quiet --release --locked --package transom-benches --bins
+	$(MAKE) --no-print-directory release
 
 bench: ## codec and instruction counts, then the gateway beside Envoy and the floor
 	.ci/install load
@@ -53,13 +64,15 @@ bench: ## codec and instruction counts, then the gateway beside Envoy and the fl
 	@if command -v valgrind >/dev/null; then \
 	  .ci/install instructions && cargo bench --package transom-benches --bench instructions; \
 	else echo "without valgrind: instruction counts are left out"; fi
-	cargo build --quiet --release --workspace
+	$(MAKE) --no-print-directory compared
 	python3 benches/compare/compare.py
 
-release-pgo: ## target/pgo/transom, laid out by how it runs: a seventh fewer instructions a call, two builds
+profile: ## release/ anew: what calls do, counted in a build of its own, and where its functions lie
 	.ci/install load
-	.ci/install pgo
-	python3 benches/pgo.py
+	.ci/install profile
+	python3 benches/training.py
+	$(MAKE) --no-print-directory compared
+	python3 benches/layout.py
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (60); needs a nightly toolchain and cargo-fuzz
 	@for target in $$(ls fuzz/fuzz_targets | sed 's/\.rs$$//'); do \

@@ -55,14 +55,14 @@ fn packs_relocations() -> bool {
 /// The functions that a start and calls run stand together: less of the file is in memory. `benches/layout.py` knows them. Not by a
 /// linker that somebody has chosen: it may not read such a script.
 fn lay_out() {
-    println!("cargo:rerun-if-changed=benches/layout.ld");
+    println!("cargo:rerun-if-changed=release/layout.ld");
     println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
     let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|is| is == value);
     let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let chosen =
         std::env::var_os("RUSTC_LINKER").is_some() || ["link-arg", "linker"].iter().any(|flag| flags.contains(flag));
     if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") && !chosen {
-        println!("cargo:rustc-link-arg-bins=-Tbenches/layout.ld");
+        println!("cargo:rustc-link-arg-bins=-Trelease/layout.ld");
     }
 }
 

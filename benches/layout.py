@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Which functions a start and calls run, so that the linker puts them together: benches/layout.ld, which build.rs gives it.
+"""Which functions a start and calls run, so that the linker puts them together: release/layout.ld, which build.rs gives it.
 
-    python3 benches/layout.py        after: cargo build --release --workspace        needs valgrind, h2load
+    make profile      or        python3 benches/layout.py        after: make compared        needs valgrind, h2load
 
 The kernel maps the 64 KiB around each page that is touched. Scattered over the binary, the functions that run kept 12 of its
 20 MB in memory; beside each other they keep 7. Names come without the hash that a compiler puts behind them, so that they hold
-from one build to the next; what is missing here runs all the same, from where the linker puts it. To be made anew when a
-start or a call takes another way than it did.
+from one build to the next; what is missing here runs all the same, from where the linker puts it. The compiler sets apart
+what the profile calls hot, which all runs, and what it calls unlikely, of which a start runs some. To be made anew after the
+profile, which changes what is inlined, and when a start or a call takes another way than it did.
 """
 
 import pathlib
@@ -20,7 +21,7 @@ import compare
 import instructions
 from compare import REST, ROOT
 
-SCRIPT = ROOT / "benches" / "layout.ld"
+SCRIPT = ROOT / "release" / "layout.ld"
 CALLS = 100
 
 
@@ -52,19 +53,20 @@ def ran(file):
     own = False
     for line in file.read_text().splitlines():
         if line.startswith("ob="):
-            own = line.endswith("/transom")
+            # valgrind does not know whose what lies outside of .text is: ours does, once it has been laid out.
+            own = line.endswith(("/transom", "=???"))
         elif own and (function := re.match(r"fn=([\w$.]+)", line)):
             yield pattern(function[1])
 
 
 def pattern(function):
-    """What its section is called, whatever a compiler puts behind the name."""
+    """Its name, whatever a compiler puts behind it."""
     hashed = re.match(r"(_ZN.*17h)[0-9a-f]{16}E", function)
-    return f".text.{hashed[1]}*" if hashed else ".text." + re.sub(r"\.(llvm\.)?\d+$", "*", function)
+    return f"{hashed[1]}*" if hashed else re.sub(r"\.(llvm\.)?\d+$", "*", function)
 
 
 def script(*groups):
-    named = "".join(f"    *({name})\n" for group in groups for name in group)
+    named = "".join(f"    *(.text.{name} .text.unlikely.{name})\n" for group in groups for name in group)
     return f"""/* Made by benches/layout.py, which says why. */
 SECTIONS
 {{

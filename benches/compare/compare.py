@@ -231,7 +231,7 @@ def main():
     arguments.add_argument("--repetitions", type=int, default=5)
     arguments.add_argument("--seconds", type=int, default=3)
     arguments.add_argument("--only", choices=["transom", "envoy", "floor", "cached"], action="append")
-    arguments.add_argument("--transom", type=pathlib.Path, help="another build of it: target/pgo/transom")
+    arguments.add_argument("--transom", type=pathlib.Path, help="another build of it than target/release/transom")
     arguments = arguments.parse_args()
     global TRANSOM
     TRANSOM = arguments.transom

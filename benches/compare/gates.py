@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the gates cost a call: who may come in and how often, none of it and all of it, beside Envoy with the same filters.
 
-    python3 benches/compare/gates.py [--repetitions 5] [--seconds 2] [--without-envoy]     after: cargo build --release --workspace
+    python3 benches/compare/gates.py [--repetitions 5] [--seconds 2] [--without-envoy]     after: make compared
 
 Every gateway stands on the first core and the load on the last, in turn, as in `compare.py`; 64 connections are in flight. One
 token, verified once and found again after that, two of its claims injected, a limit by user in memory and one by client; for the

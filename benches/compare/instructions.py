@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What one call costs in user space, counted and not timed: instructions under callgrind, of Transom and of the floor.
 
-    python3 benches/compare/instructions.py [--calls 1000] [--transom BINARY]        after: cargo build --release --workspace
+    python3 benches/compare/instructions.py [--calls 1000] [--transom BINARY]        after: make compared
 
 The same figure on every run, whatever else the machine is doing. Calls come one after the other, so nothing is shared
 between two of them: under load both take fewer. System calls do not count, nor does what the caches make of it.
@@ -60,7 +60,7 @@ def instructions(dump):
 def main():
     arguments = argparse.ArgumentParser(description="Instructions a call")
     arguments.add_argument("--calls", type=int, default=1000)
-    arguments.add_argument("--transom", type=pathlib.Path, help="another build of it: target/pgo/transom")
+    arguments.add_argument("--transom", type=pathlib.Path, help="another build of it than target/release/transom")
     arguments = arguments.parse_args()
     calls, compare.TRANSOM = arguments.calls, arguments.transom
     upstream = compare.start_upstream(1)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What clients can make a gateway hold: driven to its limits, piece by piece, beside the bound of each piece.
 
-    python3 benches/compare/memory.py [--binaries target/release]        after: cargo build --release --workspace
+    python3 benches/compare/memory.py [--binaries target/release]        after: make compared
 
 Transom has one worker and small limits. Clients that mean no good come one kind after the other, and stay: connections that have made a
 call, heads that do not end, bodies that do not end, answers that nobody reads. Printed is what the resident memory has grown by with each

@@ -1,4 +1,4 @@
-//! The upstream of the comparison: a gRPC server of one thread that answers three RPCs with canned replies.
+//! The upstream of the comparison: a gRPC server of one thread that answers three RPCs with canned replies, and one with a short stream.
 //!
 //! `upstream ADDRESS DESCRIPTORS REPLIES`. It costs as little as it can, so that the gateway in front is what is measured.
 
@@ -9,7 +9,12 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
-use transom_benches::{CALLS, Canned, canned};
+use transom_benches::{CALLS, Canned, canned, frame};
+
+/// The RPC that answers with a stream, of so many small messages.
+const STREAM: (&str, usize) = ("/ticket.TicketService/WatchEvent", 1000);
+/// `ticket.EventAvailability { event_id: "evt-001", available_seats: 500, reserved_seats: 10, sold_seats: 100 }`
+const MESSAGE: &[u8] = b"\x0a\x07evt-001\x10\xf4\x03\x18\x0a\x20\x64";
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -20,7 +25,8 @@ async fn main() -> io::Result<()> {
     let [address, descriptors, replies] = arguments.as_slice() else {
         return Err(io::Error::other("usage: upstream ADDRESS DESCRIPTORS REPLIES"));
     };
-    let replies = canned(&PathBuf::from(descriptors), &PathBuf::from(replies), &CALLS)?;
+    let mut replies = canned(&PathBuf::from(descriptors), &PathBuf::from(replies), &CALLS)?;
+    replies.push(Canned { path: STREAM.0.to_owned(), frame: Bytes::from(frame(MESSAGE).repeat(STREAM.1)) });
     let replies: &'static [Canned] = replies.leak();
     let listener = TcpListener::bind(address).await?;
     loop {
