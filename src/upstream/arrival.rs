@@ -13,7 +13,7 @@ use super::balance::Roster;
 use super::breaker::Breaker;
 use super::endpoint::Endpoint;
 use super::group::Group;
-use super::health::UNTRIED;
+use super::health::{UNTRIED, newcomers_turn};
 use super::pool::{Acquired, Pool, Slots, acquire};
 use super::{Upstream, literal};
 use crate::config;
@@ -96,7 +96,9 @@ impl Upstream {
                 let (group, homes, asking) = (Arc::clone(group), Arc::clone(&homes), Arc::clone(&asking));
                 let check = self.config.health_check.clone();
                 arriving.spawn(async move {
-                    group.first_look(check.as_ref(), &endpoint, &asking, &mut { UNTRIED }).await;
+                    let turn = newcomers_turn().await;
+                    group.look(check.as_ref(), &endpoint, &asking, &mut { UNTRIED }).await;
+                    drop(turn);
                     stand(endpoint, &group.roster, &homes).await;
                 });
             }

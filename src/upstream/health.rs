@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::Uri;
 use prost::Message;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::sleep;
 use transom_transcode::frame::{PREFIX, seal};
 use transom_transcode::status::Code;
@@ -33,6 +33,11 @@ const REPLY: usize = 64 * 1024;
 /// are the control thread's, which checks the others meanwhile.
 static NEW: Semaphore = Semaphore::const_new(64);
 
+/// What an endpoint that has just come waits for before its first look: however many others have, only some are asked at a time.
+pub(super) async fn newcomers_turn() -> Option<SemaphorePermit<'static>> {
+    NEW.acquire().await.ok()
+}
+
 /// Checks that were missed by an endpoint that was never found well: it has no credit.
 pub(super) const UNTRIED: usize = usize::MAX;
 
@@ -41,14 +46,12 @@ impl Group {
     pub(super) async fn tend(self: Arc<Self>, endpoint: Arc<Endpoint>, pool: Arc<Pool>) {
         let (mut backoff, mut missed) = (Backoff::new(), UNTRIED);
         let mut rule = self.health.subscribe();
-        let mut first = true;
+        let mut turn = newcomers_turn().await;
         loop {
             let check = rule.borrow_and_update().clone();
             endpoint.forget_falls();
-            let answers = match std::mem::take(&mut first) {
-                true => self.first_look(check.as_ref(), &endpoint, &pool, &mut missed).await,
-                false => self.look(check.as_ref(), &endpoint, &pool, &mut missed).await,
-            };
+            let answers = self.look(check.as_ref(), &endpoint, &pool, &mut missed).await;
+            drop(turn.take());
             let pause = match (&check, answers) {
                 (_, false) => backoff.next(Instant::now()),
                 (Some(check), true) => jitter(check.interval),
@@ -64,18 +67,6 @@ impl Group {
         }
     }
 
-    /// As [`Group::look`], for an endpoint that has just come: however many others have, only some are asked at a time.
-    pub(super) async fn first_look(
-        &self,
-        check: Option<&HealthCheck>,
-        endpoint: &Arc<Endpoint>,
-        pool: &Pool,
-        missed: &mut usize,
-    ) -> bool {
-        let _turn = NEW.acquire().await;
-        self.look(check, endpoint, pool, missed).await
-    }
-
     /// Asks once, and notes the answer, or how many were `missed` in a row. True if it answered at all.
     pub(super) async fn look(
         &self,
@@ -84,16 +75,7 @@ impl Group {
         pool: &Pool,
         missed: &mut usize,
     ) -> bool {
-        let Some(check) = check else {
-            let reached = connection::probe(endpoint).await;
-            if let Err(failure) = &reached {
-                endpoint.note(failure);
-            }
-            if !reached.as_ref().is_err_and(Failure::is_ours) {
-                self.roster.set_down(endpoint, reached.is_err());
-            }
-            return reached.is_ok();
-        };
+        let Some(check) = check else { return self.reached(endpoint, &connection::probe(endpoint).await) };
         let outcome = self.check(check, endpoint, pool).await;
         let said = match &outcome {
             Ok(serving) => Some(if *serving { Health::Serves } else { Health::Ill }),
@@ -120,6 +102,19 @@ impl Group {
             self.roster.set_down(endpoint, false);
         }
         healthy
+    }
+
+    /// Notes whether it could be connected to. What the process itself lacks for that says nothing of it.
+    pub(super) fn reached(&self, endpoint: &Endpoint, reached: &Result<(), Failure>) -> bool {
+        match reached {
+            Ok(()) => self.roster.set_down(endpoint, false),
+            Err(failure) if failure.is_ours() => {}
+            Err(failure) => {
+                endpoint.note(failure);
+                self.roster.set_down(endpoint, true);
+            }
+        }
+        reached.is_ok()
     }
 
     /// `grpc.health.v1.Health/Check`; true if it serves.

@@ -12,13 +12,24 @@ use tokio::net::TcpStream;
 use super::support::{Call, Server, answer, call, framed, numbered, outgoing, settings, status, until, upstream, who};
 use crate::config::{CircuitBreaker, HealthCheck};
 use crate::telemetry::Metrics;
-use crate::upstream::{Aim, FailureKind, Pool, Upstream, Watches};
+use crate::upstream::{Aim, Failure, FailureKind, Pool, Seen, Upstream, Watches};
 
 /// Watched until it is dropped.
 fn watch(upstream: &Arc<Upstream>) -> Watches {
     let mut watches = Watches::default();
     watches.begin([upstream]);
     watches
+}
+
+#[tokio::test]
+async fn a_look_for_which_the_process_lacks_files_says_nothing() {
+    let upstream = upstream(&["127.0.0.1:1".parse().unwrap()]);
+    let endpoint = Arc::clone(&upstream.roster.all()[0]);
+    let looks = |kind| upstream.group.reached(&endpoint, &Err(Failure::new(Seen::NotSeen, kind, "why")));
+    assert!(!looks(FailureKind::Overloaded));
+    assert_eq!((endpoint.down(), endpoint.last_failure()), (false, None));
+    assert!(!looks(FailureKind::ConnectFailed));
+    assert!(endpoint.down() && endpoint.last_failure().is_some());
 }
 
 #[tokio::test]
