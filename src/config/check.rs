@@ -1,5 +1,7 @@
 //! What must hold between keys.
 
+mod upstreams;
+
 use std::collections::{BTreeMap, HashMap};
 
 use super::problem::quote;
@@ -13,8 +15,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     tls(config, reader);
     sources(config, reader);
     reflection(config, reader);
-    services(config, reader);
-    slow_starts(config, reader);
+    upstreams::check(config, reader);
     aims(config, reader);
     rate_limits(config, reader);
     connect_tokens(config, reader);
@@ -80,17 +81,6 @@ fn tls(config: &Config, reader: &mut Reader) {
                 let path = super::place(&["upstreams", name, "tls", given.0]);
                 wrong(&[&path], format!("is of no use alone; write its `{}` too", missing.0));
             }
-        }
-    }
-}
-
-fn slow_starts(config: &Config, reader: &mut Reader) {
-    for (name, upstream) in &config.upstreams {
-        if upstream.slow_start.is_some() && matches!(upstream.balance, Balance::Hash(_)) {
-            let path = super::place(&["upstreams", name, "slow_start"]);
-            let message = "is of no use with `balance: hash`, where calls have their places; remove it".to_owned();
-            let line = reader.line(&[&path]);
-            reader.problems.push(line, path, message);
         }
     }
 }
@@ -297,23 +287,6 @@ fn cors(config: &Config, reader: &mut Reader) {
         let message =
             "holds `*`, which browsers do not honour with `credentials: true`; write names, or leave that out";
         reader.problems.push(line, path, message.to_owned());
-    }
-}
-
-fn services(config: &Config, reader: &mut Reader) {
-    let mut served: HashMap<&str, &str> = HashMap::new();
-    for (name, upstream) in &config.upstreams {
-        let path = super::place(&["upstreams", name, "services"]);
-        for (index, service) in upstream.services.iter().enumerate() {
-            let Some(other) = served.insert(service, name) else { continue };
-            let line = reader.line(&[&format!("{path}[{index}]"), &path]);
-            let message = if other == name {
-                format!("`{service}` is written twice; keep one")
-            } else {
-                format!("`{service}` is served by the upstream `{other}` already; keep one")
-            };
-            reader.problems.push(line, format!("{path}[{index}]"), message);
-        }
     }
 }
 

@@ -367,6 +367,27 @@ proptest! {
 }
 
 #[test]
+fn each_upstream_is_known_for_its_health_by_a_name_of_its_own() {
+    let with = |first: &str, second: &str| {
+        let keys = |name: &str| if name.is_empty() { String::new() } else { format!(", health_name: {name}") };
+        let (first, second) = (keys(first), keys(second));
+        format!(
+            "schema: {{ descriptor_sets: [a] }}\nupstreams:\n  a: {{ endpoints: [a:1]{first} }}\n  b: {{ endpoints: [b:1]{second} }}\n"
+        )
+    };
+    for (first, second) in [("", ""), ("x", "y"), ("a", "b"), ("x", "")] {
+        assert!(read(&with(first, second)).is_ok(), "{first} {second}");
+    }
+    for (first, second, problem) in [
+        ("x", "x", "4: upstreams.b.health_name: `x` is the name of `upstreams.a` already; choose another"),
+        ("b", "", "3: upstreams.a.health_name: `b` is the upstream `upstreams.b` itself; choose another"),
+        ("b", "x", "3: upstreams.a.health_name: `b` is the upstream `upstreams.b` itself; choose another"),
+    ] {
+        assert_eq!(problems(&with(first, second)), [problem], "{first} {second}");
+    }
+}
+
+#[test]
 fn a_slow_start_is_for_turns_and_not_for_places() {
     let with = |balance: &str| format!("{MINIMAL}    slow_start: {{}}\n    balance: {balance}\n");
     assert!(read(&with("least_request")).is_ok());
