@@ -1,13 +1,12 @@
 //! DNS: questions to name servers, and what the system's files say without them.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
-use hickory_resolver::lookup::Lookup;
-use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
@@ -16,6 +15,7 @@ use hickory_resolver::{Hosts, TokioResolver};
 use parking_lot::Mutex;
 
 use super::LATEST;
+use super::questions::{Family, MOST, Questions, has_addresses, ips};
 use super::records::{Record, Service, Told};
 use crate::config::Dns;
 
@@ -24,8 +24,6 @@ const HOSTS: &str = "/etc/hosts";
 /// What a file says holds so long.
 const WRITTEN: Duration = Duration::from_secs(5);
 const NO_NAME: &str = "there is no such name";
-/// Records of one answer that are looked at.
-const MOST: usize = 4096;
 
 /// The rules that names are looked up by, and what was made of them.
 #[derive(Default)]
@@ -41,14 +39,14 @@ type Stamp = [Option<(SystemTime, u64)>; 2];
 #[derive(Clone)]
 pub(super) struct Resolver {
     asks: TokioResolver,
+    questions: Questions,
     hosts: Arc<Hosts>,
     /// The domains in which names are looked up that are not written in full; those with fewer dots there first.
     search: Arc<[Name]>,
     ndots: usize,
+    /// In full, by what is written: where it was found last.
+    found_in: Arc<Mutex<HashMap<Box<str>, Name>>>,
 }
-
-/// The addresses of one family that a name has, and until when; none where the name has others only.
-pub(super) type Family = Result<(Vec<IpAddr>, Instant), String>;
 
 impl Names {
     pub(super) fn new(rules: Dns) -> Self {
@@ -110,11 +108,14 @@ impl Resolver {
         if let Err(error) = File::open(HOSTS).and_then(|file| hosts.read_hosts_conf(file)) {
             tracing::debug!(%error, "{HOSTS} cannot be read");
         }
+        let asks = builder.build().map_err(|error| error.to_string())?;
         Ok(Self {
-            asks: builder.build().map_err(|error| error.to_string())?,
+            questions: Questions::new(asks.clone()),
+            asks,
             hosts: Arc::new(hosts),
             search: search.into(),
             ndots,
+            found_in: Arc::default(),
         })
     }
 
@@ -132,23 +133,40 @@ impl Resolver {
             return written.map(|lookup| Ok((lookup.as_ref().map(ips).unwrap_or_default(), until)));
         }
         self.asks.clear_cache();
-        let mut nothing = [(), ()].map(|()| Err(NO_NAME.to_owned()));
+        let mut nothing: Option<[Family; 2]> = None;
         for name in self.in_full(&name) {
-            let (a, aaaa) = tokio::join!(self.asks.ipv4_lookup(name.clone()), self.asks.ipv6_lookup(name));
-            let families = [family(a), family(aaaa)];
+            let families = self.questions.addresses(&name).await;
             let is_there = families.iter().flatten().any(Result::is_ok);
-            let is_over = families.iter().flatten().any(|family| !matches!(family, Ok((found, _)) if found.is_empty()));
+            let fails = families.iter().flatten().any(Result::is_err);
+            let has = families.iter().any(|family| has_addresses(family.as_ref()));
             let other = || if is_there { Ok((Vec::new(), Instant::now() + LATEST)) } else { Err(NO_NAME.to_owned()) };
             let families = families.map(|family| family.unwrap_or_else(other));
-            if is_over {
+            if has {
+                self.is_found_in(host, name);
                 return families;
             }
-            // It stands for other things there, and may stand for addresses in the next.
-            if is_there {
-                nothing = families;
+            // It is there, or was, and nobody can say where it is now: a later domain's is another's.
+            if fails && (is_there || self.was_found_in(host, &name)) {
+                return families;
+            }
+            // It stands for other things there, or nobody can say whether it is there, and may stand for addresses in the next.
+            let says_less = || nothing.as_ref().is_none_or(|nothing| nothing.iter().all(Result::is_ok));
+            if (is_there || fails) && says_less() {
+                nothing = Some(families);
             }
         }
-        nothing
+        nothing.unwrap_or_else(|| [(), ()].map(|()| Err(NO_NAME.to_owned())))
+    }
+
+    fn was_found_in(&self, host: &str, name: &Name) -> bool {
+        self.found_in.lock().get(host) == Some(name)
+    }
+
+    /// Only what is not written in full can be found elsewhere.
+    fn is_found_in(&self, host: &str, name: Name) {
+        if !host.ends_with('.') {
+            self.found_in.lock().insert(host.into(), name);
+        }
     }
 
     /// What a name may stand for, in the order of resolv.conf(5).
@@ -166,17 +184,23 @@ impl Resolver {
     }
 
     /// What the SRV records of a name say.
-    pub(super) async fn service(&self, name: &str) -> Result<Service, String> {
-        let name = Name::from_utf8(name).map_err(|error| error.to_string())?;
+    pub(super) async fn service(&self, written: &str) -> Result<Service, String> {
+        let name = Name::from_utf8(written).map_err(|error| error.to_string())?;
         self.asks.clear_cache();
-        let mut names = self.in_full(&name).into_iter();
-        let lookup = loop {
-            let Some(name) = names.next() else { return Err(NO_NAME.to_owned()) };
-            match self.asks.srv_lookup(name).await {
+        let (mut found, mut failure) = (None, NO_NAME.to_owned());
+        for full in self.in_full(&name) {
+            match self.asks.srv_lookup(full.clone()).await {
+                Ok(lookup) => {
+                    self.is_found_in(written, full);
+                    found = Some(lookup);
+                    break;
+                }
                 Err(error) if error.is_nx_domain() => {}
-                looked => break looked.map_err(|error| error.to_string())?,
+                Err(error) if self.was_found_in(written, &full) => return Err(error.to_string()),
+                Err(error) => failure = error.to_string(),
             }
-        };
+        }
+        let lookup = found.ok_or(failure)?;
         let records = lookup.answers().iter().filter_map(|record| match &record.data {
             // A target of `.`: decidedly not here.
             RData::SRV(srv) if !srv.target.is_root() => Some(Record {
@@ -210,19 +234,4 @@ fn name_server(address: SocketAddr) -> NameServerConfig {
         connection
     });
     NameServerConfig::new(address.ip(), true, connections.into())
-}
-
-/// None: there is no such name.
-fn family(answer: Result<Lookup, NetError>) -> Option<Family> {
-    match answer {
-        Ok(lookup) => Some(Ok((ips(&lookup), lookup.valid_until()))),
-        Err(error) if error.is_nx_domain() => None,
-        // The name is there, with other records; those say how long that holds.
-        Err(error) if error.is_no_records_found() => Some(Ok((Vec::new(), Instant::now() + LATEST))),
-        Err(error) => Some(Err(error.to_string())),
-    }
-}
-
-fn ips(lookup: &Lookup) -> Vec<IpAddr> {
-    lookup.answers().iter().filter_map(|record| record.data.ip_addr()).take(MOST).collect()
 }

@@ -6,13 +6,15 @@
 //!
 //! ```text
 //! records   what names were found to stand for
-//! dns       questions to name servers
+//! dns       which names are asked for, of what name servers
+//! questions one name's, and how long they are waited for
 //! slices    the EndpointSlices of a service
 //! cluster   the API server that has them
 //! ```
 
 mod cluster;
 mod dns;
+mod questions;
 mod records;
 mod slices;
 
@@ -100,6 +102,9 @@ pub struct Answer {
     pub holds: Duration,
     /// What could not be asked for: that part is what it was before.
     pub failure: Option<String>,
+    /// The same of one family of addresses, where a name has those of the other: that its AAAA cannot be asked for is nothing new of
+    /// many names.
+    pub half: Option<String>,
 }
 
 /// What everybody looks places up with. What it needs is made when it is first asked.
@@ -128,9 +133,12 @@ impl Discovery {
     /// What follows a place.
     pub fn search(self: &Arc<Self>, place: &Place) -> Search {
         Search(match place {
-            Place::Host { .. } | Place::Srv(_) => {
-                Kind::Names(Lookup { discovery: Arc::clone(self), place: place.clone(), kept: Kept::default() })
-            }
+            Place::Host { .. } | Place::Srv(_) => Kind::Names(Lookup {
+                discovery: Arc::clone(self),
+                place: place.clone(),
+                kept: Kept::default(),
+                again: AGAIN,
+            }),
             Place::Slices(service) => Kind::Slices(Box::new(Slices::new(service.clone(), self.clusters.subscribe()))),
         })
     }
@@ -154,7 +162,7 @@ impl Search {
             Kind::Names(lookup) => lookup.look().await,
             Kind::Slices(slices) => {
                 let (found, failure) = slices.next().await?;
-                Ok(Answer { found: tidy(found), holds: Duration::ZERO, failure })
+                Ok(Answer { found: tidy(found), holds: Duration::ZERO, failure, half: None })
             }
         }
     }
@@ -166,6 +174,8 @@ struct Lookup {
     place: Place,
     /// The addresses that names had.
     kept: Kept,
+    /// When a family that did not come is asked for again: each time in a row after twice as long.
+    again: Duration,
 }
 
 impl Lookup {
@@ -194,9 +204,11 @@ impl Lookup {
         }
         let until = [until, kept.until].into_iter().flatten().min().unwrap_or(now);
         let holds = until.saturating_duration_since(now).clamp(SOONEST, LATEST);
-        let holds = if kept.failure.is_some() { holds.min(AGAIN) } else { holds };
+        let again = if kept.half.is_some() { self.again } else { LATEST };
+        self.again = if kept.half.is_some() { (again * 2).min(LATEST) } else { AGAIN };
+        let holds = if kept.failure.is_some() { holds.min(AGAIN) } else { holds.min(again) };
         self.kept = kept.addresses;
-        Ok(Answer { found, holds, failure: kept.failure })
+        Ok(Answer { found, holds, failure: kept.failure, half: kept.half })
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
-use super::dns::{Family, Resolver};
+use super::dns::Resolver;
+use super::questions::{Family, has_addresses};
 use super::{Found, Labels};
 
 /// Names that are asked for at a time.
@@ -63,6 +64,8 @@ pub(super) struct Finished {
     pub(super) until: Option<Instant>,
     /// The first thing that went wrong.
     pub(super) failure: Option<String>,
+    /// The first that went wrong with one family of a name whose other one has addresses.
+    pub(super) half: Option<String>,
 }
 
 impl<'a> Addresses<'a> {
@@ -108,6 +111,7 @@ impl<'a> Addresses<'a> {
 
     fn note(&mut self, name: Arc<str>, families: [Family; 2]) {
         let mut before = self.before.get(&name).cloned().unwrap_or_default().into_iter();
+        let has_others = families.iter().any(|family| has_addresses(Some(family)));
         let addresses = families.map(|family| {
             let before = before.next().unwrap_or_default();
             match family {
@@ -116,7 +120,8 @@ impl<'a> Addresses<'a> {
                     addresses
                 }
                 Err(error) => {
-                    self.finished.failure.get_or_insert(error);
+                    let noted = if has_others { &mut self.finished.half } else { &mut self.finished.failure };
+                    noted.get_or_insert(error);
                     before
                 }
             }

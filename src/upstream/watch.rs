@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::group::Group;
 use super::pool::Pool;
 use crate::config::Place;
-use crate::discovery::{Discovery, Search};
+use crate::discovery::{Answer, Discovery, Search};
 
 /// The pause after a place could not be looked up; the next one is twice as long, up to the last.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
@@ -60,6 +60,9 @@ impl Group {
                 Some(failure) if well => tracing::warn!(upstream = %self.name, %place, %failure, "not looked up"),
                 None if !well => tracing::info!(upstream = %self.name, %place, "looked up again"),
                 _ => {}
+            }
+            if let Ok(Answer { half: Some(failure), .. }) = &answer {
+                tracing::debug!(upstream = %self.name, %place, %failure, "one family of addresses was not looked up");
             }
             well = failure.is_none();
             self.found(&place, answer.as_ref().ok().map(|answer| &*answer.found));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
@@ -183,11 +183,59 @@ async fn a_part_that_cannot_be_asked_for_is_what_it_was() {
     dns.says("both.test", Says::Fails(RecordType::A, ResponseCode::ServFail, vec![RData::from(moved)]));
     let answer = search.look().await.unwrap();
     assert_eq!(answer.found.iter().map(|found| found.address.ip()).collect::<Vec<_>>(), [four, moved]);
-    assert!(answer.failure.is_some() && answer.holds <= Duration::from_secs(5), "{answer:?}");
+    assert!(answer.half.is_some() && answer.holds <= Duration::from_secs(5), "{answer:?}");
     // Nothing of it is there any more.
     dns.has("both.test", &[moved]);
     let answer = search.look().await.unwrap();
     assert_eq!((answer.found.len(), answer.failure), (1, None));
+}
+
+#[tokio::test]
+async fn a_family_that_does_not_answer_keeps_nobody_back() {
+    let dns = dns().await;
+    let [four, six]: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+    for (found, dropped) in [(four, RecordType::AAAA), (six, RecordType::A)] {
+        dns.says("half.test", Says::Late(dropped, Duration::from_secs(3600), vec![RData::from(found)]));
+        let mut search = search(&dns, &host("half.test", 9));
+        for holds in [2, 4, 8] {
+            let began = Instant::now();
+            let answer = search.look().await.unwrap();
+            assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+            assert_eq!(answer.found, [Found::at(SocketAddr::new(found, 9))]);
+            assert_eq!(answer.failure, None, "it is no news to who runs it");
+            assert!(answer.half.is_some());
+            assert_eq!(answer.holds, Duration::from_secs(holds), "it is asked for again, ever more seldom");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_comes_late_is_taken_at_the_next_look() {
+    let dns = dns().await;
+    let [four, six]: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+    let both = vec![RData::from(four), RData::from(six)];
+    dns.says("late.test", Says::Late(RecordType::AAAA, Duration::from_millis(600), both));
+    let mut search = search(&dns, &host("late.test", 9));
+    assert_eq!(search.look().await.unwrap().found, [Found::at(SocketAddr::new(four, 9))]);
+    // Asked anew each time it would never be in time.
+    for _ in 0..20 {
+        let answer = search.look().await.unwrap();
+        if answer.half.is_none() {
+            assert_eq!(answer.found.iter().map(|found| found.address.ip()).collect::<Vec<_>>(), [four, six]);
+            assert!(answer.holds > Duration::from_secs(50), "{:?}", answer.holds);
+            return;
+        }
+    }
+    panic!("it was not taken");
+}
+
+#[tokio::test]
+async fn a_family_that_fails_is_no_failure_of_a_name_that_has_the_other() {
+    let dns = dns().await;
+    dns.says("half.test", Says::Fails(RecordType::AAAA, ResponseCode::ServFail, vec![RData::from(HERE)]));
+    let answer = search(&dns, &host("half.test", 9)).look().await.unwrap();
+    assert_eq!((answer.found, answer.failure), (vec![Found::at(SocketAddr::new(HERE, 9))], None));
+    assert!(answer.half.is_some());
 }
 
 #[tokio::test]
@@ -234,10 +282,56 @@ async fn other_name_servers_count_after_a_reload() {
     until_answers(&gateway, "new").await;
 }
 
-/// What a name stands for that is looked up in two domains.
-async fn in_domains(dns: &Dns, place: &Place) -> Result<Answer, String> {
+/// Looks a name up in two domains.
+fn search_domains(dns: &Dns, place: &Place) -> Search {
     let rules = format!("servers: [\"{}\"], search: [svc.test, outside.test]", dns.address);
-    search_by(&rules, place).look().await
+    search_by(&rules, place)
+}
+
+/// What it stands for there.
+async fn in_domains(dns: &Dns, place: &Place) -> Result<Answer, String> {
+    search_domains(dns, place).look().await
+}
+
+#[tokio::test]
+async fn a_domain_that_nobody_can_be_asked_for_hides_no_later_one_but_for_what_was_found_in_it() {
+    let dns = dns().await;
+    let service = Place::Srv("_books._tcp".to_owned());
+    for code in [ResponseCode::ServFail, ResponseCode::Refused] {
+        let [own, foreign]: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "10.0.0.66".parse().unwrap()];
+        for name in ["books.svc.test", "_books._tcp.svc.test"] {
+            dns.says(name, Says::Refuses(code));
+        }
+        dns.has("books.outside.test", &[foreign]);
+        dns.offers("_books._tcp.outside.test", &[(0, 0, 1, "books.outside.test")]);
+        let there = |address| [Found::at(SocketAddr::new(address, 1))];
+        for place in [&host("books", 1), &service] {
+            assert_eq!(in_domains(&dns, place).await.unwrap().found, there(foreign), "{code} {place}");
+        }
+        // It is found, and for a while nobody can say where it is.
+        dns.has("books.svc.test", &[own]);
+        dns.offers("_books._tcp.svc.test", &[(0, 0, 1, "books.svc.test")]);
+        for place in [&host("books", 1), &service] {
+            let mut search = search_domains(&dns, place);
+            assert_eq!(search.look().await.unwrap().found, there(own), "{code} {place}");
+            for name in ["books.svc.test", "_books._tcp.svc.test"] {
+                dns.says(name, Says::Refuses(code));
+            }
+            match search.look().await {
+                Ok(answer) => assert!(answer.found == there(own) && answer.failure.is_some(), "{code} {answer:?}"),
+                Err(_) => assert!(matches!(place, Place::Srv(_)), "{code} {place}"),
+            }
+            dns.has("books.svc.test", &[own]);
+            dns.offers("_books._tcp.svc.test", &[(0, 0, 1, "books.svc.test")]);
+        }
+        // Nobody can say whether it is there, and no other has it.
+        for name in ["books.svc.test", "books.outside.test"] {
+            dns.says(name, Says::Refuses(code));
+        }
+        dns.has("books", &[]);
+        let error = in_domains(&dns, &host("books", 1)).await.unwrap_err();
+        assert_ne!(error, "there is no such name");
+    }
 }
 
 #[tokio::test]
@@ -257,9 +351,6 @@ async fn both_families_are_those_of_the_first_domain_that_has_the_name() {
     for family in [RecordType::A, RecordType::AAAA] {
         dns.says("books.svc.test", Says::Fails(family, ResponseCode::ServFail, vec![]));
         in_domains(&dns, &host("books", 1)).await.unwrap_err();
-        dns.says("_books._tcp.svc.test", Says::Fails(RecordType::SRV, ResponseCode::ServFail, vec![]));
-        dns.offers("_books._tcp.outside.test", &[(0, 0, 1, "books.outside.test")]);
-        in_domains(&dns, &Place::Srv("_books._tcp".to_owned())).await.unwrap_err();
     }
     assert_eq!(dns.asked("books.outside.test", RecordType::AAAA), 0);
     // It is there, for mail say: a domain where every name is would keep all from being found.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::rdata::SRV;
@@ -11,6 +12,7 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::until;
@@ -22,6 +24,10 @@ pub(crate) enum Says {
     Has(Vec<RData>, u32),
     /// An answer of this code to questions of this type, and otherwise these records.
     Fails(RecordType, ResponseCode, Vec<RData>),
+    /// An answer of this code to every question.
+    Refuses(ResponseCode),
+    /// These records, but those of this type only after a time.
+    Late(RecordType, Duration, Vec<RData>),
     /// Nothing at all.
     Nothing,
 }
@@ -49,14 +55,17 @@ pub(crate) async fn dns() -> Dns {
         }
     };
     let (address, zone) = (udp.local_addr().unwrap(), Arc::<Zone>::default());
-    let (by_udp, by_tcp) = (zone.clone(), zone.clone());
+    let (by_udp, by_tcp, udp) = (zone.clone(), zone.clone(), Arc::new(udp));
     let datagrams = tokio::spawn(async move {
         let mut buffer = [0; 4096];
         loop {
             let (length, from) = udp.recv_from(&mut buffer).await.unwrap();
-            if let Some(reply) = by_udp.answer(&buffer[..length], false) {
-                udp.send_to(&reply, from).await.unwrap();
-            }
+            let (zone, udp, question) = (by_udp.clone(), udp.clone(), buffer[..length].to_vec());
+            tokio::spawn(async move {
+                if let Some(reply) = zone.answer(&question, false).await {
+                    udp.send_to(&reply, from).await.unwrap();
+                }
+            });
         }
     });
     let streams = tokio::spawn(async move {
@@ -115,14 +124,14 @@ impl Zone {
         while let Ok(length) = stream.read_u16().await {
             let mut question = vec![0; length.into()];
             stream.read_exact(&mut question).await.unwrap();
-            let Some(reply) = self.answer(&question, true) else { continue };
+            let Some(reply) = self.answer(&question, true).await else { continue };
             let mut framed = u16::try_from(reply.len()).unwrap().to_be_bytes().to_vec();
             framed.extend(reply);
             stream.write_all(&framed).await.unwrap();
         }
     }
 
-    fn answer(&self, question: &[u8], tcp: bool) -> Option<Vec<u8>> {
+    async fn answer(&self, question: &[u8], tcp: bool) -> Option<Vec<u8>> {
         let asked = Message::from_vec(question).unwrap();
         let query = asked.queries[0].clone();
         let name = query.name().to_lowercase().to_utf8();
@@ -138,6 +147,16 @@ impl Zone {
                 return Some(reply.to_vec().unwrap());
             }
             Some(Says::Nothing) => return None,
+            Some(Says::Refuses(code)) => {
+                reply.metadata.response_code = code;
+                return Some(reply.to_vec().unwrap());
+            }
+            Some(Says::Late(of, after, data)) => {
+                if of == query.query_type() {
+                    sleep(after).await;
+                }
+                (data, 60)
+            }
             Some(Says::Fails(of, code, _)) if of == query.query_type() => {
                 reply.metadata.response_code = code;
                 return Some(reply.to_vec().unwrap());
