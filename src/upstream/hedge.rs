@@ -1,4 +1,5 @@
-//! Hedge: a second try beside a first one that takes its time. The first answer wins, the other try is cancelled at once.
+//! Hedge: a second try beside a first one that takes its time. The first answer wins, the other try is cancelled at once. A second
+//! one that fails is followed by a third, as long as the first is under way and the rule has tries left (gRFC A6).
 //!
 //! It is for calls without side effects alone, since both may be executed; and each second try is taken from the
 //! retries' budget, so that a service that is slow for its load does not get twice of it.
@@ -10,6 +11,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+
+use crate::policy::overload::chance;
 
 use super::Upstream;
 use super::attempt::Attempt;
@@ -25,6 +28,8 @@ enum Race<A, B> {
     Second(B, Option<Failure>),
     /// The first has failed, and nothing better is to come.
     Lost(Failure),
+    /// The second has failed, and the first is under way.
+    Behind(Failure),
     /// What the second was answered is final; with what the first has failed by.
     Final(Failure, Option<Failure>),
 }
@@ -52,14 +57,24 @@ impl Upstream {
                 });
                 match waited.await {
                     Some(outcome) => outcome.map_or_else(Race::Lost, Race::First),
-                    None if self.may_hedge(rule, tries, &beside) => {
+                    None => loop {
+                        if !self.may_hedge(rule, tries, &beside) {
+                            break first.await.map_or_else(Race::Lost, Race::First);
+                        }
                         tries.made += 1;
                         tracing::debug!(first = %endpoint, ?delay, "upstream hedge");
                         beside.begins(rule);
                         let second = self.once::<R>(&mut beside, message);
-                        race(rule, first, pin!(second)).await
-                    }
-                    None => first.await.map_or_else(Race::Lost, Race::First),
+                        let failure = match race(rule, first.as_mut(), pin!(second)).await {
+                            Race::Behind(failure) => failure,
+                            ended => break ended,
+                        };
+                        let pause = rule.pause(&failure, usize::from(tries.made) + 1, chance());
+                        let again = pause.map_or(tries.deadline, |pause| Instant::now() + pause);
+                        if let Some(outcome) = pool.within(again, first.as_mut()).await {
+                            break outcome.map_or_else(Race::Lost, Race::First);
+                        }
+                    },
                 }
             };
             match race {
@@ -73,7 +88,7 @@ impl Upstream {
                     beaten(attempt, lost, exchange.is_unheard());
                     return Err(failure);
                 }
-                Race::Lost(failure) => {
+                Race::Lost(failure) | Race::Behind(failure) => {
                     tries.learn(&beside.tries);
                     tries.failed(attempt, failure, true)?;
                 }
@@ -98,13 +113,13 @@ fn beaten(mut attempt: Attempt, lost: Option<Failure>, unheard: bool) {
     }
 }
 
-/// The first that is answered, be it by a status that no other try would change; or both have failed.
+/// The first that is answered, be it by a status that no other try would change; or the second has failed.
 async fn race<A, B>(
     rule: &Retry,
     mut first: impl Future<Output = Result<A, Failure>> + Unpin,
     mut second: impl Future<Output = Result<B, Failure>> + Unpin,
 ) -> Race<A, B> {
-    let (mut lost, mut alone) = (None, false);
+    let mut lost = None;
     poll_fn(|cx| {
         if lost.is_none()
             && let Poll::Ready(outcome) = Pin::new(&mut first).poll(cx)
@@ -115,17 +130,12 @@ async fn race<A, B>(
                 Err(failure) => lost = Some(failure),
             }
         }
-        if !alone && let Poll::Ready(outcome) = Pin::new(&mut second).poll(cx) {
-            match outcome {
-                Ok(answered) => return Poll::Ready(Race::Second(answered, lost.take())),
-                Err(failure) if rule.is_final(&failure) => return Poll::Ready(Race::Final(failure, lost.take())),
-                Err(_) => alone = true,
-            }
-        }
-        match lost.take_if(|_| alone) {
-            Some(failure) => Poll::Ready(Race::Lost(failure)),
-            None => Poll::Pending,
-        }
+        Pin::new(&mut second).poll(cx).map(|outcome| match (outcome, lost.take()) {
+            (Ok(answered), lost) => Race::Second(answered, lost),
+            (Err(failure), lost) if rule.is_final(&failure) => Race::Final(failure, lost),
+            (Err(_), Some(lost)) => Race::Lost(lost),
+            (Err(failure), None) => Race::Behind(failure),
+        })
     })
     .await
 }

@@ -29,7 +29,12 @@ fn refuse((_, mut respond): Call, number: &'static str) {
 
 /// One call, by the first of these and then beside it by the second; what was noted of both.
 async fn race(first: &Server, second: &Server) -> (Result<Unary, Failure>, [Tally; 2]) {
-    let upstream = upstream(&[first.address, second.address]);
+    among([first, second]).await
+}
+
+/// One call, by the first of these and then beside it by the others; what was noted of each.
+async fn among<const N: usize>(servers: [&Server; N]) -> (Result<Unary, Failure>, [Tally; N]) {
+    let upstream = upstream(&servers.map(|server| server.address));
     let endpoints = upstream.roster.all();
     endpoints.iter().for_each(|endpoint| endpoint.counts.set_timed(true));
     let backoff = Duration::from_millis(1);
@@ -37,8 +42,23 @@ async fn race(first: &Server, second: &Server) -> (Result<Unary, Failure>, [Tall
     let rule = upstream.retry(&rule, Idempotency::NoSideEffects);
     let call = Outgoing { retry: rule.as_ref(), ..outgoing(Duration::from_secs(5)) };
     let answered = Upstream::unary(&upstream, &Pool::new(0, 1), call, framed(b"request")).await;
-    let tally = |at: usize| endpoints[at].counts.tally(&endpoints[at].metrics);
-    (answered, [tally(0), tally(1)])
+    (answered, std::array::from_fn(|at| endpoints[at].counts.tally(&endpoints[at].metrics)))
+}
+
+#[tokio::test]
+async fn a_second_try_that_fails_leaves_no_call_with_who_hangs() {
+    let stuck = stuck().await;
+    let failing = Server::start(|call| refuse(call, "14")).await;
+    let quick = Server::start(|call| answer(call, b"quick")).await;
+    let began = Instant::now();
+    let (answered, [hung, failed, won]) = among([&stuck, &failing, &quick]).await;
+    assert_eq!(answered.unwrap().message, b"quick".as_slice());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!((hung.failures, failed.failures, won.failures), (1, 1, 0));
+    // Nobody is left, and the first answers after all.
+    let late = slow(7).await;
+    let (answered, _) = among([&late, &failing]).await;
+    assert_eq!(answered.unwrap().message, [7].as_slice());
 }
 
 #[tokio::test]
