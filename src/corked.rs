@@ -48,6 +48,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Corked<S> {
         Self(Arc::new(AtomicRefCell::new(inner)))
     }
 
+    /// What is asked of the socket itself.
+    pub fn with<T>(&self, ask: impl FnOnce(&S) -> T) -> T {
+        ask(&self.0.borrow().socket)
+    }
+
     /// Sends what waits, as much as the socket takes; the task is woken when it takes more. To be called after each poll of
     /// what writes here. An error is given to the read after all that has come: a peer that closes may have said why, and one
     /// of HTTP/2 which calls it has not looked at. True if bytes have come since all was sent.

@@ -53,7 +53,7 @@ fn describe(snapshot: &Snapshot, upstream: &Upstream) -> Value {
                 "warming": endpoint.warming,
                 "connections": endpoint.connections,
                 "in_flight": endpoint.in_flight,
-                "last_failure": endpoint.last_failure.as_deref(),
+                "last_failure": endpoint.last_failure.as_ref().map(|failure| json!({ "at": reload::time(failure.at), "cause": &*failure.cause })),
             })
         })
         .collect();

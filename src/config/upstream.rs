@@ -256,7 +256,7 @@ section! {
 section! {
     /// PINGs to endpoints.
     pub struct Keepalive {
-        /// Time from one to the next. Servers of gRPC allow one in five minutes unless they are told otherwise, and close connections that PING more often: an endpoint that says so (`too_many_pings`) is asked half as often from then on, and told in the log.
+        /// Time from one to the next. Servers of gRPC allow one in five minutes unless they are told otherwise, and close connections that PING more often: an endpoint that says so (`too_many_pings`) is asked as seldom as they allow from then on, more seldom each time it says so again, and told in the log; that costs its open streams once. Another interval begins anew.
         interval: Duration = duration(100 * MILLISECOND..=HOUR).or("30s"),
         /// How long the answer may take; then the connection is given up and calls go elsewhere.
         timeout: Duration = duration(10 * MILLISECOND..=HOUR).or("5s"),

@@ -194,16 +194,19 @@ impl Attempt {
         match &failure.kind {
             FailureKind::Status(answer) if answer.http.is_some() && !answer.is_foreign() => self.served(),
             FailureKind::Status(answer) if !answer.is_foreign() && self.is_well(answer.status.code) => self.served(),
-            FailureKind::Status(_) | FailureKind::Protocol => self.fails(&failure),
             FailureKind::Reset if self.connection.was_wearied() => {}
-            // However many calls a connection carried: it breaks once, though each of them has failed.
-            FailureKind::Reset if !self.connection.drains() || self.connection.breaks() => self.judge(Err(&failure)),
+            // However many calls a connection carried: it breaks once, though each of them has failed. So it does where h2 ends it for what
+            // one of them was answered.
+            FailureKind::Reset | FailureKind::Protocol if self.connection.drains() && !self.connection.breaks() => {
+                self.connection.slot.endpoint.counts.failed();
+            }
+            FailureKind::Status(_) | FailureKind::Protocol => self.fails(&failure),
+            FailureKind::Reset => self.judge(Err(&failure)),
             FailureKind::Deadline if self.patient => self.judge(Err(&failure)),
             // A client's own deadline may be too short for anybody: its peers say whether it was.
             FailureKind::Deadline if !self.excused && self.began.elapsed() >= LONG => {
                 self.connection.slot.endpoint.counts.failed();
             }
-            FailureKind::Reset => self.connection.slot.endpoint.counts.failed(),
             FailureKind::TooLarge { .. } => self.served(),
             FailureKind::NoEndpoint
             | FailureKind::CircuitOpen { .. }

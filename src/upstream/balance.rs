@@ -284,7 +284,7 @@ impl Roster {
         match circuit {
             Circuit::Closed => tracing::info!(endpoint = %endpoint.label, "breaker closed"),
             Circuit::HalfOpen | Circuit::Open => {
-                let cause = endpoint.last_failure();
+                let cause = endpoint.last_failure().map(|failure| failure.cause);
                 tracing::warn!(upstream = endpoint.metrics.upstream(), endpoint = %endpoint.label, cause = cause.as_deref(), "breaker open");
             }
         }
@@ -392,7 +392,7 @@ impl Roster {
 
 /// What becomes of an endpoint is news to who runs it: without that nobody knows why calls fail.
 fn tell(endpoint: &Endpoint, is_well: bool, well: &'static str, ill: &'static str) {
-    let (upstream, cause) = (endpoint.metrics.upstream(), endpoint.last_failure());
+    let (upstream, cause) = (endpoint.metrics.upstream(), endpoint.last_failure().map(|failure| failure.cause));
     match is_well {
         _ if endpoint.is_retired() => {}
         true => tracing::info!(upstream, endpoint = %endpoint.label, "{well}"),

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
+use super::opening::{Opening, unsecured};
 use super::pings::{Asked, pings};
 use super::pool::{Connecting, Slot};
 use super::reaper::Reaper;
@@ -135,6 +136,16 @@ impl Connection {
         }
     }
 
+    /// Drains if the peer has said goodbye: h2 tells that only to who would open a stream.
+    fn heed_farewell(&self, cx: &mut Context<'_>) {
+        let mut handle = self.handle.lock();
+        let gone = handle.as_mut().is_some_and(|send| matches!(send.poll_ready(cx), Poll::Ready(Err(_))));
+        drop(handle);
+        if gone {
+            self.drain();
+        }
+    }
+
     pub(super) fn drains(&self) -> bool {
         self.handle.lock().is_none()
     }
@@ -229,11 +240,17 @@ pub(super) async fn run(connecting: Connecting) {
 /// Drives a connection to its end.
 async fn drive(end: End, mut driven: Driven, mut asked: Asked) {
     let connection = &end.0;
+    let mut opened = 0;
     let outcome = poll_fn(|cx| {
         let outcome = Pin::new(&mut driven).poll(cx);
         // Peers may change their limit at any time, by a frame.
         if driven.heard {
             connection.set_limit(driven.h2.max_concurrent_send_streams().min(STREAMS));
+            // Where calls come they hear of it themselves.
+            let before = std::mem::replace(&mut opened, connection.opened());
+            if opened == before {
+                connection.heed_farewell(cx);
+            }
         }
         asked.poll(cx, || driven.h2.ping_pong());
         if let Poll::Ready(Err(error)) = &outcome
@@ -279,6 +296,7 @@ impl Future for Driven {
 /// Connected means that the peer's SETTINGS have come: it speaks HTTP/2, it is not merely a listening port, and its limit
 /// on streams is known before the first.
 async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
+    let upstream = endpoint.metrics.upstream();
     let made = tokio::time::timeout(CONNECT, async {
         let begin = Instant::now();
         let tcp = TcpStream::connect(endpoint.address).await.map_err(|error| unconnected(&error))?;
@@ -287,17 +305,24 @@ async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
         let secured = match endpoint.tls.load_full() {
             None => Socket::Plain(tcp),
             Some(tls) => {
-                tls.connect(tcp, endpoint.address.ip()).await.map_err(|error| refused(format!("no TLS: {error}")))?
+                tls.connect(tcp, endpoint.address.ip()).await.map_err(|error| refused(unsecured(upstream, &error)))?
             }
         };
+        let mut opening = Opening::of(&secured);
         let socket = Corked::new(secured);
-        let (handle, h2) = builder().handshake(socket.clone()).await.map_err(|error| broken(&error))?;
+        let (handle, h2) =
+            builder().handshake(socket.clone()).await.map_err(|error| broken(&error, error.to_string()))?;
         let mut driven = Driven { h2, socket, heard: false };
-        poll_fn(|cx| match Pin::new(&mut driven).poll(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(Err(refused("closed before SETTINGS".to_owned()))),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(broken(&error))),
-            Poll::Pending if driven.h2.max_concurrent_send_streams() == UNKNOWN => Poll::Pending,
-            Poll::Pending => Poll::Ready(Ok(())),
+        poll_fn(|cx| {
+            driven.socket.with(|socket| opening.look(socket, cx));
+            match Pin::new(&mut driven).poll(cx) {
+                Poll::Ready(Ok(())) => {
+                    Poll::Ready(Err(refused(opening.explain(upstream, &"it closed the connection"))))
+                }
+                Poll::Ready(Err(error)) => Poll::Ready(Err(broken(&error, opening.explain(upstream, &error)))),
+                Poll::Pending if driven.h2.max_concurrent_send_streams() == UNKNOWN => Poll::Pending,
+                Poll::Pending => Poll::Ready(Ok(())),
+            }
         })
         .await?;
         if driven.h2.max_concurrent_send_streams() == 0 {
@@ -332,9 +357,9 @@ fn refused(cause: String) -> Failure {
 }
 
 /// No request was sent yet, so whatever the peer did it has seen none.
-fn broken(error: &h2::Error) -> Failure {
+fn broken(error: &h2::Error, cause: String) -> Failure {
     let kind = if error.is_library() { FailureKind::Protocol } else { FailureKind::ConnectFailed };
-    Failure::new(Seen::NotSeen, kind, error.to_string())
+    Failure::new(Seen::NotSeen, kind, cause)
 }
 
 /// The goodbye of servers that count PINGs (gRFC A8). h2 tells what is said beside the code in its text alone.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -33,6 +33,8 @@ const EJECTED: u8 = 16;
 /// It is unhealthy for having said nothing, which may be the fault of the way there.
 const SILENT: u8 = 32;
 
+/// Servers of gRPC allow one PING in five minutes unless they are told otherwise (gRFC A8), by their own clocks.
+const ALLOWED: Duration = Duration::from_secs(5 * 60 + 10);
 /// As seldom PINGs become at most: as servers of gRPC send their own.
 const SELDOM: Duration = Duration::from_secs(2 * 3600);
 
@@ -44,6 +46,15 @@ pub(super) enum Health {
     Ill,
     /// It has not answered in time, time after time.
     Silent,
+}
+
+/// What went wrong at an endpoint last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastFailure {
+    /// Why it went down, became unhealthy, or its breaker opened.
+    pub cause: Arc<str>,
+    /// When.
+    pub at: SystemTime,
 }
 
 /// Shared by all workers; each keeps its own connections to it.
@@ -60,7 +71,7 @@ pub(super) struct Endpoint {
     /// Those with the lowest number come first.
     priority: AtomicU16,
     labels: Mutex<Labels>,
-    last_failure: Mutex<Option<Arc<str>>>,
+    last_failure: Mutex<Option<LastFailure>>,
     /// Calls under way, and those that wait for a stream, over all workers.
     load: AtomicUsize,
     state: AtomicU8,
@@ -196,11 +207,12 @@ impl Endpoint {
 
     /// What went wrong there, for who asks why it gets no calls.
     pub(super) fn note(&self, failure: &dyn fmt::Display) {
-        *self.last_failure.lock() = Some(failure.to_string().into());
+        let noted = LastFailure { cause: failure.to_string().into(), at: SystemTime::now() };
+        *self.last_failure.lock() = Some(noted);
     }
 
     /// What went wrong there last.
-    pub(super) fn last_failure(&self) -> Option<Arc<str>> {
+    pub(super) fn last_failure(&self) -> Option<LastFailure> {
         self.last_failure.lock().clone()
     }
 
@@ -265,10 +277,18 @@ impl Endpoint {
         news
     }
 
-    /// How far apart its PINGs are where `interval` is wanted: twice as far each time that it was too often.
+    /// Another interval is wanted: what was learnt under the one before says nothing of it.
+    pub(super) fn forget_weariness(&self) {
+        *self.wearied.lock() = None;
+        self.weary.store(0, Ordering::Relaxed);
+    }
+
+    /// How far apart its PINGs are where `interval` is wanted. Once it was too often they are as far apart as a server allows that was
+    /// told nothing, since each try at less would end calls again; then twice as far each time.
     pub(super) fn spaced(&self, interval: Duration) -> Duration {
-        let doublings = self.weary.load(Ordering::Relaxed).min(30);
-        interval.saturating_mul(1 << doublings).min(SELDOM.max(interval))
+        let Some(doublings) = self.weary.load(Ordering::Relaxed).checked_sub(1) else { return interval };
+        let learnt = interval.saturating_mul(2).max(ALLOWED).saturating_mul(1 << doublings.min(30));
+        learnt.min(SELDOM.max(interval))
     }
 
     /// What was noted of its falls so far is old news.

@@ -138,9 +138,9 @@ impl Failure {
         self
     }
 
-    /// The gateway had no means to ask: that says nothing of the endpoint.
+    /// The gateway had no means to ask, or no more time: that says nothing of the endpoint.
     pub(super) fn is_ours(&self) -> bool {
-        matches!(self.kind, FailureKind::Overloaded)
+        matches!(self.kind, FailureKind::Overloaded | FailureKind::Draining)
     }
 
     /// The status that the upstream answered, if it did.

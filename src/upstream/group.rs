@@ -54,6 +54,7 @@ struct Written {
 }
 
 /// An endpoint as it was written, and what it stands for.
+#[derive(Clone)]
 struct Place {
     endpoint: config::Endpoint,
     literal: bool,
@@ -63,8 +64,15 @@ struct Place {
 }
 
 impl Group {
-    /// Endpoints written as addresses can be called at once, names once they are resolved.
-    pub(super) fn new(name: &str, config: &config::Upstream, metrics: &Arc<Metrics>) -> Arc<Self> {
+    /// Endpoints written as addresses can be called at once, names once they are resolved, or at once where the one `before` knows
+    /// what they stand for: its connections may be of no use any more, what it was told is.
+    pub(super) fn new(
+        name: &str,
+        config: &config::Upstream,
+        before: Option<&Self>,
+        metrics: &Arc<Metrics>,
+    ) -> Arc<Self> {
+        let places = before.map(Self::found_places).unwrap_or_default();
         let group = Self {
             name: name.into(),
             roster: Arc::new(Roster::new()),
@@ -75,7 +83,7 @@ impl Group {
             written: Mutex::new(Written {
                 connections: config.connections,
                 breaker: config.circuit_breaker.clone(),
-                places: Vec::new(),
+                places,
             }),
             expected: Mutex::default(),
             moved: Notify::new(),
@@ -89,6 +97,11 @@ impl Group {
         Arc::new(group)
     }
 
+    /// Those of which it is known what they stand for.
+    fn found_places(&self) -> Vec<Place> {
+        self.written.lock().places.iter().filter(|place| !place.found.is_empty()).cloned().collect()
+    }
+
     /// Whether an upstream of this configuration is the same service, moved at most: one of its endpoints stays.
     pub(super) fn goes_on_in(&self, config: &config::Upstream) -> bool {
         self.written.lock().places.iter().any(|place| config.endpoints.iter().any(|endpoint| place.is(&endpoint.place)))
@@ -97,7 +110,11 @@ impl Group {
     /// Takes over what is written now. Endpoints that stay with their connection settings keep their connections; places
     /// that stay keep what they stand for until they are looked up again.
     pub(super) fn follow(&self, config: &config::Upstream) {
-        self.keepalive.store(config.keepalive.clone().map(Arc::new));
+        let interval = |rule: &config::Keepalive| rule.interval;
+        let before = self.keepalive.swap(config.keepalive.clone().map(Arc::new));
+        if before.as_deref().map(interval) != config.keepalive.as_ref().map(interval) {
+            self.roster.all().iter().for_each(|endpoint| endpoint.forget_weariness());
+        }
         self.roster.set_most_connections(config.max_connections);
         let mut written = self.written.lock();
         let before = std::mem::take(&mut written.places);

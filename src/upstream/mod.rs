@@ -23,6 +23,7 @@ mod health;
 mod hedge;
 mod keepalive;
 mod metadata;
+mod opening;
 mod outliers;
 mod part;
 mod permit;
@@ -58,6 +59,7 @@ use crate::telemetry::{Circuit, Metrics};
 use crate::tls::Connector;
 
 pub use body::ReplyBody;
+pub use endpoint::LastFailure;
 pub use failure::{Answer, Failure, FailureKind, Seen};
 pub use metadata::{About, Metadata};
 pub use pool::Pool;
@@ -144,8 +146,8 @@ pub struct EndpointState {
     pub down: bool,
     /// What its health check says; without one, that it is not down.
     pub healthy: bool,
-    /// What went wrong there last: why it went down, became unhealthy, or its breaker opened.
-    pub last_failure: Option<Arc<str>>,
+    /// What went wrong there last; it is kept when the endpoint is well again.
+    pub last_failure: Option<LastFailure>,
     /// What its breaker says; closed without one.
     pub circuit: Circuit,
     /// It stands out from its peers for failing or being slow, and gets no calls for a while.
@@ -194,7 +196,10 @@ impl Upstream {
         tls: Option<Arc<Connector>>,
         metrics: &Arc<Metrics>,
     ) -> Arc<Self> {
-        let group = Group::new(name, config, metrics);
+        Self::anew(Group::new(name, config, None, metrics), config, tls, metrics)
+    }
+
+    fn anew(group: Arc<Group>, config: &config::Upstream, tls: Option<Arc<Connector>>, metrics: &Metrics) -> Arc<Self> {
         group.tls.store(tls.clone());
         Self::of(group, config, tls, (None, metrics))
     }
@@ -211,7 +216,7 @@ impl Upstream {
         if self.group.goes_on_in(config) && self.config.tls == config.tls {
             Self::of(Arc::clone(&self.group), config, tls, (self.adaptive.as_ref(), metrics))
         } else {
-            Self::compile_with(self.name(), config, tls, metrics)
+            Self::anew(Group::new(self.name(), config, Some(&self.group), metrics), config, tls, metrics)
         }
     }
 

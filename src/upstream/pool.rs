@@ -3,6 +3,8 @@
 //! Connections belong to the worker whose runtime drives them, so that a call wakes no other thread. Streams are counted
 //! here and not asked of h2: a cloned h2 handle says `ready` at once and queues without bound.
 
+mod connecting;
+
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -24,6 +26,8 @@ use crate::error::Error;
 use crate::memory::Memory;
 use crate::policy::overload::about;
 use crate::telemetry::Circuit;
+
+pub(super) use connecting::Connecting;
 
 /// The part of an endpoint's streams that is kept for calls whose answers are due.
 const KEPT: usize = 8;
@@ -206,6 +210,8 @@ struct State {
     not_before: Option<Instant>,
     /// How often in a row.
     failed: u32,
+    /// When the last connection was made anew before a call asked for it.
+    renewed: Option<Instant>,
 }
 
 pub(super) type Grant = Result<Lease, Failure>;
@@ -288,7 +294,7 @@ impl Slot {
     fn connect(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         state.connecting += 1;
         drop(state);
-        tokio::spawn(connection::run(Connecting { slot: Arc::clone(self), settled: false }));
+        tokio::spawn(connection::run(Connecting::of(self)));
     }
 
     /// Gives free streams to those that wait.
@@ -390,7 +396,10 @@ impl Slot {
         if !failure.is_ours() {
             self.endpoint.note(failure);
             self.roster.set_down(&self.endpoint, true);
-            self.roster.failed(&self.endpoint);
+            // The breaker counts what calls come to.
+            if !waiting.is_empty() {
+                self.roster.failed(&self.endpoint);
+            }
         }
         self.refuse(waiting, failure);
     }
@@ -399,8 +408,9 @@ impl Slot {
         waiting.refuse(|| failure.clone().at(&self.endpoint.label));
     }
 
-    /// The connection takes no more streams. Those that wait need another one.
+    /// The connection takes no more streams. Those that wait need another one, and the next call should not have to wait for it.
     pub(super) fn leave(self: &Arc<Self>, connection: &Connection) {
+        let is_wanted = self.is_found() && self.endpoint.takes_calls() && !self.endpoint.is_retired();
         let mut state = self.state.lock();
         let before = state.members.len();
         state.members.retain(|member| !std::ptr::eq(&**member, connection));
@@ -418,13 +428,30 @@ impl Slot {
         }
         // Calls that have left need no connection.
         state.waiting.tidy();
-        if !state.waiting.is_empty() && state.members.is_empty() && state.connecting == 0 {
+        if !state.members.is_empty() || state.connecting > 0 {
+            return;
+        }
+        if !state.waiting.is_empty() || is_wanted && state.may_renew(Instant::now()) {
             self.connect(state);
         }
+    }
+
+    /// Calls come by it: the pool is there, and has not let go of it.
+    fn is_found(&self) -> bool {
+        self.home.upgrade().is_some_and(|slots| slots.lock().contains_key(&self.endpoint.id))
     }
 }
 
 impl State {
+    /// A connection may be made that no call has asked for. A peer that ends each at once is left to the calls.
+    fn may_renew(&mut self, now: Instant) -> bool {
+        let may = self.renewed.is_none_or(|last| now.saturating_duration_since(last) >= RECONNECT.0);
+        if may {
+            self.renewed = Some(now);
+        }
+        may
+    }
+
     fn is_last(&self, connection: &Arc<Connection>) -> bool {
         self.members.last().is_some_and(|last| Arc::ptr_eq(last, connection))
     }
@@ -450,40 +477,6 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.connection.slot.release(&self.connection);
-    }
-}
-
-/// A connection in the making: dropped without an outcome, it has failed.
-pub(super) struct Connecting {
-    slot: Arc<Slot>,
-    settled: bool,
-}
-
-impl Connecting {
-    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.slot.endpoint
-    }
-
-    /// `make` gets the slot that the connection belongs to.
-    pub(super) fn succeed(mut self, make: impl FnOnce(Arc<Slot>) -> Arc<Connection>) -> Arc<Connection> {
-        self.settled = true;
-        let connection = make(Arc::clone(&self.slot));
-        self.slot.enter(Arc::clone(&connection));
-        connection
-    }
-
-    pub(super) fn fail(mut self, failure: &Failure) {
-        self.settled = true;
-        self.slot.connect_failed(failure);
-    }
-}
-
-impl Drop for Connecting {
-    fn drop(&mut self) {
-        if !self.settled {
-            let failure = Failure::new(Seen::NotSeen, FailureKind::ConnectFailed, "the worker stops");
-            self.slot.connect_failed(&failure);
-        }
     }
 }
 

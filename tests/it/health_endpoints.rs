@@ -99,11 +99,14 @@ async fn it_is_said_why_an_endpoint_gets_no_calls() {
     until("both are known", async || describe(well).await["usable"] == true && describe(0).await["down"] == true).await;
     assert_eq!((describe(well).await["last_failure"].clone(), is_up("library", &address)), (Value::Null, 1.0));
     let gone = describe(0).await;
-    assert!(gone["last_failure"].as_str().unwrap().contains("refused"), "{gone}");
+    assert!(gone["last_failure"]["cause"].as_str().unwrap().contains("refused"), "{gone}");
     assert_eq!((&gone["healthy"], is_up("internals", &nobody)), (&json!(false), 0.0), "{gone}");
     library.set_serving(false);
     until("it is ill", async || describe(well).await["healthy"] == false).await;
-    assert_eq!(describe(well).await["last_failure"], "it says that it does not serve");
+    let failure = describe(well).await["last_failure"].clone();
+    assert_eq!(failure["cause"], "it says that it does not serve");
+    let at = failure["at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(jiff::Timestamp::now().duration_since(at).as_secs() < 60, "{failure}");
     assert_eq!(is_up("library", &address), 0.0);
     library.set_serving(true);
     until("it is well", async || is_up("library", &address) == 1.0).await;

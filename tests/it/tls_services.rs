@@ -99,6 +99,36 @@ async fn a_service_knows_the_gateway_by_its_certificate() {
     }
 }
 
+/// Why the only endpoint is not connected to, as the admin port says it.
+async fn cause(gateway: &Running) -> String {
+    let told = async || {
+        let upstreams = gateway.admin("/upstreams").await.value();
+        upstreams["upstreams"][0]["endpoints"][0]["last_failure"]["cause"].as_str().map(str::to_owned)
+    };
+    until("the cause", async || told().await.is_some()).await;
+    told().await.unwrap()
+}
+
+#[tokio::test]
+async fn it_is_said_in_words_who_speaks_tls_and_who_does_not() {
+    let (ours, library) = (Authority::new(), library().await);
+    let tls = format!("tls: {{ ca: {} }}", ours.file().display());
+    let at = |address: String, keys: &str| {
+        gateway().descriptors("library").upstream_at("library", "library.v1.Library", &[address], keys)
+    };
+    let shield = Shield::before(library.address(), server(&ours.issue(&["127.0.0.1"]), None)).await;
+    for (address, keys, says) in [
+        (library.address().to_string(), &*tls, "remove `upstreams.library.tls`"),
+        (shield.address.to_string(), "", "write `upstreams.library.tls`"),
+    ] {
+        let gateway = at(address, keys).start().await;
+        let cause = cause(&gateway).await;
+        assert!(cause.contains(says), "{cause}");
+        let reply = gateway.get(BOOK).await;
+        assert!(!reply.text().contains("127.0.0.1") && !reply.text().contains("tls"), "{}", reply.text());
+    }
+}
+
 #[tokio::test]
 async fn a_service_without_tls_is_not_called_in_the_clear() {
     let (ours, library) = (Authority::new(), library().await);

@@ -23,7 +23,7 @@ async fn what_the_process_lacks_is_held_against_no_endpoint() {
         };
         let slot = Arc::clone(&pool.slots().lock()[&endpoint.id]);
         slot.state.lock().connecting += 1;
-        Connecting { slot, settled: false }.fail(&Failure::new(Seen::NotSeen, kind, ""));
+        Connecting::of(&slot).fail(&Failure::new(Seen::NotSeen, kind, ""));
         let Ok(Err(failure)) = place.try_recv() else { panic!("nobody was told") };
         (failure.outcome(), endpoint.down(), endpoint.breaker.circuit(Instant::now()).0)
     };

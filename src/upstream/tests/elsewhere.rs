@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -53,12 +54,14 @@ async fn one_that_takes_no_streams_gets_no_calls() {
 async fn nor_does_one_that_says_so_later() {
     const SETTINGS: [u8; 15] = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0];
     let later = Arc::new(Notify::new());
-    let hears = Arc::clone(&later);
+    let (hears, connections) = (Arc::clone(&later), AtomicUsize::new(0));
     let closing = Server::raw("127.0.0.1:0".parse().unwrap(), Arc::default(), move |mut tcp| {
-        let hears = Arc::clone(&hears);
+        let (hears, first) = (Arc::clone(&hears), connections.fetch_add(1, Ordering::Relaxed) == 0);
         async move {
-            tcp.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
-            hears.notified().await;
+            if first {
+                tcp.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+                hears.notified().await;
+            }
             tcp.write_all(&SETTINGS).await.unwrap();
             while tcp.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
         }
@@ -75,6 +78,11 @@ async fn nor_does_one_that_says_so_later() {
     tokio::select! {
         _ = waits.as_mut() => unreachable!("it is never answered"),
         () = until(|| upstream.describe()[0].connections == 0) => {}
+    }
+    tokio::select! {
+        _ = waits.as_mut() => unreachable!("it is never answered"),
+        // Nor on another connection, which is asked for at once.
+        () = until(|| upstream.describe()[0].down) => {}
     }
     assert_eq!(upstream.describe()[0].in_flight, 1, "what is under way goes on");
 }
@@ -202,5 +210,5 @@ async fn what_belongs_somewhere_waits_there_for_a_connection() {
         }
         assert!(seen.iter().all(|by| *by == seen[0]), "{seen:?}");
     }
-    assert!(servers.iter().any(|server| server.connections.load(std::sync::atomic::Ordering::Relaxed) > 3));
+    assert!(servers.iter().any(|server| server.connections.load(Ordering::Relaxed) > 3));
 }

@@ -16,6 +16,7 @@ use super::support::{
     Call, Server, call, framed, grpc_head, numbered, outgoing, settings, status, until, upstream, who,
 };
 use crate::config::{self, HealthCheck};
+use crate::discovery::Found;
 use crate::telemetry::Metrics;
 use crate::upstream::{Pool, Upstream, Watches};
 
@@ -41,6 +42,28 @@ async fn other_limits_and_timeouts_touch_no_connection() {
     assert_eq!(who(&first, &pool).await, 3, "a call of the old snapshot goes on as it began");
     assert_eq!(server.connections.load(Ordering::Relaxed), made);
     assert_eq!(server.open(), 1);
+}
+
+#[tokio::test]
+async fn other_rules_of_tls_forget_no_address() {
+    let server = numbered(3).await;
+    let mut named = settings(&[]);
+    named.endpoints = vec![config::Endpoint::at("books.test", 1), config::Endpoint::at("never.test", 1)];
+    let first = Upstream::compile("test", &named, &Metrics::new());
+    let place = &named.endpoints[0].place;
+    first.group.found(place, Some(&[Found::at(server.address)]));
+    first.group.found(&named.endpoints[1].place, None);
+    let mut changed = named.clone();
+    // Its connections are made by other rules.
+    changed.tls = Some(config::UpstreamTls { ca: None, cert: None, key: None, server_name: None, san: Vec::new() });
+    let second = first.recompile(&changed, None, &Metrics::new());
+    assert!(!Arc::ptr_eq(&first.group, &second.group));
+    assert!(!second.group.is_resolved(), "who was never found is looked up first");
+    second.group.found(&named.endpoints[1].place, None);
+    second.enact();
+    // Nobody can say now.
+    second.group.found(place, None);
+    assert_eq!(who(&second, &Pool::new(0, 1)).await, 3);
 }
 
 #[tokio::test]
