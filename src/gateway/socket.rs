@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink as _, SinkExt as _, Stream as _, StreamExt as _};
+use futures_util::{FutureExt as _, Sink as _, SinkExt as _, Stream as _, StreamExt as _};
 use http::Response;
 use http::request::Parts;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -64,15 +64,18 @@ const READ_BUFFER: usize = 8 * 1024;
 pub(super) struct Tunnel {
     upgrade: OnUpgrade,
     tether: Option<Tether>,
-    asking: Pin<Box<dyn Future<Output = Result<Streaming, Failure>> + Send>>,
+    asking: Asking,
     inbound: Inbound,
     rpc: Arc<Rpc>,
     out: OutPlan,
     codec: Option<Codec>,
 }
 
+/// The call on its way to the upstream.
+type Asking = Pin<Box<dyn Future<Output = Result<Streaming, Failure>> + Send>>;
+
 impl Tunnel {
-    /// What the head alone decides: from here on, errors are close codes. The call keeps its tunnel until the answer is out.
+    /// What the head alone decides, and whether there is a place: from here on, errors are close codes. The call keeps its tunnel until the answer is out.
     pub(super) async fn open(
         call: &mut Call,
         binding: &Binding,
@@ -92,9 +95,7 @@ impl Tunnel {
         let query = head.uri.query().unwrap_or_default();
         let query = &*rpc.gate.without_token(query);
         let out = OutPlan { raw: false, ..binding.out_for(query) };
-        let (asking, inbound): (Pin<Box<dyn Future<Output = _> + Send>>, _) = if !rpc.client_streaming
-            && binding.bind.body == BodyPlan::None
-        {
+        let (asking, inbound): (Asking, _) = if !rpc.client_streaming && binding.bind.body == BodyPlan::None {
             // The request is in the path and the query, as it is without a WebSocket.
             let input = Input { captures: captured, query, ..Input::default() };
             let message = message(call, binding, &input)?;
@@ -122,6 +123,7 @@ impl Tunnel {
             let asking = async move { rpc.upstream.stream(&worker.pool, rpc.outgoing(headers, time, aim), body).await };
             (Box::pin(asking), inbound)
         };
+        let asking = unless_refused(asking).map_err(|failure| call.failed(failure))?;
         let tether = head.extensions.get::<Tether>().cloned();
         let tunnel = Self { upgrade, tether, asking, inbound, rpc, out, codec: handshake.codec };
         call.tunnel = Some(Box::new(tunnel));
@@ -178,6 +180,16 @@ impl Tunnel {
     }
 }
 
+/// Begins the call. A place that it does not get at once, because there is none or nobody to call, is refused before the handshake, as an
+/// HTTP answer. Nothing is waited for: a service of both ways may say nothing before its client has, who waits for the handshake.
+fn unless_refused(mut asking: Asking) -> Result<Asking, Failure> {
+    match (&mut asking).now_or_never() {
+        None => Ok(asking),
+        Some(Ok(reply)) => Ok(Box::pin(std::future::ready(Ok(reply)))),
+        Some(Err(failure)) => Err(failure),
+    }
+}
+
 /// The plan of a WebSocket's messages: what a GET takes from path and query, the messages add to.
 fn plan(bind: &BindPlan) -> BindPlan {
     let whole = matches!(bind.body, BodyPlan::None | BodyPlan::Whole);
@@ -211,7 +223,7 @@ enum Ending {
 }
 
 enum Upstream {
-    Asked(Pin<Box<dyn Future<Output = Result<Streaming, Failure>> + Send>>),
+    Asked(Asking),
     Answers(Box<Outbound>),
 }
 

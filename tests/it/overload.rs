@@ -12,6 +12,7 @@ use crate::support::client::Connection;
 use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::library::library;
 use crate::support::reply::ok;
+use crate::support::socket::Socket;
 use crate::support::speak::Speech;
 use crate::support::upstream::Upstream;
 use crate::support::{until, upstream};
@@ -103,10 +104,16 @@ async fn a_full_upstream_leaves_the_others_alone() {
     assert_eq!((echo(&gateway).await, watch(&gateway).await), (503, 503));
     let reply = gateway.grpc("rules.v1.Rules/Thing").send(&[json!({})]).await;
     assert_eq!(reply.code, Code::Ok);
+    let socket = Socket::try_open(gateway.address(), "/v1/shelves/1/books:watch", &[]).await;
+    assert_eq!(
+        socket.err().map(|status| status.as_u16()),
+        Some(503),
+        "before it is open, so that whoever is between sees it"
+    );
     let refused = |upstream| {
         gateway.metric(&format!("transom_refusals_total{{gate=\"upstream_in_flight\",reason=\"{upstream}\"}}"))
     };
-    assert_eq!((refused("library"), refused("rules")), (3.0, 0.0));
+    assert_eq!((refused("library"), refused("rules")), (4.0, 0.0));
     assert_eq!(gateway.metric("transom_refusals_total{gate=\"overload\",reason=\"low\"}"), 0.0);
 }
 

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use futures_util::stream::SplitStream;
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -120,8 +121,14 @@ pub(super) struct Talk {
     pub(super) frames: Frames,
 }
 
-/// Opens one over either version of HTTP.
-pub(super) async fn talk(address: SocketAddr, version: u8, path: &str, binary: bool, headers: HeaderMap) -> Talk {
+/// Opens one over either version of HTTP; one that is refused before it is open is an HTTP answer.
+pub(super) async fn talk(
+    address: SocketAddr,
+    version: u8,
+    path: &str,
+    binary: bool,
+    headers: HeaderMap,
+) -> Result<Talk, Response<Incoming>> {
     let request = |method: &str, uri: http::Uri| {
         let mut request = Request::builder().method(method).uri(uri).header("sec-websocket-version", "13");
         request.headers_mut().unwrap().extend(headers.clone());
@@ -144,7 +151,9 @@ pub(super) async fn talk(address: SocketAddr, version: u8, path: &str, binary: b
         soon("the handshake", send_http1(address, request.body(empty()).unwrap()).await).await
     };
     let response = response.expect("an answer");
-    assert_eq!(response.status(), if version == 2 { 200 } else { 101 });
+    if response.status() != if version == 2 { 200 } else { 101 } {
+        return Err(response);
+    }
     let headers = response.headers().clone();
     let upgraded = soon("the upgrade", hyper::upgrade::on(response)).await.expect("an open socket");
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await;
@@ -162,5 +171,5 @@ pub(super) async fn talk(address: SocketAddr, version: u8, path: &str, binary: b
             }
         }
     });
-    Talk { headers, sender, frames }
+    Ok(Talk { headers, sender, frames })
 }

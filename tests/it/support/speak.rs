@@ -198,8 +198,10 @@ impl Call {
         let own = || format!("/{}/{}", method.parent_service().full_name(), method.name());
         let rpc = path.map_or_else(own, str::to_owned);
         if speech.is_socket() {
-            let socket = socket::talk(gateway.address(), version, &rpc, speech == SocketBinary, headers).await;
-            return Stream::of_socket(speech, method, socket);
+            return match socket::talk(gateway.address(), version, &rpc, speech == SocketBinary, headers).await {
+                Ok(socket) => Stream::of_socket(speech, method, socket),
+                Err(refusal) => Stream::new(Rest, method, None, Box::pin(std::future::ready(Ok(refusal)))),
+            };
         }
         let (verb, path, bodyless) = match (speech, first) {
             (Rest | RestLines | RestEvents, message) => rest_path(method.name(), message.unwrap_or(&Value::Null)),
