@@ -396,13 +396,25 @@ impl Error {
         }
     }
 
-    /// The service behind the call cannot be asked: it is not there, is left alone, or says itself that it is unavailable.
+    /// The service behind the call cannot be asked, or has not answered as it should: it is not there, is left alone, has no place or
+    /// no time for the call, or says itself that it is unavailable.
     pub fn is_of_absent_service(&self) -> bool {
         match self {
-            Self::NoEndpoint | Self::CircuitOpen { .. } | Self::ConnectFailed | Self::UpstreamReset => true,
-            Self::Upstream(status) => status.code == Code::Unavailable,
+            Self::NoEndpoint
+            | Self::CircuitOpen { .. }
+            | Self::ConnectFailed
+            | Self::UpstreamReset
+            | Self::UpstreamProtocol(_)
+            | Self::Overloaded { .. }
+            | Self::Deadline => true,
+            Self::Upstream(status) => matches!(status.code, Code::Unavailable | Code::DeadlineExceeded),
             _ => false,
         }
+    }
+
+    /// An earlier answer is better than this one, where there is one (RFC 5861, section 4).
+    pub fn is_worse_than_stale(&self) -> bool {
+        matches!(self.http().as_u16(), 500 | 502 | 503 | 504)
     }
 
     /// The `google.rpc` details of the gateway's own errors; each envelope writes them in its own form.

@@ -31,7 +31,7 @@ section! {
         ttl: Duration = ttl().required(),
         /// How long after that it may still be given, while another one is fetched.
         stale_while_revalidate: Duration = ttl().or("0s"),
-        /// How long after its time it may still be given when its service cannot be asked: the last reply instead of an error, and before `fallback` (`stale-if-error` of RFC 5861).
+        /// How long after its time it may still be given when its service cannot be asked or fails: the last reply instead of an error that would be 500, 502, 503 or 504, and before `fallback` (`stale-if-error` of RFC 5861).
         stale_if_error: Duration = ttl().or("0s"),
         /// All callers get the same reply, once they are let in: where the method asks for a token, `Cache-Control` says `private`, since caches in front ask for none. Otherwise a reply is for those alone whose calls look the same to the service: message, token, injected claims, and all other metadata but what speaks of the connection or the page and not of who calls: `x-forwarded-for`, `x-request-id`, `user-agent`, `origin`, `referer`, `sec-*`, `access-control-*`, `dnt`, `priority`, traces, deadlines and what HTTP caches say. A service that answers by its client's address has no replies to keep.
         public: bool = flag().or("false"),

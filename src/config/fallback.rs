@@ -9,7 +9,7 @@ use super::read::{Reader, section};
 use super::tree::{Node, Value};
 
 section! {
-    /// The answer to a call that would end UNAVAILABLE at its upstream: its breaker is open, no endpoint is usable, or the one that was asked says so and no retry helps. For methods that stream nothing.
+    /// The answer to a call that its upstream does not serve: its breaker is open, no endpoint is usable, there is no place or no time for the call, what comes is no gRPC, or the one that was asked says that it is unavailable or late, and no retry helps. What it answers otherwise, INTERNAL too, is its answer. For methods that stream nothing.
     pub struct Fallback {
         /// The HTTP status.
         status: StatusCode = checked("an HTTP status such as `503`", status).or("503"),

@@ -34,6 +34,11 @@ impl Rpc {
     }
 }
 
+/// What all calls have in common that wait for the same reply: the subset that they ask for, and nobody's own place.
+pub(super) fn in_common(aim: Aim) -> Aim {
+    Aim { subset: aim.subset, ..Aim::default() }
+}
+
 fn asked_for<'c>(subset: &'c Subset, headers: &'c HeaderMap) -> Option<&'c [u8]> {
     let named = subset.header.as_ref().and_then(|name| headers.get(name)).map(HeaderValue::as_bytes);
     named.or(subset.default.as_ref().map(String::as_bytes))

@@ -11,6 +11,7 @@ use transom_transcode::frame::{PREFIX, prefix};
 use transom_transcode::plan::OutPlan;
 use transom_transcode::status::Code;
 
+use super::aim::in_common;
 use super::answer::Answer;
 use super::call::{Call, UNBOUNDED};
 use super::flights::{self, Flights};
@@ -22,7 +23,7 @@ use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
 use crate::memory::let_go;
 use crate::policy::cache::{Cache, Cell, Entry, Forgets, Form, Found, Generations, Key, Policy, Rendered, Shared};
-use crate::upstream::{Failure, Metadata, Outgoing};
+use crate::upstream::{Aim, Failure, Metadata, Outgoing};
 
 /// What a question brought, and who answered where that was the service.
 type Landed = Result<(Arc<Entry>, Option<Arc<str>>), Failure>;
@@ -101,15 +102,16 @@ pub(super) async fn answer(
     let message = whole(&frame)?;
     let headers = outgoing.headers.whole();
     metadata::remove_codings(headers);
-    let key = cached.policy.key(message, headers);
+    let key = cached.policy.key(message, headers, outgoing.aim.subset);
+    let aim = in_common(outgoing.aim);
     let entry = match cached.policy.find(&key, Instant::now()) {
         Found::Fresh(entry) => entry,
         Found::Stale(entry) => {
-            fetch(call, cached, &binding.rpc, key, (&outgoing.headers, &frame));
+            fetch(call, cached, &binding.rpc, (key, aim), (&outgoing.headers, &frame));
             entry
         }
         Found::Missing(last) => {
-            let (arrival, first) = fetch(call, cached, &binding.rpc, key, (&outgoing.headers, &frame));
+            let (arrival, first) = fetch(call, cached, &binding.rpc, (key, aim), (&outgoing.headers, &frame));
             match landed(call, arrival, outgoing.deadline).await {
                 Ok(entry) if entry.kept || first => entry,
                 // It was for another caller alone.
@@ -149,7 +151,7 @@ fn fetch(
     call: &Call,
     cached: &Cached,
     rpc: &Arc<Rpc>,
-    key: Key,
+    (key, aim): (Key, Aim),
     (headers, frame): (&Metadata, &Bytes),
 ) -> (Arrival, bool) {
     cached.flights.join(key, || {
@@ -159,8 +161,7 @@ fn fetch(
         let deadline = Instant::now() + rpc.settings.timeout.value.unwrap_or(UNBOUNDED);
         let patience = call.patience();
         async move {
-            // Asked for all who wait: nobody's own endpoint.
-            let outgoing = rpc.outgoing(headers, (deadline, true), rpc.common_aim());
+            let outgoing = rpc.outgoing(headers, (deadline, true), aim);
             ask(&worker, &policy, &rpc, (key, patience), outgoing, frame).await
         }
     })

@@ -21,6 +21,7 @@ mod shared;
 mod tie;
 mod told;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,16 @@ impl Cache {
             .expire_after(Until)
             .build();
         Arc::new(Self { entries, generations })
+    }
+
+    /// An entry has grown by an answer that was made of it.
+    fn weigh(&self, key: Key, entry: &Arc<Entry>) {
+        // Not what was forgotten meanwhile, for room or for good, nor over a newer one.
+        let is_it = |there: moka::Entry<Key, Arc<Entry>>| Arc::ptr_eq(there.value(), entry);
+        self.entries.entry(key).and_compute_with(|there| match there.is_some_and(is_it) {
+            true => Op::Put(entry.clone()),
+            false => Op::Nop,
+        });
     }
 }
 
@@ -227,10 +238,10 @@ impl Policy {
         Forgets { generations: self.cache.generations.clone(), generation: self.generation.clone(), tie }
     }
 
-    /// Whose reply it would be: `metadata` is all that the service would be sent beside the message.
-    pub fn key(&self, message: &[u8], metadata: &HeaderMap) -> Key {
+    /// Whose reply it would be: `metadata` is all that the service would be sent beside the message, `subset` which of its endpoints.
+    pub fn key(&self, message: &[u8], metadata: &HeaderMap, subset: Option<NonZeroU32>) -> Key {
         let vary = self.written.public.then_some(&*self.written.vary);
-        Key::of(&self.seed, self.generation.number(&self.cells(message)), message, metadata, vary)
+        Key::of(&self.seed, self.generation.number(&self.cells(message)), (message, subset), metadata, vary)
     }
 
     /// Where the replies to such a request are counted, one for each tie.
@@ -257,12 +268,12 @@ impl Policy {
         }
     }
 
-    /// The last reply, in place of a service that cannot be asked.
+    /// The last reply, in place of a service that cannot be asked or that fails.
     ///
     /// # Errors
     /// Another error, or there is none that may be given.
     pub fn instead(&self, last: Option<Arc<Entry>>, error: Error) -> Result<Arc<Entry>, Error> {
-        let last = last.filter(|_| error.is_of_absent_service()).ok_or(error)?;
+        let last = last.filter(|_| error.is_worse_than_stale()).ok_or(error)?;
         self.counts.count(CacheOutcome::Last);
         Ok(last)
     }
@@ -279,12 +290,7 @@ impl Policy {
 
     /// An entry has grown by an answer that was made of it.
     pub fn weigh(&self, key: Key, entry: &Arc<Entry>) {
-        // Not what was forgotten meanwhile, for room or for good, nor over a newer one.
-        let is_it = |there: moka::Entry<Key, Arc<Entry>>| Arc::ptr_eq(there.value(), entry);
-        self.cache.entries.entry(key).and_compute_with(|there| match there.is_some_and(is_it) {
-            true => Op::Put(entry.clone()),
-            false => Op::Nop,
-        });
+        self.cache.weigh(key, entry);
     }
 
     /// Replies that speak to one browser, or of which their service says so, are nobody else's.
@@ -296,5 +302,44 @@ impl Policy {
             is("no-store") || is("no-cache") || (self.written.public && is("private"))
         };
         !metadata.contains_key(header::SET_COOKIE) && !control.flat_map(|value| value.split(',')).any(forbids)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use bytes::Bytes;
+    use http::HeaderMap;
+
+    use super::{Cache, Entry, Key};
+    use crate::config::MethodCache;
+
+    #[test]
+    fn what_was_forgotten_or_replaced_does_not_come_back_by_being_weighed() {
+        let cache = Cache::new(1 << 20, Arc::default());
+        let key = Key::of(&[7; 32], 1, (b"x", None), &HeaderMap::new(), None);
+        let written = MethodCache::lasting(Duration::from_secs(60));
+        let entry = |message: &'static [u8]| {
+            Entry::new(
+                [HeaderMap::new(), HeaderMap::new()],
+                Bytes::from_static(message),
+                Instant::now(),
+                &written,
+                true,
+            )
+        };
+        let (old, new) = (entry(b"old"), entry(b"new"));
+        cache.entries.insert(key, old.clone());
+        cache.weigh(key, &old);
+        let there = || cache.entries.get(&key).map(|entry| entry.message.clone());
+        assert_eq!(there().as_deref(), Some(&b"old"[..]));
+        cache.entries.insert(key, new.clone());
+        cache.weigh(key, &old);
+        assert_eq!(there().as_deref(), Some(&b"new"[..]));
+        cache.entries.invalidate(&key);
+        cache.weigh(key, &new);
+        assert_eq!(there(), None);
     }
 }

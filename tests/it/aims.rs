@@ -136,6 +136,22 @@ async fn a_subset_of_nobody_may_be_nowhere() {
 }
 
 #[tokio::test]
+async fn replies_that_are_kept_are_those_of_the_subset_that_is_asked() {
+    let all = libraries::<2>().await;
+    let subset = "subset: { label: tenant, header: x-tenant, otherwise: none }";
+    let cache = "methods: { library.v1.Library/GetBook: { cache: 1h } }";
+    let gateway = start(&[(&all[0], "tenant: a"), (&all[1], "tenant: b")], subset, cache).await;
+    let ask = |tenant: &str| gateway.get(BOOK).header("x-tenant", tenant);
+    for _ in 0..4 {
+        // The services do not see the header.
+        ask("a").await.status(200).json(&json!({ "title": "0" }));
+        ask("b").await.status(200).json(&json!({ "title": "1" }));
+        ask("nobody").await.status(503);
+    }
+    assert_eq!(calls(&all), [1, 1]);
+}
+
+#[tokio::test]
 async fn a_subset_that_rests_says_so() {
     let ill = upstream::grpc("library.v1.Library").unary("GetBook", |_| fail(Code::Unavailable, "ill")).start().await;
     let [well] = libraries::<1>().await;

@@ -14,7 +14,7 @@ use transom_transcode::status::Code;
 use crate::support::client::Call;
 use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::grpc::frame;
-use crate::support::reply::{Reply, fail, ok};
+use crate::support::reply::{Reply, fail, hang, ok, raw};
 use crate::support::speak::Speech;
 use crate::support::tokens::{SECRET, bearer, token};
 use crate::support::until;
@@ -427,6 +427,29 @@ async fn the_last_reply_stands_in_for_a_service_that_cannot_be_asked() {
     until("it is back", async || gateway.post("/v1/echo", &json!({})).await.status == 200).await;
     library.stop().await;
     assert_eq!(ask().await, "5");
+}
+
+#[tokio::test]
+async fn the_last_reply_stands_in_for_a_service_that_fails() {
+    let asked = AtomicUsize::new(0);
+    let library = answering(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => ok(json!({ "pages": "1" })),
+        1 => hang(),
+        2 => fail(Code::Internal, "a fault of its own"),
+        3 => raw(502, "text/html", b"<p>sorry</p>"),
+        _ => fail(Code::InvalidArgument, "no such edition"),
+    })
+    .await;
+    let config = "methods: { library.v1.Library/GetBook: { cache: { ttl: 1ms, stale_if_error: 1h, public: true } } }";
+    let gateway =
+        gateway().descriptors("library").upstream_with("library", &[&library], "timeout: 300ms").config(config);
+    let gateway = gateway.start().await;
+    for asked in 1..=4 {
+        assert_eq!(pages(&gateway, ("a", "b")).await, "1");
+        library.saw("GetBook").times(asked);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    gateway.get(BOOK).await.status(400);
 }
 
 #[tokio::test]

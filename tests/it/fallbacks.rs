@@ -4,7 +4,7 @@ use serde_json::json;
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Running, gateway};
-use crate::support::reply::{fail, ok};
+use crate::support::reply::{fail, hang, ok, raw};
 use crate::support::upstream;
 
 const BOOK: &str = "/v1/shelves/1/books/7";
@@ -61,13 +61,22 @@ async fn only_an_absent_service_is_stood_in_for() {
     let library = upstream::grpc("library.v1.Library").unary("GetBook", |book| match book["name"].as_str() {
         Some("shelves/1/books/1") => fail(Code::Unavailable, ""),
         Some("shelves/1/books/2") => fail(Code::NotFound, "none"),
+        Some("shelves/1/books/4") => fail(Code::Internal, "a fault of its own"),
+        Some("shelves/1/books/5") => hang(),
+        Some("shelves/1/books/6") => raw(200, "text/html", b"<p>sorry</p>"),
+        Some("shelves/1/books/7") => fail(Code::DeadlineExceeded, "late"),
         _ => ok(json!({ "title": "Dune" })),
     });
     let library = library.start().await;
     let config = format!("methods: {{ \"{GET_BOOK}\": {{ fallback: {{ json: [sorry] }} }} }}");
-    let gateway = gateway().descriptors("library").config(&config).upstream("library", &library).start().await;
-    gateway.get("/v1/shelves/1/books/1").await.status(503).json(&json!(["sorry"]));
+    let gateway = gateway().descriptors("library").config(&config);
+    let gateway = gateway.upstream_with("library", &[&library], "timeout: 300ms").start().await;
+    // It says so itself, hangs, speaks something else, or is late.
+    for book in [1, 5, 6, 7] {
+        gateway.get(&format!("/v1/shelves/1/books/{book}")).await.status(503).json(&json!(["sorry"]));
+    }
     gateway.get("/v1/shelves/1/books/2").await.status(404);
+    gateway.get("/v1/shelves/1/books/4").await.status(500);
     gateway.get("/v1/shelves/1/books/3").await.status(200);
 }
 

@@ -1,5 +1,7 @@
 //! Whose reply: a digest of all that the service would see of a call.
 
+use std::num::NonZeroU32;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
@@ -13,11 +15,11 @@ pub struct Key {
 
 impl Key {
     /// The key of a call of the method and the policy that `seed` stands for. `vary`: the headers on which a public reply depends; without it all of them count that are not
-    /// known to say nothing of the caller.
+    /// known to say nothing of the caller. `subset`: which of the upstream's endpoints may be asked.
     pub(super) fn of(
         seed: &[u8; 32],
         generation: u64,
-        message: &[u8],
+        (message, subset): (&[u8], Option<NonZeroU32>),
         metadata: &HeaderMap,
         vary: Option<&[HeaderName]>,
     ) -> Self {
@@ -29,6 +31,10 @@ impl Key {
         };
         part(seed);
         part(message);
+        // Before pairs: one more part makes another list of parts.
+        if let Some(subset) = subset {
+            part(&subset.get().to_le_bytes());
+        }
         let counts = |name: &HeaderName| match vary {
             // A service that makes links of them would else let one client choose everyone's.
             Some(vary) => vary.contains(name) || is_host(name),
@@ -98,7 +104,7 @@ mod tests {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
         let metadata: HeaderMap = headers.iter().map(pair).collect();
-        Key::of(&[7; 32], 1, message, &metadata, public.then_some(&[ACCEPT_LANGUAGE]))
+        Key::of(&[7; 32], 1, (message, None), &metadata, public.then_some(&[ACCEPT_LANGUAGE]))
     }
 
     #[test]
