@@ -16,6 +16,9 @@ use parking_lot::Mutex;
 
 use crate::telemetry::Protocol;
 
+/// A call that its client gives up so soon, unanswered, was made for the work that it begins.
+const SOON: Duration = Duration::from_secs(1);
+
 /// The connection waits for bytes.
 const WAITS: u8 = 0;
 /// Bytes have been read, and no more were asked for.
@@ -31,6 +34,8 @@ pub(super) struct Activity {
     in_flight: Count,
     /// Calls begun.
     calls: Count,
+    /// Calls that were given up within [`SOON`].
+    given_up: Count,
     /// Bytes have come since a call last began or ended: part of a head.
     received: AtomicBool,
     /// HTTP/2: a head has begun and not ended, or nothing was said yet.
@@ -70,6 +75,7 @@ impl Default for Activity {
             begun: Instant::now(),
             in_flight: Count::default(),
             calls: Count::default(),
+            given_up: Count::default(),
             received: AtomicBool::new(false),
             sent: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
@@ -248,7 +254,14 @@ impl Activity {
         self.calls.inc();
         self.received.store(false, Ordering::Relaxed);
         self.until.store(0, Ordering::Relaxed);
-        InFlight(self.clone())
+        InFlight { activity: self.clone(), unanswered: None }
+    }
+
+    /// Its client gives up most of its calls as soon as they have begun, and of these there were more than `most`: each is work for a
+    /// service, and none is in flight any more (CVE-2023-44487).
+    pub(super) fn is_flooded(&self, most: usize) -> bool {
+        let given_up = self.given_up.value();
+        given_up > most && given_up * 2 > self.calls()
     }
 }
 
@@ -273,29 +286,47 @@ impl Count {
 
 /// One call; it ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<Activity>);
+pub(super) struct InFlight {
+    activity: Arc<Activity>,
+    /// Since when an answer is waited for, whose client may reset it.
+    unanswered: Option<Instant>,
+}
 
 impl InFlight {
+    /// The same; it is to be known if it is given up before it is answered.
+    pub(super) fn unanswered(mut self) -> Self {
+        self.unanswered = Some(Instant::now());
+        self
+    }
+
+    /// There is an answer.
+    pub(super) fn answered(&mut self) {
+        self.unanswered = None;
+    }
+
     /// Its connection's marks.
     pub(super) fn activity(&self) -> &Arc<Activity> {
-        &self.0
+        &self.activity
     }
 
     /// Its connection is old: it is to be the last.
     pub(super) fn is_last(&self) -> bool {
-        self.0.is_old()
+        self.activity.is_old()
     }
 
     /// Its answer is given up then, where its connection carries no other.
     pub(super) fn ends_by(&self, until: Option<Instant>) {
-        self.0.ends_by(until);
+        self.activity.ends_by(until);
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.dec();
-        self.0.received.store(false, Ordering::Relaxed);
+        self.activity.in_flight.dec();
+        self.activity.received.store(false, Ordering::Relaxed);
+        if self.unanswered.is_some_and(|since| since.elapsed() < SOON) {
+            self.activity.given_up.inc();
+        }
     }
 }
 

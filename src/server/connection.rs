@@ -36,7 +36,7 @@ use super::upload::Upload;
 use crate::corked::Corked;
 use crate::gateway::{Peer, State, Tether};
 use crate::policy::overload::about;
-use crate::telemetry::Protocol;
+use crate::telemetry::{Protocol, Refusals};
 use crate::tls::Socket;
 
 /// A connection that came at the last moment may still say what it came for, and calls whose time is over may say that.
@@ -70,6 +70,8 @@ pub(super) struct Terms<A> {
     pub(super) secure: bool,
     http1: http1::Builder,
     http2: http2::Builder<Patient>,
+    /// Connections that were ended for what their clients reset.
+    flooded: Refusals,
 }
 
 impl<A> Terms<A> {
@@ -94,7 +96,8 @@ impl<A> Terms<A> {
             .initial_connection_window_size(limits.connection_window)
             // WebSockets (RFC 8441).
             .enable_connect_protocol();
-        Self { answer, limits, state, phases, secure: false, http1, http2 }
+        let flooded = state.metrics.refusals("clients", "rapid_reset");
+        Self { answer, limits, state, phases, secure: false, http1, http2, flooded }
     }
 
     /// The same, for clients who are to be sure of whom they speak to.
@@ -121,7 +124,10 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
     let client = Arc::new((terms.clone(), peer));
     let tunnels = Tunnels::default();
     let service = service_fn(|mut request: Request<Incoming>| {
-        let (client, call) = (client.clone(), activity.begin());
+        let (client, mut call) = (client.clone(), activity.begin());
+        if protocol == Protocol::Http2 {
+            call = call.unanswered();
+        }
         if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(tunnels.tether(activity.begin()));
         }
@@ -129,6 +135,7 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
         async move {
             let (terms, peer) = &*client;
             let mut response = terms.answer.answer(peer, request).await;
+            call.answered();
             let last = || terms.state.drain.has_begun() || call.is_last();
             let until = response.body().until();
             match protocol {
@@ -181,11 +188,28 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
             let mut connection = Box::pin(terms.http2.serve_connection(TokioIo::new(socket.clone()), service));
             let connection = pin!(Uncorked { connection: connection.as_mut(), socket: socket.clone() });
             let mut watch = Watch::new(protocol, terms.limits.head, terms.limits.idle_http2);
-            if drive(connection, (&mut watch, old), &activity, &tunnels, phases.clone()).await == Driven::Well {
-                linger(socket, phases).await;
+            let driven = drive(connection, (&mut watch, old), &activity, &tunnels, phases.clone());
+            let flooded = || activity.is_flooded(terms.limits.early_resets);
+            match unless(flooded, driven).await {
+                Some(Driven::Well) => linger(socket, phases).await,
+                Some(Driven::Broken | Driven::Resting) => {}
+                None => {
+                    terms.flooded.count();
+                    tracing::debug!(client = %address, "ended: it resets most of its calls at once");
+                }
             }
         }
     }
+}
+
+/// What it comes to, unless that happens: it is looked at each time that something has.
+async fn unless<F: Future>(happened: impl Fn() -> bool, driven: F) -> Option<F::Output> {
+    let mut driven = pin!(driven);
+    poll_fn(|cx| match driven.as_mut().poll(cx) {
+        Poll::Pending if happened() => Poll::Ready(None),
+        polled => polled.map(Some),
+    })
+    .await
 }
 
 /// A connection whose first bytes have come.

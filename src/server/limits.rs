@@ -31,6 +31,9 @@ pub struct Limits {
     pub streams: u32,
     /// Streams that a client has reset before they were looked at; more end the connection (CVE-2023-44487).
     pub pending_resets: usize,
+    /// Calls of one HTTP/2 connection that a client may give up within a second and unanswered; more of them, if they are most of its
+    /// calls, end the connection.
+    pub early_resets: usize,
     /// Bytes that one HTTP/2 stream may send ahead of the upstream.
     pub stream_window: u32,
     /// Bytes that all streams of a connection may send ahead. This times [`Limits::connections`] is the worst case.
@@ -56,6 +59,7 @@ impl Default for Limits {
             headers: 100,
             streams: 1000,
             pending_resets: 256,
+            early_resets: 256,
             stream_window: 256 * 1024,
             connection_window: 4 * 1024 * 1024,
             max_age: None,

@@ -63,6 +63,56 @@ async fn rapid_resets_end_the_connection_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn calls_that_are_given_up_as_soon_as_they_have_begun_end_the_connection() {
+    let library = upstream::grpc("library.v1.Library").unary("GetBook", |_| hang()).start().await;
+    let limits = Limits { early_resets: 20, ..Limits::default() };
+    let gateway = gateway().descriptors("library").upstream("library", &library).limits(limits).start().await;
+    let (client, connection) = connect(&gateway).await;
+    let mut client = client.ready().await.unwrap();
+    let mut begun = 0;
+    for round in 1..=10 {
+        let mut streams = Vec::new();
+        for _ in 0..5 {
+            let Ok(call) = client.send_request(get(&gateway, "/v1/shelves/1/books/7"), true) else { break };
+            streams.push(call);
+        }
+        if connection.is_finished() || streams.is_empty() {
+            break;
+        }
+        // Each is at work at the service before it is given up.
+        begun = 5 * round;
+        library.called("GetBook", begun).await;
+        streams.into_iter().for_each(|(_, mut stream)| stream.send_reset(h2::Reason::CANCEL));
+        until("they are given up", async || gateway.metric("transom_in_flight") == 0.0).await;
+    }
+    assert!((20..=30).contains(&begun), "{begun}");
+    drop(client);
+    let _ = soon("the connection's end", connection).await.unwrap();
+    assert_eq!(gateway.metric("transom_refusals_total{gate=\"clients\",reason=\"rapid_reset\"}"), 1.0);
+}
+
+#[tokio::test]
+async fn who_gives_up_some_of_its_calls_goes_on() {
+    let library = upstream::grpc("library.v1.Library").unary("GetBook", |_| hang());
+    let library = library.unary("Echo", |book| ok(book.clone())).start().await;
+    let limits = Limits { early_resets: 5, ..Limits::default() };
+    let gateway = gateway().descriptors("library").expose_all().upstream("library", &library).limits(limits);
+    let gateway = gateway.start().await;
+    let (client, connection) = connect(&gateway).await;
+    let mut client = client.ready().await.unwrap();
+    for round in 1..=20 {
+        for _ in 0..2 {
+            let livez = client.send_request(get(&gateway, "/livez"), true).unwrap().0;
+            assert_eq!(soon("an answer", livez).await.unwrap().status(), 200);
+        }
+        let (_, mut stream) = client.send_request(get(&gateway, "/v1/shelves/1/books/7"), true).unwrap();
+        library.called("GetBook", round).await;
+        stream.send_reset(h2::Reason::CANCEL);
+    }
+    assert!(!connection.is_finished());
+}
+
+#[tokio::test]
 async fn streams_over_the_limit_wait_for_their_turn() {
     let gateway = gateway().limits(Limits { streams: 4, ..Limits::default() }).start().await;
     let connection = gateway.connect_http2().await;
