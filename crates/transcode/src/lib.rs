@@ -16,6 +16,7 @@
 //! to_wire      (plan, body, captures, query) → message bytes
 //! to_json      message bytes → JSON
 //! canonical    message bytes → the same message as one encoder writes it
+//! sound        message bytes → whether every runtime reads them
 //! overlay      fields of a message that are set over it
 //! sanitize     message bytes → the same with its strings cleaned
 //! validate     message bytes → which rules of `buf.validate` they break
@@ -34,6 +35,7 @@ pub mod router;
 pub mod sanitize;
 pub mod schema;
 pub mod scratch;
+pub mod sound;
 pub mod status;
 pub mod template;
 pub mod to_json;
