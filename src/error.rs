@@ -104,6 +104,8 @@ pub enum Error {
     },
     /// Who judges tokens does not answer: nobody passes.
     AuthUnavailable,
+    /// Who logged out is logged out here, and other gateways have not heard of it.
+    LogoutUntold,
     /// The store of the limits cannot be reached, and one of them lets nobody pass then.
     LimitsUnavailable,
     /// What runs was started with a configuration that cannot be loaded again.
@@ -223,6 +225,7 @@ impl Error {
             | Self::CircuitOpen { .. }
             | Self::StreamAge
             | Self::AuthUnavailable
+            | Self::LogoutUntold
             | Self::LimitsUnavailable => 503,
             Self::ResponseTooLarge { .. } | Self::ConnectFailed | Self::UpstreamReset | Self::UpstreamProtocol(_) => {
                 502
@@ -267,6 +270,7 @@ impl Error {
             | Self::UpstreamReset
             | Self::StreamAge
             | Self::AuthUnavailable
+            | Self::LogoutUntold
             | Self::LimitsUnavailable => Code::Unavailable,
             Self::UpstreamProtocol(_) | Self::Internal => Code::Internal,
             Self::Deadline => Code::DeadlineExceeded,
@@ -297,7 +301,7 @@ impl Error {
             Self::Forbidden { .. } | Self::NotAdmin { token: false } => "FORBIDDEN",
             Self::NoReload => "NO_RELOAD",
             Self::CrossOrigin => "CROSS_ORIGIN",
-            Self::AuthUnavailable => "AUTH_UNAVAILABLE",
+            Self::AuthUnavailable | Self::LogoutUntold => "AUTH_UNAVAILABLE",
             Self::LimitsUnavailable => "LIMITS_UNAVAILABLE",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::Draining => "DRAINING",
@@ -351,6 +355,9 @@ impl Error {
             Self::NotAdmin { token: false } => "only for clients on this machine: no admin.token is configured",
             Self::NoReload => "this gateway was started with a configuration that cannot be loaded again",
             Self::AuthUnavailable => "tokens cannot be verified now; try again later",
+            Self::LogoutUntold => {
+                "you are logged out here; the other gateways could not be told yet, and may take the token until they are"
+            }
             Self::LimitsUnavailable => {
                 "the store of the rate limits cannot be reached, and this method is not served without it; try again later"
             }

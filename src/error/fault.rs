@@ -63,6 +63,7 @@ impl Error {
             | Self::CrossOrigin
             | Self::NotAdmin { .. }
             | Self::AuthUnavailable
+            | Self::LogoutUntold
             | Self::LimitsUnavailable
             | Self::NoReload
             | Self::Overloaded { .. }

@@ -32,6 +32,7 @@ fn each() -> Vec<Error> {
         Error::CrossOrigin,
         Error::NotAdmin { token: true },
         Error::AuthUnavailable,
+        Error::LogoutUntold,
         Error::LimitsUnavailable,
         Error::NoReload,
         Error::Overloaded { retry_after },

@@ -45,6 +45,9 @@ impl State {
         metrics.tls().expire(snapshot.expiries().into_iter().map(|(place, expiry)| (place, expiry.at.as_second())));
         metrics.reloads().applied(reloads.loaded().version);
         let store = Arc::new(Store::compile(&snapshot.config.redis));
+        if let Some(connected) = store.connected() {
+            metrics.follow_redis(connected.clone());
+        }
         let memory = Memory::new(snapshot.config.overload.memory, &metrics);
         Arc::new(Self {
             snapshot: ArcSwap::from_pointee(snapshot),

@@ -1,5 +1,6 @@
 //! Events: what one gateway tells all, over Redis pub/sub. Without a Redis there is one gateway, and it hears itself.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,8 @@ use tokio_stream::StreamExt as _;
 
 use super::redis::{Redis, Said, Unavailable};
 
+/// What the user needs of Redis' access control lists to tell and to hear events.
+const RIGHTS: &str = "+publish +psubscribe +ping &transom:event:*";
 /// What our channels' names begin with.
 const PREFIX: &str = "transom:event:";
 /// Events that a slow listener may be behind; then it is told that it has missed some.
@@ -40,20 +43,21 @@ pub enum Event {
 /// Those who listen.
 pub(super) struct Events {
     listeners: broadcast::Sender<Event>,
-    connected: AtomicBool,
+    connected: Arc<AtomicBool>,
 }
 
 impl Events {
     pub(super) fn new() -> Self {
-        Self { listeners: broadcast::Sender::new(BEHIND), connected: AtomicBool::new(false) }
+        Self { listeners: broadcast::Sender::new(BEHIND), connected: Arc::default() }
     }
 
     pub(super) fn listen(&self) -> broadcast::Receiver<Event> {
         self.listeners.subscribe()
     }
 
-    pub(super) fn is_connected(&self) -> bool {
-        self.connected.load(Ordering::Relaxed)
+    /// Whether other gateways are heard, now and from now on.
+    pub(super) fn connected(&self) -> &Arc<AtomicBool> {
+        &self.connected
     }
 
     /// Tells those who listen here; that there are none is no fault.
@@ -82,6 +86,17 @@ impl Events {
                         );
                     }
                 }
+                Ended::Refused(reason) => {
+                    if let Some(unsaid) = said.again(&reason, Instant::now()) {
+                        tracing::warn!(
+                            address = redis.address(),
+                            reason,
+                            unsaid,
+                            "redis does not let its user hear what other gateways tell: logouts elsewhere go by what is configured \
+                             without it; grant the user {RIGHTS}"
+                        );
+                    }
+                }
             }
             sleep(PAUSE).await;
         }
@@ -97,6 +112,7 @@ impl Events {
         let (mut ask, mut messages) = subscriber.split();
         match timeout(ALIVE.1, ask.psubscribe(format!("{PREFIX}*"))).await {
             Ok(Ok(())) => {}
+            Ok(Err(error)) if error.code() == Some("NOPERM") => return Ended::Refused(error.to_string()),
             Ok(Err(error)) => return Ended::Unreached(format!("it refused to subscribe: {error}")),
             Err(_) => return Ended::Unreached(LATE.to_owned()),
         }
@@ -128,6 +144,8 @@ enum Ended {
     Lost(&'static str),
     /// It was never there.
     Unreached(String),
+    /// It is there, and its user may not listen.
+    Refused(String),
 }
 
 /// Tells all gateways that listen.

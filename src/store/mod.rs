@@ -29,6 +29,7 @@ mod single_flight;
 mod table;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -98,7 +99,12 @@ impl Store {
 
     /// Whether the Redis answers; `None` without one.
     pub fn is_connected(&self) -> Option<bool> {
-        self.redis.as_ref().map(|_| self.events.is_connected())
+        self.connected().map(|connected| connected.load(Ordering::Relaxed))
+    }
+
+    /// The same, now and from now on.
+    pub fn connected(&self) -> Option<&Arc<AtomicBool>> {
+        self.redis.as_ref().map(|_| self.events.connected())
     }
 
     /// Takes a permit of every limit, or of none if one refuses, in this process.

@@ -1,8 +1,8 @@
 //! All series of the process, and their text form.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -133,6 +133,12 @@ impl Metrics {
         self.series.held_bytes.clone()
     }
 
+    /// There is a Redis, and this tells whether it is connected.
+    pub fn follow_redis(&self, connected: Arc<AtomicBool>) {
+        // A process has one store.
+        let _ = self.series.redis.set(connected);
+    }
+
     /// What is counted of reloads.
     pub fn reloads(&self) -> &Reloads {
         &self.series.reloads
@@ -168,6 +174,8 @@ struct AllSeries {
     turned_away: Sharded<AtomicU64>,
     lost_lines: Arc<AtomicU64>,
     held_bytes: Arc<AtomicU64>,
+    /// Where there is one: whether it is connected.
+    redis: OnceLock<Arc<AtomicBool>>,
     reloads: Reloads,
     tls: Tls,
 }
@@ -186,6 +194,7 @@ impl AllSeries {
             turned_away: Sharded::new(),
             lost_lines: Arc::default(),
             held_bytes: Arc::default(),
+            redis: OnceLock::new(),
             reloads: Reloads::default(),
             tls: Tls::default(),
         }
@@ -343,6 +352,12 @@ impl AllSeries {
         encoder
             .encode_descriptor(name, "What calls hold of bodies and messages.", None, MetricType::Gauge)?
             .encode_gauge(&held)?;
+        if let Some(connected) = self.redis.get() {
+            let help = "1: the Redis is there and tells what other gateways say.";
+            encoder
+                .encode_descriptor("transom_redis_connected", help, None, MetricType::Gauge)?
+                .encode_gauge(&i64::from(connected.load(Ordering::Relaxed)))?;
+        }
         let name = "transom_connections";
         let mut metric = encoder.encode_descriptor(name, "Clients' open connections.", None, MetricType::Gauge)?;
         for protocol in Protocol::ALL {

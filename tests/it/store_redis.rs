@@ -203,18 +203,21 @@ async fn without_a_redis_a_gateway_hears_itself() {
 }
 
 #[tokio::test]
-async fn detailed_health_says_whether_it_is_connected() {
+async fn health_and_metrics_say_whether_it_is_connected() {
     let mut redis = redis().await;
     let config = format!("public_endpoints: [health, health_detailed]\nredis: {{ url: \"{}\" }}", redis.url());
     let gateway = gateway().config(&config).start().await;
     let says = async |word: &str| {
         until(word, async || gateway.get("/health/detailed").await.value()["dependencies"]["redis"] == word).await;
     };
-    says("connected").await;
-    redis.kill();
-    says("disconnected").await;
-    redis.start().await;
-    says("connected").await;
+    for _ in 0..2 {
+        says("connected").await;
+        assert_eq!(gateway.metric("transom_redis_connected").to_string(), "1");
+        redis.kill();
+        says("disconnected").await;
+        assert_eq!(gateway.metric("transom_redis_connected").to_string(), "0");
+        redis.start().await;
+    }
 }
 
 /// A gateway as a process, whose only limit counts in this Redis. Nobody serves what it stands before.
@@ -254,6 +257,24 @@ async fn a_redis_that_cannot_be_reached_is_told_with_its_address() {
         let (_, log) = gateway.end("TERM");
         assert!(!log.iter().any(|line| line.contains("redis cannot be reached")), "{log:?}");
     }
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_listen_is_told_which_rights_it_lacks() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), redis().await);
+    let rights = ["+@all", "-@dangerous", "-@admin", "~transom:*", "resetchannels"];
+    server.ask(&[&["ACL", "SETUSER", "transom", "on", ">s3cret"], &rights[..]].concat()).await;
+    let url = server.url().replace("redis://", "redis://transom@");
+    let gateway = process(&folder, &format!("{{ url: \"{url}\", password: s3cret }}"));
+    let line = gateway.logged("redis does not let its user hear");
+    assert!(line.contains("NOPERM") && line.contains(&server.address().to_string()), "{line}");
+    // What it says is enough.
+    let (_, granted) = line.split_once("grant the user ").unwrap();
+    let granted: Vec<_> = granted.split('"').next().unwrap().split(' ').collect();
+    server.ask(&[&["ACL", "SETUSER", "transom"], &granted[..]].concat()).await;
+    gateway.logged("redis is connected");
+    let (_, log) = gateway.end("TERM");
+    assert!(!log.iter().any(|line| line.contains("redis is gone")), "{log:?}");
 }
 
 #[tokio::test]

@@ -355,7 +355,7 @@ impl Auth {
         let revoked = identity.revocations(now(), self.config.logout_lasts);
         let marks: Vec<_> = revoked.into_iter().map(|revocation| (revocation.mark, revocation.until)).collect();
         let told = store.mark(&marks).await;
-        told.map_err(|_| Refusal::unavailable("the store does not take that the session's tokens are good no more"))
+        told.map_err(|_| Refusal::untold("the store does not take that the session's tokens are good no more"))
     }
 }
 

@@ -27,13 +27,15 @@ pub enum Reason {
     Forbidden,
     /// Who judges tokens does not answer.
     Unavailable,
+    /// The session has ended here, and the store does not tell the other gateways.
+    Untold,
     /// A page of another origin calls with cookies.
     CrossOrigin,
 }
 
 impl Reason {
     /// Every reason, by index.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Token(TokenFault::Missing),
         Self::Token(TokenFault::Invalid),
         Self::Token(TokenFault::Expired),
@@ -41,6 +43,7 @@ impl Reason {
         Self::Unavailable,
         Self::CrossOrigin,
         Self::Token(TokenFault::Misplaced),
+        Self::Untold,
     ];
 
     /// Its place among them.
@@ -53,6 +56,7 @@ impl Reason {
             Self::Unavailable => 4,
             Self::CrossOrigin => 5,
             Self::Token(TokenFault::Misplaced) => 6,
+            Self::Untold => 7,
         }
     }
 }
@@ -103,6 +107,11 @@ impl Refusal {
         Self::new(Reason::Unavailable, cause)
     }
 
+    /// A logout that the other gateways have not heard of.
+    pub(super) fn untold(cause: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Reason::Untold, cause)
+    }
+
     /// A page of another origin calls with cookies.
     pub(super) fn cross_origin() -> Self {
         let cause =
@@ -140,6 +149,7 @@ impl Refusal {
             Reason::Token(fault) => Error::Unauthenticated { token: self.token, fault, status: invalid },
             Reason::Forbidden => Error::Forbidden { token: self.token },
             Reason::Unavailable => Error::AuthUnavailable,
+            Reason::Untold => Error::LogoutUntold,
             Reason::CrossOrigin => Error::CrossOrigin,
         }
     }

@@ -149,7 +149,7 @@ impl SessionIssuer {
         {
             // For the store its refresh token is as good as ever.
             self.end(auth, id, text("iss"), self.access_lasts.max(self.refresh_lasts));
-            return Err(Refusal::unavailable("the store does not forget the session"));
+            return Err(Refusal::untold("the store does not forget the session"));
         }
         told
     }
