@@ -16,7 +16,7 @@
 //! error       what can go wrong with a call, and the table of what it becomes
 //! hex         bytes as text
 //! memory      what calls hold of bodies and messages, counted over all of them
-//! body        the one response body
+//! body        what a request brings, and the one response body
 //! corked      a socket that sends what is written in a turn at once
 //! store       what gateways share: counters, sessions, events; here or in Redis
 //! file        what a path leads to that somebody wrote down, where that is a regular file
