@@ -141,6 +141,6 @@ async fn of_many_that_come_at_once_some_are_asked_at_a_time() {
     gateway.get(BOOK).await.status(200);
     until("all were asked", async || all.load(Ordering::Relaxed) >= 200).await;
     // What the reload did not wait for may be asked anew while the last ones are still being let go.
-    assert!(most.load(Ordering::Relaxed) <= 2 * 64, "{most:?}");
+    assert!(most.load(Ordering::Relaxed) < 3 * 64, "{most:?}");
     accepting.abort();
 }
