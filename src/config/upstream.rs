@@ -8,7 +8,7 @@ use super::aim::{Canary, Subset};
 use super::endpoint::{Endpoint, Endpoints};
 use super::kind::{self, Kind, Shape, checked, count, duration, flag, list, percent, size, text};
 use super::problem::quote;
-use super::read::{Reader, nearest, section};
+use super::read::{Reader, Section as _, nearest, section};
 use super::retry::{Percent, Retry};
 use super::tls::UpstreamTls;
 use super::tree::{Node, Value};
@@ -62,6 +62,13 @@ section! {
     beside {
         /// Where the gateway runs.
         zone: Option<String>,
+    }
+}
+
+impl Upstream {
+    /// Whether it has such a key, and that says how calls go there and not which.
+    pub fn is_how_calls_go(key: &str) -> bool {
+        key != "services" && Self::keys().iter().any(|known| known.name == key)
     }
 }
 

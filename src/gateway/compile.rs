@@ -85,6 +85,7 @@ impl Snapshot {
             serving: BTreeMap::new(),
             notes,
             unreflected: BTreeSet::new(),
+            flawed: BTreeSet::new(),
             caches: Caches::of(config, previous),
             version: OnceLock::new(),
             rest: RouterBuilder::new(),
@@ -213,6 +214,8 @@ struct Compiler<'a> {
     serving: BTreeMap<Box<str>, Serving>,
     notes: Vec<String>,
     unreflected: BTreeSet<String>,
+    /// RPCs that cannot be served as they are wished to be: that they are not there is no other problem.
+    flawed: BTreeSet<Box<str>>,
     rest: RouterBuilder<Arc<Route>>,
     rpcs: hashbrown::HashMap<Box<str>, Arc<Route>, foldhash::fast::RandomState>,
     routes: Vec<Arc<Route>>,
@@ -284,8 +287,15 @@ impl<'a> Compiler<'a> {
             let by_get = http.iter().any(|rule| &*rule.method == "GET");
             match self.rpc(upstream, service, method, (&path, by_get)) {
                 Ok(rpc) => self.routes_of(&rpc, &place, path, plans),
-                Err(Flaw { place: Some(written), why }) => self.config_problem(written.into(), why),
-                Err(Flaw { place: None, why }) => self.rule_problem(&place, None, why),
+                Err(flaws) => {
+                    self.flawed.insert(path[1..].into());
+                    for Flaw { place: written, why } in flaws {
+                        match written {
+                            Some(written) => self.config_problem(written.into(), why),
+                            None => self.rule_problem(&place, None, why),
+                        }
+                    }
+                }
             }
         }
     }
@@ -363,8 +373,8 @@ impl<'a> Compiler<'a> {
         match (bind, out) {
             (Ok(bind), Ok(out)) => Some(Plan { rule, template, bind, out }),
             (bind, out) => {
-                let bind = bind.err().map(|why| (why.column, why.message));
-                for (column, why) in [bind, out.err().map(|why| (None, why))].into_iter().flatten() {
+                let bind = bind.err().into_iter().flatten().map(|why| (why.column, why.message));
+                for (column, why) in bind.chain(out.err().map(|why| (None, why))) {
                     self.rule_problem(place, column, format!("{} {}: {why}", rule.method, rule.template));
                 }
                 None

@@ -287,14 +287,49 @@ fn is_told(problem: &Problem, told: &Problems) -> bool {
 
 /// Whether a problem between places does not come from a default that stands for what is wrong.
 fn stands(problem: &Problem, told: &Problems) -> bool {
-    // What the others name.
-    const NAMED: [&str; 4] = ["schema", "upstreams", "auth", "sessions"];
-    let section = |path: &str| path.split(['.', '[']).next().unwrap_or_default().to_owned();
     let own = match problem {
-        Problem::Config(problem) => section(&problem.path),
+        Problem::Config(problem) => Within::of(&problem.path),
         Problem::Schema(_) => return true,
     };
-    told.iter().map(|told| section(&told.path)).all(|wrong| wrong != own && !NAMED.contains(&&*wrong))
+    told.iter().map(|told| Within::of(&told.path)).all(|wrong| match (wrong.section, own.section) {
+        ("methods", "methods") => wrong.is_apart_from(&own),
+        ("upstreams", "methods") => config::Upstream::is_how_calls_go(wrong.key),
+        // What the others name.
+        ("schema" | "upstreams" | "auth" | "sessions", _) => false,
+        (wrong, own) => wrong != own,
+    })
+}
+
+/// A place of the configuration, in parts: `section.entry.key` and more, or `section["entry"].key`.
+struct Within<'p> {
+    section: &'p str,
+    entry: &'p str,
+    key: &'p str,
+}
+
+impl<'p> Within<'p> {
+    fn of(place: &'p str) -> Self {
+        fn first(rest: &str) -> (&str, &str) {
+            match rest.strip_prefix("[\"").and_then(|rest| rest.split_once("\"]")) {
+                Some(first) => first,
+                None => {
+                    let rest = rest.strip_prefix(['.', '[']).unwrap_or(rest);
+                    rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len()))
+                }
+            }
+        }
+        let (section, rest) = first(place);
+        let (entry, rest) = first(rest);
+        Self { section, entry, key: first(rest).0 }
+    }
+
+    /// Whether something wrong here, in `methods`, has no say in what stands at another place of theirs: no method is of both.
+    fn is_apart_from(&self, other: &Self) -> bool {
+        let this = self.entry.split_once('/').zip(other.entry.split_once('/'));
+        let Some(((service, method), (of, other))) = this else { return false };
+        // An entry that is none opens no method to clients.
+        !self.key.is_empty() && (service != of || (method != other && method != "*" && other != "*"))
+    }
 }
 
 /// Variables, and what files of secrets hold; relative ones start at `folder`.

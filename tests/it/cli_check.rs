@@ -262,8 +262,63 @@ fn problems_of_the_text_hide_none_of_what_it_names() {
             "FILE: more may follow once these are mended",
         ]
     );
+    // Nor is what another entry has no say in.
+    let config = "schema: { protos: protos }\nupstreams:\n  a: { services: [a.S], endpoints: ['h:1'], timeout: soon }\n\
+                  methods:\n  a.S/Get: { timeout: soon, cache: { ttl: 1s } }\n  a.S/Gte: {}\n  a.T/*: {}\n";
+    let (_, lines) = check_protos(config, proto);
+    let starts = [
+        "FILE:3: upstreams.a.timeout: `soon` ",
+        "FILE:5: methods[\"a.S/Get\"].timeout: `soon` ",
+        "FILE:6: methods[\"a.S/Gte\"]: no loaded schema has the method `Gte`",
+        "FILE:7: methods[\"a.T/*\"]: no upstream serves `a.T`",
+        "FILE: more may follow once these are mended",
+    ];
+    assert!(
+        lines.len() == starts.len() && lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)),
+        "{lines:#?}"
+    );
+    // Where it has one, it may follow.
+    let (_, lines) = check_protos(
+        &config.replace("a.S/Gte", "a.S/*").replace("soon, ", "1s, ").replace("{}", "{ timeout: soon }"),
+        proto,
+    );
+    assert!(!lines.iter().any(|line| line.contains(".cache")), "{lines:#?}");
+
     let (_, lines) = check_protos("schema: { protos: protos }\nupstreams: [\n", proto);
     assert!(lines.len() == 2 && lines[1] == "FILE: more may follow once these are mended", "{lines:#?}");
+}
+
+#[test]
+fn all_that_is_wrong_with_a_method_is_told_in_one_round() {
+    let proto = "syntax = \"proto3\";\npackage a;\nimport \"google/api/annotations.proto\";\n\
+                 import \"transom/options.proto\";\nmessage M { string id = 1; int32 n = 2; }\nservice S {\n\
+                 rpc Get(M) returns (M) { option (google.api.http) = { post: \"/v1/{x}/{id}/{y}\" body: \"z\" }; }\n\
+                 rpc Watch(M) returns (stream M) { option (transom.method) = { auth: { scopes: \"s\" } rate_limits: \"p\" rate_limits: \"q\"\n\
+                 headers: { request: \"host\" response: \"date\" } cache: { ttl: { seconds: 1 } } }; }\n\
+                 rpc Kept(M) returns (M) { option (google.api.http).get = \"/v1/kept\"; }\n}\n";
+    let config = "schema: { protos: protos }\nupstreams:\n  a: { services: [a.S], endpoints: ['h:1'] }\nmethods:\n  \
+                  a.S/Get: { sanitize: { x: [trim], n: [trim] } }\n  a.S/Watch: { fallback: { json: {} } }\n  \
+                  a.S/Kept: { cache: { ttl: 1s, invalidated_by: [a.S/Watch] } }\n";
+    let (code, lines) = check_protos(config, proto);
+    assert_eq!(code, Some(1));
+    let told = [
+        "protos/a.proto:7: a.S.Get, column 6: POST /v1/{x}/{id}/{y}: the path binds `x`",
+        "protos/a.proto:7: a.S.Get, column 15: POST /v1/{x}/{id}/{y}: the path binds `y`",
+        "protos/a.proto:7: a.S.Get: POST /v1/{x}/{id}/{y}: body is `z`",
+        "FILE:5: methods[\"a.S/Get\"].sanitize.x: ",
+        "FILE:5: methods[\"a.S/Get\"].sanitize.n: ",
+        "protos/a.proto:8: a.S.Watch: a.proto: a.S.Watch: (transom.method).auth: ",
+        "protos/a.proto:8: a.S.Watch: a.proto: a.S.Watch: (transom.method).rate_limits: `rate_limits` of the configuration has no `p`",
+        "protos/a.proto:8: a.S.Watch: a.proto: a.S.Watch: (transom.method).rate_limits: `rate_limits` of the configuration has no `q`",
+        "protos/a.proto:8: a.S.Watch: a.proto: a.S.Watch: (transom.method).headers.request: `host` never crosses",
+        "protos/a.proto:8: a.S.Watch: a.proto: a.S.Watch: (transom.method).headers.response: `date` never crosses",
+        "FILE:6: methods[\"a.S/Watch\"].fallback: Watch streams",
+        "protos/a.proto:8: a.S.Watch: option cache: it streams",
+    ];
+    for told in told {
+        assert_eq!(lines.iter().filter(|line| line.starts_with(told)).count(), 1, "{told}: {lines:#?}");
+    }
+    assert_eq!(lines.len(), told.len(), "and nothing that follows from it: {lines:#?}");
 }
 
 #[test]

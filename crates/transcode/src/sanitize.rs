@@ -42,22 +42,23 @@ impl Sanitizer {
     /// and maps are stepped through), or [`EVERY`].
     ///
     /// # Errors
-    /// A path names no field, or one that holds no strings: the path, and why.
+    /// Paths name no field, or one that holds no strings: each such path, and why.
     pub fn compile<'p>(
         schema: &Schema,
         input: MessageId,
         fields: impl IntoIterator<Item = (&'p str, &'p [Step])>,
-    ) -> Result<Self, (&'p str, String)> {
+    ) -> Result<Self, Vec<(&'p str, String)>> {
         let mut sanitizer = Self { input, named: Node::default(), others: Steps::default() };
+        let mut wrong = Vec::new();
         for (path, steps) in fields {
             let steps = Steps::of(steps);
             if path == EVERY {
                 sanitizer.others = steps;
             } else {
-                sanitizer.named.name(schema, input, path, steps).map_err(|why| (path, why))?;
+                wrong.extend(sanitizer.named.name(schema, input, path, steps).err().map(|why| (path, why)));
             }
         }
-        Ok(sanitizer)
+        if wrong.is_empty() { Ok(sanitizer) } else { Err(wrong) }
     }
 
     /// Leaves a field as it is, whatever is done to every string.

@@ -93,6 +93,31 @@ sessions: { login: [a.S/B], issue: {} }
 }
 
 #[test]
+fn a_name_with_a_dot_has_its_lines() {
+    let text = "
+schema: { protos: [] }
+upstreams:
+  a.b:
+    endpoints: ['h:1']
+    services: [x.Y]
+    balance: { hash: { client: true } }
+    slow_start: {}
+    tls: { cert: c.pem }
+  c.d:
+    endpoints: ['h:1']
+    services: [x.Y]
+";
+    assert_eq!(
+        problems(text),
+        [
+            "8: upstreams[\"a.b\"].slow_start: is of no use with `balance: hash`, where calls have their places; remove it",
+            "9: upstreams[\"a.b\"].tls.cert: is of no use alone; write its `key` too",
+            "12: upstreams[\"c.d\"].services[0]: `x.Y` is served by the upstream `a.b` already; keep one",
+        ]
+    );
+}
+
+#[test]
 fn documents_that_are_none() {
     for (text, expected) in [
         ("", "1: upstreams: is missing; write a map, each key a name"),
@@ -126,6 +151,8 @@ fn hostile_documents_end_early() {
     let long = " ".repeat(MAX_TEXT + 1);
     let values = format!("a: \"{}\"", "${BIG}".repeat(1000));
     let key = format!("methods: {{ {}: {{}} }}", "k".repeat(2000));
+    let told = problems(&key).join("\n");
+    assert!(told.contains("a key is longer than 1024 bytes"), "{told}");
     for text in [bomb, deep, many, long, values, key] {
         let problems = parse(&text, &|_| Some("x".repeat(100_000))).expect_err("too much");
         assert!(problems.iter().count() <= 100, "{} problems", problems.iter().count());

@@ -6,6 +6,7 @@ use transom_transcode::overlay::Overlay;
 use transom_transcode::schema::Method;
 
 use super::Compiler;
+use super::rpc::Flaw;
 use crate::config::{self, AllowedOrigin, InBody};
 use crate::gateway::caller::{Bound, Judge};
 use crate::gateway::renewal::{Renewal, Renewer, Service};
@@ -88,7 +89,7 @@ impl Compiler<'_> {
         let service = &self.schema.services[at];
         let upstream = self.upstreams.get(&*self.serving.get(&service.name)?.upstream)?;
         let rpc = self.rpc(upstream, service, &service.methods[method], (&format!("/{name}"), false));
-        let rpc = rpc.map_err(|flaw| self.config_problem("sessions.refresh".to_owned(), flaw.why)).ok()?;
+        let rpc = rpc.map_err(|flaws| self.flawed("sessions.refresh", name, flaws)).ok()?;
         let cookies = Arc::new(Cookies::compile(sessions, &self.config.environment));
         Some(Arc::new(Renewal { auth, cookies, renewer: Renewer::Service(Service::new(rpc)?) }))
     }
@@ -101,11 +102,20 @@ impl Compiler<'_> {
         let upstream = self.upstreams.get(&*self.serving.get(&service.name)?.upstream)?;
         let path = format!("/{name}");
         let schema = self.schema.clone();
-        let judge = self
-            .rpc(upstream, service, method, (&path, false))
-            .map_err(|flaw| flaw.why)
-            .and_then(|rpc| Judge::compile(rpc, &schema, (method.input, method.output), written));
+        let rpc = self.rpc(upstream, service, method, (&path, false));
+        let rpc = rpc.map_err(|flaws| self.flawed(PLACE, name, flaws)).ok()?;
+        let judge = Judge::compile(rpc, &schema, (method.input, method.output), written);
         judge.map(Arc::new).map_err(|why| self.config_problem(PLACE.to_owned(), format!("{name}: {why}"))).ok()
+    }
+
+    /// What is wrong with a method that `place` names: where it is written, and of what the method says itself, there.
+    fn flawed(&mut self, place: &str, name: &str, flaws: Vec<Flaw>) {
+        for Flaw { place: written, why } in flaws {
+            match written {
+                Some(written) => self.config_problem(written.into(), why),
+                None => self.config_problem(place.to_owned(), format!("{name}: {why}")),
+            }
+        }
     }
 
     /// Where in the schema a method is that the configuration names and an upstream serves.

@@ -107,6 +107,9 @@ impl Compiler<'_> {
                     links.entry(&by.name).or_default().push(cached.policy.forgets(tie.clone()));
                     continue;
                 }
+                if self.flawed.contains(&**name) {
+                    continue;
+                }
                 let hint = match config::nearest(name, rpcs.iter().map(|rpc| &*rpc.name)) {
                     Some(name) => format!("did you mean `{name}`?"),
                     None => "write one that clients reach".to_owned(),

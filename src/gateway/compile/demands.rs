@@ -61,8 +61,10 @@ impl Compiler<'_> {
                 }
                 Some(sanitizer)
             }
-            Err((path, why)) => {
-                self.sanitizer_problem(settings, method, path, &why);
+            Err(wrong) => {
+                for (path, why) in wrong {
+                    self.sanitizer_problem(settings, method, path, &why);
+                }
                 None
             }
         }

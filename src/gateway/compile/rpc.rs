@@ -19,20 +19,22 @@ use crate::policy::rate::Rates;
 use crate::upstream::Upstream;
 
 impl Compiler<'_> {
+    /// # Errors
+    /// All that it is wished to be and cannot.
     pub(super) fn rpc(
         &mut self,
         upstream: &Arc<Upstream>,
         service: &Service,
         method: &Method,
         (path, by_get): (&str, bool),
-    ) -> Result<Arc<Rpc>, Flaw> {
+    ) -> Result<Arc<Rpc>, Vec<Flaw>> {
         let (written, name) = (upstream.config(), &path[1..]);
         let scheme = if upstream.tls().is_some() { "https" } else { "http" };
         let uri = Uri::builder().scheme(scheme).authority(&**upstream.name()).path_and_query(path).build();
         let depth = Limits::default().depth;
         let mut settings = Settings::compile(self.config, upstream.name(), written, service, method);
-        self.check_options(&settings)?;
-        check_wishes(&settings, method, name)?;
+        let mut flaws = self.check_options(&settings);
+        flaws.extend(check_wishes(&settings, method, name));
         let written_so = settings.idempotent.from != Origin::Default;
         let safe = by_get && !service.reflected;
         settings.idempotent.value |= safe && !written_so;
@@ -51,7 +53,7 @@ impl Compiler<'_> {
                 true => Err("a stream of messages has no one field; limit it by client or user".to_owned()),
                 false => Ok(rates),
             })
-            .map_err(|why| format!("its rate limits: {why}"))?;
+            .map_err(|why| flaws.push(format!("its rate limits: {why}").into()));
         self.note_unsaid(&settings);
         let paced = settings.messages.value.is_some() && method.client_streaming;
         let bound = self.compile_bound(&settings, method);
@@ -64,7 +66,10 @@ impl Compiler<'_> {
         self.note_star(&settings.cors);
         let gate = Gate::compile(self.auth.as_ref(), name, &settings.auth.value);
         let of_sessions = session.is_some() || gate.logs_out();
-        let cache = self.compile_cache(&settings, (name, method), (by_get, of_sessions), written)?;
+        let cache = self.compile_cache(&settings, (name, method), (by_get, of_sessions), written);
+        let cache = cache.map_err(|why| flaws.push(why.into()));
+        let uri = uri.map_err(|error| flaws.push(format!("its path is no URI: {error}").into()));
+        let (Ok(rates), Ok(cache), Ok(uri), true) = (rates, cache, uri, flaws.is_empty()) else { return Err(flaws) };
         // What is kept is everybody's: a canary has no part in it.
         let canary = self.canaries.get(&**upstream.name()).filter(|_| cache.is_none()).cloned();
         Ok(Arc::new(Rpc {
@@ -72,7 +77,7 @@ impl Compiler<'_> {
             client_streaming: method.client_streaming,
             server_streaming: method.server_streaming,
             no_side_effects: declared(service, method) == Idempotency::NoSideEffects,
-            uri: uri.map_err(|error| format!("its path is no URI: {error}"))?,
+            uri,
             upstream: upstream.clone(),
             aims: canary.is_some() || written.subset.is_some() || matches!(written.balance, Balance::Hash(_)),
             canary,
@@ -114,14 +119,15 @@ impl Compiler<'_> {
 
     /// What the configuration's own keys are checked for where they are read: an option of a `.proto` may want what is not
     /// there. A configuration that has problems is looked at all the same: those keep their places.
-    fn check_options(&self, settings: &Settings) -> Result<(), Flaw> {
+    fn check_options(&self, settings: &Settings) -> Vec<Flaw> {
+        let mut flaws = Vec::new();
         if self.config.auth.is_none() && settings.auth.value != Access::Public {
             let why = "the configuration has no `auth` section to verify tokens by";
-            return Err(Flaw::of(&settings.auth.from, why.to_owned()));
+            flaws.push(Flaw::of(&settings.auth.from, why.to_owned()));
         }
         let limits = &settings.rate_limits;
-        if let Some(name) = limits.value.iter().find(|name| !self.config.rate_limits.contains_key(*name)) {
-            return Err(Flaw::of(&limits.from, format!("`rate_limits` of the configuration has no `{name}`")));
+        for name in limits.value.iter().filter(|name| !self.config.rate_limits.contains_key(*name)) {
+            flaws.push(Flaw::of(&limits.from, format!("`rate_limits` of the configuration has no `{name}`")));
         }
         type Never = fn(&HeaderName) -> Option<&'static str>;
         let lists: [(_, Never); 2] = [
@@ -129,33 +135,34 @@ impl Compiler<'_> {
             (&settings.response_headers, metadata::never_to_rest),
         ];
         for (names, never) in lists.into_iter().filter(|(names, _)| matches!(names.from, Origin::Option(_))) {
-            if let Some((name, why)) = names.value.iter().find_map(|name| Some((name, never(name)?))) {
-                return Err(Flaw::of(&names.from, format!("`{name}` never crosses: {why}")));
+            for (name, why) in names.value.iter().filter_map(|name| Some((name, never(name)?))) {
+                flaws.push(Flaw::of(&names.from, format!("`{name}` never crosses: {why}")));
             }
         }
-        Ok(())
+        flaws
     }
 }
 
 /// What a method's own entry wishes for is to be had by it. What an entry for more of them wishes for is left out where it cannot be.
-fn check_wishes(settings: &Settings, method: &Method, name: &str) -> Result<(), Flaw> {
+fn check_wishes(settings: &Settings, method: &Method, name: &str) -> Vec<Flaw> {
     let own = config::place(&["methods", name]);
-    let refuse = |from: &Origin, why: String| if from.is_below(&own) { Err(Flaw::of(from, why)) } else { Ok(()) };
+    let mut flaws = Vec::new();
+    let mut refuse = |from: &Origin, why: String| flaws.extend(from.is_below(&own).then(|| Flaw::of(from, why)));
     let (name, streams) = (&method.name, method.client_streaming || method.server_streaming);
     if streams && settings.fallback.value.is_some() {
         let why = format!("{name} streams, and only a method that streams nothing has one");
-        refuse(&settings.fallback.from, why)?;
+        refuse(&settings.fallback.from, why);
     }
     let connects = matches!(&settings.auth.value, Access::Required(Requirements { connect_token: Some(_), .. }));
     if !streams && connects {
         let why = format!("{name} streams nothing, so that no WebSocket is opened for it with a connect token");
-        refuse(&settings.auth.from, why)?;
+        refuse(&settings.auth.from, why);
     }
     if !method.client_streaming && settings.messages.value.is_some() {
         let why = format!("the client of {name} sends one message; limit its calls by `rate_limits`");
-        refuse(&settings.messages.from, why)?;
+        refuse(&settings.messages.from, why);
     }
-    Ok(())
+    flaws
 }
 
 /// Why a method cannot be served as it is wished to be.

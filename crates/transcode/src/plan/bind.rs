@@ -30,34 +30,42 @@ impl BindPlan {
     /// The plan of an HTTP rule.
     ///
     /// # Errors
-    /// What is wrong with the rule: the caller knows file and method.
+    /// All that is wrong with the rule: the caller knows file and method.
     pub fn compile(
         schema: &Schema,
         input: MessageId,
         template: &Template,
         rule: &HttpRule,
         unknown: Unknown,
-    ) -> Result<Self, Unbindable> {
+    ) -> Result<Self, Vec<Unbindable>> {
         let message = schema.message(input);
-        let captures = template
-            .variables()
-            .iter()
-            .map(|variable| binding(schema, message, variable).map_err(|message| unbindable(variable, message)))
-            .collect::<Result<Box<[_]>, _>>()?;
-        refuse_shared_oneofs(schema, message, template.variables(), &captures)?;
-        let body = match &*rule.body {
-            "" => Body::None,
-            "*" => Body::Whole,
-            name => {
-                let slot = body_slot(message, name, &captures);
-                Body::Field(slot.map_err(|message| Unbindable { column: None, message })?)
+        let (mut captures, mut wrong) = (Vec::new(), Vec::new());
+        for variable in template.variables() {
+            match binding(schema, message, variable) {
+                Ok(binding) => captures.push(binding),
+                Err(message) => wrong.push(unbindable(variable, message)),
+            }
+        }
+        if wrong.is_empty() {
+            wrong.extend(shared_oneof(schema, message, template.variables(), &captures));
+        }
+        // RFC 9110 gives such a body no meaning, browsers cannot send it, and what stands between may drop it.
+        let body = if !rule.body.is_empty() && matches!(&*rule.method, "GET" | "HEAD") {
+            Err(format!("{} takes no body: remove `body`, or use another method", rule.method))
+        } else {
+            match &*rule.body {
+                "" => Ok(Body::None),
+                "*" => Ok(Body::Whole),
+                name => body_slot(message, name, &captures).map(Body::Field),
             }
         };
-        // RFC 9110 gives such a body no meaning, browsers cannot send it, and what stands between may drop it.
-        if body != Body::None && matches!(&*rule.method, "GET" | "HEAD") {
-            let message = format!("{} takes no body: remove `body`, or use another method", rule.method);
-            return Err(Unbindable { column: None, message });
-        }
+        let body = match body {
+            Ok(body) if wrong.is_empty() => body,
+            body => {
+                wrong.extend(body.err().map(|message| Unbindable { column: None, message }));
+                return Err(wrong);
+            }
+        };
         let raw = match body {
             Body::None => false,
             Body::Whole => message.well_known == WellKnown::HttpBody,
@@ -67,7 +75,7 @@ impl BindPlan {
             Body::Field(slot) if *rule.method == *"PATCH" => mask(schema, message, slot),
             _ => None,
         };
-        Ok(Self { input, body, captures, query: body != Body::Whole, unknown, raw, mask })
+        Ok(Self { input, body, captures: captures.into(), query: body != Body::Whole, unknown, raw, mask })
     }
 }
 
@@ -132,13 +140,8 @@ fn binding(schema: &Schema, input: &Message, variable: &Variable) -> Result<Bind
     Ok(Binding { path: path.into(), multi: variable.multi })
 }
 
-/// Refuses two variables that set different members of one oneof: no request could be bound.
-fn refuse_shared_oneofs(
-    schema: &Schema,
-    input: &Message,
-    variables: &[Variable],
-    captures: &[Binding],
-) -> Result<(), Unbindable> {
+/// Two variables that set different members of one oneof: no request could be bound.
+fn shared_oneof(schema: &Schema, input: &Message, variables: &[Variable], captures: &[Binding]) -> Option<Unbindable> {
     for (at, one) in captures.iter().enumerate() {
         for (before, other) in captures[..at].iter().enumerate() {
             let mut message = input;
@@ -148,7 +151,7 @@ fn refuse_shared_oneofs(
                     if field.oneof.is_some() && field.oneof == message.fields[usize::from(beside)].oneof {
                         let (one, other) = (&variables[at].field, &variables[before].field);
                         let message = format!("the path binds `{other}` and `{one}`, which are in one oneof");
-                        return Err(unbindable(&variables[at], message));
+                        return Some(unbindable(&variables[at], message));
                     }
                     break;
                 }
@@ -158,7 +161,7 @@ fn refuse_shared_oneofs(
             }
         }
     }
-    Ok(())
+    None
 }
 
 /// The slot of `body: "name"`.

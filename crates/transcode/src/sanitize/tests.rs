@@ -16,18 +16,23 @@ const PROTO: &str = r#"
 "#;
 
 fn clean(fields: &[(&str, &[Step])], json: &str) -> String {
+    clean_within(Limits::default().depth, fields, json).unwrap()
+}
+
+/// The same; messages nest that deep at most where they are cleaned.
+fn clean_within(depth: u16, fields: &[(&str, &[Step])], json: &str) -> Result<String, Invalid> {
     let schema = schema(PROTO);
     let id = schema.message_named("p.M").unwrap();
     let sanitizer = Sanitizer::compile(&schema, id, fields.iter().copied()).unwrap();
-    let (limits, mut scratch) = (Limits::default(), Scratch::default());
+    let (limits, mut scratch) = (Limits { depth: Limits::DEEPEST, ..Limits::default() }, Scratch::default());
     let (mut wire, mut out, mut printed) = (Vec::new(), b"kept".to_vec(), Vec::new());
     let input = Input { body: json.as_bytes(), ..Input::default() };
     to_wire(&schema, &BindPlan::whole(id), &input, &limits, &mut scratch, &mut wire).unwrap();
-    sanitizer.apply(&schema, &wire, &limits, &mut scratch, &mut out).unwrap();
+    sanitizer.apply(&schema, &wire, &Limits { depth, ..limits }, &mut scratch, &mut out)?;
     let wire = out.strip_prefix(b"kept").unwrap();
     let plan = OutPlan::whole(id, OutOptions::default());
     to_json(&schema, &plan, wire, &limits, &mut scratch, &mut printed).unwrap();
-    String::from_utf8(printed).unwrap()
+    Ok(String::from_utf8(printed).unwrap())
 }
 
 #[test]
@@ -59,8 +64,10 @@ fn long_strings_shrink_their_messages_lengths() {
 
 #[test]
 fn maps_are_as_deep_as_their_values() {
-    let json = (0..49).fold(r#"{"a":"x"}"#.to_owned(), |inner, _| format!(r#"{{"byName":{{"k":{inner}}}}}"#));
-    assert_eq!(clean(&[(EVERY, &[Step::Trim])], &json), json);
+    let json = |maps| (0..maps).fold(r#"{"a":"x"}"#.to_owned(), |inner, _| format!(r#"{{"byName":{{"k":{inner}}}}}"#));
+    let clean = |maps| clean_within(10, &[(EVERY, &[Step::Trim])], &json(maps));
+    assert_eq!(clean(9).unwrap(), json(9), "an entry is no level");
+    assert_eq!(clean(10).unwrap_err().kind, Refusal::TooDeep);
 }
 
 #[test]
@@ -84,16 +91,17 @@ fn nested_groups_have_a_work_budget() {
 fn a_path_without_a_string_is_a_problem() {
     let schema = schema(PROTO);
     let id = schema.message_named("p.M").unwrap();
-    for (path, wrong) in [
+    let wrong = [
         ("b", "p.M has no field `b`"),
         ("inner", "`inner` is a message: name a string in it"),
         ("number", "`number` holds no strings"),
         ("a.b", "`a` holds no messages"),
         ("inner.b", "p.M has no field `b`"),
-    ] {
-        let fields: [(&str, &[Step]); 1] = [(path, &[Step::Trim])];
-        assert_eq!(Sanitizer::compile(&schema, id, fields).unwrap_err(), (path, wrong.to_owned()));
-    }
+    ];
+    let trim: &[Step] = &[Step::Trim];
+    let fields = wrong.iter().map(|(path, _)| (*path, trim)).chain([("a", trim)]);
+    let told = Sanitizer::compile(&schema, id, fields).unwrap_err();
+    assert_eq!(told, wrong.map(|(path, why)| (path, why.to_owned())), "each of them");
 }
 
 #[test]

@@ -215,6 +215,13 @@ fn a_rule_that_cannot_be_bound_says_why() {
         ("/v1/{i32}", "nope", "body is `nope`: there is no such field in t.All"),
         ("/v1/{i32}", "inner.text", "body is `inner.text`: it must name a field of the request itself in t.All"),
         ("/v1/{text}", "text", "body is `text`, which the path binds"),
+        // All of it at once, and nothing that only follows.
+        (
+            "/v1/{nope}/{left}/{names}/{right}",
+            "text.x",
+            "the path binds `nope`, but t.All has no field `nope`; the path binds `names`, but `names` is repeated; \
+             body is `text.x`: it must name a field of the request itself in t.All",
+        ),
     ] {
         assert_eq!(plan("t.All", template, body).unwrap_err(), expected);
     }

@@ -109,7 +109,7 @@ fn plan_of(input: &str, method: &str, template: &str, body: &str) -> Result<Bind
     let rule =
         HttpRule { method: method.into(), template: template.into(), body: body.into(), response_body: "".into() };
     BindPlan::compile(&WORLD.schema, id(input), &Template::parse(template).unwrap(), &rule, Unknown::Refuse)
-        .map_err(|why| why.message)
+        .map_err(|wrong| wrong.into_iter().map(|why| why.message).collect::<Vec<_>>().join("; "))
 }
 
 /// `t.All` from JSON, as prost-reflect reads it back.
