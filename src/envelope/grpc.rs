@@ -22,8 +22,11 @@ pub use status::{STATUS, code_of, status_of, take_status};
 pub fn reply(headers: HeaderMap, codec: Codec, coding: Option<HeaderValue>, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     let mut headers = metadata::to_grpc(headers);
-    if codec == Codec::Json {
+    // An OK in trailers alone has no head before it: clients want to know by that what answers.
+    if codec == Codec::Json || !headers.contains_key(header::CONTENT_TYPE) {
         headers.insert(header::CONTENT_TYPE, content_type(codec));
+    }
+    if codec == Codec::Json {
         headers.remove(&metadata::GRPC_ENCODING);
     }
     if let Some(coding) = coding {

@@ -15,6 +15,7 @@ use super::Permit;
 use super::attempt::Attempt;
 use super::exchange::Exchange;
 use super::failure::{Failure, FailureKind, Seen};
+use super::reply::ok;
 use super::wheel::Timer;
 
 /// A reply that comes faster than it is read has its timer looked at with each so manieth piece.
@@ -32,6 +33,8 @@ pub struct ReplyBody {
     sending: Option<Sending>,
     /// Pieces of it that came without a wait.
     ready: u8,
+    /// Its head has said OK already.
+    said: bool,
     _permit: Permit,
 }
 
@@ -54,7 +57,7 @@ impl Drop for Sending {
 
 impl ReplyBody {
     pub(super) fn new(exchange: Exchange, timer: Timer, attempt: Attempt, permit: Permit) -> Self {
-        Self { state: State::Data, exchange, timer, attempt, sending: None, ready: 0, _permit: permit }
+        Self { state: State::Data, exchange, timer, attempt, sending: None, ready: 0, said: false, _permit: permit }
     }
 
     /// Who answers.
@@ -76,6 +79,12 @@ impl ReplyBody {
         self
     }
 
+    /// Its head has said OK: so it ends where it says nothing more.
+    pub(super) fn said(mut self) -> Self {
+        self.said = true;
+        self
+    }
+
     pub(super) fn sending(mut self, task: Option<AbortHandle>) -> Self {
         self.sending = task.map(Sending);
         self
@@ -93,6 +102,7 @@ impl ReplyBody {
         if matches!(self.state, State::Trailers) {
             return match self.exchange.poll_trailers(cx) {
                 Poll::Ready(Ok(Some(trailers))) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Poll::Ready(Ok(None)) if self.said => Poll::Ready(Some(Ok(Frame::trailers(ok())))),
                 Poll::Ready(Ok(None)) => {
                     let cause = "the reply ended without trailers";
                     Poll::Ready(Some(Err(Failure::new(Seen::Seen, FailureKind::Protocol, cause))))

@@ -87,6 +87,11 @@ impl Exchange {
         }
     }
 
+    /// The reply's head was all of it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.receive.as_ref().is_none_or(RecvStream::is_end_stream)
+    }
+
     /// The next DATA frame. What the one before it took from the stream's window is given back: who asks for more has
     /// passed it on. What the last one took h2 gives back itself: most replies are one frame.
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use smallvec::SmallVec;
 use transom_transcode::frame::PREFIX;
 use transom_transcode::status::{Code, Status};
@@ -42,12 +42,12 @@ pub(super) async fn unary(
     limit: usize,
 ) -> Result<Unary, Failure> {
     let mut message = Whole::new(limit);
-    let mut headers = None;
+    let (mut headers, mut said) = (None, false);
     let trailers = poll_fn(|cx| {
         if let Poll::Ready(Err(failure)) = send(cx, exchange) {
             return Poll::Ready(Err(failure));
         }
-        match poll_unary(cx, exchange, &mut headers, &mut message) {
+        match poll_unary(cx, exchange, (&mut headers, &mut said), &mut message) {
             Poll::Pending => timer.poll(cx).map(|()| Err(timer.failure())),
             ready => ready,
         }
@@ -55,7 +55,7 @@ pub(super) async fn unary(
     .await
     .map_err(|failure| timed(failure, timer))?;
     let headers = headers.unwrap_or_default();
-    let Some(mut trailers) = trailers else {
+    let Some(mut trailers) = trailers.or_else(|| said.then(ok)) else {
         return Err(Failure::protocol("the reply ended without trailers"));
     };
     match take_status(&mut trailers) {
@@ -79,7 +79,7 @@ pub(super) async fn head(
             return Poll::Ready(Err(failure));
         }
         match exchange.poll_head(cx) {
-            Poll::Ready(head) => Poll::Ready(head.and_then(Head::read)),
+            Poll::Ready(head) => Poll::Ready(head.and_then(|head| Head::read(head, exchange.is_whole()))),
             Poll::Pending => timer.poll(cx).map(|()| Err(timer.failure())),
         }
     })
@@ -102,12 +102,17 @@ fn timed(failure: Failure, timer: &Timer) -> Failure {
 fn poll_unary(
     cx: &mut Context<'_>,
     exchange: &mut Exchange,
-    headers: &mut Option<HeaderMap>,
+    (headers, said): (&mut Option<HeaderMap>, &mut bool),
     message: &mut Whole,
 ) -> Poll<Result<Option<HeaderMap>, Failure>> {
     if headers.is_none() {
-        *headers = Some(match Head::read(ready!(exchange.poll_head(cx))?)? {
+        let head = ready!(exchange.poll_head(cx))?;
+        *headers = Some(match Head::read(head, exchange.is_whole())? {
             Head::Open(headers) => headers,
+            Head::Said(headers) => {
+                *said = true;
+                headers
+            }
             // An OK without a message: `finish` says so.
             Head::Ended(status) => return Poll::Ready(Ok(Some(status))),
         });
@@ -122,13 +127,15 @@ fn poll_unary(
 pub(super) enum Head {
     /// Metadata; messages and trailers follow.
     Open(HeaderMap),
+    /// The same of a service that says OK before it has said anything: that holds where no trailers say another thing.
+    Said(HeaderMap),
     /// A trailers-only answer: metadata and status in one.
     Ended(HeaderMap),
 }
 
 impl Head {
-    /// Anything but an open gRPC response with HTTP 200, or an OK in trailers alone, is a failure.
-    pub(super) fn read(response: Response<()>) -> Result<Self, Failure> {
+    /// Anything but an open gRPC response with HTTP 200, or an OK in trailers alone, is a failure; `whole`: nothing follows.
+    pub(super) fn read(response: Response<()>, whole: bool) -> Result<Self, Failure> {
         let (head, ()) = response.into_parts();
         let mut headers = head.headers;
         let (mut ended, mut grpc) = (false, false);
@@ -140,15 +147,16 @@ impl Head {
             }
         }
         if ended {
-            return match status_of(&headers) {
-                Some(Status { code: Code::Ok, .. }) => Ok(Self::Ended(headers)),
+            match status_of(&headers) {
+                Some(Status { code: Code::Ok, .. }) if whole => return Ok(Self::Ended(headers)),
+                Some(Status { code: Code::Ok, .. }) => drop(take_status(&mut headers)),
                 _ => {
                     let status = take_status(&mut headers);
                     headers.remove(CONTENT_TYPE);
                     let status = status.ok_or_else(|| Failure::protocol("grpc-status is no number"))?;
-                    Err(refusal(status, HeaderMap::new(), headers))
+                    return Err(refusal(status, HeaderMap::new(), headers));
                 }
-            };
+            }
         }
         if head.status != StatusCode::OK {
             let code = Code::from_http(head.status.as_u16());
@@ -162,7 +170,7 @@ impl Head {
         if !grpc {
             return Err(Failure::protocol("the reply's content type is not application/grpc"));
         }
-        Ok(Self::Open(headers))
+        Ok(if ended { Self::Said(headers) } else { Self::Open(headers) })
     }
 }
 
@@ -172,6 +180,11 @@ fn is_grpc(content_type: &[u8]) -> bool {
     content_type.len() >= GRPC.len()
         && content_type[..GRPC.len()].eq_ignore_ascii_case(GRPC)
         && matches!(content_type.get(GRPC.len()), None | Some(b'+' | b';' | b' '))
+}
+
+/// The trailers of success.
+pub(super) fn ok() -> HeaderMap {
+    HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))])
 }
 
 fn refusal(status: Status, headers: HeaderMap, trailers: HeaderMap) -> Failure {

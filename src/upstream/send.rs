@@ -136,7 +136,7 @@ impl Upstream {
             };
             match reply::head(&mut exchange, send, &mut sending.timer).await {
                 Ok(head) => {
-                    let rest = matches!(head, Head::Open(_)).then(|| rest(&mut exchange, pump)).flatten();
+                    let rest = (!matches!(head, Head::Ended(_))).then(|| rest(&mut exchange, pump)).flatten();
                     let body = ReplyBody::new(exchange, sending.timer, attempt, permit).sending(rest);
                     return Ok(streaming(head, body));
                 }
@@ -193,6 +193,7 @@ fn streaming(head: Head, body: ReplyBody) -> Streaming {
             Streaming { endpoint, headers: HeaderMap::new(), body: body.ended(headers) }
         }
         Head::Open(headers) => Streaming { endpoint, headers, body: body.opened() },
+        Head::Said(headers) => Streaming { endpoint, headers, body: body.opened().said() },
     }
 }
 

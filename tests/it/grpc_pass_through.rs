@@ -9,7 +9,7 @@ use tonic_prost::ProstCodec;
 use transom_transcode::status::Code;
 
 use crate::support::gateway::{Running, gateway};
-use crate::support::reply::{ok, stream};
+use crate::support::reply::{Reply, ok, stream};
 use crate::support::upstream::{self, Upstream};
 
 async fn library() -> Upstream {
@@ -161,6 +161,40 @@ async fn a_message_over_the_limit_stops_its_stream() {
     library.cancelled("Discuss", 1).await;
     library.saw("Discuss").messages(&[json!({ "text": "short" })]);
     assert_eq!(gateway.logged(1).await[0]["reason"], "TOO_LARGE");
+}
+
+#[tokio::test]
+async fn an_empty_stream_says_what_answers() {
+    // As C-core says so: in trailers alone.
+    let library = upstream::grpc("library.v1.Library")
+        .server_stream("WatchBooks", |_| stream([]).header("x-shelf", "7"))
+        .start()
+        .await;
+    let gateway = start(&library).await;
+    for content_type in ["application/grpc", "application/grpc+proto"] {
+        let call = gateway.grpc("library.v1.Library/WatchBooks").header("content-type", content_type);
+        let reply = call.send(&[json!({})]).await;
+        reply.ok(&[]);
+        assert_eq!(reply.headers["content-type"], "application/grpc", "clients look for it");
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_comes_early_costs_no_message() {
+    for trailers in [true, false] {
+        let late = move |reply: Reply| if trailers { reply } else { reply.then_no_trailers() };
+        let library = upstream::grpc("library.v1.Library")
+            .unary("GetBook", move |_| late(ok(json!({ "name": "n" })).header("grpc-status", "0")))
+            .server_stream("WatchBooks", move |_| late(ok(json!({ "title": "A" })).header("grpc-status", "0")))
+            .start()
+            .await;
+        let gateway = start(&library).await;
+        let reply = gateway.grpc("library.v1.Library/WatchBooks").send(&[json!({})]).await;
+        reply.ok(&[json!({ "title": "A" })]);
+        assert!(!reply.headers.contains_key("grpc-status"), "{reply:?}");
+        gateway.grpc("library.v1.Library/GetBook").send(&[json!({})]).await.ok(&[json!({ "name": "n" })]);
+        gateway.get("/v1/shelves/1/books/7").await.status(200).json(&json!({ "name": "n" }));
+    }
 }
 
 #[tokio::test]
