@@ -60,10 +60,12 @@ pub(super) struct Activity {
     loose: AtomicUsize,
     /// [`WAITS`], [`TAKEN`] or [`LYING`].
     reading: AtomicU8,
-    /// HTTP/1.1: the request's body is not whole yet.
-    uploads: AtomicBool,
+    /// HTTP/1.1: bodies of requests that are not whole yet. What is left of one may be done with after the next has begun.
+    uploads: Count,
     /// HTTP/1.1: a request's body was not taken to its end.
     left: AtomicBool,
+    /// HTTP/1.0: its answer breaks off.
+    broken: AtomicBool,
     /// A descriptor of the socket is asked for, and then it is here.
     asked: AtomicBool,
     handle: Mutex<Option<io::Result<OwnedFd>>>,
@@ -87,8 +89,9 @@ impl Default for Activity {
             shared: false,
             loose: AtomicUsize::new(0),
             reading: AtomicU8::new(WAITS),
-            uploads: AtomicBool::new(false),
+            uploads: Count::default(),
             left: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             handle: Mutex::new(None),
         }
@@ -110,14 +113,31 @@ impl Activity {
         self.left.store(true, Ordering::Relaxed);
     }
 
+    /// An answer whose end is the connection's breaks off.
+    pub(super) fn break_off(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// It is to end so that its client sees that.
+    pub(super) fn breaks_off(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
     /// A client may still be sending what nobody wants.
     pub(super) fn has_left(&self) -> bool {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// Whether the request's body is still to come.
-    pub(super) fn uploads(&self, uploads: bool) {
-        self.uploads.store(uploads, Ordering::Relaxed);
+    /// A request's body is still to come.
+    pub(super) fn uploads(&self) {
+        self.uploads.inc();
+    }
+
+    /// It has come, or nobody waits for it.
+    pub(super) fn uploaded(&self) {
+        self.uploads.dec();
+        // What came was its, and no next head.
+        self.received.store(false, Ordering::Relaxed);
     }
 
     pub(super) fn received(&self) {
@@ -138,7 +158,7 @@ impl Activity {
     /// Nobody has read of the request's body since the last look.
     fn lies(&self) -> bool {
         let lies = self.reading.compare_exchange(TAKEN, LYING, Ordering::Relaxed, Ordering::Relaxed) == Err(LYING);
-        lies && self.uploads.load(Ordering::Relaxed)
+        lies && self.uploads.value() > 0
     }
 
     /// Asks for a second descriptor of the socket.

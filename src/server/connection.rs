@@ -131,12 +131,13 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
         if request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE) {
             request.extensions_mut().insert(tunnels.tether(activity.begin()));
         }
-        let request = request.map(|body| Upload::new(body, call.activity()));
+        let version = request.version();
+        let request = Upload::of(request, call.activity());
         async move {
             let (terms, peer) = &*client;
             let mut response = terms.answer.answer(peer, request).await;
             call.answered();
-            let last = || terms.state.drain.has_begun() || call.is_last();
+            let last = || terms.state.drain.has_begun() || call.is_last() || call.activity().has_left();
             let until = response.body().until();
             match protocol {
                 Protocol::Http1 => call.ends_by(until),
@@ -145,7 +146,7 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
             if protocol == Protocol::Http1 && last() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| Tracked::new(body, call)))
+            Ok::<_, Infallible>(response.map(|body| Tracked::new(body, call, version)))
         }
     });
     let old = terms.limits.max_age.map(|age| Instant::now() + about(age));

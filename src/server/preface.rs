@@ -74,6 +74,14 @@ impl Rewound {
     }
 }
 
+impl Drop for Rewound {
+    fn drop(&mut self) {
+        if self.activity.breaks_off() {
+            self.socket.inner().close_by_reset();
+        }
+    }
+}
+
 impl Read for Rewound {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;

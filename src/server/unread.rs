@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
 use tokio::sync::oneshot;
@@ -80,11 +81,13 @@ pub(super) struct Tracked<B: http_body::Body> {
     waits: Option<usize>,
     /// HTTP/1.1: bytes since one was held. They are written in their order, so that one in so many is enough.
     passed: usize,
+    /// HTTP/1.0: where it ends, the connection does.
+    until_close: bool,
 }
 
 impl<B: Answered> Tracked<B> {
-    pub(super) fn new(body: B, call: InFlight) -> Self {
-        Self { body, call, breaking: None, waits: None, passed: 0 }
+    pub(super) fn new(body: B, call: InFlight, version: Version) -> Self {
+        Self { body, call, breaking: None, waits: None, passed: 0, until_close: version == Version::HTTP_10 }
     }
 
     /// A piece is on its way.
@@ -152,6 +155,9 @@ impl<B: Answered + Unpin> http_body::Body for Tracked<B> {
         this.taken();
         if let Some(breaking) = &mut this.breaking {
             ready!(breaking.poll(cx));
+            if this.until_close {
+                this.call.activity().break_off();
+            }
             return Poll::Ready(this.breaking.take().map(|breaking| Err(breaking.error)));
         }
         Poll::Ready(match ready!(Pin::new(&mut this.body).poll_frame(cx)) {

@@ -4,9 +4,11 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::HeaderValue;
 use smallvec::SmallVec;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -43,16 +45,25 @@ impl Socket {
         shown.is_some_and(|certificate| is_for(certificate, names))
     }
 
+    /// Whoever closes it from now on resets the connection: the other side cannot take what came for the whole.
+    pub fn close_by_reset(&self) {
+        // One that is not there any more needs none.
+        let _ = SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
     /// A second descriptor of the socket, to ask the kernel about it.
     ///
     /// # Errors
     /// The process has no descriptors left.
     pub fn handle(&self) -> io::Result<OwnedFd> {
-        let socket = match self {
-            Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.get_ref().0,
-        };
-        socket.as_fd().try_clone_to_owned()
+        self.tcp().as_fd().try_clone_to_owned()
     }
 }
 

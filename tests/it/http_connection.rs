@@ -7,7 +7,7 @@ use transom::server::Limits;
 use transom::telemetry::Protocol;
 
 use crate::support::gateway::{Running, gateway};
-use crate::support::reply::ok;
+use crate::support::reply::{ok, stream};
 use crate::support::upstream::Upstream;
 use crate::support::{soon, until, upstream};
 
@@ -30,6 +30,55 @@ async fn http1_requests_are_pipelined_and_answered_in_order() {
     let answers = raw.read_to_end().await;
     let statuses: Vec<_> = answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
     assert_eq!(statuses, ["200", "404", "200"], "{answers}");
+}
+
+/// Clients keep a connection whose answer does not say `close`, and write the next request to it.
+#[tokio::test]
+async fn what_is_left_of_a_request_ends_no_connection() {
+    let library = upstream::grpc("library.v1.Library")
+        .server_stream("WatchBooks", |_| stream([json!({ "title": "A" })]))
+        .start()
+        .await;
+    let gateway = gateway().descriptors("library").expose_all().upstream("library", &library).start().await;
+    let json = "content-length: 9\r\ncontent-type: application/json";
+    for (head, first, answer, rest) in [
+        (format!("POST /nowhere HTTP/1.1\r\n{json}"), "", "}", "123456789"),
+        (format!("DELETE /v1/shelves/1/books HTTP/1.1\r\n{json}"), "123", "}", "456789"),
+        (format!("POST /library.v1.Library/WatchBooks HTTP/1.1\r\n{json}"), "", "}", "123456789"),
+        ("POST /nowhere HTTP/1.1\r\ntransfer-encoding: chunked".to_owned(), "3\r\nabc\r\n", "}", "1\r\nd\r\n0\r\n\r\n"),
+    ] {
+        println!("{head}");
+        let mut raw = gateway.raw().await;
+        raw.write(format!("{head}\r\nhost: a\r\n\r\n{first}")).await;
+        let answered = raw.read_until("\r\n\r\n").await;
+        assert!(!answered.contains("connection: close"), "{answered}");
+        raw.read_until(answer).await;
+        // Whoever closes does so at once.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        raw.write(format!("{rest}GET /livez HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        let answered = raw.read_until("\r\n\r\n").await;
+        assert!(answered.ends_with("\r\n\r\n") && answered.contains("HTTP/1.1 200 OK"), "{answered}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_much_to_read_is_told_to_end_a_connection() {
+    let gateway = gateway().start().await;
+    for head in ["content-length: 1000000", "content-length: 9\r\nexpect: 100-continue"] {
+        let mut raw = gateway.raw().await;
+        raw.write(format!("POST /nowhere HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n")).await;
+        let answered = raw.read_to_end().await;
+        assert!(answered.starts_with("HTTP/1.1 404 ") && answered.contains("connection: close\r\n"), "{answered}");
+    }
+    // More than was to be expected, or less for too long.
+    for (sent, head) in [(300, "transfer-encoding: chunked"), (0, "content-length: 9")] {
+        let mut raw = gateway.raw().await;
+        raw.write(format!("POST /nowhere HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n")).await;
+        for _ in 0..sent {
+            raw.write(format!("400\r\n{}\r\n", "x".repeat(1024))).await;
+        }
+        assert!(raw.read_to_end().await.starts_with("HTTP/1.1 404 "));
+    }
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ methods:
   library.v1.Library/CreateBook: {{ auth: public }}
   library.v1.Library/Echo: {{ auth: public }}\n{methods}"
     );
-    gateway().descriptors("library").upstream("library", library).config(&config).start().await
+    gateway().descriptors("library").upstream_with("library", &[library], "timeout: 10s").config(&config).start().await
 }
 
 /// One call that is renewed on its way, and how long it took.

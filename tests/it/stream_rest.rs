@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::sync::Notify;
@@ -106,6 +107,28 @@ async fn a_quiet_watch_opens_within_a_second_and_beats() {
     drop(response);
     library.cancelled("WatchBooks", 1).await;
     assert_eq!(gateway.logged(1).await[0]["reason"], "CLIENT_GONE");
+}
+
+/// The end of the connection is the end of such an answer, unless it is reset.
+#[tokio::test]
+async fn a_break_is_seen_over_http_1_0_too() {
+    let broken = library(|| ok(json!({ "title": "A" })).then_fail(Code::Aborted, "enough")).await;
+    let whole = library(|| ok(json!({ "title": "A" }))).await;
+    for (library, expected) in [(broken, Err(std::io::ErrorKind::ConnectionReset)), (whole, Ok(0))] {
+        let gateway = start(&library).await;
+        let mut client = TcpStream::connect(gateway.address()).await.unwrap();
+        client.write_all(format!("GET {WATCH} HTTP/1.0\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let end = loop {
+            match soon("the answer", client.read_buf(&mut answer)).await {
+                Ok(1..) => {}
+                end => break end.map_err(|error| error.kind()),
+            }
+        };
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.contains("200 OK") && answer.contains("[{\"title\":\"A\"}"), "{answer}");
+        assert_eq!(end, expected);
+    }
 }
 
 #[tokio::test]

@@ -132,6 +132,6 @@ fn a_call_that_stands_still_has_stalled_after_its_time() {
     }
     // What lies there is not of its request: another's, or nobody's.
     assert!((0..10).all(|_| watch.look(&activity) == Finding::Busy));
-    activity.uploads(true);
+    activity.uploads();
     assert_eq!([watch.look(&activity), watch.look(&activity)], [Finding::Busy, Finding::Stalled]);
 }
