@@ -137,11 +137,6 @@ impl FromWire {
     pub(super) fn is_raw(&self) -> bool {
         self.out.raw && self.codec == Codec::Json
     }
-
-    /// It changes nothing.
-    pub(super) fn is_wire(&self) -> bool {
-        self.codec == Codec::Proto
-    }
 }
 
 impl Translate for FromWire {

@@ -51,6 +51,8 @@ pub(super) async fn framed<B: Incoming>(
         let asked = if rpc.reads(dialect) { Coding::Identity } else { asked };
         metadata::insert_codings(asked, accepted, outgoing.headers.given_mut());
     }
+    // That its service compresses is not for the gateway to turn off.
+    let answered = if dialect.is_opaque() { accepted } else { answered };
     stream(call, binding, binding.out.clone(), head, outgoing, (payload, answered)).await
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn rest<B: Incoming>(
     Ok(rest::reply(content, [reply.headers, reply.trailers], &rpc.crossing))
 }
 
-/// Asks, and answers with a stream.
+/// Asks, and answers with a stream, whose messages may be compressed so.
 pub(super) async fn stream(
     call: &mut Call,
     binding: &Binding,
@@ -77,13 +77,15 @@ pub(super) async fn stream(
     let heartbeat = worker.heartbeat;
     let packed = Packed::of(&headers, limit);
     let codec = FromWire::new(&worker, &binding.rpc, out, codec);
-    let answer = Downstream { codec, upstream, packed, limit, stop, room: worker.pool.memory().room() };
-    // Of messages that cross unread the upstream says how they are compressed, and nobody here compresses them.
+    // Of messages that cross unread the upstream says how they are compressed. Some compress whatever their caller accepts, and
+    // what runs in a browser accepts nothing.
+    let unread = call.dialect.is_opaque() && (matches!(call.dialect, Dialect::Grpc(_)) || packed.is_taken_by(coding));
     let coding = if call.dialect.is_opaque() { Coding::Identity } else { coding };
-    let coded = match call.dialect.is_opaque() {
+    let coded = match unread {
         true => headers.get(&metadata::GRPC_ENCODING).cloned(),
         false => (coding != Coding::Identity).then(|| coding.name()),
     };
+    let answer = Downstream { codec, upstream, packed, limit, stop, unread, room: worker.pool.memory().room() };
     match call.dialect {
         Dialect::Grpc(codec) => Ok(grpc::reply(headers, codec, coded, answer.through(grpc::Frames { coding }))),
         Dialect::GrpcWeb { codec, text } => {
@@ -125,6 +127,8 @@ struct Downstream {
     packed: Packed,
     limit: usize,
     stop: Stop,
+    /// Its messages are what its client reads.
+    unread: bool,
     room: Room,
 }
 
@@ -134,9 +138,9 @@ impl Downstream {
         Replies::new(self.upstream, self.packed, self.codec, writer, self.limit, self.stop, self.room)
     }
 
-    /// The same, in an envelope whose frames are the upstream's: unread where the codec is the upstream's too.
+    /// The same, in an envelope whose frames are the upstream's: unread where they may be.
     fn through<W: Writer + 'static>(self, writer: W) -> Body {
-        if self.codec.is_wire() {
+        if self.unread {
             Body::streamed(opaque::Frames::new(self.upstream, self.limit, self.stop, writer))
         } else {
             Body::streamed(self.messages(writer))

@@ -257,6 +257,30 @@ async fn an_upstreams_messages_are_unpacked_within_their_limit() {
             watch(name).await.failed(code);
         }
     }
+    // What would cross unread is unpacked for who cannot, as browsers.
+    for (speech, name) in [
+        (Speech::Web, "grpc-encoding"),
+        (Speech::WebText, "grpc-encoding"),
+        (Speech::ConnectStream, "connect-content-encoding"),
+    ] {
+        println!("{speech:?}");
+        let accept = name.replace("content-", "").replace("encoding", "accept-encoding");
+        let watch = async |name: &str, accepted: &str| {
+            let call = speech.call(2, "WatchBooks").header(&accept, accepted);
+            call.send(&gateway, &[json!({ "parent": format!("shelves/{name}") })]).await
+        };
+        let reply = watch("good", "identity").await;
+        assert!(!reply.headers.contains_key(name), "{reply:?}");
+        reply.ok(std::slice::from_ref(&book));
+        for (name, code) in &wrong[..3] {
+            watch(name, "identity").await.failed(*code);
+        }
+        assert_eq!(watch("good", "gzip").await.ok(std::slice::from_ref(&book)).headers[name], "gzip");
+        if speech != Speech::ConnectStream {
+            let reply = speech.call(2, "Echo").send(&gateway, &[json!({ "title": "good" })]).await;
+            reply.ok(std::slice::from_ref(&book));
+        }
+    }
 }
 
 #[tokio::test]

@@ -21,6 +21,11 @@ impl Packed {
         Self { coding: Coding::of_messages(headers.get(&GRPC_ENCODING)).ok(), limit }
     }
 
+    /// Whoever accepts this coding can read them as they are.
+    pub fn is_taken_by(self, accepted: Coding) -> bool {
+        self.coding.is_some_and(|coding| coding == Coding::Identity || coding == accepted)
+    }
+
     /// A message as it is, and as it was before it was `compressed`.
     ///
     /// # Errors
