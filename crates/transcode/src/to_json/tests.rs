@@ -297,7 +297,11 @@ fn field_masks() {
     let mask = len(64, [len(1, "seat_map.row"), len(1, "name")].concat());
     assert_eq!(print(&mask), r#"{"mask":"seatMap.row,name"}"#);
     assert_eq!(print(&len(64, "")), r#"{"mask":""}"#);
-    assert_eq!(refuse(&len(64, len(1, "seatMap"))).field, "mask");
+    let keys = len(64, [len(1, "*"), len(1, "labels.`\"k-1\"`")].concat());
+    assert_eq!(print(&keys), r#"{"mask":"*,labels.`\"k-1\"`"}"#);
+    for path in ["seatMap", "a,b", "a b", "a_1", "a__b", "a_"] {
+        assert_eq!(refuse(&len(64, len(1, path))).field, "mask", "{path}");
+    }
 }
 
 #[test]

@@ -101,7 +101,8 @@ pub(crate) fn field_mask(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| byte == b',').take(count)
 }
 
-/// Appends a mask's path in the .proto's spelling: `user.displayName` is `user.display_name`.
+/// Appends a mask's path in the .proto's spelling: `user.displayName` is `user.display_name`. What has one spelling alone is left
+/// as it is: the `*` of AIP-134, AIP-161's keys of maps.
 pub(crate) fn snake_case(path: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
     const EXPECTED: &str = "field paths in lowerCamelCase, separated by commas";
     if path.is_empty() {
@@ -110,8 +111,8 @@ pub(crate) fn snake_case(path: &[u8], out: &mut Vec<u8>) -> Result<(), &'static 
     for &byte in path {
         match byte {
             b'A'..=b'Z' => out.extend_from_slice(&[b'_', byte.to_ascii_lowercase()]),
-            b'a'..=b'z' | b'0'..=b'9' | b'.' => out.push(byte),
-            _ => return Err(EXPECTED),
+            b'_' | ..=b' ' | 0x7f => return Err(EXPECTED),
+            _ => out.push(byte),
         }
     }
     Ok(())
@@ -265,7 +266,8 @@ mod tests {
         };
         assert_eq!(read("").unwrap(), [""; 0]);
         assert_eq!(read("user.displayName,photo2").unwrap(), ["user.display_name", "photo2"]);
-        for text in [",", "a,,b", "user_name", "a b", "é"] {
+        assert_eq!(read("*,a.*,labels.é-1").unwrap(), ["*", "a.*", "labels.é-1"]);
+        for text in [",", "a,,b", "user_name", "a b", "a\n"] {
             assert!(read(text).is_err(), "{text}");
         }
     }

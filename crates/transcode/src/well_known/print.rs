@@ -63,12 +63,14 @@ pub(crate) fn path(path: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
     let mut bytes = path.iter().copied();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'.' => out.push(byte),
             b'_' => match bytes.next() {
                 Some(letter @ b'a'..=b'z') => out.push(letter.to_ascii_uppercase()),
                 _ => return Err("a `_` in a field mask's path must be followed by a lower-case letter"),
             },
-            _ => return Err("a field mask's path consists of lower-case letters, digits, `_` and `.`"),
+            b'A'..=b'Z' | b',' | ..=b' ' | 0x7f => {
+                return Err("a field mask's path has no capital letters, commas or spaces");
+            }
+            _ => out.push(byte),
         }
     }
     Ok(())

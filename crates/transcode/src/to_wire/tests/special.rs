@@ -37,7 +37,11 @@ fn field_masks() {
     assert_eq!(all(r#"{"mask":"user.displayName,photo"}"#).unwrap(), json!({"mask":"user.displayName,photo"}));
     assert_eq!(Request::json("t.All", br#"{"mask":"aB"}"#).bytes().unwrap(), [0xa2, 3, 5, 0x0a, 3, b'a', b'_', b'b']);
     assert_eq!(all(r#"{"mask":""}"#).unwrap(), json!({"mask":""}));
-    for json in [r#"{"mask":"a_b"}"#, r#"{"mask":"a,"}"#, r#"{"mask":["a"]}"#] {
+    // AIP-134 and AIP-161.
+    for mask in ["*", "a.*", "labels.my-key,labels.`f\u{fc}r 1`".replace(' ', "/").as_str()] {
+        assert_eq!(all(&json!({ "mask": mask }).to_string()).unwrap()["mask"], mask);
+    }
+    for json in [r#"{"mask":"a_b"}"#, r#"{"mask":"a,"}"#, r#"{"mask":["a"]}"#, r#"{"mask":"a, b"}"#] {
         refused(json);
     }
 }
