@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
+use http::Version;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use smallvec::SmallVec;
@@ -36,6 +37,7 @@ pub struct Head<'h> {
     host: Sent<'h>,
     request_id: Sent<'h>,
     user_agent: Sent<'h>,
+    transfer: Sent<'h>,
     /// There is a `Connection`.
     connection: bool,
     /// There is a `Content-Encoding`.
@@ -78,6 +80,7 @@ impl<'h> Head<'h> {
             host: Sent::Never,
             request_id: Sent::Never,
             user_agent: Sent::Never,
+            transfer: Sent::Never,
             connection: false,
             encoded: false,
             content_type: None,
@@ -99,6 +102,8 @@ impl<'h> Head<'h> {
                 head.connection = true;
             } else if name == header::CONTENT_ENCODING {
                 head.encoded = true;
+            } else if name == header::TRANSFER_ENCODING {
+                head.transfer.again(value);
             } else if name == X_REQUEST_ID {
                 head.request_id.again(value);
             } else if name == GRPC_TIMEOUT {
@@ -141,12 +146,27 @@ impl<'h> Head<'h> {
         }
     }
 
-    /// The one host that the client means: `Host` or `:authority`, or both where they agree.
+    /// A body that is chunked is nothing beside: what it is compressed in on its way would stay in it.
+    ///
+    /// # Errors
+    /// `Transfer-Encoding` says another thing than `chunked`.
+    pub fn is_framed_plainly(&self) -> Result<(), Error> {
+        match self.transfer {
+            Sent::Never => Ok(()),
+            Sent::Once(coding) if coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+            Sent::Once(_) | Sent::Often => Err(Error::bad_request(
+                "Transfer-Encoding is `chunked` alone here; say by Content-Encoding how it is compressed",
+            )),
+        }
+    }
+
+    /// The one host that the client means: `Host` or `:authority`, or both where they agree. None: HTTP/1.0 need not name one.
     ///
     /// # Errors
     /// There is none, there are several, they differ, or it is no host.
-    pub fn host(&self) -> Result<HeaderValue, Error> {
+    pub fn host(&self) -> Result<Option<HeaderValue>, Error> {
         let host = match (self.parts.uri.authority(), self.host) {
+            (None, Sent::Never) if self.parts.version == Version::HTTP_10 => return Ok(None),
             (_, Sent::Often) | (None, Sent::Never) => None,
             (None, Sent::Once(host)) => Some(host.clone()),
             (Some(authority), Sent::Never) => HeaderValue::from_str(authority.as_str()).ok(),
@@ -156,7 +176,8 @@ impl<'h> Head<'h> {
             }
         };
         host.filter(|host| !host.is_empty() && host.as_bytes().iter().all(|byte| OF_HOST[usize::from(*byte)]))
-            .ok_or_else(|| Error::bad_request("send one Host header, the same as in the request line or in :authority"))
+            .map(Some)
+            .ok_or_else(no_host)
     }
 
     /// How long the client wants to wait: the shortest of `grpc-timeout`, `connect-timeout-ms` and
@@ -195,6 +216,11 @@ impl<'h> Head<'h> {
             .map(|token| String::from_utf8_lossy(token).to_ascii_lowercase())
             .collect()
     }
+}
+
+/// Nobody knows whom a request is for.
+pub fn no_host() -> Error {
+    Error::bad_request("send one Host header, the same as in the request line or in :authority")
 }
 
 /// A quality of RFC 9110 §12.4.2, `0.5`, in thousandths; what is none counts as 1.

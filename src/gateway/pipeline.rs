@@ -27,7 +27,7 @@ use super::worker::{Peer, Worker};
 use super::{cached, rpc, stream};
 use crate::body::{Body, Incoming};
 use crate::envelope::coding::Coding;
-use crate::envelope::head::Head;
+use crate::envelope::head::{Head, no_host};
 use crate::envelope::stream::opaque;
 use crate::envelope::{Codec, Dialect, grpc, origin, rest, whole};
 use crate::error::Error;
@@ -175,14 +175,18 @@ fn route<'p>(
     if head.method == Method::CONNECT && call.dialect != Dialect::WebSocket {
         return Err(Error::bad_request("CONNECT is not served here: this is no proxy for tunnels"));
     }
+    head.is_framed_plainly()?;
     let host = head.host()?;
     call.accepts = head.accept_encoding.cloned();
     let mut working = call.worker.working.lock();
     let route = snapshot.route(head, &mut call.dialect, &mut working.captures)?;
     captured.extend(working.captures.iter(head.uri.path()));
-    if !matches!(route.action, Action::Builtin) {
+    let own = matches!(route.action, Action::Builtin);
+    if !own {
         call.cors = route.cors().cloned();
     }
+    // Load balancers ask by HTTP/1.0 how the gateway is. A service is told which host its client means.
+    let host = host.or(own.then(|| HeaderValue::from_static(""))).ok_or_else(no_host)?;
     call.route = Some(route.clone());
     Ok((route.clone(), host))
 }
@@ -201,8 +205,10 @@ async fn transcode<B: Incoming>(
 
     // Read, and translate. What is needed for that alone is gone when the call is sent.
     let message = {
-        let (media, coding) = rest::admit(head, &body, rpc.settings.body.value, binding.taken())?;
+        let taken = binding.taken();
+        let (media, coding) = rest::admit(head, &body, rpc.settings.body.value, taken)?;
         let body = read(call, coding, rpc.settings.body.value, outgoing.deadline, body).await?;
+        taken.admit_content(head, &body)?;
         message(call, binding, &Input { body: &body, media, captures, query, later: false })?
     };
 

@@ -38,6 +38,31 @@ async fn an_id_that_could_do_harm_is_replaced() {
     }
 }
 
+/// Proxies and streaming clients do not say in the head that nothing follows it.
+#[tokio::test]
+async fn a_body_that_does_not_come_needs_no_type() {
+    let library = upstream::grpc("library.v1.Library").unary("GetBook", |_| ok(json!({}))).start().await;
+    let gateway = gateway().descriptors("library").upstream("library", &library).start().await;
+    for http2 in [false, true] {
+        let asked = |lengths: &[&str]| {
+            let call = gateway.request("GET", "/v1/shelves/1/books/7");
+            let call = lengths.iter().fold(call, |call, length| call.header("content-length", length));
+            let chunked = !http2 && lengths.is_empty();
+            let call = if chunked { call.header("transfer-encoding", "chunked") } else { call };
+            if http2 { call.http2().streamed() } else { call.streamed() }
+        };
+        for lengths in [&[][..], &["0"]] {
+            let (call, body) = asked(lengths);
+            drop(body);
+            call.await.status(200);
+        }
+        let (call, body) = asked(&[]);
+        body.send("{}".into()).unwrap();
+        drop(body);
+        call.await.status(415);
+    }
+}
+
 #[tokio::test]
 async fn a_request_has_exactly_one_host() {
     let library = upstream::grpc("library.v1.Library").unary("GetBook", |_| ok(json!({}))).start().await;
@@ -60,6 +85,40 @@ async fn a_request_has_exactly_one_host() {
     let mut raw = gateway.raw().await;
     raw.write("GET http://a/livez HTTP/1.1\r\nhost: b\r\nconnection: close\r\n\r\n").await;
     assert!(raw.read_to_end().await.starts_with("HTTP/1.1 400 "));
+}
+
+/// HAProxy's `option httpchk` asks like that.
+#[tokio::test]
+async fn http_1_0_may_ask_how_the_gateway_is_without_a_host() {
+    let gateway = gateway().start().await;
+    for (request, status) in [
+        ("GET /livez HTTP/1.0\r\n", "200"),
+        ("GET /health HTTP/1.0\r\n", "200"),
+        ("GET /livez HTTP/1.0\r\nhost: a\r\nhost: b\r\n", "400"),
+        ("GET /livez HTTP/1.1\r\nconnection: close\r\n", "400"),
+    ] {
+        let mut raw = gateway.raw().await;
+        raw.write(format!("{request}\r\n")).await;
+        let answer = raw.read_to_end().await;
+        assert!(answer.split(' ').nth(1) == Some(status), "{request}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_chunked_and_nothing_beside() {
+    let library = upstream::grpc("library.v1.Library").unary("GetBook", |_| ok(json!({}))).start().await;
+    let gateway = gateway().descriptors("library").upstream("library", &library).start().await;
+    for (coding, status) in
+        [("Chunked", "200"), ("gzip, chunked", "400"), ("gzip\r\ntransfer-encoding: chunked", "400")]
+    {
+        let mut raw = gateway.raw().await;
+        raw.write(format!(
+            "GET /v1/shelves/1/books/7 HTTP/1.1\r\nhost: a\r\ntransfer-encoding: {coding}\r\n\r\n0\r\n\r\n"
+        ))
+        .await;
+        let answer = raw.read_until("\r\n\r\n").await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{coding}: {answer}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What the strictest of runtimes read, and what some of them do not.
 
-use prost_reflect::{DescriptorPool, DynamicMessage};
 use proptest::prelude::*;
+use prost_reflect::{DescriptorPool, DynamicMessage};
 
 use super::{DEPTH, is_sound};
 use crate::schema::Schema;
@@ -41,7 +41,8 @@ fn what_every_runtime_writes_and_reads_is_sound() {
         [int(1, u64::MAX), len(2, "ä"), len(3, b"\xff"), long(4, 0.5), short(5, 0.5), int(7, 1)].concat(),
         [len(11, len(12, int(1, 1))), len(12, ""), len(11, "")].concat(),
         [len(21, [1, 0x80, 1]), int(21, 1), len(22, [1, 2]), int(22, 3), len(23, "a"), len(24, [0; 8])].concat(),
-        [len(31, [len(1, "k"), int(2, 1)].concat()), len(31, ""), len(32, [int(1, 1), len(2, int(1, 1))].concat())].concat(),
+        [len(31, [len(1, "k"), int(2, 1)].concat()), len(31, ""), len(32, [int(1, 1), len(2, int(1, 1))].concat())]
+            .concat(),
         [int(900, 1), len(901, b"\xff"), group(902, &group(903, &int(1, 1))), long(904, 0.5), short(905, 0.5)].concat(),
         vec![],
     ];
@@ -99,7 +100,8 @@ fn what_some_runtime_refuses_is_not() {
         assert!(!sound(&of_three, [int(1, 1), message.clone()].concat()), "{message:x?}");
     }
     let of_two = schema(PROTO2);
-    for message in [len(7, ""), len(7, int(1, 1)), len(7, [int(1, 1), int(1, 2), int(3, 1)].concat()), len(6, b"\xff")] {
+    for message in [len(7, ""), len(7, int(1, 1)), len(7, [int(1, 1), int(1, 2), int(3, 1)].concat()), len(6, b"\xff")]
+    {
         assert!(!sound(&of_two, &message), "{message:x?}");
     }
 }
