@@ -21,11 +21,12 @@ impl Reflection {
     /// Of these services, and of `builtin`, descriptor sets of what the gateway serves itself. A file that declares other
     /// services too is served without those.
     pub(super) fn compile(schema: &Schema, exposed: &BTreeSet<&str>, builtin: &[&[u8]]) -> Self {
-        let own: Vec<_> = builtin.iter().flat_map(|set| DescriptorFile::all(set)).collect();
+        let own: Vec<_> = builtin.iter().flat_map(|set| DescriptorFile::all(set)).map(canonical).collect();
+        let own_services: BTreeSet<_> = own.iter().flat_map(|file| file.outline().services).collect();
         let known: HashMap<_, _> = own.iter().chain(&schema.files).map(|file| (file.name(), file)).collect();
         let mut this = Self::default();
-        for file in &own {
-            this.add(file, &known, |_| true);
+        for file in own.iter().filter_map(|file| known.get(file.name())) {
+            this.add(file, &known, |service| exposed.contains(service) || own_services.contains(service));
         }
         let declaring: BTreeSet<&str> = schema
             .services
@@ -109,6 +110,16 @@ impl Reflection {
         let known = schema.message_named(message).is_some() && self.declaring(schema, message).is_some();
         let numbers = self.extensions.get(message).map(|numbers| numbers.keys().copied().collect());
         numbers.or_else(|| known.then(Vec::new))
+    }
+}
+
+/// A file of the gateway's own by the name that gRPC imports it by: users have files with bare ones, as `health.proto`.
+fn canonical(file: DescriptorFile) -> DescriptorFile {
+    let services = file.outline().services;
+    let package = services.first().and_then(|service| service.rsplit_once('.')).map(|(package, _)| package);
+    match package.and_then(|package| Some((package, package.rsplit('.').nth(1)?))) {
+        Some((package, name)) => file.renamed(&format!("{}/{name}.proto", package.replace('.', "/"))),
+        None => file,
     }
 }
 

@@ -86,7 +86,7 @@ async fn exposed_services_and_all_that_they_need() {
     for symbol in ["library.v1.Internals", "library.v1.Library.Nothing", "nothing.like.It", "library.v1", ""] {
         assert_eq!(talk.symbol(symbol).await, Err(5), "{symbol}");
     }
-    assert_eq!(talk.symbol("grpc.health.v1.Health.Check").await.as_deref(), Ok("health.proto"));
+    assert_eq!(talk.symbol("grpc.health.v1.Health.Check").await.as_deref(), Ok("grpc/health/v1/health.proto"));
 
     // Every import can be had, with the options that stand in it.
     let mut waiting = vec!["library.proto".to_owned()];
@@ -107,6 +107,36 @@ async fn exposed_services_and_all_that_they_need() {
 }
 
 #[tokio::test]
+async fn a_files_name_is_its_users() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["health.proto", "reflection_v1.proto", "reflection_v1alpha1.proto", "grpc/health/v1/health.proto"];
+    std::fs::create_dir_all(folder.path().join("grpc/health/v1")).unwrap();
+    for (at, name) in names.iter().enumerate() {
+        std::fs::write(folder.path().join(name), format!("syntax = \"proto3\"; package my; message M{at} {{}}"))
+            .unwrap();
+    }
+    let imports: String = names.iter().map(|name| format!("import \"{name}\"; ")).collect();
+    let service = format!(
+        "syntax = \"proto3\"; package my; {imports} message All {{ M0 a = 1; M1 b = 2; M2 c = 3; M3 d = 4; }} \
+         service S {{ rpc Get(All) returns (All); }}"
+    );
+    std::fs::write(folder.path().join("s.proto"), service).unwrap();
+    let mut compiler = protox::Compiler::new([folder.path()]).unwrap();
+    compiler.include_imports(true).open_files(["s.proto"]).unwrap();
+    let set = compiler.encode_file_descriptor_set();
+    let gateway = gateway().descriptor_set(set).expose_all().config(PUBLIC);
+    let gateway = gateway.upstream_at("my", "my.S", &["127.0.0.1:9".to_owned()], "").start().await;
+    let mut talk = Conversation::with(&gateway).await;
+    for (at, name) in names.iter().enumerate() {
+        let file = talk.file(MessageRequest::FileByFilename((*name).to_owned())).await.unwrap();
+        let file = FileDescriptorProto::decode(&*file).unwrap();
+        assert_eq!((file.name(), file.message_type[0].name()), (*name, format!("M{at}").as_str()));
+    }
+    let v1alpha = talk.symbol("grpc.reflection.v1alpha.ServerReflection").await;
+    assert_eq!(v1alpha.as_deref(), Ok("grpc/reflection/v1alpha/reflection.proto"));
+}
+
+#[tokio::test]
 async fn extensions_and_types_that_no_service_imports_are_there() {
     let folder = tempfile::tempdir().unwrap();
     let files = [
@@ -120,7 +150,8 @@ async fn extensions_and_types_that_no_service_imports_are_there() {
         (
             "ext.proto",
             "syntax = \"proto2\"; package b; import \"b.proto\"; extend M { optional int32 cost = 100; }
-             message Detail { optional string why = 1; extensions 5; } service Hidden { rpc Do(M) returns (M); }",
+             message Detail { optional string why = 1; extensions 5; }
+             message Scope { message In { extend M { optional int32 scoped = 101; } } } service Hidden { rpc Do(M) returns (M); }",
         ),
         // An extension of what is only there since.
         (
@@ -149,6 +180,8 @@ async fn extensions_and_types_that_no_service_imports_are_there() {
     for (symbol, file) in [
         ("b.cost", Ok("ext.proto")),
         ("b.Detail", Ok("ext.proto")),
+        ("b.Scope.In.scoped", Ok("ext.proto")),
+        ("b.Scope.In.nothing", Err(5)),
         ("b.more", Ok("more.proto")),
         ("c.Loose", Ok("loose.proto")),
         ("b.Hidden", Err(5)),
@@ -162,7 +195,7 @@ async fn extensions_and_types_that_no_service_imports_are_there() {
     let file = talk.file(MessageRequest::FileContainingExtension(cost)).await.unwrap();
     assert_eq!(FileDescriptorProto::decode(&*file).unwrap().name(), "ext.proto");
     match talk.ask(MessageRequest::AllExtensionNumbersOfType("b.M".to_owned())).await {
-        MessageResponse::AllExtensionNumbersResponse(numbers) => assert_eq!(numbers.extension_number, [100]),
+        MessageResponse::AllExtensionNumbersResponse(numbers) => assert_eq!(numbers.extension_number, [100, 101]),
         other => panic!("{other:?}"),
     }
 }

@@ -18,7 +18,7 @@ pub struct DescriptorFile {
 pub struct Outline {
     /// The files that it imports.
     pub imports: Vec<String>,
-    /// Full names of what it declares at its top: messages, enums and their values, services, extensions.
+    /// Full names of what it declares at its top: messages, enums and their values, services; and of all extensions.
     pub symbols: Vec<String>,
     /// Full names of its services.
     pub services: Vec<String>,
@@ -43,6 +43,8 @@ struct Named {
     name: String,
 }
 
+/// `FileDescriptorProto.name`.
+const NAME: u32 = 1;
 /// `FileDescriptorProto.service`.
 const SERVICE: u32 = 6;
 /// `FileDescriptorProto.source_code_info`.
@@ -85,10 +87,12 @@ impl DescriptorFile {
         let symbols = symbols.chain(file.enums.iter().map(|declared| full(&declared.name))).chain(values);
         let symbols = symbols.chain(file.extensions.iter().map(|extension| full(&extension.name)));
         let mut extensions = Vec::new();
-        let mut messages: Vec<_> = file.messages.iter().collect();
+        let mut messages: Vec<_> = file.messages.iter().map(|message| (full(&message.name), message)).collect();
         let mut declared: Vec<_> = file.extensions.iter().collect();
-        while let Some(message) = messages.pop() {
-            messages.extend(&message.messages);
+        let mut nested = Vec::new();
+        while let Some((name, message)) = messages.pop() {
+            messages.extend(message.messages.iter().map(|inner| (join(&name, &inner.name), inner)));
+            nested.extend(message.extensions.iter().map(|extension| join(&name, &extension.name)));
             declared.extend(&message.extensions);
         }
         for extension in declared {
@@ -96,10 +100,18 @@ impl DescriptorFile {
         }
         Outline {
             imports: [imports.dependencies, imports.options].concat(),
-            symbols: symbols.chain(services.iter().cloned()).collect(),
+            symbols: symbols.chain(services.iter().cloned()).chain(nested).collect(),
             services,
             extensions,
         }
+    }
+
+    /// The same file under another name.
+    #[must_use]
+    pub fn renamed(&self, name: &str) -> Self {
+        let mut bytes = Named { name: name.to_owned() }.encode_to_vec();
+        bytes.extend(without(&self.bytes, |field, _| field == NAME));
+        Self { name: name.into(), bytes: bytes.into() }
     }
 
     /// The same file with only the services whose full name is to be kept.
