@@ -288,7 +288,9 @@ async fn a_raw_answer_may_be_one_field() {
     let head = gateway.request("HEAD", "/v1/uploads/7?note=text/html").await;
     head.status(200).header("content-type", "text/html").header("content-length", "3");
     // What is no media type becomes no header.
-    for wrong in ["html", "text/html%0d%0aset-cookie:%20a=b", "text/h%C3%A9"] {
+    let reply = gateway.get("/v1/uploads/7?note=html").await;
+    assert_eq!(reply.status(200).header("content-type", "application/octet-stream").text(), "<b>");
+    for wrong in ["text/html%0d%0aset-cookie:%20a=b", "text/h%C3%A9"] {
         let reply = gateway.get(&format!("/v1/uploads/7?note={wrong}")).await;
         reply.status(502).reason("UPSTREAM_PROTOCOL").no_header("set-cookie");
     }

@@ -10,14 +10,14 @@ use crate::envelope::metadata::{self, Crossing};
 use crate::envelope::stream::{Last, Writer};
 use crate::error::Error;
 
-/// The content type of an answer, as its message says it; one that says none is a stream of bytes.
+/// Bytes of which nobody knows what they are.
+const UNKNOWN: &str = "application/octet-stream";
+
+/// The content type of an answer, as its message says it; one that says none, or `jpg`, is a stream of bytes.
 ///
 /// # Errors
-/// It is no media type: nothing that a service stored from its clients becomes a header unseen.
+/// It is nothing that could be one: what a service stored from its clients becomes no header unseen.
 pub fn content_type(text: &str) -> Result<HeaderValue, Error> {
-    if text.is_empty() {
-        return Ok(HeaderValue::from_static("application/octet-stream"));
-    }
     let token = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
     };
@@ -25,6 +25,7 @@ pub fn content_type(text: &str) -> Result<HeaderValue, Error> {
     let visible = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
     match HeaderValue::from_str(text) {
         Ok(value) if named && visible => Ok(value),
+        Ok(_) if visible => Ok(HeaderValue::from_static(UNKNOWN)),
         _ => Err(Error::protocol("the content type of the reply's HttpBody is none")),
     }
 }
@@ -43,7 +44,7 @@ pub fn raw_stream_reply(
 ) -> Response<Body> {
     let mut response = Response::new(Body::streamed(pieces));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, content_type.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    headers.insert(header::CONTENT_TYPE, content_type.unwrap_or(HeaderValue::from_static(UNKNOWN)));
     metadata::to_rest(metadata, headers, crossing);
     describe(headers);
     response
@@ -76,10 +77,10 @@ mod tests {
         {
             assert_eq!(content_type(good).unwrap(), good);
         }
-        assert_eq!(content_type("").unwrap(), "application/octet-stream");
-        for bad in
-            ["html", "text/", "/html", "text/html\r\nset-cookie: a=b", "text/ht ml", "text/html; a=\u{e9}", "a/b\0"]
-        {
+        for none in ["", "html", "text/", "/html", "text/ht ml"] {
+            assert_eq!(content_type(none).unwrap(), "application/octet-stream");
+        }
+        for bad in ["text/html\r\nset-cookie: a=b", "text/html; a=\u{e9}", "a/b\0"] {
             assert!(content_type(bad).is_err(), "{bad:?}");
         }
     }
