@@ -57,7 +57,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         let input = schema.message_named("fuzz.Open").unwrap();
         let template = Template::parse(template).unwrap();
         let plan = BindPlan::compile(&schema, input, &template, &rule, Unknown::Refuse);
-        Rule { captures, body, plan: plan.expect("a binding") }
+        Rule { captures, body, plan: plan.unwrap_or_else(|wrong| panic!("{wrong:?}")) }
     });
     let rules = rules.collect();
     let message = compiler.descriptor_pool().get_message_by_name("fuzz.Open").unwrap();
