@@ -71,6 +71,8 @@ pub struct Call {
     pub(super) touched: Touched,
     /// Its service may have heard of it.
     asked: bool,
+    /// All gates have let it pass.
+    pub(super) let_in: bool,
     /// What it has to do with its client's session.
     pub(super) cookies: Cookies,
     /// Where it goes, once that is known.
@@ -128,6 +130,7 @@ impl Call {
             values: None,
             touched: Touched::new(),
             asked: false,
+            let_in: false,
             cookies: Cookies::default(),
             route: None,
             accepts: None,

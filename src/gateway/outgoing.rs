@@ -44,6 +44,7 @@ impl Call {
         let (given, agent) = self.given(rpc, head)?;
         let mut headers = Metadata::new(given, self.about(peer, head, host, agent));
         self.speak_for_caller(rpc, head, &mut headers)?;
+        self.let_in = true;
         Ok(rpc.outgoing(headers, (deadline, patient), aim))
     }
 

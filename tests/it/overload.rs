@@ -75,6 +75,20 @@ async fn a_full_gateway_refuses_who_matters_less_first() {
 }
 
 #[tokio::test]
+async fn who_is_not_let_in_gets_no_fallback() {
+    let library = library().await;
+    let config = "overload: { in_flight: 4 }
+methods: { library.v1.Library/Echo: { fallback: { status: 200, json: '{}' } } }";
+    let gateway = gateway().descriptors("library").expose_all().upstream("library", &library).config(config);
+    let gateway = gateway.start().await;
+    let held = hold(&gateway, &library, 4).await;
+    gateway.post("/v1/echo", &json!({})).await.status(503).reason("OVERLOADED");
+    drop(held);
+    library.stop().await;
+    until("the fallback", async || echo(&gateway).await == 200).await;
+}
+
+#[tokio::test]
 async fn every_dialect_says_that_the_gateway_is_full() {
     let library = library().await;
     let gateway = front(&library, "", "overload: { in_flight: 4 }").start().await;

@@ -58,6 +58,10 @@ impl Call {
 
     /// The method's answer to a call whose service cannot be asked. For the log and the counters it has failed all the same.
     fn fall_back(&mut self, error: &Error) -> Option<Response<Body>> {
+        // Who may not call is told so, not what those would be told who may.
+        if !self.let_in {
+            return None;
+        }
         let fallback = self.rpc()?.fallback.as_ref().filter(|_| error.is_of_absent_service())?;
         let mut response = fallback.answer(self.dialect)?;
         if !response.status().is_success() {
