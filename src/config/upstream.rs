@@ -241,7 +241,7 @@ section! {
 section! {
     /// What an upstream's calls may take.
     pub struct UpstreamLimits {
-        /// Calls in flight; one more gets 503 or UNAVAILABLE, by its method's `priority` before that.
+        /// Calls in flight; one more gets 503 or UNAVAILABLE, by its method's `priority` before that. Streams and WebSockets have seven eighths of what their priority may have: the rest is for calls whose answers are due.
         in_flight: usize = count(1..=1_000_000).or("1000"),
         /// Bytes of one message from the upstream.
         receive: usize = size(1..=LARGEST).or("4MiB"),

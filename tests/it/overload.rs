@@ -114,7 +114,8 @@ async fn a_full_upstream_leaves_the_others_alone() {
     let mut held = hold(&gateway, &library, 15).await;
     gateway.get(BOOK).await.status(503).reason("OVERLOADED").header("retry-after", "1");
     assert_eq!(echo(&gateway).await, 200);
-    held.extend(hold(&gateway, &library, 5).await);
+    // Of what its priority may have, a stream leaves an eighth to calls.
+    held.extend(hold(&gateway, &library, 3).await);
     assert_eq!((echo(&gateway).await, watch(&gateway).await), (503, 503));
     let reply = gateway.grpc("rules.v1.Rules/Thing").send(&[json!({})]).await;
     assert_eq!(reply.code, Code::Ok);

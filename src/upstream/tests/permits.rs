@@ -11,9 +11,34 @@ use parking_lot::Mutex;
 use super::support::{Call, Server, framed, grpc_head, outgoing, settings, until};
 use crate::config::AdaptiveConcurrency;
 use crate::telemetry::Metrics;
-use crate::upstream::{FailureKind, Pool, Upstream};
+use crate::upstream::{FailureKind, Outgoing, Pool, Upstream};
 
 const LONG: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn streams_leave_the_last_places_to_calls() {
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let server = Server::start(move |(request, mut respond): Call| {
+        let send = respond.send_response(grpc_head(), false).unwrap();
+        held.lock().push((request, send));
+    })
+    .await;
+    let mut settings = settings(&[server.address]);
+    // Of which calls of this priority have ninety.
+    settings.limits.in_flight = 100;
+    let (upstream, pool) = (Upstream::compile("test", &settings, &Metrics::new()), Pool::new(0, 1));
+    let mut streams = Vec::new();
+    for _ in 0..79 {
+        streams.push(upstream.server_stream(&pool, outgoing(LONG), framed(b"x")).await.unwrap());
+    }
+    let failure = upstream.server_stream(&pool, outgoing(LONG), framed(b"x")).await.map(drop).unwrap_err();
+    assert!(matches!(failure.kind, FailureKind::Overloaded), "{failure}");
+    let call = Outgoing { single: true, ..outgoing(LONG) };
+    let mut one = pin!(upstream.unary(&pool, call, framed(b"x")));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(one.as_mut().poll(&mut cx).is_pending());
+    until(|| server.calls() == 80).await;
+}
 
 #[tokio::test]
 async fn streams_come_on_top_of_a_limit_that_follows_latency() {
