@@ -15,7 +15,7 @@ use crate::to_json::defaults::zero;
 use crate::to_json::reader::{self, VARINT};
 use crate::to_json::records::{Collected, Reading};
 use crate::to_json::value::{Scalar, entry_fields, is_packed, is_unknown};
-use crate::to_json::{Halt, malformed};
+use crate::to_json::{Halt, countable, malformed};
 use crate::to_wire::scalar::put;
 use crate::to_wire::wire::Wire;
 
@@ -33,9 +33,7 @@ pub fn canonical(
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
-    if u32::try_from(message.len()).is_err() {
-        return Err(Invalid::new("the message is longer than 4 GiB").of(Refusal::TooLarge));
-    }
+    countable(message)?;
     let start = out.len();
     let (depth, mut work) = (limits.depth.min(Limits::DEEPEST), budget(message.len()));
     let mut writer = Writer {
@@ -52,11 +50,7 @@ pub fn canonical(
     *out = writer.out.into_bytes();
     done.map_err(|halt| {
         out.truncate(start);
-        match halt {
-            Halt::Invalid(invalid) => *invalid,
-            // Records are read in any order.
-            Halt::Disorder => Invalid::new("the message is no valid protobuf"),
-        }
+        halt.into()
     })
 }
 

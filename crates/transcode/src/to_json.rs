@@ -43,9 +43,7 @@ pub fn to_json(
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
 ) -> Result<(), Invalid> {
-    if u32::try_from(message.len()).is_err() {
-        return Err(Invalid::new("the message is longer than 4 GiB").of(Refusal::TooLarge));
-    }
+    countable(message)?;
     let depth = limits.depth.min(Limits::DEEPEST);
     let mut printer = Printer {
         schema,
@@ -64,11 +62,18 @@ pub fn to_json(
     }
     let (text, fits) = printer.text.finish(done.is_ok());
     *out = text;
-    done.and_then(|()| Ok(fits?)).map_err(|halt| match halt {
-        Halt::Invalid(invalid) => *invalid,
-        // The indexed printer knows no disorder.
-        Halt::Disorder => Invalid::new("the message is no valid protobuf"),
-    })
+    Ok(done.and_then(|()| Ok(fits?))?)
+}
+
+/// Positions in a message are 32 bits.
+///
+/// # Errors
+/// It has more.
+pub(crate) fn countable(message: &[u8]) -> Result<(), Invalid> {
+    match u32::try_from(message.len()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Invalid::new("the message is longer than 4 GiB").of(Refusal::TooLarge)),
+    }
 }
 
 /// Why a printer stopped.
@@ -104,6 +109,17 @@ impl From<Invalid> for Halt {
     #[cold]
     fn from(invalid: Invalid) -> Self {
         Self::Invalid(Box::new(invalid))
+    }
+}
+
+impl From<Halt> for Invalid {
+    #[cold]
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Invalid(invalid) => *invalid,
+            // Of who reads records in any order nobody hears that.
+            Halt::Disorder => Self::new("the message is no valid protobuf"),
+        }
     }
 }
 

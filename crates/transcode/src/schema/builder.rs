@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, HashMap};
 use prost::Message as _;
 
 use super::canonical::{canonical, disagreement};
-use super::compile::{compile, join};
+use super::compile::compile;
 use super::descriptor::{File, FileSet};
+use super::names::join;
 use super::{DescriptorFile, Problem, Schema};
 
 /// The well-known types of google/protobuf as a `FileDescriptorSet`, without comments.

@@ -4,9 +4,8 @@
 //! order options are encoded, whether `syntax` says proto2. Servers that reflect may also have lost options that their
 //! runtime does not know.
 
-use super::compile::join;
 use super::descriptor::{EnumType, FieldType, File, MessageType, ServiceType};
-use super::names::json_name;
+use super::names::{join, json_name};
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_varint, skip_field};
 
 /// Options nest no deeper than this; below, bytes are compared as they are.

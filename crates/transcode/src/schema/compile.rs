@@ -5,9 +5,9 @@
 use hashbrown::HashMap;
 
 use super::builder::Source;
-use super::descriptor::{EnumOptions, EnumType, FieldType, File, FileOptions, MessageOptions, MessageType};
+use super::descriptor::{EnumOptions, EnumType, FieldType, File, FileOptions, MessageOptions, MessageType, decode};
 use super::features::Features;
-use super::names::Names;
+use super::names::{Names, is_identifier, join};
 use super::{
     Enum, EnumId, Field, Message, MessageId, Problem, Schema, Service, ServicePolicy, Shape, Symbol, WellKnown,
 };
@@ -318,21 +318,4 @@ impl<'a> Pass<'a> {
     fn problem(&mut self, file: &File, symbol: &str, message: &str) {
         self.problems.push(Problem::new(&file.name, symbol, message));
     }
-}
-
-/// Decodes options from the raw bytes of all their occurrences: concatenated they are merged.
-pub(super) fn decode<T: prost::Message + Default>(options: &[Vec<u8>]) -> Result<T, String> {
-    T::decode(options.concat().as_slice()).map_err(|error| format!("its options cannot be read: {error}"))
-}
-
-/// `scope.name`, or `name` at the top.
-pub(super) fn join(scope: &str, name: &str) -> String {
-    if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") }
-}
-
-/// A letter or `_`, then letters, digits or `_`.
-pub(super) fn is_identifier(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

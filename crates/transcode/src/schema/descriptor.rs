@@ -396,3 +396,8 @@ pub(super) struct RequestLimits {
     #[prost(uint64, optional, tag = "1")]
     pub(super) body: Option<u64>,
 }
+
+/// Decodes options from the raw bytes of all their occurrences: concatenated they are merged.
+pub(super) fn decode<T: Message + Default>(options: &[Vec<u8>]) -> Result<T, String> {
+    T::decode(options.concat().as_slice()).map_err(|error| format!("its options cannot be read: {error}"))
+}

@@ -1,9 +1,8 @@
 //! One field: its kind, shape, presence, tag, keys and default.
 
-use super::compile::{decode, is_identifier};
-use super::descriptor::{FieldOptions, FieldType, LABEL_REPEATED, LABEL_REQUIRED, MessageType, OneofOptions};
+use super::descriptor::{FieldOptions, FieldType, LABEL_REPEATED, LABEL_REQUIRED, MessageType, OneofOptions, decode};
 use super::features::Features;
-use super::names::{Names, json_key, json_name};
+use super::names::{Names, is_identifier, json_key, json_name};
 use super::{Field, Kind, MessageId, Presence, Shape, Symbol, Tag, WellKnown, default};
 
 const MAX_NUMBER: u32 = 536_870_911;

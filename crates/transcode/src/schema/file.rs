@@ -3,8 +3,8 @@
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
 
-use super::compile::join;
 use super::descriptor::{File, FileSet};
+use super::names::join;
 
 /// One file of a schema, encoded as `google.protobuf.FileDescriptorProto` without its source positions and comments.
 #[derive(Debug, Clone, PartialEq, Eq)]

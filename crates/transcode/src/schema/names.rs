@@ -1,6 +1,5 @@
-//! Names: type names to symbols by protobuf's scoping, field names to JSON names and ready-made JSON keys.
+//! Names: what is one, type names to symbols by protobuf's scoping, field names to JSON names and ready-made JSON keys.
 
-use super::compile::join;
 use super::{Schema, Symbol};
 
 /// The names that are visible from inside a message or service.
@@ -31,6 +30,18 @@ impl Names<'_> {
             None => (!scope.is_empty()).then_some(""),
         })
     }
+}
+
+/// `scope.name`, or `name` at the top.
+pub(super) fn join(scope: &str, name: &str) -> String {
+    if scope.is_empty() { name.to_owned() } else { format!("{scope}.{name}") }
+}
+
+/// A letter or `_`, then letters, digits or `_`.
+pub(super) fn is_identifier(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// The lowerCamelCase of a field's name: what protoc gives a field without `json_name`.

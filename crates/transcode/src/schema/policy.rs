@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use prost::encoding::{DecodeContext, decode_key, decode_varint, skip_field};
 
-use super::compile::decode;
-use super::descriptor::{self, MethodOptions, ServiceOptions};
+use super::descriptor::{self, MethodOptions, ServiceOptions, decode};
 
 pub use cache::{CachePolicy, Invalidation};
 pub use retry::RetryPolicy;

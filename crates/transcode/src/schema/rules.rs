@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::MessageId;
-use super::compile::decode;
+use super::descriptor::decode;
 
 /// What each message that says anything says.
 #[derive(Debug, Default)]

@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::compile::{decode, is_identifier, join};
-use super::descriptor::{self, MethodOptions, MethodType, Pattern, ServiceType};
-use super::names::Names;
+use super::descriptor::{self, MethodOptions, MethodType, Pattern, ServiceType, decode};
+use super::names::{Names, is_identifier, join};
 use super::policy;
 use super::{HttpRule, Idempotency, Method, Problem, Schema, Symbol};
 

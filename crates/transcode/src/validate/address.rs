@@ -1,6 +1,12 @@
 //! IP addresses and their prefixes as text: RFC 791's dotted quads, RFC 4291's eight groups, RFC 4007's zones.
 
-use super::format::Version;
+/// Which addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    Any,
+    V4,
+    V6,
+}
 
 /// An address, and of how many bits.
 #[derive(Debug, Clone, Copy)]

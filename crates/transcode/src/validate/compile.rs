@@ -2,11 +2,11 @@
 //!
 //! Only messages that have rules, or hold messages that have some, get a table; all others cost a call nothing.
 
-use super::kinds::{FIRST_OWN, Type, known, member_name, rules};
+use super::kinds::{Type, member_name, rules};
 use super::number::{Number, Place};
 use super::own::{self, Own, This};
 use super::rule::{Rule, Test};
-use super::said::Said;
+use super::said::{FIRST_OWN, Said, known};
 use super::{Custom, Field, Group, Held, Ignore, List, Map, Ruled, Rules, Value};
 use crate::schema::{Field as Declared, Kind, Message, MessageId, Presence, Problem, Schema, Shape, Written};
 

@@ -1,7 +1,8 @@
 //! The formats that strings may be held to: email addresses, names of hosts, identifiers, HTTP headers. Each is read in one
 //! pass, without a regular expression.
 
-use super::{address, uri};
+use super::address::{self, Version};
+use super::uri;
 
 /// A format of `buf.validate.StringRules.well_known`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,14 +30,6 @@ pub(super) enum Format {
     HeaderValue {
         strict: bool,
     },
-}
-
-/// Which addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
-    Any,
-    V4,
-    V6,
 }
 
 impl Format {
@@ -92,7 +85,6 @@ fn is_label(label: &[u8]) -> bool {
         && !label.ends_with(b"-")
 }
 
-/// `host:port`, the host a name, an IPv4 address, or an IPv6 address in brackets.
 /// A name or an address, in brackets one of IPv6, and a port, which need not be there unless it is wanted.
 pub(super) fn is_host_and_port(text: &[u8], wanted: bool) -> bool {
     let is_host = |host: &[u8]| match host.strip_prefix(b"[") {

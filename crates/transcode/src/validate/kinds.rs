@@ -1,14 +1,11 @@
 //! The rules of each type: `FieldRules.type` → tests.
 
 use super::number::{Bound, Number, Unit, Written, nanoseconds};
-use super::rule::{Now, Paths, Rule, Test};
-use super::said::Said;
+use super::rule::{Now, Paths, Rule, Test, sorted};
+use super::said::{Said, known};
 use super::strings::{BYTES, STRING, texts};
 use super::text::Text;
 use crate::schema::{Kind, Schema, WellKnown};
-
-/// The first number of extensions: rules of one's own, which are written in CEL.
-pub(super) const FIRST_OWN: u32 = 1000;
 
 /// What rules say of values: the member of `FieldRules.type` that fits, and how values are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,21 +245,6 @@ fn paths(said: &Said<'_>) -> Result<Vec<Rule>, String> {
         rules.push(Rule::new("field_mask.not_in", message, Test::Paths(Paths::NotIn(list(3)))));
     }
     Ok(rules)
-}
-
-/// Refuses rules that this version does not know. Those of one's own are for [`super::compile`] to see.
-pub(super) fn known(said: &Said<'_>, name: &str, numbers: &[u32]) -> Result<(), String> {
-    match said.beyond(|number| numbers.contains(&number) || number >= FIRST_OWN) {
-        None => Ok(()),
-        Some(number) => Err(format!(
-            "its {name} rules have a field {number} that this version of Transom does not support: remove it"
-        )),
-    }
-}
-
-pub(super) fn sorted<T: Ord>(mut list: Vec<T>) -> Box<[T]> {
-    list.sort_unstable();
-    list.into()
 }
 
 fn shown<'a>(texts: impl Iterator<Item = &'a [u8]>) -> String {

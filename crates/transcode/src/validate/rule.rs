@@ -93,3 +93,9 @@ impl Paths {
         }
     }
 }
+
+/// A list as it is searched.
+pub(super) fn sorted<T: Ord>(mut list: Vec<T>) -> Box<[T]> {
+    list.sort_unstable();
+    list.into()
+}

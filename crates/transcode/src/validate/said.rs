@@ -6,6 +6,9 @@
 use crate::to_json::Halt;
 use crate::to_json::reader::{self, FIXED32, FIXED64, LEN, VARINT};
 
+/// The first number of extensions: rules of one's own, which are written in CEL.
+pub(super) const FIRST_OWN: u32 = 1000;
+
 /// The records of a message, in the order they came.
 pub(super) struct Said<'a>(Vec<(u32, Value<'a>)>);
 
@@ -103,6 +106,16 @@ impl<'a> Said<'a> {
     /// The first field that is none of these.
     pub(super) fn beyond(&self, known: impl Fn(u32) -> bool) -> Option<u32> {
         self.0.iter().map(|record| record.0).find(|&number| !known(number))
+    }
+}
+
+/// Refuses rules that this version does not know. Those of one's own are for [`super::compile`] to see.
+pub(super) fn known(said: &Said<'_>, name: &str, numbers: &[u32]) -> Result<(), String> {
+    match said.beyond(|number| numbers.contains(&number) || number >= FIRST_OWN) {
+        None => Ok(()),
+        Some(number) => Err(format!(
+            "its {name} rules have a field {number} that this version of Transom does not support: remove it"
+        )),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use memchr::memmem::Finder;
 
-use super::format::{Format, Version};
-use super::kinds::{known, sorted};
+use super::address::Version;
+use super::format::Format;
 use super::pattern;
-use super::rule::{Rule, Test};
-use super::said::Said;
+use super::rule::{Rule, Test, sorted};
+use super::said::{Said, known};
 use super::text::Text;
 
 /// Under which numbers strings and bytes have the rules that they share; 0 for none.

@@ -1,8 +1,7 @@
 //! URIs and references to them: the grammar of RFC 3986, with RFC 6874's zones. Each rule eats a front of the text and says
 //! what is left.
 
-use super::address;
-use super::format::Version;
+use super::address::{self, Version};
 
 /// `URI = scheme ":" hier-part [ "?" query ] [ "#" fragment ]`
 pub(super) fn is_uri(text: &[u8]) -> bool {

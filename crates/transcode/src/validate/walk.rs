@@ -13,7 +13,7 @@ use super::number::{nanoseconds, place};
 use super::own::{self, Own};
 use super::rule::{Rule, Subject};
 use super::{Field, Held, Ignore, List, MOST, Map, Ruled, Rules, Value, Violation};
-use crate::invalid::{Invalid, Kind as Refusal};
+use crate::invalid::Invalid;
 use crate::json::scan::echo;
 use crate::plan::{Limits, budget};
 use crate::schema::{Field as Declared, Kind, Message, MessageId, Schema};
@@ -21,7 +21,7 @@ use crate::scratch::{Scratch, Span};
 use crate::to_json::reader::{self, LEN};
 use crate::to_json::records::Reading;
 use crate::to_json::value::{Scalar, entry_fields, is_packed, is_unknown, last_of, spend};
-use crate::to_json::{Halt, malformed};
+use crate::to_json::{Halt, countable, malformed};
 
 type Done = Result<(), Halt>;
 
@@ -34,9 +34,7 @@ pub(super) fn violations(
     now: i128,
     scratch: &mut Scratch,
 ) -> Result<Vec<Violation>, Invalid> {
-    if u32::try_from(message.len()).is_err() {
-        return Err(Invalid::new("the message is longer than 4 GiB").of(Refusal::TooLarge));
-    }
+    countable(message)?;
     let (depth, mut work) = (limits.depth.min(Limits::DEEPEST), budget(message.len()));
     let mut walk = Walk {
         rules,
@@ -47,13 +45,9 @@ pub(super) fn violations(
         violations: Vec::new(),
     };
     walk.reading.begin();
-    walk.message(id, 0..1).map_err(|halt| match halt {
-        Halt::Invalid(invalid) => {
-            let path = walk.path();
-            if path.is_empty() { *invalid } else { invalid.within(&path) }
-        }
-        // Records are read in any order.
-        Halt::Disorder => Invalid::new("the message is no valid protobuf"),
+    walk.message(id, 0..1).map_err(|halt| {
+        let (invalid, path) = (Invalid::from(halt), walk.path());
+        if path.is_empty() { invalid } else { invalid.within(&path) }
     })?;
     Ok(walk.violations)
 }

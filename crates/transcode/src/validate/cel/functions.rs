@@ -8,7 +8,8 @@ use super::types::Type;
 use super::value::{Same, Value, look_up};
 use super::{Fault, Work, strings, times};
 use crate::validate::address;
-use crate::validate::format::{self, Format, Version};
+use crate::validate::address::Version;
+use crate::validate::format::{self, Format};
 
 /// A function whose arguments all have values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
