@@ -1,5 +1,6 @@
 //! Is it alive, is it ready, are the services behind it up.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::reload::time;
 use crate::gateway::{Snapshot, State};
+use crate::policy::auth::Freshness;
 use crate::upstream::Upstream;
 
 /// How long a start waits for schemas that upstreams are to reflect. Then the others are served without them: one service that
@@ -22,9 +24,13 @@ const SCHEMAS: Duration = Duration::from_secs(30);
 /// of calls: a store that is down must not keep a system down.
 const REVOKED: Duration = Duration::from_secs(2);
 
-/// Why it is not ready. It is where it has started, knows what is revoked, and is not about to stop, and every upstream that is `required` has a usable
+/// How long a start waits for the keys that issuers publish: several tries are in it. Then what needs no token is served: an
+/// issuer that is down must not keep a system down.
+const KEYS: Duration = Duration::from_secs(30);
+
+/// Why it is not ready. It is where it has started, has keys of every issuer, knows what is revoked, and is not about to stop, and every upstream that is `required` has a usable
 /// endpoint, and its schema; where none is required, one upstream has that is more than another's canary.
-fn unready(state: &State) -> Option<&'static str> {
+fn unready(state: &State) -> Option<Cow<'static, str>> {
     let snapshot = state.snapshot.load();
     let serves = |upstream: &Upstream| is_up(upstream) && !snapshot.unreflected.contains(&**upstream.name());
     let mut required = snapshot.upstreams.values().filter(|upstream| upstream.config().required).peekable();
@@ -36,12 +42,19 @@ fn unready(state: &State) -> Option<&'static str> {
         }
     };
     match () {
-        () if state.drain.has_begun() => Some("draining"),
-        () if !awaited(state, &snapshot).is_empty() => Some("schemas are waited for"),
-        () if is_learning(state, &snapshot) => Some("revocations are waited for"),
-        () if !usable => Some("no usable upstream"),
+        () if state.drain.has_begun() => Some("draining".into()),
+        () if !awaited(state, &snapshot).is_empty() => Some("schemas are waited for".into()),
+        () if is_learning(state, &snapshot) => Some("revocations are waited for".into()),
+        () if let Some(issuer) = keyless(state, &snapshot) => Some(format!("keys of {issuer} are waited for").into()),
+        () if !usable => Some("no usable upstream".into()),
         () => None,
     }
+}
+
+/// It has just started, and an issuer whose keys were not fetched yet.
+fn keyless<'s>(state: &State, snapshot: &'s Snapshot) -> Option<&'s str> {
+    let auth = snapshot.auth.as_ref().filter(|_| state.started.elapsed() < KEYS)?;
+    auth.published_keys().find(|(_, keys)| *keys == Freshness::Missing).map(|(issuer, _)| issuer)
 }
 
 /// It is another's canary and nothing else: without that one nothing leads to it.
@@ -143,6 +156,24 @@ pub(super) async fn detailed(extract::State(state): extract::State<Arc<State>>) 
 
 /// What the gateway itself leans on.
 fn dependencies(state: &State) -> Value {
-    let redis = state.store.is_connected().map(|connected| if connected { "connected" } else { "disconnected" });
-    redis.map_or_else(|| json!({}), |redis| json!({ "redis": redis }))
+    let mut known = Map::new();
+    if let Some(connected) = state.store.is_connected() {
+        known.insert("redis".to_owned(), Value::from(if connected { "connected" } else { "disconnected" }));
+    }
+    let snapshot = state.snapshot.load();
+    let issuers = snapshot.auth.iter().flat_map(|auth| auth.published_keys());
+    let issuers: Map<_, _> = issuers.map(|(issuer, keys)| (issuer.to_owned(), Value::from(word(keys)))).collect();
+    if !issuers.is_empty() {
+        known.insert("issuers".to_owned(), Value::Object(issuers));
+    }
+    Value::Object(known)
+}
+
+/// What is there of an issuer's keys.
+fn word(keys: Freshness) -> &'static str {
+    match keys {
+        Freshness::Fetched => "fetched",
+        Freshness::Stale => "stale",
+        Freshness::Missing => "missing",
+    }
 }

@@ -11,7 +11,7 @@ const PATHS: [(&str, &str, &str, &str); 11] = [
     ("GET", "/startupz", ALL, "the schemas that it waits for at the start are there"),
     ("GET", "/metrics", ALL, "metrics, as OpenMetrics"),
     ("GET", "/health", LOCAL, "the gateway's health, for people and load balancers"),
-    ("GET", "/health/detailed", LOCAL, "the same with its services and its Redis"),
+    ("GET", "/health/detailed", LOCAL, "the same with its services, its Redis and its issuers"),
     ("GET", "/config", LOCAL, "the configuration as written, without its secrets, and how the last reload went"),
     ("GET", "/routes", LOCAL, "every way to an RPC, and the policies on it"),
     ("GET", "/upstreams", LOCAL, "every endpoint as it is now"),

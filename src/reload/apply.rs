@@ -30,9 +30,18 @@ pub struct Refused {
     pub problems: Vec<Problem>,
     /// What would break clients of what runs.
     pub breaking: Vec<schema::Problem>,
+    /// Something outside did not answer, and nothing else is wrong: the same may be applied in a moment.
+    pub passes: bool,
 }
 
-/// Replaces what runs. New endpoints are connected to by every worker before the swap; calls in flight end as they began.
+impl Refused {
+    fn of(problems: Vec<Problem>, breaking: Vec<schema::Problem>) -> Self {
+        Self { problems, breaking, passes: false }
+    }
+}
+
+/// Replaces what runs. New endpoints are connected to by every worker before the swap, and keys of new issuers are there; calls in
+/// flight end as they began.
 ///
 /// # Errors
 /// Every problem; then nothing has changed.
@@ -40,6 +49,7 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
     // One after the other: each compares with what runs.
     let _alone = state.reloads.alone().await;
     let (before, metrics) = (state.snapshot.load_full(), Arc::clone(&state.metrics));
+    let previous = before.auth.clone();
     let compiled = spawn_blocking(move || {
         let config = Arc::clone(&loaded.config);
         let mut problems = needs_restart(&before.config, &config);
@@ -49,18 +59,27 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
                 if config.schema.breaking == Breaking::Refuse {
                     problems.extend(breaking.iter().cloned().map(refused));
                 }
-                if problems.is_empty() { Ok((after, breaking)) } else { Err(Refused { problems, breaking }) }
+                if problems.is_empty() { Ok((after, breaking)) } else { Err(Refused::of(problems, breaking)) }
             }
             Err(more) => {
                 problems.extend(more);
-                Err(Refused { problems, breaking: Vec::new() })
+                Err(Refused::of(problems, Vec::new()))
             }
         }
     });
     let (after, breaking) = compiled.await.unwrap_or_else(|panic| {
         let problem = schema::Problem::new("", "", format!("compiling failed: {panic}"));
-        Err(Refused { problems: vec![Problem::Schema(problem)], breaking: Vec::new() })
+        Err(Refused::of(vec![Problem::Schema(problem)], Vec::new()))
     })?;
+    if let Some(auth) = &after.auth
+        && let Err(missing) = auth.fetch_new(previous.as_deref()).await
+    {
+        let problem = |(key, why)| {
+            let message = format!("gives no keys: {why}; mend it, or write what it was until its issuer answers");
+            Problem::of(&after.config, format!("auth.{key}"), message)
+        };
+        return Err(Refused { problems: missing.into_iter().map(problem).collect(), breaking, passes: true });
+    }
 
     Ok(Applied { version: swap(state, after).await, breaking })
 }

@@ -99,7 +99,7 @@ impl Reloader {
         self.files = load.files.unwrap_or(now);
         self.watch.follow(&self.files);
         let pause = self.retry.take().map_or(AGAIN.0, |(_, _, pause)| (pause * 2).min(AGAIN.1));
-        self.retry = load.passes.then(|| (reason.clone(), Instant::now() + pause, pause));
+        let mut passes = load.passes;
         let (outcome, breaking) = match load.outcome {
             Err(lines) => (Outcome::Refused(lines), Vec::new()),
             Ok(loaded) => match apply(&self.state, loaded).await {
@@ -107,11 +107,13 @@ impl Reloader {
                     self.follow_reflections();
                     (Outcome::Applied(version), breaking)
                 }
-                Err(Refused { problems, breaking }) => {
+                Err(Refused { problems, breaking, passes: soon }) => {
+                    passes = soon;
                     (Outcome::Refused(lines(self.source.name(), &problems)), breaking)
                 }
             },
         };
+        self.retry = passes.then(|| (reason.clone(), Instant::now() + pause, pause));
         let breaking = breaking.iter().map(ToString::to_string).collect();
         let reload = Arc::new(Reload { reason, at: SystemTime::now(), outcome, breaking });
         tell(&reload);

@@ -17,6 +17,7 @@ use transom_transcode::status::Code;
 use super::cache::{self, CacheMetrics, CacheOutcome};
 use super::dialect::DialectName;
 use super::endpoint::{self, Ejection, EndpointMetrics, Outcome};
+use super::issuer::{self, IssuerKeys};
 use super::refusals::{self, Refusals};
 use super::reloads::Reloads;
 use super::route::{self, RouteMetrics};
@@ -97,6 +98,11 @@ impl Metrics {
         UpstreamLimit(live(&self.series.limits, upstream.into(), upstream::Series::new))
     }
 
+    /// The handle of an issuer's published keys.
+    pub fn issuer_keys(&self, issuer: &str) -> IssuerKeys {
+        IssuerKeys(live(&self.series.issuers, issuer.into(), issuer::Series::new))
+    }
+
     /// The handle of an endpoint; the same labels give the same counters.
     pub fn endpoint(&self, upstream: &str, address: &str) -> EndpointMetrics {
         let labels = endpoint::Labels { upstream: upstream.into(), endpoint: address.into() };
@@ -168,6 +174,7 @@ struct AllSeries {
     refusals: Live<refusals::Labels, refusals::Series>,
     caches: Live<Box<str>, cache::Series>,
     limits: Live<Box<str>, upstream::Series>,
+    issuers: Live<Box<str>, issuer::Series>,
     in_flight: Gauge,
     connections: [Gauge; Protocol::ALL.len()],
     accepted: Sharded<AtomicU64>,
@@ -188,6 +195,7 @@ impl AllSeries {
             refusals: Mutex::default(),
             caches: Mutex::default(),
             limits: Mutex::default(),
+            issuers: Mutex::default(),
             in_flight: Gauge::new(),
             connections: Protocol::ALL.map(|_| Gauge::new()),
             accepted: Sharded::new(),
@@ -342,6 +350,29 @@ impl AllSeries {
         Ok(())
     }
 
+    fn encode_issuers(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let issuers = all_live(&self.issuers);
+        let name = "transom_jwks_keys";
+        let mut metric = encoder.encode_descriptor(name, "An issuer's keys that serve.", None, MetricType::Gauge)?;
+        for series in &issuers {
+            metric.encode_family(&[("issuer", &*series.issuer)])?.encode_gauge(&series.keys())?;
+        }
+        let name = "transom_jwks_fetched_timestamp_seconds";
+        let help = "When an issuer's keys were fetched last, in Unix time; 0: never.";
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for series in &issuers {
+            metric.encode_family(&[("issuer", &*series.issuer)])?.encode_gauge(&series.fetched_at())?;
+        }
+        let help = "Fetches of an issuer's keys.";
+        let mut metric = encoder.encode_descriptor("transom_jwks_fetches", help, None, MetricType::Counter)?;
+        for series in &issuers {
+            for (outcome, count) in series.fetches() {
+                counter(&mut metric.encode_family(&[("issuer", &*series.issuer), ("outcome", outcome)])?, count)?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode_process(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let name = "transom_in_flight";
         encoder
@@ -383,6 +414,7 @@ impl Collector for AllSeries {
         self.encode_gates(&mut encoder)?;
         self.encode_limits(&mut encoder)?;
         self.encode_caches(&mut encoder)?;
+        self.encode_issuers(&mut encoder)?;
         self.encode_process(&mut encoder)?;
         self.tls.encode(&mut encoder)?;
         self.reloads.encode(&mut encoder)

@@ -13,6 +13,7 @@ mod architecture;
 mod auth_connect;
 mod auth_gate;
 mod auth_judged;
+mod auth_keys;
 mod auth_revoked;
 mod auth_sockets;
 mod backpressure;

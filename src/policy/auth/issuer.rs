@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
 use serde_json::Value;
 
 use super::Now;
@@ -47,13 +48,12 @@ pub(super) enum Signed {
 }
 
 impl Issuer {
-    /// Reads its key files, whose texts go to `files`; a problem names the key. What it publishes is `known` from before, if
-    /// it is.
+    /// Reads its key files, whose texts go to `files`; a problem names the key. Keys that it publishes are `remote`.
     pub(super) fn compile(
         config: &config::Jwt,
         folder: &Path,
         files: &mut Vec<String>,
-        known: Option<Arc<KeySet>>,
+        remote: impl FnOnce(&Uri) -> Arc<Remote>,
     ) -> Result<Self, (&'static str, String)> {
         let mut read = |path: &Path| {
             let text = read(&folder.join(path)).map_err(|why| format!("{}: {why}", path.display()))?;
@@ -78,7 +78,7 @@ impl Issuer {
                 });
                 Keys::Fixed(set.map_err(|why| ("jwks", why))?)
             }
-            (None, None, Some(Jwks::Url(uri))) => Keys::Remote(Remote::new(uri, config, known)),
+            (None, None, Some(Jwks::Url(uri))) => Keys::Remote(remote(uri)),
             (None, None, None) => Keys::Fixed(KeySet::default()),
         };
         Ok(Self {

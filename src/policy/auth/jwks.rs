@@ -15,6 +15,7 @@ use super::key::Key;
 use super::token::Token;
 use crate::config::{self, Algorithm, Jwks};
 use crate::fetch::Fetch;
+use crate::telemetry::IssuerKeys;
 
 /// Bytes of the largest set.
 const LARGEST: usize = 512 * 1024;
@@ -117,6 +118,18 @@ pub(super) struct Remote {
     /// A key is missed.
     wanted: Notify,
     rounds: watch::Sender<Round>,
+    told: IssuerKeys,
+}
+
+/// What is there of an issuer's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// All that it publishes, as of late.
+    Fetched,
+    /// What it had; it does not answer now.
+    Stale,
+    /// Nothing yet.
+    Missing,
 }
 
 /// How far fetching has come.
@@ -126,11 +139,16 @@ struct Round {
     under_way: bool,
     /// When the last one ended.
     last: Option<Instant>,
+    /// It brought none.
+    failed: bool,
 }
 
 impl Remote {
     /// A set that is not fetched yet: until then what is known of it holds.
-    pub(super) fn new(uri: &Uri, config: &config::Jwt, known: Option<Arc<KeySet>>) -> Arc<Self> {
+    pub(super) fn new(uri: &Uri, config: &config::Jwt, known: Option<Arc<KeySet>>, told: IssuerKeys) -> Arc<Self> {
+        if let Some(known) = &known {
+            told.serve(known.keys.len());
+        }
         Arc::new(Self {
             uri: uri.clone(),
             algorithms: config.algorithms.clone(),
@@ -139,6 +157,7 @@ impl Remote {
             current: ArcSwap::from(known.unwrap_or_default()),
             wanted: Notify::new(),
             rounds: watch::Sender::new(Round::default()),
+            told,
         })
     }
 
@@ -159,6 +178,19 @@ impl Remote {
         self.current.load().keys.is_empty()
     }
 
+    /// What its issuer is called.
+    pub(super) fn issuer(&self) -> &str {
+        self.told.issuer()
+    }
+
+    pub(super) fn freshness(&self) -> Freshness {
+        match (self.is_empty(), self.rounds.borrow().failed) {
+            (true, _) => Freshness::Missing,
+            (false, true) => Freshness::Stale,
+            (false, false) => Freshness::Fetched,
+        }
+    }
+
     /// Waits for the next fetch to end, and asks for it. False at once if the last one has just been: unknown keys, however
     /// many are named, never make more fetches than one in a cooldown.
     pub(super) async fn renewed(&self) -> bool {
@@ -174,30 +206,54 @@ impl Remote {
     /// Fetches for ever.
     pub(super) async fn keep(self: Arc<Self>, fetch: &Fetch) {
         let mut pause = FIRST_PAUSE;
+        // What a reload has fetched aside is fetched again in its time.
+        if self.rounds.borrow().last.is_none() {
+            self.round(fetch).await;
+        }
         loop {
-            self.rounds.send_modify(|round| round.under_way = true);
-            let fetched = self.fetch(fetch).await;
-            let now = Instant::now();
-            self.rounds.send_modify(|round| {
-                *round = Round { ended: round.ended + 1, under_way: false, last: Some(now) };
-            });
-            let next = match fetched {
-                Ok(()) => {
-                    pause = FIRST_PAUSE;
-                    self.refresh
-                }
-                Err(why) => {
-                    tracing::warn!(uri = %self.uri, %why, known = self.current.load().keys.len(), "keys not fetched");
-                    let next = pause.min(self.refresh);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    next
-                }
+            let (now, failed) = {
+                let round = self.rounds.borrow();
+                (round.last.unwrap_or_else(Instant::now), round.failed)
+            };
+            let next = if failed {
+                let next = pause.min(self.refresh);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                next
+            } else {
+                pause = FIRST_PAUSE;
+                self.refresh
             };
             tokio::select! {
                 () = sleep_until(now + next) => {}
                 () = self.wanted.notified() => sleep_until(now + self.cooldown).await,
             }
+            self.round(fetch).await;
         }
+    }
+
+    /// Fetches once, and tells what came of it.
+    async fn round(&self, fetch: &Fetch) {
+        if let Err(why) = self.fetch_once(fetch).await {
+            tracing::warn!(uri = %self.uri, %why, known = self.current.load().keys.len(), "keys not fetched");
+        }
+    }
+
+    /// Fetches once.
+    ///
+    /// # Errors
+    /// Why that brought no keys; those that were known serve on.
+    pub(super) async fn fetch_once(&self, fetch: &Fetch) -> Result<(), String> {
+        self.rounds.send_modify(|round| round.under_way = true);
+        let fetched = self.fetch(fetch).await;
+        let failed = fetched.is_err();
+        match failed {
+            true => self.told.failed(),
+            false => self.told.fetched(),
+        }
+        self.rounds.send_modify(|round| {
+            *round = Round { ended: round.ended + 1, under_way: false, last: Some(Instant::now()), failed };
+        });
+        fetched
     }
 
     async fn fetch(&self, fetch: &Fetch) -> Result<(), String> {
@@ -213,6 +269,7 @@ impl Remote {
             tracing::info!(uri = %self.uri, key, why, "a published key is not used");
         })?;
         tracing::info!(uri = %self.uri, keys = set.keys.len(), "keys fetched");
+        self.told.serve(set.keys.len());
         self.current.store(Arc::new(KeySet { epoch: before.epoch + 1, ..set }));
         Ok(())
     }

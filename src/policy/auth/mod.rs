@@ -47,6 +47,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::future::join_all;
 use http::StatusCode;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -60,6 +61,7 @@ pub use claims::{Claim, Claims};
 pub use connect::{Connect, Once};
 pub use gate::{Admission, Gate, Head};
 pub use identity::Identity;
+pub use jwks::Freshness;
 pub use refusal::{Reason, Refusal};
 pub use session_issuer::{Pair, SessionIssuer};
 pub use sign::sign;
@@ -67,7 +69,7 @@ pub use sign::sign;
 use asked::Asked;
 use identity::Crossing;
 use issuer::{Issuer, Signed};
-use jwks::KeySet;
+use jwks::{KeySet, Remote};
 use revoked::Revoked;
 use source::Found;
 use token::Token;
@@ -118,11 +120,13 @@ impl Auth {
     ) -> Result<Arc<Self>, Vec<(String, String)>> {
         let (mut issuers, mut files, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         for (index, jwt) in config.jwt.iter().enumerate() {
-            let known = previous.and_then(|previous| previous.published(jwt));
-            match Issuer::compile(jwt, folder, &mut files, known) {
+            let remote = |uri: &_| {
+                let known = previous.and_then(|previous| previous.published(jwt));
+                Remote::new(uri, jwt, known, metrics.issuer_keys(&issuer_name(config, index)))
+            };
+            match Issuer::compile(jwt, folder, &mut files, remote) {
                 Ok(issuer) => issuers.push(issuer),
-                Err((key, message)) if config.jwt.len() == 1 => problems.push((format!("jwt.{key}"), message)),
-                Err((key, message)) => problems.push((format!("jwt[{index}].{key}"), message)),
+                Err((key, message)) => problems.push((format!("{}.{key}", place(config, index)), message)),
             }
         }
         if !problems.is_empty() {
@@ -164,6 +168,26 @@ impl Auth {
     /// The keys that an issuer has published, and that go on serving over a reload: it may not be there at that moment.
     fn published(&self, jwt: &config::Jwt) -> Option<Arc<KeySet>> {
         self.issuers.iter().filter_map(Issuer::remote).find_map(|remote| remote.published(jwt))
+    }
+
+    /// What is there of the keys that issuers publish, by the names of those.
+    pub fn published_keys(&self) -> impl Iterator<Item = (&str, Freshness)> {
+        self.issuers.iter().filter_map(Issuer::remote).map(|remote| (remote.issuer(), remote.freshness()))
+    }
+
+    /// Fetches the keys of each issuer that `previous` did not ask for its keys, once.
+    ///
+    /// # Errors
+    /// Some give none: the place below `auth`, and why.
+    pub async fn fetch_new(&self, previous: Option<&Self>) -> Result<(), Vec<(String, String)>> {
+        let is_new = |jwt: &config::Jwt| previous.is_none_or(|previous| previous.published(jwt).is_none());
+        let entries = self.issuers.iter().zip(&self.config.jwt).enumerate().filter(|(_, (_, jwt))| is_new(jwt));
+        let asked = entries.map(|(index, (issuer, _))| async move {
+            let why = issuer.remote()?.fetch_once(&self.fetch).await.err()?;
+            Some((format!("{}.jwks", place(&self.config, index)), why))
+        });
+        let missing: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+        if missing.is_empty() { Ok(()) } else { Err(missing) }
     }
 
     /// What was written.
@@ -357,6 +381,18 @@ impl Auth {
         let told = store.mark(&marks).await;
         told.map_err(|_| Refusal::untold("the store does not take that the session's tokens are good no more"))
     }
+}
+
+/// Where an entry of `jwt` is, below `auth`.
+fn place(config: &config::Auth, index: usize) -> String {
+    if config.jwt.len() == 1 { "jwt".to_owned() } else { format!("jwt[{index}]") }
+}
+
+/// What an entry's issuer is called: by its tokens, where they call no other one so.
+fn issuer_name(config: &config::Auth, index: usize) -> String {
+    let name = config.jwt[index].issuer.first();
+    let alone = name.filter(|_| config.jwt.iter().filter(|other| other.issuer.first() == name).count() == 1);
+    alone.cloned().unwrap_or_else(|| format!("auth.{}", place(config, index)))
 }
 
 /// Whether a page that may has sent a request whose answer sets cookies, if a page has.
