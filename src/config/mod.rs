@@ -107,7 +107,7 @@ section! {
         admin: Admin = kind::section().or("{}"),
         /// Which built-in endpoints answer on `listen` too.
         public_endpoints: Vec<PublicEndpoint> = list(choice()).or("health"),
-        /// Networks whose `X-Forwarded-For` is believed: the rightmost address outside them is the client.
+        /// Networks whose `X-Forwarded-For` is believed: the rightmost address outside them is the client. Of who calls from there services are also told `X-Forwarded-Proto` (`http` or `https`) and `X-Forwarded-Host` as they come: such a proxy sets all three itself, or takes off what its clients send.
         trusted_proxies: Vec<Network> = list(network()).or("[]"),
         /// What one client (its address; IPv6 by /64) may do at all, in each gateway: more calls get 429. Connections count by themselves: of more than twice as many (128 at once at least) the client's are closed before TLS, unless it is one of `trusted_proxies`. Health endpoints are exempt. Without it there is no such bound.
         burst_guard: Option<BurstGuard> = kind::section().optional(),

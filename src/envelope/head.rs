@@ -50,6 +50,11 @@ pub struct Head<'h> {
     pub accept_encoding: Option<&'h HeaderValue>,
 }
 
+/// Whether a value is a host, with its port or without.
+pub(super) fn is_host(value: &HeaderValue) -> bool {
+    !value.is_empty() && value.as_bytes().iter().all(|byte| OF_HOST[usize::from(*byte)])
+}
+
 /// How often a header was sent that is to come once.
 #[derive(Debug, Clone, Copy)]
 enum Sent<'h> {
@@ -175,9 +180,7 @@ impl<'h> Head<'h> {
                 equal.then(|| host.clone())
             }
         };
-        host.filter(|host| !host.is_empty() && host.as_bytes().iter().all(|byte| OF_HOST[usize::from(*byte)]))
-            .map(Some)
-            .ok_or_else(no_host)
+        host.filter(is_host).map(Some).ok_or_else(no_host)
     }
 
     /// How long the client wants to wait: the shortest of `grpc-timeout`, `connect-timeout-ms` and

@@ -1,18 +1,43 @@
-//! Who the client is: its address, as trusted proxies tell it.
+//! Who the client is and how it came: its address, its scheme and its host, as trusted proxies tell them.
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
-use super::metadata::{X_FORWARDED_FOR, unindexed};
+use super::head::is_host;
+use super::metadata::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, unindexed};
 use crate::config::Network;
+
+/// Whether an address is a trusted proxy's.
+pub fn is_proxy(peer: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(peer))
+}
+
+/// Whether the client came to a trusted proxy over TLS; none: that does not say so in one word.
+pub fn forwarded_tls(headers: &HeaderMap) -> Option<bool> {
+    match one(headers, &X_FORWARDED_PROTO)?.as_bytes() {
+        scheme if scheme.eq_ignore_ascii_case(b"https") => Some(true),
+        scheme if scheme.eq_ignore_ascii_case(b"http") => Some(false),
+        _ => None,
+    }
+}
+
+/// The host by which the client came to a trusted proxy; none: that names no single one.
+pub fn forwarded_host(headers: &HeaderMap) -> Option<&HeaderValue> {
+    one(headers, &X_FORWARDED_HOST).filter(|host| is_host(host))
+}
+
+/// The value of a header that was sent once.
+fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
+}
 
 /// The client behind trusted proxies: the rightmost address of `x-forwarded-for` that is none of theirs.
 pub fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer;
-    if trusted.is_empty() || !is_trusted(peer) {
+    if !is_proxy(peer, trusted) {
         return client;
     }
     // A list may come in several headers; the last address of the last one is nearest.
@@ -24,7 +49,7 @@ pub fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr 
                 return client;
             };
             client = address;
-            if !is_trusted(address) {
+            if !is_proxy(address, trusted) {
                 return client;
             }
         }

@@ -57,6 +57,8 @@ pub struct Call {
     first: bool,
     /// Its client, as far as `trusted_proxies` lets it be known.
     pub client: IpAddr,
+    /// Its peer is a trusted proxy.
+    pub(super) proxied: bool,
     /// When it came.
     pub started: Instant,
     /// When it is given up.
@@ -81,7 +83,7 @@ pub struct Call {
     pub(super) accepts: Option<HeaderValue>,
     /// The cookie that its answer gives it, so that it comes back to the same endpoint.
     pub(super) sticky: Option<HeaderValue>,
-    /// It came over TLS.
+    /// It came over TLS, as far as `trusted_proxies` lets that be known.
     pub(super) tls: bool,
     /// Which pages may read its answer; those of anyone's own need nobody's leave.
     pub(super) cors: Option<Arc<Cors>>,
@@ -123,6 +125,7 @@ impl Call {
             id: worker.ids.or_next(head.request_id()),
             first: peer.meet(),
             client: peer.ip(),
+            proxied: false,
             started,
             deadline: started + UNBOUNDED,
             caller: None,

@@ -68,11 +68,12 @@ impl Call {
 
     /// What the gateway itself says of it.
     fn about(&self, peer: &Peer, head: &Parts, host: HeaderValue, agent: Option<HeaderValue>) -> About {
+        let forwarded_host = origin::forwarded_host(&head.headers).filter(|_| self.proxied).cloned();
         About {
             request_id: self.id.header().clone(),
             forwarded_for: origin::forwarded_for(&head.headers, &peer.forwarded, self.client != peer.ip()),
-            forwarded_host: host,
-            tls: peer.tls,
+            forwarded_host: forwarded_host.unwrap_or(host),
+            tls: self.tls,
             certificate: peer.certificate.clone(),
             agent,
             unpacks: !self.dialect.is_opaque(),

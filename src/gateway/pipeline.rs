@@ -129,7 +129,11 @@ impl Gateway {
         head: &Parts,
         snapshot: &Snapshot,
     ) -> Option<Result<Response<Body>, Error>> {
-        call.client = origin::client(&head.headers, peer.ip(), snapshot.trusted_proxies());
+        call.proxied = origin::is_proxy(peer.ip(), snapshot.trusted_proxies());
+        if call.proxied {
+            call.client = origin::client(&head.headers, peer.ip(), snapshot.trusted_proxies());
+            call.tls = origin::forwarded_tls(&head.headers).unwrap_or(peer.tls);
+        }
         if snapshot.shared {
             call.page = head.headers.get(header::ORIGIN).cloned();
             call.cors = snapshot.cors.clone();

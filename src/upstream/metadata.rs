@@ -36,7 +36,7 @@ pub struct About {
     pub forwarded_for: HeaderValue,
     /// `x-forwarded-host`
     pub forwarded_host: HeaderValue,
-    /// `x-forwarded-proto`: it came over TLS.
+    /// `x-forwarded-proto`: its client came over TLS.
     pub tls: bool,
     /// `x-forwarded-client-cert`
     pub certificate: Option<HeaderValue>,

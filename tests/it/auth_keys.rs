@@ -126,8 +126,12 @@ async fn a_reload_to_an_issuer_without_keys_leaves_those_that_are_good() {
 
     let wrong = format!("{{ jwt: {{ jwks: '{}s', issuer: me }} }}", issuer.url);
     let problems = told(&gateway.reload(&front(&library, &wrong)).await.unwrap_err());
-    assert!(problems.len() == 1 && problems[0].contains("auth.jwt.jwks: gives no keys: HTTP status 404"), "{problems:?}");
-    let both = format!("{{ jwt: [{{ jwks: '{}', issuer: me }}, {{ jwks: '{}', issuer: you }}] }}", issuer.url, next.url);
+    assert!(
+        problems.len() == 1 && problems[0].contains("auth.jwt.jwks: gives no keys: HTTP status 404"),
+        "{problems:?}"
+    );
+    let both =
+        format!("{{ jwt: [{{ jwks: '{}', issuer: me }}, {{ jwks: '{}', issuer: you }}] }}", issuer.url, next.url);
     let problems = told(&gateway.reload(&front(&library, &both)).await.unwrap_err());
     assert!(problems.len() == 1 && problems[0].contains("auth.jwt[1].jwks: gives no keys: HTTP"), "{problems:?}");
     assert_eq!(opens(&gateway, &issuer).await, 200);
@@ -168,7 +172,8 @@ async fn a_check_notes_an_issuer_that_gives_no_keys() {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let note = "note: auth.jwt.jwks gives no keys: HTTP status 502; until it does, calls that need them are refused (503)\n";
+    let note =
+        "note: auth.jwt.jwks gives no keys: HTTP status 502; until it does, calls that need them are refused (503)\n";
     assert!(check().contains(note), "{}", check());
     *issuer.open.lock() = true;
     assert!(!check().contains("gives no keys"), "{}", check());

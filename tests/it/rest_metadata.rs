@@ -1,6 +1,7 @@
 //! REST: which headers cross the gateway, in both directions, and which requests are no requests.
 
 use serde_json::json;
+use transom_transcode::status::Code;
 
 use crate::support::gateway::{Running, gateway};
 use crate::support::reply::{fail, ok};
@@ -106,6 +107,48 @@ async fn a_trusted_proxy_is_believed_up_to_the_first_stranger() {
 }
 
 #[tokio::test]
+async fn a_trusted_proxy_says_how_its_client_came() {
+    let library = library().await;
+    let behind = |trusted: &str| {
+        let config = format!("trusted_proxies: [{trusted}]");
+        gateway().descriptors("library").upstream("library", &library).config(&config)
+    };
+    let gateway = behind("127.0.0.0/8").start().await;
+    let own = gateway.address().to_string();
+    // It may say nothing of the client's address.
+    for address in ["203.0.113.9", ""] {
+        for (scheme, host, told) in [
+            ("https", "api.acme.com", ("https", "api.acme.com")),
+            ("HTTP", "api.acme.com:8443", ("http", "api.acme.com:8443")),
+            ("https", "", ("https", &*own)),
+            ("", "api.acme.com", ("http", "api.acme.com")),
+            ("wss", "a b", ("http", &*own)),
+            ("https, http", "a, b", ("http", &*own)),
+        ] {
+            let sent = [("x-forwarded-for", address), ("x-forwarded-proto", scheme), ("x-forwarded-host", host)];
+            let sent = sent.into_iter().filter(|(_, value)| !value.is_empty());
+            let rest = sent.clone().fold(gateway.get(BOOK), |call, (name, value)| call.header(name, value));
+            rest.await.status(200);
+            library.saw("GetBook").header("x-forwarded-proto", told.0).header("x-forwarded-host", told.1);
+            let grpc = gateway.grpc("library.v1.Library/GetBook");
+            let grpc = sent.fold(grpc, |call, (name, value)| call.header(name, value));
+            assert_eq!(grpc.send(&[json!({ "name": "n" })]).await.code, Code::Ok);
+            library.saw("GetBook").header("x-forwarded-proto", told.0).header("x-forwarded-host", told.1);
+        }
+    }
+    // Twice is not once.
+    let twice = gateway.get(BOOK).header("x-forwarded-proto", "https").header("x-forwarded-proto", "https");
+    twice.header("x-forwarded-host", "a").header("x-forwarded-host", "b").await.status(200);
+    library.saw("GetBook").header("x-forwarded-proto", "http").header("x-forwarded-host", &own);
+
+    let strange = behind("192.0.2.0/24").start().await;
+    let call = strange.get(BOOK).header("x-forwarded-proto", "https").header("x-forwarded-host", "api.acme.com");
+    call.await.status(200);
+    let own = strange.address().to_string();
+    library.saw("GetBook").header("x-forwarded-proto", "http").header("x-forwarded-host", &own);
+}
+
+#[tokio::test]
 async fn headers_named_in_connection_stay_behind() {
     let library = library().await;
     let gateway = start(&library).await;
@@ -136,7 +179,7 @@ async fn reply_metadata_becomes_headers_unless_it_frames_or_speaks_to_browsers()
             // HTTP/2 itself forbids the first two.
             kept_back[2..].iter().fold(reply, |reply, (name, value)| reply.header(name, value))
         })
-        .unary("DeleteBook", |_| fail(transom_transcode::status::Code::NotFound, "gone").trailer("x-hint", "look"))
+        .unary("DeleteBook", |_| fail(Code::NotFound, "gone").trailer("x-hint", "look"))
         .start()
         .await;
     let gateway = start(&library).await;
