@@ -1,10 +1,11 @@
 //! Fetch: a small HTTP client for what is no call: key sets, verify endpoints.
 //!
-//! HTTP/1.1 over TCP or TLS (rustls), by the certificates that the system trusts (`SSL_CERT_FILE` names others). Each answer
-//! is bounded in size and time, and no redirect is followed: who configured a URL meant that one.
+//! HTTP/1.1 over TCP or TLS (rustls), by the certificates that the system trusts (`SSL_CERT_FILE` names others), or by those of one
+//! file. Each answer is bounded in size and time, and no redirect is followed: who configured a URL meant that one.
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
+use tokio_rustls::rustls::{self, CertificateError};
+
+use crate::tls;
 
 /// A connection that nobody needs is kept this long.
 const IDLE: Duration = Duration::from_secs(30);
@@ -47,6 +51,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificates(error) => write!(f, "the system's certificates cannot be read: {error}"),
+            Self::Broken(error) if is_untrusted(&**error) => f.write_str(
+                "its certificate is signed by no authority that is trusted here: `ca` names the file of another one",
+            ),
             Self::Broken(error) => write!(f, "{}", Causes(&**error)),
             Self::TimedOut(time) => write!(f, "no answer within {time:?}"),
             Self::TooLarge(limit) => write!(f, "the answer is larger than {limit} bytes"),
@@ -55,6 +62,19 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Whether the other side has shown a certificate of an authority that is not known here, or of one that only has the name of
+/// one that is: rustls then tells which algorithm did not fit the other one's key.
+fn is_untrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    use CertificateError::{BadSignature, UnknownIssuer, UnsupportedSignatureAlgorithmForPublicKeyContext as OtherKey};
+    std::iter::successors(Some(error), |error| match error.downcast_ref::<io::Error>() {
+        // What an I/O error holds is itself no source of it.
+        Some(error) => error.get_ref().map(|held| held as &(dyn std::error::Error + 'static)),
+        None => error.source(),
+    })
+    .filter_map(|error| error.downcast_ref::<rustls::Error>())
+    .any(|error| matches!(error, rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature | OtherKey { .. })))
+}
 
 /// An error with what is behind it: hyper's own words say what failed, and the sources say why.
 pub struct Causes<'e>(pub &'e dyn std::error::Error);
@@ -91,6 +111,17 @@ impl Fetch {
     /// A client that has no connection yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One that trusts the authorities of this file alone; without a file those of the system, as [`Fetch::new`].
+    ///
+    /// # Errors
+    /// The file holds none.
+    pub fn trusting(ca: Option<&Path>) -> Result<Self, String> {
+        let Some(file) = ca else { return Ok(Self::new()) };
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls::trusting(file)?);
+        let secure = client(connector.https_only().enable_http1().build());
+        Ok(Self { secure: OnceLock::from(secure), ..Self::default() })
     }
 
     /// Sends a request to its URI and reads the whole answer, of at most `limit` bytes, within `time`.

@@ -20,9 +20,9 @@
 //! corked      a socket that sends what is written in a turn at once
 //! store       what gateways share: counters, sessions, events; here or in Redis
 //! file        what a path leads to that somebody wrote down, where that is a regular file
+//! tls         certificates: who the gateway is to clients and services, and who they must be
 //! fetch       a small HTTP client for keys, secrets and verify endpoints
 //! secrets     what the configuration only names: in files, in a Vault
-//! tls         certificates: who the gateway is to clients and services, and who they must be
 //! discovery   where services run: names and their records, a cluster's endpoint slices
 //! sources     where schemas come from: descriptor sets, folders of .proto files, server reflection
 //! envelope    how a dialect reads requests and writes replies and errors: REST, gRPC, gRPC-Web, Connect, WebSocket
@@ -45,9 +45,9 @@ pub mod body;
 pub mod corked;
 pub mod store;
 pub mod file;
+pub mod tls;
 pub mod fetch;
 pub mod secrets;
-pub mod tls;
 pub mod discovery;
 pub mod sources;
 pub mod envelope;

@@ -70,6 +70,8 @@ section! {
         key: Option<PathBuf> = path("a PEM file").optional(),
         /// Where the issuer publishes its keys (RFC 7517): `https://…`, `http://…`, or a file.
         jwks: Option<Jwks> = checked("a URL such as `https://id.example.com/jwks.json`, or a file", jwks).optional(),
+        /// Authorities, in PEM, that a `jwks` by `https` must be of; by default those that the system trusts.
+        ca: Option<PathBuf> = path("a PEM file").optional(),
         /// From one fetch of `jwks` to the next. An unknown `kid` fetches sooner.
         jwks_refresh: Duration = duration(SECOND..=24 * HOUR).or("5m"),
         /// The least time between two fetches of `jwks`, however many unknown keys are asked for.
@@ -105,6 +107,8 @@ section! {
         /// An HTTP endpoint: it gets the token as `authorization: Bearer`. The members of the JSON object that it answers with 2xx
         /// are the claims; 400, 401, 403, 404 and 498 refuse. It is not asked by a form (RFC 7662 §2.1), only as `method` says.
         url: Option<Uri> = checked("a URL such as `http://auth:8000/verify`", url).optional(),
+        /// Authorities, in PEM, that a `url` by `https` must be of; by default those that the system trusts.
+        ca: Option<PathBuf> = path("a PEM file").optional(),
         /// How `url` is asked.
         method: VerifyMethod = choice().or("GET"),
         /// How long an answer is waited for.
@@ -205,11 +209,13 @@ impl Algorithm {
 impl Auth {
     /// The files that it names.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.jwt.iter().filter_map(|jwt| match (&jwt.key, &jwt.jwks) {
+        let authorities = self.jwt.iter().map(|jwt| &jwt.ca).chain(self.verify.iter().map(|verify| &verify.ca));
+        let keys = self.jwt.iter().filter_map(|jwt| match (&jwt.key, &jwt.jwks) {
             (Some(key), _) if !is_pem(key) => Some(key.as_path()),
             (None, Some(Jwks::File(path))) => Some(path.as_path()),
             _ => None,
-        })
+        });
+        keys.chain(authorities.flatten().map(PathBuf::as_path))
     }
 }
 

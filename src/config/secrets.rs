@@ -26,6 +26,8 @@ section! {
     pub struct Vault {
         /// Its address.
         address: Uri = checked("a URL such as `https://vault:8200`", url).required(),
+        /// Authorities, in PEM, that an `https` address must be of; by default those that the system trusts.
+        ca: Option<PathBuf> = path("a PEM file").optional(),
         /// The namespace, where the server has them.
         namespace: Option<String> = text("a namespace").optional(),
         /// A token; it is renewed as long as it can be.

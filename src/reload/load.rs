@@ -184,7 +184,7 @@ impl Source {
 
     /// Hears from now on when a secret that a Vault keeps is another.
     pub fn follow_secrets(&self, config: &Config, changed: impl Fn() + Send + 'static) {
-        self.secrets.follow(config.secrets.vault.as_ref(), changed);
+        self.secrets.follow(config.secrets.vault.as_ref(), &config.folder, changed);
     }
 
     fn config(&self) -> Result<Config, Unread> {
@@ -207,7 +207,7 @@ impl Source {
             self.secrets.clear();
             return Ok(config);
         };
-        let kept = wait(self.secrets.read(vault, &names)).map_err(|why| Unread::from(vec![why]))?;
+        let kept = wait(self.secrets.read((vault, &config.folder), &names)).map_err(|why| Unread::from(vec![why]))?;
         let kept = kept.map_err(|secrets::Missing { lines, passes }| {
             let lines = lines.iter().map(|line| format!("{}: {line}", self.name)).collect();
             Unread { lines, flawed: None, passes }
@@ -247,7 +247,8 @@ impl Source {
         let own = config.tls.iter().flat_map(config::Tls::files);
         let services = config.upstreams.values().filter_map(|upstream| upstream.tls.as_ref());
         let certificates = own.chain(services.flat_map(config::UpstreamTls::files));
-        let named = named.map(PathBuf::as_path).chain(keys).chain(certificates).chain(secrets);
+        let vault = config.secrets.vault.iter().filter_map(|vault| vault.ca.as_deref());
+        let named = named.map(PathBuf::as_path).chain(keys).chain(certificates).chain(secrets).chain(vault);
         [path.clone()].into_iter().chain(named.map(|named| base.join(named))).collect()
     }
 }

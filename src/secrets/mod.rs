@@ -84,16 +84,16 @@ pub struct Missing {
 }
 
 impl Kept {
-    /// Reads what `names` stand for. What the Vault does not say, because it does not answer, is what runs, where that is known.
+    /// Reads what `names` stand for; relative paths of files start at `folder`. What the Vault does not say, because it does not answer, is what runs, where that is known.
     ///
     /// # Errors
     /// What cannot be read.
     pub async fn read(
         &self,
-        vault: &config::Vault,
+        (vault, folder): (&config::Vault, &Path),
         names: &BTreeSet<String>,
     ) -> Result<BTreeMap<String, Secret>, Missing> {
-        let vault::Found { mut secrets, unread } = vault::read(vault, &self.session, names).await;
+        let vault::Found { mut secrets, unread } = vault::read((vault, folder), &self.session, names).await;
         let runs = self.runs.lock().clone();
         let (mut lines, mut passes) = (Vec::new(), true);
         for (name, why) in unread {
@@ -124,20 +124,20 @@ impl Kept {
 
     /// What was read last runs from now on, and is read again: `changed` is told when one is another, and again after a while
     /// for as long as it does not run. What fails is tried again. Between the readings the token is kept alive.
-    pub fn follow(self: &Arc<Self>, vault: Option<&config::Vault>, changed: impl Fn() + Send + 'static) {
+    pub fn follow(self: &Arc<Self>, vault: Option<&config::Vault>, folder: &Path, changed: impl Fn() + Send + 'static) {
         let runs = self.read.lock().clone();
         *self.runs.lock() = runs.clone();
         let Some(vault) = vault.filter(|_| !runs.secrets.is_empty()).cloned() else {
             *self.task.lock() = None;
             return;
         };
-        let kept = Arc::clone(self);
+        let (kept, folder) = (Arc::clone(self), folder.to_owned());
         let task = tokio::spawn(async move {
             let names = runs.secrets.keys().cloned().collect();
             let mut told = Told::default();
             let mut due = Instant::now() + vault.refresh;
             loop {
-                let life = vault::renew(&vault, &kept.session).await;
+                let life = vault::renew((&vault, &folder), &kept.session).await;
                 // Half of it is left for a Vault that does not answer at once.
                 let renewed = life.map_or(due, |life| Instant::now() + (life / 2).max(BRIEF));
                 sleep_until(renewed.min(due)).await;
@@ -145,7 +145,7 @@ impl Kept {
                     continue;
                 }
                 due = Instant::now() + vault.refresh;
-                let vault::Found { secrets, unread } = vault::read(&vault, &kept.session, &names).await;
+                let vault::Found { secrets, unread } = vault::read((&vault, &folder), &kept.session, &names).await;
                 if !unread.is_empty() {
                     let lines: Vec<_> = unread.into_values().map(vault::Unread::into_text).collect();
                     tracing::warn!("secrets cannot be read again: {}", lines.join("; "));

@@ -1,6 +1,7 @@
 //! A Vault's HTTP interface: log in, renew, read a KV engine of version 2.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -95,9 +96,17 @@ struct Data {
     data: BTreeMap<String, Value>,
 }
 
-/// Reads what `names` stand for, each path once. Who does not answer is not asked for the next.
-pub(super) async fn read(vault: &Vault, session: &Session, names: &BTreeSet<String>) -> Found {
-    let client = Client { vault, fetch: Fetch::default() };
+/// Reads what `names` stand for, each path once. Who does not answer is not asked for the next. Relative paths of files start at
+/// `folder`.
+pub(super) async fn read((vault, folder): (&Vault, &Path), session: &Session, names: &BTreeSet<String>) -> Found {
+    let client = match Client::new(vault, folder) {
+        Ok(client) => client,
+        Err(why) => {
+            let unread = Unread::Refused(format!("secrets.vault.ca: {why}"));
+            let unread = names.first().map(|name| (name.clone(), unread)).into_iter().collect();
+            return Found { unread, ..Found::default() };
+        }
+    };
     let mut paths: BTreeMap<&str, Result<BTreeMap<String, Value>, Unread>> = BTreeMap::new();
     let (mut found, mut silent) = (Found::default(), None);
     for name in names {
@@ -136,8 +145,8 @@ pub(super) async fn read(vault: &Vault, session: &Session, names: &BTreeSet<Stri
 
 /// Makes the token live longer, where it can: how long, if it will ever end. What comes of one that ended, the next reading
 /// says.
-pub(super) async fn renew(vault: &Vault, session: &Session) -> Option<Duration> {
-    let client = Client { vault, fetch: Fetch::default() };
+pub(super) async fn renew((vault, folder): (&Vault, &Path), session: &Session) -> Option<Duration> {
+    let client = Client::new(vault, folder).ok()?;
     let token = client.token(session).await.ok()?;
     let renewed = client.ask(Method::POST, "auth/token/renew-self", Some(&token), Some(json!({}))).await;
     match renewed {
@@ -162,7 +171,12 @@ struct Client<'a> {
     fetch: Fetch,
 }
 
-impl Client<'_> {
+impl<'a> Client<'a> {
+    fn new(vault: &'a Vault, folder: &Path) -> Result<Self, String> {
+        let ca = vault.ca.as_ref().map(|ca| folder.join(ca));
+        Ok(Self { vault, fetch: Fetch::trusting(ca.as_deref())? })
+    }
+
     async fn read(&self, session: &Session, path: &str) -> Result<BTreeMap<String, Value>, Unread> {
         let (mount, rest) = path.split_once('/').unwrap_or((path, ""));
         let place = format!("{mount}/data/{rest}");
@@ -270,7 +284,7 @@ mod tests {
         let vault = config::parse(&text, &|_| None).unwrap().secrets.vault.unwrap();
         let session = Session::default();
         for again in [Some(PATIENCE), Some(PATIENCE), Some(PATIENCE), Some(Duration::from_secs(60)), None, None] {
-            assert_eq!(renew(&vault, &session).await, again);
+            assert_eq!(renew((&vault, Path::new("")), &session).await, again);
         }
     }
 }

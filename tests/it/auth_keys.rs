@@ -2,6 +2,7 @@
 //! it stands with them can be seen.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use transom::reload::Refused;
 
 use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::reply::ok;
+use crate::support::tls::{Authority, Shield, server};
 use crate::support::tokens::bearer;
 use crate::support::until;
 use crate::support::upstream::{self, Upstream};
@@ -27,6 +29,7 @@ const BOOK: &str = "/v1/shelves/1/books/7";
 /// Who signs tokens, and publishes with what.
 struct Issuer {
     url: String,
+    address: SocketAddr,
     key: KeyPair,
     /// It answers.
     open: Arc<Mutex<bool>>,
@@ -44,10 +47,11 @@ impl Issuer {
             async move { text }
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/keys", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let url = format!("http://{address}/keys");
         let router = axum::Router::new().route("/keys", get(answer));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, key, open }
+        Self { url, address, key, open }
     }
 
     fn token(&self) -> String {
@@ -177,4 +181,53 @@ async fn a_check_notes_an_issuer_that_gives_no_keys() {
     assert!(check().contains(note), "{}", check());
     *issuer.open.lock() = true;
     assert!(!check().contains("gives no keys"), "{}", check());
+}
+
+#[tokio::test]
+async fn an_issuer_or_a_judge_may_be_of_an_authority_of_ones_own() {
+    let (library, mut issuer) = (library().await, Issuer::start(true).await);
+    // Both have one name, and different keys.
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let shield = Shield::before(issuer.address, server(&authority.issue(&["127.0.0.1"]), None)).await;
+    let plain = std::mem::replace(&mut issuer.url, format!("https://{}/keys", shield.address));
+    let of = |authority: &Authority| format!(", ca: '{}'", authority.file().display());
+    let gateway = front(&library, &keys(&issuer, &of(&authority))).start().await;
+    until("it is ready", async || gateway.admin("/readyz").await.status == 200).await;
+    assert_eq!(opens(&gateway, &issuer).await, 200);
+
+    let untrusted =
+        "its certificate is signed by no authority that is trusted here: `ca` names the file of another one";
+    for (url, more, why) in [
+        (format!("{}?", issuer.url), String::new(), format!("jwks: gives no keys: {untrusted}")),
+        (format!("{}?", issuer.url), of(&stranger), format!("jwks: gives no keys: {untrusted}")),
+        (issuer.url.clone(), ", ca: /nowhere/ca.crt".to_owned(), "ca: /nowhere/ca.crt cannot be read".to_owned()),
+        (plain, of(&authority), "ca: is of no use".to_owned()),
+    ] {
+        let next = format!("{{ jwt: {{ jwks: '{url}', issuer: me{more} }} }}");
+        let refused = gateway.reload(&front(&library, &next)).await.unwrap_err();
+        let told = refused.problems[0].to_string();
+        assert!(refused.problems.len() == 1 && told.contains(&format!("auth.jwt.{why}")), "{next}: {told}");
+    }
+
+    let judged = |more: &str| format!("{{ verify: {{ url: '{}', by_status: true{more} }} }}", issuer.url);
+    gateway.reload(&front(&library, &judged(&of(&stranger)))).await.unwrap();
+    assert_eq!(opens(&gateway, &issuer).await, 503);
+    gateway.reload(&front(&library, &judged(&of(&authority)))).await.unwrap();
+    assert_eq!(opens(&gateway, &issuer).await, 200);
+}
+
+#[tokio::test]
+async fn authorities_are_read_again() {
+    let (library, mut issuer) = (library().await, Issuer::start(true).await);
+    let (authority, next) = (Authority::new(), Authority::new());
+    let shield = Shield::before(issuer.address, server(&next.issue(&["127.0.0.1"]), None)).await;
+    issuer.url = format!("https://{}/keys", shield.address);
+    let behind = || front(&library, &keys(&issuer, &format!(", ca: '{}'", authority.file().display())));
+    let gateway = behind().start().await;
+    let failed = "transom_jwks_fetches_total{issuer=\"me\",outcome=\"failed\"}";
+    until("it was asked", async || gateway.metric(failed) > 0.0).await;
+    fs::copy(next.file(), authority.file()).unwrap();
+    gateway.reload(&behind()).await.unwrap();
+    until("the keys", async || known(&gateway).await == json!({ "me": "fetched" })).await;
+    assert_eq!(opens(&gateway, &issuer).await, 200);
 }

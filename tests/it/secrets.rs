@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -22,6 +22,7 @@ use transom::reload::{Load, Source};
 use crate::support::client::Call;
 use crate::support::network::{Network, Weather};
 use crate::support::process::{Ends, Process};
+use crate::support::tls::{Authority, Shield, server};
 use crate::support::tokens::{SECRET, bearer};
 use crate::support::until;
 
@@ -442,4 +443,29 @@ async fn a_pods_account_logs_in_and_its_token_is_kept_alive() {
     .await;
     assert_eq!(token(&load(&source).await), Some("kept"));
     assert_eq!(vault.logins().await.len(), 1, "nobody had to log in again");
+}
+
+#[tokio::test]
+async fn a_vault_may_be_of_an_authority_of_ones_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let secret = get(|| async { Json(json!({ "data": { "data": { "key": "the secret" } } })) });
+    let router = Router::new().route("/v1/kv/data/a", secret);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let authority = Authority::new();
+    let shield = Shield::before(address, server(&authority.issue(&["127.0.0.1"]), None)).await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(authority.file(), folder.path().join("ca.crt")).unwrap();
+    let loaded = async |ca: &str| {
+        let vault = format!("secrets: {{ vault: {{ address: \"https://{}\", token: t{ca} }} }}", shield.address);
+        load(&Arc::new(Source::file(&written(&folder, "vault:kv/a#key", &vault)))).await
+    };
+
+    let known = loaded(", ca: ca.crt").await;
+    assert_eq!(token(&known), Some("the secret"));
+    assert!(known.files.unwrap().paths().contains(&folder.path().join("ca.crt")), "it is watched");
+    let told = problems(loaded("").await);
+    assert!(told.len() == 1 && told[0].contains("signed by no authority that is trusted here"), "{told:?}");
+    let told = problems(loaded(", ca: none.crt").await);
+    assert!(told.len() == 1 && told[0].contains("secrets.vault.ca: ") && told[0].contains("no such file"), "{told:?}");
 }

@@ -15,10 +15,13 @@ use super::key::Key;
 use super::refusal::{Refusal, short};
 use super::token::Token;
 use crate::config::{self, Algorithm, Jwks};
+use crate::fetch::Fetch;
 use crate::file;
 
 /// Bytes of a key file.
 const LARGEST_FILE: u64 = 512 * 1024;
+/// Bytes of a file of authorities.
+const LARGEST_CA: u64 = 4 << 20;
 
 /// One entry of `auth.jwt`.
 pub(super) struct Issuer {
@@ -53,8 +56,13 @@ impl Issuer {
         config: &config::Jwt,
         folder: &Path,
         files: &mut Vec<String>,
-        remote: impl FnOnce(&Uri) -> Arc<Remote>,
+        remote: impl FnOnce(&Uri, Fetch) -> Arc<Remote>,
     ) -> Result<Self, (&'static str, String)> {
+        let url = match &config.jwks {
+            Some(Jwks::Url(url)) => Some(url),
+            Some(Jwks::File(_)) | None => None,
+        };
+        let fetch = client(config.ca.as_deref(), url, folder, files).map_err(|why| ("ca", why))?;
         let mut read = |path: &Path| {
             let text = read(&folder.join(path)).map_err(|why| format!("{}: {why}", path.display()))?;
             files.push(text.clone());
@@ -78,7 +86,7 @@ impl Issuer {
                 });
                 Keys::Fixed(set.map_err(|why| ("jwks", why))?)
             }
-            (None, None, Some(Jwks::Url(uri))) => Keys::Remote(remote(uri)),
+            (None, None, Some(Jwks::Url(uri))) => Keys::Remote(remote(uri, fetch)),
             (None, None, None) => Keys::Fixed(KeySet::default()),
         };
         Ok(Self {
@@ -193,6 +201,23 @@ fn audience(claims: &Claims, expected: &[String]) -> Result<(), Refusal> {
         Some(name) => Refusal::invalid(format!("the token is for `{}`", short(name))),
         None => Refusal::invalid("the token has no `aud`"),
     })
+}
+
+/// A client for an address, by the authorities of a file where that is written; its text goes to `files`.
+pub(super) fn client(
+    ca: Option<&Path>,
+    uri: Option<&Uri>,
+    folder: &Path,
+    files: &mut Vec<String>,
+) -> Result<Fetch, String> {
+    let Some(ca) = ca.map(|ca| folder.join(ca)) else { return Ok(Fetch::new()) };
+    if uri.and_then(Uri::scheme_str) != Some("https") {
+        return Err("is of no use: nothing is fetched by https; take it off, or write an address that is".to_owned());
+    }
+    let fetch = Fetch::trusting(Some(&ca))?;
+    // Its lines between certificates may be in any encoding.
+    files.push(file::read(&ca, LARGEST_CA).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default());
+    Ok(fetch)
 }
 
 /// A key file's text.

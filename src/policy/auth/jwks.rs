@@ -119,6 +119,7 @@ pub(super) struct Remote {
     wanted: Notify,
     rounds: watch::Sender<Round>,
     told: IssuerKeys,
+    fetch: Fetch,
 }
 
 /// What is there of an issuer's keys.
@@ -145,7 +146,12 @@ struct Round {
 
 impl Remote {
     /// A set that is not fetched yet: until then what is known of it holds.
-    pub(super) fn new(uri: &Uri, config: &config::Jwt, known: Option<Arc<KeySet>>, told: IssuerKeys) -> Arc<Self> {
+    pub(super) fn new(
+        uri: &Uri,
+        config: &config::Jwt,
+        known: Option<Arc<KeySet>>,
+        (told, fetch): (IssuerKeys, Fetch),
+    ) -> Arc<Self> {
         if let Some(known) = &known {
             told.serve(known.keys.len());
         }
@@ -158,6 +164,7 @@ impl Remote {
             wanted: Notify::new(),
             rounds: watch::Sender::new(Round::default()),
             told,
+            fetch,
         })
     }
 
@@ -204,11 +211,11 @@ impl Remote {
     }
 
     /// Fetches for ever.
-    pub(super) async fn keep(self: Arc<Self>, fetch: &Fetch) {
+    pub(super) async fn keep(self: Arc<Self>) {
         let mut pause = FIRST_PAUSE;
         // What a reload has fetched aside is fetched again in its time.
         if self.rounds.borrow().last.is_none() {
-            self.round(fetch).await;
+            self.round().await;
         }
         loop {
             let (now, failed) = {
@@ -227,13 +234,13 @@ impl Remote {
                 () = sleep_until(now + next) => {}
                 () = self.wanted.notified() => sleep_until(now + self.cooldown).await,
             }
-            self.round(fetch).await;
+            self.round().await;
         }
     }
 
     /// Fetches once, and tells what came of it.
-    async fn round(&self, fetch: &Fetch) {
-        if let Err(why) = self.fetch_once(fetch).await {
+    async fn round(&self) {
+        if let Err(why) = self.fetch_once().await {
             tracing::warn!(uri = %self.uri, %why, known = self.current.load().keys.len(), "keys not fetched");
         }
     }
@@ -242,9 +249,9 @@ impl Remote {
     ///
     /// # Errors
     /// Why that brought no keys; those that were known serve on.
-    pub(super) async fn fetch_once(&self, fetch: &Fetch) -> Result<(), String> {
+    pub(super) async fn fetch_once(&self) -> Result<(), String> {
         self.rounds.send_modify(|round| round.under_way = true);
-        let fetched = self.fetch(fetch).await;
+        let fetched = self.fetch().await;
         let failed = fetched.is_err();
         match failed {
             true => self.told.failed(),
@@ -256,8 +263,8 @@ impl Remote {
         fetched
     }
 
-    async fn fetch(&self, fetch: &Fetch) -> Result<(), String> {
-        let answer = fetch.get(&self.uri, TIME, LARGEST).await.map_err(|failure| failure.to_string())?;
+    async fn fetch(&self) -> Result<(), String> {
+        let answer = self.fetch.get(&self.uri, TIME, LARGEST).await.map_err(|failure| failure.to_string())?;
         if answer.status() != StatusCode::OK {
             return Err(format!("HTTP status {}", answer.status().as_u16()));
         }

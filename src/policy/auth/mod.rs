@@ -120,18 +120,25 @@ impl Auth {
     ) -> Result<Arc<Self>, Vec<(String, String)>> {
         let (mut issuers, mut files, mut problems) = (Vec::new(), Vec::new(), Vec::new());
         for (index, jwt) in config.jwt.iter().enumerate() {
-            let remote = |uri: &_| {
+            let remote = |uri: &_, fetch| {
                 let known = previous.and_then(|previous| previous.published(jwt));
-                Remote::new(uri, jwt, known, metrics.issuer_keys(&issuer_name(config, index)))
+                Remote::new(uri, jwt, known, (metrics.issuer_keys(&issuer_name(config, index)), fetch))
             };
             match Issuer::compile(jwt, folder, &mut files, remote) {
                 Ok(issuer) => issuers.push(issuer),
                 Err((key, message)) => problems.push((format!("{}.{key}", place(config, index)), message)),
             }
         }
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let verify = config.verify.as_ref();
+        let judge = verify.map(|verify| issuer::client(verify.ca.as_deref(), verify.url.as_ref(), folder, &mut files));
+        let fetch = match judge.unwrap_or_else(|| Ok(Fetch::new())) {
+            Ok(fetch) if problems.is_empty() => Arc::new(fetch),
+            Ok(_) => return Err(problems),
+            Err(why) => {
+                problems.push(("verify.ca".to_owned(), why));
+                return Err(problems);
+            }
+        };
         if let Some(previous) = previous.filter(|previous| previous.config == *config && previous.files == files) {
             return Ok(previous.clone());
         }
@@ -156,7 +163,7 @@ impl Auth {
             follower: previous.map(|previous| previous.follower.clone()).unwrap_or_default(),
             connect: connect.into_iter().map(Arc::new).collect(),
             asked: Asked::default(),
-            fetch: Arc::new(Fetch::new()),
+            fetch,
             refusals: Reason::ALL.map(|reason| {
                 let error = Refusal::of(reason).error(StatusCode::UNAUTHORIZED);
                 metrics.refusals("auth", error.reason().unwrap_or_default())
@@ -183,7 +190,7 @@ impl Auth {
         let is_new = |jwt: &config::Jwt| previous.is_none_or(|previous| previous.published(jwt).is_none());
         let entries = self.issuers.iter().zip(&self.config.jwt).enumerate().filter(|(_, (_, jwt))| is_new(jwt));
         let asked = entries.map(|(index, (issuer, _))| async move {
-            let why = issuer.remote()?.fetch_once(&self.fetch).await.err()?;
+            let why = issuer.remote()?.fetch_once().await.err()?;
             Some((format!("{}.jwks", place(&self.config, index)), why))
         });
         let missing: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
@@ -203,8 +210,8 @@ impl Auth {
         }
         let cancel = CancellationToken::new();
         for remote in self.issuers.iter().filter_map(Issuer::remote) {
-            let (remote, fetch, cancel) = (remote.clone(), self.fetch.clone(), cancel.clone());
-            tokio::spawn(async move { cancel.run_until_cancelled(remote.keep(&fetch)).await });
+            let (remote, cancel) = (remote.clone(), cancel.clone());
+            tokio::spawn(async move { cancel.run_until_cancelled(remote.keep()).await });
         }
         if store.redis().is_some() {
             self.follower.begin(&self.revoked, store);
