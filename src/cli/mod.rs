@@ -130,11 +130,14 @@ enum Command {
     /// Compile a folder of .proto files to a descriptor set.
     Descriptors {
         /// The folder; imports start there.
-        #[arg(value_name = "PROTO_DIR")]
-        protos: PathBuf,
+        #[arg(value_name = "PROTO_DIR", required_unless_present = "options")]
+        protos: Option<PathBuf>,
         /// Where the `FileDescriptorSet` goes.
-        #[arg(short, long, value_name = "FILE")]
-        output: PathBuf,
+        #[arg(short, long, value_name = "FILE", required_unless_present = "options")]
+        output: Option<PathBuf>,
+        /// Print `transom/options.proto` instead, which other compilers need where a file imports it; here it is built in.
+        #[arg(long, conflicts_with_all = ["protos", "output"])]
+        options: bool,
     },
     /// Answer protobuf's conformance runner on stdin and stdout.
     Conformance {
@@ -196,7 +199,10 @@ pub fn run() -> ExitCode {
             explain::explain(&config, &explain::Request { method: &method, url: &url, body: &data })
         }
         Command::Token { config, sub, claims, ttl } => token::token(&config, &sub, &claims, ttl),
-        Command::Descriptors { protos, output } => descriptors::descriptors(&protos, &output),
+        Command::Descriptors { options: true, .. } => descriptors::options(),
+        Command::Descriptors { protos, output, .. } => {
+            descriptors::descriptors(&protos.unwrap_or_default(), &output.unwrap_or_default())
+        }
         Command::Conformance { descriptors } => conformance::conformance(&descriptors),
     };
     match done {

@@ -21,6 +21,25 @@ One YAML file, `transom.yaml`; this reference is generated from the declarations
 - A list may also be one text with commas between its items (`${HOSTS:-a:1,b:1}`), and so may an item of a list.
 - YAML anchors, aliases and `<<` work; a key twice is a problem; unknown keys are problems.
 - `transom check --config FILE` tells every problem of a file at once; `transom check --schema` prints the JSON Schema.
+
+## In `.proto` files
+
+What a service's authors know best may stand beside its RPCs, as options of `transom/options.proto`: the upstream that serves it, and most keys of
+`methods`, under the same names. This file wins over options, options over defaults; `transom routes` and `transom explain` say where a value is from.
+
+```proto
+import \"transom/options.proto\";  // built in
+
+service Library {
+  option (transom.service) = { upstream: \"library\" methods: { timeout: { seconds: 5 } } };  // of all its methods
+  rpc Export(ExportRequest) returns (Export) {
+    option (transom.method) = { timeout: { seconds: 30 } auth: { roles: \"staff\" } priority: LOW output: { emit_defaults: true } };
+  }
+}
+```
+
+Other compilers, such as `protoc` and `buf`, need the file itself among what they import: `mkdir -p proto/transom && transom descriptors --options > proto/transom/options.proto`.
+Its comments say what else there is.
 ";
 
 /// The reference of all keys, in Markdown: `docs/CONFIG.md`.

@@ -27,6 +27,9 @@ const STACK: usize = 64 << 20;
 /// Files that need not be in the folder: their names and texts. build.rs lists them.
 pub(super) const BUILT_IN: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 
+/// The options by which a `.proto` file speaks to the gateway.
+pub const OPTIONS: &str = include_str!("../../proto/transom/options.proto");
+
 /// The binary `FileDescriptorSet` of every `.proto` file in a folder, with all imports and custom options.
 ///
 /// The same files give the same bytes. Comments are kept, since they become documentation; the positions of what has

@@ -17,7 +17,7 @@ use crate::config::{self, Config};
 use crate::file::{self, Unread};
 
 use folder::Library;
-pub use folder::{compile_folder, details};
+pub use folder::{OPTIONS, compile_folder, details};
 pub use problem::Problem;
 pub use reflection::{Reflections, in_other_version};
 

@@ -66,3 +66,26 @@ fn every_problem_is_a_line() {
     assert!(lines.contains("a.proto:2:") && lines.contains("b.proto:2:"), "{lines}");
     assert!(!folder.path().join("out.binpb").exists());
 }
+
+#[test]
+fn the_options_can_be_had_for_other_compilers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let command = || Command::new(env!("CARGO_BIN_EXE_transom"));
+    let printed = command().args(["descriptors", "--options"]).output().expect("the command runs");
+    assert_eq!(printed.status.code(), Some(0), "{}", String::from_utf8_lossy(&printed.stderr));
+    let protos = folder.path().join("proto");
+    fs::create_dir_all(protos.join("transom")).expect("a folder");
+    fs::write(protos.join("transom/options.proto"), &printed.stdout).expect("written");
+    // What the reference shows of them.
+    let reference = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CONFIG.md")).expect("it");
+    let shown = reference.split("```proto\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    let proto = format!("syntax = \"proto3\";\n{shown}\nmessage ExportRequest {{}}\nmessage Export {{}}\n");
+    fs::write(protos.join("a.proto"), proto).expect("written");
+    // A compiler that has nothing built in, and this one, which then takes the folder's.
+    protox::Compiler::new([&protos]).expect("a folder").open_file("a.proto").expect("the options are whole");
+    let done = descriptors(&protos, &folder.path().join("a.binpb"));
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+
+    let both = command().args(["descriptors", "--options", "proto"]).output().expect("the command runs");
+    assert_eq!(both.status.code(), Some(2));
+}
