@@ -86,7 +86,7 @@ impl Connection {
         let mut handle = self.handle.lock();
         let Some(send) = &*handle else { return Err(Unopened::Draining) };
         // A clone for each: h2 refuses a second request by the same handle while it holds back the first, for want of a place that
-        // a stream has left whose RST_STREAM is not written yet.
+        // a stream has left whose RST_STREAM is not written yet. It would also hold that stream, so that its drop resets nothing.
         match send.clone().send_request(request, last) {
             Ok(stream) => {
                 // Counted under the handle's lock.

@@ -1,18 +1,20 @@
 //! Callers that leave, one by one and all at once.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use h2::server;
+use h2::{Reason, server};
 use http_body_util::Full;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
 use transom_transcode::status::Code;
 
-use super::support::{Server, answer, call, framed, join, numbered, outgoing, until, upstream, uri, who};
+use super::support::{Call, Server, answer, call, framed, join, numbered, outgoing, until, upstream, uri, who};
 use crate::upstream::{Pool, Upstream};
 
 /// tonic's own health service, and the connections that it was asked for.
@@ -81,6 +83,32 @@ async fn who_comes_in_the_turn_in_which_others_leave_has_their_places() {
     for outcome in join((0..PLACES).map(|_| call(&upstream, &pool))).await {
         outcome.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_last_stream_of_a_full_connection_is_reset_when_its_caller_leaves() {
+    let mut builder = server::Builder::new();
+    builder.max_concurrent_streams(1);
+    let (told, was_told) = oneshot::channel();
+    let told = Arc::new(Mutex::new(Some(told)));
+    let server = Server::with(builder, move |(_, mut respond): Call| {
+        let told = told.lock().take();
+        tokio::spawn(async move {
+            let reason = poll_fn(|cx| respond.poll_reset(cx)).await;
+            if let Some(told) = told {
+                told.send(reason.ok()).unwrap();
+            }
+        });
+    })
+    .await;
+    let (upstream, pool) = (upstream(&[server.address]), Pool::new(0, 1));
+    tokio::select! {
+        _ = call(&upstream, &pool) => unreachable!("it is not answered"),
+        () = until(|| server.calls() == 1) => {}
+    }
+    // And not when another one comes.
+    let reset = tokio::time::timeout(Duration::from_secs(5), was_told).await.expect("it is told at once");
+    assert_eq!(reset.unwrap(), Some(Reason::CANCEL));
 }
 
 #[tokio::test]
