@@ -9,7 +9,7 @@ use std::io::Read;
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::head::thousandths;
+use super::head::liked;
 use crate::error::Error;
 
 pub use answer::pack;
@@ -86,9 +86,8 @@ impl Coding {
         let mut best = (Self::Identity, 0_u16);
         let Ok(list) = accepted.to_str() else { return Self::Identity };
         for item in list.split(',') {
-            let mut parts = item.split(';').map(str::trim);
-            let Some(coding) = parts.next().and_then(Self::named) else { continue };
-            let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1000, thousandths);
+            let (name, quality) = liked(item);
+            let Some(coding) = Self::named(name) else { continue };
             if quality > best.1 || quality == best.1 && quality > 0 && coding as u8 > best.0 as u8 {
                 best = (coding, quality);
             }

@@ -226,8 +226,19 @@ pub fn no_host() -> Error {
     Error::bad_request("send one Host header, the same as in the request line or in :authority")
 }
 
-/// A quality of RFC 9110 §12.4.2, `0.5`, in thousandths; what is none counts as 1.
-pub fn thousandths(quality: &str) -> u16 {
+/// An item of a list such as `Accept`, `gzip;q=0.5`: its name, and how well it is liked, in thousandths (RFC 9110 §12.4.2).
+pub(super) fn liked(item: &str) -> (&str, u16) {
+    let mut parts = item.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default();
+    let quality = parts.find_map(|part| match part.split_once('=') {
+        Some((name, quality)) if name.eq_ignore_ascii_case("q") => Some(thousandths(quality)),
+        _ => None,
+    });
+    (name, quality.unwrap_or(1000))
+}
+
+/// What is none counts as 1.
+fn thousandths(quality: &str) -> u16 {
     let quality = quality.parse::<f32>().unwrap_or(1.0);
     if (0.0..=1.0).contains(&quality) { (quality * 1000.0) as u16 } else { 1000 }
 }

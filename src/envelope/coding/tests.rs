@@ -38,6 +38,8 @@ fn the_best_liked_coding_wins() {
         ("gzip, deflate, br, zstd", Coding::Zstd),
         ("GZIP;q=1.0, br;q=0.5", Coding::Gzip),
         ("gzip;q=0, identity", Coding::Identity),
+        ("gzip;Q=0", Coding::Identity),
+        ("br ; Q=0.5, gzip", Coding::Gzip),
         ("identity;q=1, gzip;q=0.5", Coding::Identity),
         ("*", Coding::Identity),
     ] {

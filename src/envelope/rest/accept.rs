@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::envelope::head::thousandths;
+use crate::envelope::head::liked;
 
 /// A server stream over HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,14 +21,13 @@ impl Form {
         let mut best = (Self::Array, 0_u16);
         for value in headers.get_all(header::ACCEPT) {
             for range in value.to_str().unwrap_or_default().split(',') {
-                let mut parts = range.split(';').map(str::trim);
-                let form = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+                let (name, quality) = liked(range);
+                let form = match name.to_ascii_lowercase().as_str() {
                     "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Self::Lines,
                     "text/event-stream" => Self::Events,
                     "application/json" | "application/*" | "*/*" => Self::Array,
                     _ => continue,
                 };
-                let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1000, thousandths);
                 if quality > best.1 {
                     best = (form, quality);
                 }
@@ -65,6 +64,7 @@ mod tests {
             (Some("application/json;q=0.5, application/x-ndjson;q=0.9"), Form::Lines),
             (Some("text/event-stream;q=0, application/json;q=0.1"), Form::Array),
             (Some("text/html, application/x-ndjson;q=0.2"), Form::Lines),
+            (Some("text/event-stream;Q=0.1, application/x-ndjson"), Form::Lines),
         ] {
             let headers: HeaderMap =
                 accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept))).into_iter().collect();
