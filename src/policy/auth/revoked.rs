@@ -1,6 +1,8 @@
 //! Revoked: tokens that were good and are no more. Each mark is kept until no token that it is on can be good by itself.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::cmp::Ordering;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
@@ -8,8 +10,10 @@ use tokio::sync::Notify;
 
 use super::Now;
 
-/// Marks that are kept; the one that expires first gives way.
+/// Marks that are kept; those that expire first give way.
 const MOST: usize = 1_000_000;
+/// So many at once: calls wait while they are looked for.
+const GIVE_WAY: usize = MOST / 100;
 
 /// A mark that no token may have any more: of one token or of its session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +44,26 @@ struct Marks {
     sweep_at: usize,
 }
 
+impl Marks {
+    /// Forgets those that expire first.
+    fn give_way(&mut self) {
+        let mut ends: Vec<u64> = self.until.values().copied().collect();
+        let (before, last, _) = ends.select_nth_unstable(GIVE_WAY - 1);
+        let (before, last) = (before.iter().filter(|end| **end < *last).count(), *last);
+        // Of those that expire together with the last one not all need go.
+        let mut with_last = GIVE_WAY - before;
+        self.until.retain(|_, until| match last.cmp(until) {
+            Ordering::Less => true,
+            Ordering::Greater => false,
+            Ordering::Equal => {
+                let stays = with_last == 0;
+                with_last = with_last.saturating_sub(1);
+                stays
+            }
+        });
+    }
+}
+
 impl Revoked {
     /// Revokes.
     pub(super) fn add(&self, revocation: &Revocation, now: Now) {
@@ -53,13 +77,15 @@ impl Revoked {
             marks.sweep_at = (marks.until.len() * 2).min(MOST);
         }
         if marks.until.len() >= MOST {
-            let first = marks.until.iter().min_by_key(|(_, until)| **until).map(|(mark, _)| mark.clone());
-            first.and_then(|mark| marks.until.remove(&mark));
-            tracing::error!("a million tokens are revoked at once: the one that expires first is forgotten");
+            marks.give_way();
+            tracing::error!(
+                forgotten = GIVE_WAY,
+                "a million tokens are revoked at once: those that expire first are forgotten"
+            );
         }
         let until = marks.until.entry(revocation.mark.clone()).or_default();
         *until = revocation.until.max(*until);
-        self.count.store(marks.until.len(), Ordering::Release);
+        self.count.store(marks.until.len(), Release);
     }
 
     /// Revokes what this gateway was the first to know of.
@@ -78,18 +104,18 @@ impl Revoked {
         let mut untold = self.untold.lock();
         if untold.is_none() {
             *untold = Some(Vec::new());
-            self.deaf.store(true, Ordering::Release);
+            self.deaf.store(true, Release);
         }
     }
 
     /// Whether what others revoke is heard of, all of it.
     pub(super) fn hears(&self, everything: bool) {
-        self.deaf.store(!everything, Ordering::Release);
+        self.deaf.store(!everything, Release);
     }
 
     /// Others may have revoked what is not known here.
     pub(super) fn is_deaf(&self) -> bool {
-        self.deaf.load(Ordering::Acquire)
+        self.deaf.load(Acquire)
     }
 
     /// All that is revoked, unless that is as much as `others` know.
@@ -126,7 +152,7 @@ impl Revoked {
 
     /// Whether any of a token's marks is revoked.
     pub(super) fn any(&self, marks: &[Box<str>], now: Now) -> bool {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if self.count.load(Acquire) == 0 {
             return false;
         }
         let revoked = self.marks.read();
@@ -138,7 +164,7 @@ impl Revoked {
 mod tests {
     use std::time::Duration;
 
-    use super::{Revocation, Revoked};
+    use super::{GIVE_WAY, MOST, Revocation, Revoked};
 
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -162,5 +188,19 @@ mod tests {
             revoked.add(&Revocation { mark: number.to_string().into(), until: number + 10 }, at(number));
         }
         assert!(revoked.marks.read().until.len() <= 2048);
+    }
+
+    #[test]
+    fn those_that_expire_first_give_way_many_at_once() {
+        let revoked = Revoked::default();
+        // Half of what goes expires alone, the rest with many others.
+        let end = |number: usize| 10 + number.min(GIVE_WAY / 2) as u64;
+        revoked.marks.write().until.extend((0..MOST).map(|number| (number.to_string().into(), end(number))));
+        revoked.add(&Revocation { mark: "new".into(), until: 20 }, at(0));
+        let marks = revoked.marks.read();
+        // The next ones find room.
+        assert_eq!(marks.until.len(), MOST - GIVE_WAY + 1);
+        assert!(marks.until.contains_key("new"));
+        assert!((0..GIVE_WAY / 2).all(|number| !marks.until.contains_key(&*number.to_string())));
     }
 }
