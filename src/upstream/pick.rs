@@ -22,6 +22,9 @@ use crate::telemetry::Circuit;
 const DRAINED: u8 = 3;
 /// Endpoints that may refuse one call: more of them are too many of their kind, and asking all is what keeps them so.
 const REFUSALS: u8 = 3;
+/// Pause before the only endpoint there is gets a call that it has refused once more: some servers count a stream until its end
+/// is written, and refuse who comes in its place that soon.
+const REFUSED: Duration = Duration::from_millis(5);
 /// Endpoints that one call may find unreachable.
 const UNREACHED: u8 = 10;
 /// When to come again while the probe of an open breaker is under way.
@@ -176,6 +179,11 @@ impl Tries {
         failure.seen != Seen::NotSeen || self.refused > 0
     }
 
+    /// It has been nowhere but at one endpoint, which has not looked at it.
+    fn is_refused_once(&self) -> bool {
+        self.refused == 1 && self.unreached == 0 && self.endpoints.len() == 1
+    }
+
     /// Where it has been.
     pub(super) fn endpoints(&self) -> &[usize] {
         &self.endpoints
@@ -200,6 +208,12 @@ impl Tries {
         self.last = Some(Box::new(failure));
         Ok(())
     }
+}
+
+/// Until an endpoint that has refused a call may take it.
+async fn pause(pool: &Pool) {
+    let mut timer = pool.timer(Instant::now() + REFUSED);
+    poll_fn(|cx| timer.poll(cx)).await;
 }
 
 enum Turn {
@@ -234,6 +248,10 @@ impl Upstream {
                     tries.unreachable(&endpoint, failure)?;
                 }
                 None if std::mem::take(&mut tries.again) => tries.endpoints.clear(),
+                None if tries.is_refused_once() => {
+                    Box::pin(pause(pool)).await;
+                    tries.endpoints.clear();
+                }
                 None => match tries.last.take() {
                     Some(failure) => return Err(*failure),
                     None => Box::pin(self.wait_for_addresses(tries.aim, timer)).await?,

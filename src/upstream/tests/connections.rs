@@ -50,6 +50,25 @@ async fn refused_everywhere_is_refused_once_per_endpoint() {
 }
 
 #[tokio::test]
+async fn who_is_alone_is_asked_once_more_when_it_refuses() {
+    for refusals in [1, 2] {
+        let number = Arc::new(AtomicUsize::new(0));
+        let server = Server::start(move |(request, mut respond): Call| {
+            if number.fetch_add(1, Ordering::Relaxed) < refusals {
+                respond.send_reset(Reason::REFUSED_STREAM);
+            } else {
+                answer((request, respond), b"");
+            }
+        })
+        .await;
+        let outcome = call(&upstream(&[server.address]), &Pool::new(0, 1)).await;
+        assert_eq!(outcome.is_ok(), refusals == 1, "{outcome:?}");
+        assert_eq!(server.calls(), 2);
+        assert_eq!(server.connections.load(Ordering::Relaxed), 1);
+    }
+}
+
+#[tokio::test]
 async fn not_all_of_many_are_asked_by_one_call() {
     let refuse = |(_, mut respond): Call| respond.send_reset(Reason::REFUSED_STREAM);
     let mut servers = Vec::new();
