@@ -144,6 +144,14 @@ impl Body {
         Self::of(if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) })
     }
 
+    /// All of its bytes, where they are at hand.
+    pub fn whole(&self) -> Option<&Bytes> {
+        match &self.content {
+            Content::Full(bytes) => Some(bytes),
+            Content::Empty | Content::Told(_) | Content::Streamed(_) => None,
+        }
+    }
+
     /// The bytes of a body that has them all at once.
     pub fn into_bytes(mut self) -> Option<Bytes> {
         match std::mem::replace(&mut self.content, Content::Empty) {

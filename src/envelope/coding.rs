@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, header};
 use super::head::liked;
 use crate::error::Error;
 
-pub use answer::pack;
+pub use answer::{is_long, pack, pack_in_turns};
 pub use decoder::Decoded;
 pub use encoder::compress;
 pub use reply::Packed;

@@ -126,7 +126,8 @@ pub(super) async fn answer(
         _ => call.accepts.as_ref().map_or(Coding::Identity, Coding::for_body),
     };
     let form = Form { route: binding.id, dialect: call.dialect, numbers: out.options.enums_as_numbers, coding };
-    let (rendered, grown) = entry.answer(form, || render(call, binding, out, &entry, coding))?;
+    let rendering = render(call, binding, out, &entry, coding);
+    let (rendered, grown) = Box::pin(entry.answer(form, rendering)).await?;
     if grown {
         cached.policy.weigh(key, &entry);
     }
@@ -222,7 +223,13 @@ fn told(call: &mut Call, landed: Landed) -> Result<Arc<Entry>, Error> {
 }
 
 /// The finished answer in a call's dialect, compressed.
-fn render(call: &Call, binding: &Binding, out: &OutPlan, entry: &Entry, coding: Coding) -> Result<Rendered, Error> {
+async fn render(
+    call: &mut Call,
+    binding: &Binding,
+    out: &OutPlan,
+    entry: &Entry,
+    coding: Coding,
+) -> Result<Rendered, Error> {
     let metadata = [&entry.headers, &entry.trailers];
     let Answer { response, trailers } = Answer::new(call, (binding, out), &entry.message, metadata, coding)?;
     let response = match call.dialect {
@@ -230,7 +237,7 @@ fn render(call: &Call, binding: &Binding, out: &OutPlan, entry: &Entry, coding: 
         Dialect::Grpc(_) | Dialect::GrpcWeb { .. } => response,
         _ if !binding.rpc.settings.compress.value => response,
         // What is not says that it might be: so does a 304 in its place.
-        _ => coding::pack(response, Some(&coding.name())),
+        _ => coding::pack_in_turns(response, Some(coding.name())).await,
     };
     Rendered::new(response, trailers)
 }

@@ -70,7 +70,7 @@ impl Gateway {
                 })
                 .await
             };
-            call.finish(answer)
+            call.finish(answer).await
         }
     }
 

@@ -73,6 +73,25 @@ async fn rest_answers_are_compressed_as_the_client_likes() {
 }
 
 #[tokio::test]
+async fn a_long_answer_is_whole_in_every_coding() {
+    let library = library().await;
+    let cached = "methods: { library.v1.Library/GetBook: { cache: { ttl: 1h, public: true } } }";
+    for config in ["", cached] {
+        let builder = gateway().descriptors("library").expose_all().config(config);
+        let gateway = builder.upstream("library", &library).start().await;
+        let book = format!("/v1/shelves/1/books/{}", "long".repeat(1000));
+        let plain = gateway.get(&book).await;
+        assert!(plain.status(200).body.len() > 256 * 1024);
+        for coding in ["gzip", "br", "zstd", "gzip"] {
+            let reply = gateway.get(&book).header("accept-encoding", coding).await;
+            reply.status(200).header("content-encoding", coding).header("vary", "accept-encoding");
+            reply.header("content-length", &reply.body.len().to_string());
+            assert_eq!(unpack(coding, &reply.body), plain.body);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_method_may_be_left_as_it_is() {
     let library = library().await;
     let config = "methods: { library.v1.Library/GetBook: { compress: false } }";

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::Frame;
+use tokio::task::yield_now;
 
 use super::Coding;
 use crate::body::{Broken, End, Streamed};
@@ -19,10 +20,26 @@ const BROTLI_BUFFER: usize = 4096;
 const ZSTD_LEVEL: i32 = 1;
 const ZSTD_WINDOW_LOG: u32 = 17;
 
+/// Bytes that are compressed at once: a millisecond or so of what costs most.
+pub(super) const TURN: usize = 32 * 1024;
+
 /// All of `bytes`, compressed; none if that failed or is not shorter.
 pub fn compress(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = Encoder::new(coding)?;
     encoder.writer().write_all(bytes).ok()?;
+    let packed = encoder.finish().ok()?;
+    (packed.len() < bytes.len()).then_some(packed)
+}
+
+/// The same of what is long, in turns with what else its thread has to do.
+pub(super) async fn compress_in_turns(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut encoder = Encoder::new(coding)?;
+    for (number, turn) in bytes.chunks(TURN).enumerate() {
+        if number > 0 {
+            yield_now().await;
+        }
+        encoder.writer().write_all(turn).ok()?;
+    }
     let packed = encoder.finish().ok()?;
     (packed.len() < bytes.len()).then_some(packed)
 }

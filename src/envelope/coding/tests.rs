@@ -1,6 +1,11 @@
-use http::{HeaderMap, HeaderValue, header};
+use std::future::poll_fn;
+use std::pin::pin;
 
-use super::{Coding, compress};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header};
+
+use super::{Coding, compress, is_long, pack_in_turns};
+use crate::body::Body;
 use crate::error::Error;
 
 const ALL: [Coding; 3] = [Coding::Gzip, Coding::Brotli, Coding::Zstd];
@@ -15,6 +20,27 @@ fn what_is_compressed_comes_back() {
         assert_eq!(compress(coding, b"short"), None);
         assert!(matches!(coding.decode(b"not compressed at all", 100), Err(Error::BadRequest { .. })), "{coding:?}");
         assert!(matches!(coding.decode(&packed[..packed.len() - 9], 1 << 20), Err(Error::BadRequest { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_long_answer_is_compressed_in_turns() {
+    let text = Bytes::from("the quick brown fox ".repeat(50_000));
+    for coding in ALL {
+        let mut answer = Response::new(Body::full(text.clone()));
+        answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        assert!(is_long(&answer));
+        let mut packing = pin!(pack_in_turns(answer, Some(coding.name())));
+        let mut turns = 0;
+        let packed = poll_fn(|cx| {
+            turns += 1;
+            packing.as_mut().poll(cx)
+        })
+        .await;
+        assert!(turns > text.len() / (64 << 10), "{coding:?}: {turns}");
+        assert_eq!(packed.headers()[header::CONTENT_ENCODING], coding.name());
+        let packed = packed.into_body().into_bytes().unwrap();
+        assert_eq!(coding.decode(&packed, text.len()).unwrap(), text);
     }
 }
 

@@ -12,13 +12,24 @@ use crate::memory::SMALL;
 
 impl Call {
     /// The answer, or the error's, as it goes out.
-    pub(in crate::gateway) fn finish(mut self: Box<Self>, answer: Result<Response<Body>, Error>) -> Response<Body> {
+    pub(in crate::gateway) async fn finish(
+        mut self: Box<Self>,
+        answer: Result<Response<Body>, Error>,
+    ) -> Response<Body> {
         match (answer, self.tunnel.take()) {
             (Ok(response), Some(tunnel)) => self.goes_on(response, *tunnel),
-            (Ok(response), None) => self.goes_out(response),
+            (Ok(response), None) if self.packs() && coding::is_long(&response) => {
+                let packed = Box::pin(coding::pack_in_turns(response, self.accepts.clone())).await;
+                self.goes_out(packed)
+            }
+            (Ok(response), None) => {
+                let packed = self.pack(response);
+                self.goes_out(packed)
+            }
             (Err(error), _) => {
-                let response = self.refuse(&error);
-                self.goes_out(response)
+                let packed = self.refuse(&error);
+                let packed = self.pack(packed);
+                self.goes_out(packed)
             }
         }
     }
@@ -26,7 +37,6 @@ impl Call {
     /// Named, without a body where the client wants none, and followed to its last byte.
     fn goes_out(mut self: Box<Self>, mut response: Response<Body>) -> Response<Body> {
         self.set_cookies(&mut response);
-        let response = self.pack(response);
         let mut response = if self.method == Method::HEAD { rest::without_body(response) } else { response };
         let mut id = self.id.header().clone();
         // From the first answer of a connection HPACK learns the name, which is never sent again.
@@ -61,15 +71,15 @@ impl Call {
         response
     }
 
-    /// Compresses the answers that are plain HTTP's: single messages have a compression of their own.
     fn pack(&self, response: Response<Body>) -> Response<Body> {
-        let may = self.route.is_some() && self.rpc().is_none_or(|rpc| rpc.settings.compress.value);
-        match self.dialect {
-            Dialect::Rest | Dialect::Connect(_) | Dialect::ConnectGet(_) | Dialect::Http if may => {
-                coding::pack(response, self.accepts.as_ref())
-            }
-            _ => response,
-        }
+        if self.packs() { coding::pack(response, self.accepts.as_ref()) } else { response }
+    }
+
+    /// Whether its answer is compressed, which is plain HTTP's: single messages have a compression of their own.
+    fn packs(&self) -> bool {
+        let plain =
+            matches!(self.dialect, Dialect::Rest | Dialect::Connect(_) | Dialect::ConnectGet(_) | Dialect::Http);
+        plain && self.route.is_some() && self.rpc().is_none_or(|rpc| rpc.settings.compress.value)
     }
 
     /// The answer; what is large of it is counted for as long as anybody holds it.

@@ -110,15 +110,16 @@ impl Entry {
     ///
     /// # Errors
     /// What `make` says.
-    pub fn answer(
+    pub async fn answer(
         &self,
         form: Form,
-        make: impl FnOnce() -> Result<Rendered, Error>,
+        make: impl Future<Output = Result<Rendered, Error>>,
     ) -> Result<(Arc<Rendered>, bool), Error> {
-        if let Some((_, answer)) = self.answers.lock().iter().find(|(known, _)| *known == form) {
-            return Ok((answer.clone(), false));
+        let known = self.answers.lock().iter().find(|(known, _)| *known == form).map(|(_, answer)| answer.clone());
+        if let Some(answer) = known {
+            return Ok((answer, false));
         }
-        let answer = Arc::new(make()?);
+        let answer = Arc::new(make.await?);
         let mut answers = self.answers.lock();
         if answers.len() >= FORMS || answers.iter().any(|(known, _)| *known == form) {
             return Ok((answer, false));
