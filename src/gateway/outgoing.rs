@@ -26,6 +26,7 @@ impl Rpc {
             priority: self.settings.priority.value,
             aim,
             retry: self.retry.as_ref(),
+            takes: self.takes.as_ref(),
         }
     }
 }

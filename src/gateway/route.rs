@@ -28,7 +28,7 @@ use crate::policy::rate::Rates;
 use crate::policy::session::Session;
 use crate::store::Pace;
 use crate::telemetry::{Logged, Refusals, RouteMetrics};
-use crate::upstream::{Retry, Upstream};
+use crate::upstream::{Retry, Takes, Upstream};
 
 /// What a request's method and path lead to.
 pub struct Route {
@@ -145,6 +145,8 @@ pub struct Rpc {
     pub schema: Arc<Schema>,
     /// What its calls are allowed.
     pub settings: Settings,
+    /// What it takes, where failures speak against an endpoint.
+    pub takes: Option<Arc<Takes>>,
     /// How its failed calls are tried again; none: not at all.
     pub retry: Option<Retry>,
     /// What is answered in place of a service that cannot be asked.

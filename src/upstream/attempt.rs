@@ -188,10 +188,16 @@ impl Attempt {
         }
     }
 
+    /// It ended with a status that its request has brought about: that says nothing.
+    pub(super) fn provoked(&mut self) {
+        self.outcome = Outcome::Status;
+    }
+
     /// The failure, with the endpoint's name on it.
     pub(super) fn failed(&mut self, failure: Failure) -> Failure {
         self.outcome = outcome(&failure.kind);
         match &failure.kind {
+            FailureKind::Status(answer) if answer.provoked => {}
             FailureKind::Status(answer) if answer.http.is_some() && !answer.is_foreign() => self.served(),
             FailureKind::Status(answer) if !answer.is_foreign() && self.is_well(answer.status.code) => self.served(),
             FailureKind::Reset if self.connection.was_wearied() => {}

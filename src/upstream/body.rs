@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::task::AbortHandle;
+use transom_transcode::status::Code;
 
 use crate::envelope::grpc::code_of;
 
@@ -16,6 +17,7 @@ use super::attempt::Attempt;
 use super::exchange::Exchange;
 use super::failure::{Failure, FailureKind, Seen};
 use super::reply::ok;
+use super::sent::Sent;
 use super::wheel::Timer;
 
 /// A reply that comes faster than it is read has its timer looked at with each so manieth piece.
@@ -29,6 +31,8 @@ pub struct ReplyBody {
     exchange: Exchange,
     timer: Timer,
     attempt: Attempt,
+    /// What was sent, as long as the reply may be what the service says to that.
+    sent: Option<Arc<Sent>>,
     /// The task that still sends the request.
     sending: Option<Sending>,
     /// Pieces of it that came without a wait.
@@ -56,8 +60,23 @@ impl Drop for Sending {
 }
 
 impl ReplyBody {
-    pub(super) fn new(exchange: Exchange, timer: Timer, attempt: Attempt, permit: Permit) -> Self {
-        Self { state: State::Data, exchange, timer, attempt, sending: None, ready: 0, said: false, _permit: permit }
+    pub(super) fn new(
+        exchange: Exchange,
+        timer: Timer,
+        (attempt, sent): (Attempt, Option<Arc<Sent>>),
+        permit: Permit,
+    ) -> Self {
+        Self {
+            state: State::Data,
+            exchange,
+            timer,
+            attempt,
+            sent,
+            sending: None,
+            ready: 0,
+            said: false,
+            _permit: permit,
+        }
     }
 
     /// Who answers.
@@ -137,8 +156,14 @@ impl Body for ReplyBody {
                 if let Some(trailers) = frame.trailers_ref() {
                     this.state = State::Done;
                     this.sending = None;
-                    this.attempt.ended(code_of(trailers));
+                    match code_of(trailers) {
+                        Some(Code::Internal) if this.sent.take().is_some_and(|sent| !sent.is_well()) => {
+                            this.attempt.provoked();
+                        }
+                        code => this.attempt.ended(code),
+                    }
                 } else {
+                    this.sent.take_if(|sent| sent.is_read());
                     this.attempt.goes_on();
                 }
                 Some(Ok(frame))

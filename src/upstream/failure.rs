@@ -86,6 +86,8 @@ pub struct Answer {
     pub trailers: HeaderMap,
     /// The HTTP status that it was made of, where no gRPC status came.
     pub http: Option<StatusCode>,
+    /// It is the answer to a request that was not what the method takes.
+    pub(super) provoked: bool,
 }
 
 impl Answer {

@@ -77,20 +77,21 @@ impl Upstream {
                     },
                 }
             };
+            let weigh = |failure| beside.outgoing.weigh(failure, message);
             match race {
                 Race::First(reply) => return Ok(Answered { reply, attempt, exchange, alone: tries.made == 0 }),
                 Race::Second(answered, lost) => {
-                    beaten(attempt, lost, exchange.is_unheard());
+                    beaten(attempt, lost.map(weigh), exchange.is_unheard());
                     *timer = beside.timer;
                     return Ok(Answered { alone: false, ..answered });
                 }
                 Race::Final(failure, lost) => {
-                    beaten(attempt, lost, exchange.is_unheard());
+                    beaten(attempt, lost.map(weigh), exchange.is_unheard());
                     return Err(failure);
                 }
                 Race::Lost(failure) | Race::Behind(failure) => {
                     tries.learn(&beside.tries);
-                    tries.failed(attempt, failure, true)?;
+                    tries.failed(attempt, weigh(failure), true)?;
                 }
             }
         }

@@ -10,7 +10,8 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, USER_AG
 
 use crate::envelope::coding::Coding;
 use crate::envelope::metadata::{
-    GRPC_ACCEPT_ENCODING, X_FORWARDED_CLIENT_CERT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, X_REQUEST_ID,
+    GRPC_ACCEPT_ENCODING, GRPC_ENCODING, X_FORWARDED_CLIENT_CERT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
+    X_REQUEST_ID,
 };
 
 const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
@@ -75,6 +76,11 @@ impl Metadata {
             self.given.insert(USER_AGENT, agent);
         }
         &mut self.given
+    }
+
+    /// How the request's messages are compressed that are.
+    pub(super) fn coding(&self) -> Option<&HeaderValue> {
+        self.given.get(&GRPC_ENCODING)
     }
 
     /// All of it in one map, for who has to look at it.

@@ -37,6 +37,7 @@ mod replay;
 mod reply;
 mod retry;
 mod send;
+mod sent;
 mod tally;
 mod turns;
 mod waiting;
@@ -66,6 +67,7 @@ pub use pool::Pool;
 pub use reply::Unary;
 pub use retry::Retry;
 pub use send::Streaming;
+pub use sent::Takes;
 pub use watches::Watches;
 
 use balance::Roster;
@@ -113,6 +115,8 @@ pub struct Outgoing<'r> {
     pub aim: Aim,
     /// How the call is tried again when it fails.
     pub retry: Option<&'r Retry>,
+    /// What its method takes, where a service that calls that an error of its own would be held to it.
+    pub takes: Option<&'r Arc<Takes>>,
 }
 
 /// Which endpoints a call may go to, where that is not a matter of turns alone.
@@ -173,6 +177,7 @@ impl<'r> Outgoing<'r> {
             priority: Priority::High,
             aim: Aim::default(),
             retry: None,
+            takes: None,
         }
     }
 

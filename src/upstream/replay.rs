@@ -136,7 +136,10 @@ impl Upstream {
             exchange.send_whole(message.clone());
             match R::read(attempt.endpoint(), &mut exchange, &mut sending.timer, self.config.limits.receive).await {
                 Ok(reply) => return Ok(Answered { reply, attempt, exchange, alone: sending.tries.made == 0 }),
-                Err(failure) => sending.tries.failed(attempt, failure, true)?,
+                Err(failure) => {
+                    let failure = sending.outgoing.weigh(failure, message);
+                    sending.tries.failed(attempt, failure, true)?;
+                }
             }
         }
     }

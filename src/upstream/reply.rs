@@ -189,7 +189,8 @@ pub(super) fn ok() -> HeaderMap {
 
 fn refusal(status: Status, headers: HeaderMap, trailers: HeaderMap) -> Failure {
     let cause = format!("{}: {}", status.code.name(), status.message);
-    Failure::new(Seen::Seen, FailureKind::Status(Box::new(Answer { status, headers, trailers, http: None })), cause)
+    let answer = Answer { status, headers, trailers, http: None, provoked: false };
+    Failure::new(Seen::Seen, FailureKind::Status(Box::new(answer)), cause)
 }
 
 /// Room for a message of so many bytes.

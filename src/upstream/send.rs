@@ -23,6 +23,7 @@ use super::pool::{Lease, Pool};
 use super::pump::Pump;
 use super::replay::Answered;
 use super::reply::{self, Head, Unary};
+use super::sent::Sent;
 use super::wheel::Timer;
 use super::{Outgoing, Upstream};
 use crate::policy::overload::about;
@@ -73,8 +74,9 @@ impl Upstream {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let _permit = self.permit(&outgoing)?.of_stream();
+        let sent = Sent::of(&outgoing);
         let mut sending = Sending::new(pool, &mut outgoing);
-        let mut pump = Pump::new(body);
+        let mut pump = Pump::new(body, sent.clone());
         loop {
             let (mut attempt, mut exchange) = self.begin(&mut sending).await?;
             let send = |cx: &mut Context<'_>, exchange: &mut Exchange| pump.poll(cx, exchange);
@@ -88,6 +90,7 @@ impl Upstream {
                     if !pump.is_whole() {
                         attempt.excuse();
                     }
+                    let failure = failure.weigh(|| sent.as_ref().is_none_or(|sent| sent.is_well()));
                     // What was read from the client is gone: only an untouched body can be sent again.
                     sending.tries.failed(attempt, failure, pump.untouched())?;
                 }
@@ -114,7 +117,8 @@ impl Upstream {
             attempt.lasts(patient);
             outgoing.timer(pool)
         };
-        Ok(streaming(reply, ReplyBody::new(exchange, timer, attempt, permit)))
+        let sent = Sent::of(&outgoing).inspect(|sent| sent.came(&message));
+        Ok(streaming(reply, ReplyBody::new(exchange, timer, (attempt, sent), permit)))
     }
 
     /// Streams both ways; `body` is made of gRPC frames. The reply's head is awaited, while the request is being sent.
@@ -123,8 +127,9 @@ impl Upstream {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         let permit = self.permit(&outgoing)?.of_stream();
+        let sent = Sent::of(&outgoing);
         let mut sending = Sending::new(pool, &mut outgoing);
-        let mut pump = Pump::new(body);
+        let mut pump = Pump::new(body, sent.clone());
         loop {
             let (mut attempt, mut exchange) = self.begin(&mut sending).await?;
             let send = |cx: &mut Context<'_>, exchange: &mut Exchange| {
@@ -137,13 +142,14 @@ impl Upstream {
             match reply::head(&mut exchange, send, &mut sending.timer).await {
                 Ok(head) => {
                     let rest = (!matches!(head, Head::Ended(_))).then(|| rest(&mut exchange, pump)).flatten();
-                    let body = ReplyBody::new(exchange, sending.timer, attempt, permit).sending(rest);
+                    let body = ReplyBody::new(exchange, sending.timer, (attempt, sent), permit).sending(rest);
                     return Ok(streaming(head, body));
                 }
                 Err(failure) => {
                     if !pump.is_whole() {
                         attempt.excuse();
                     }
+                    let failure = failure.weigh(|| sent.as_ref().is_none_or(|sent| sent.is_well()));
                     // What was read from the client is gone: only an untouched body can be sent again.
                     sending.tries.failed(attempt, failure, pump.untouched())?;
                 }

@@ -89,6 +89,7 @@ mod outlier_ejection;
 mod open_files;
 mod options;
 mod pipeline_size;
+mod provoked;
 mod rate_limits;
 mod rate_redis;
 mod real_descriptors;

@@ -16,7 +16,7 @@ use crate::gateway::settings::{Origin, Settings, declared};
 use crate::policy::auth::Gate;
 use crate::policy::cors::Cors;
 use crate::policy::rate::Rates;
-use crate::upstream::Upstream;
+use crate::upstream::{Takes, Upstream};
 
 impl Compiler<'_> {
     /// # Errors
@@ -72,6 +72,10 @@ impl Compiler<'_> {
         let (Ok(rates), Ok(cache), Ok(uri), true) = (rates, cache, uri, flaws.is_empty()) else { return Err(flaws) };
         // What is kept is everybody's: a canary has no part in it.
         let canary = self.canaries.get(&**upstream.name()).filter(|_| cache.is_none()).cloned();
+        // A canary has endpoints of its own, and may have a breaker for them.
+        let judged = written.circuit_breaker.is_some() || written.outlier_ejection.is_some() || canary.is_some();
+        let (schema, input, many) = (self.schema.clone(), method.input, method.client_streaming);
+        let takes = judged.then(|| Arc::new(Takes { schema, input, many }));
         Ok(Arc::new(Rpc {
             name: name.into(),
             client_streaming: method.client_streaming,
@@ -104,6 +108,7 @@ impl Compiler<'_> {
             cache,
             invalidates: OnceLock::new(),
             cors,
+            takes,
             retry,
             fallback,
             send: Limits { depth: settings.depth.value, output: written.limits.send },

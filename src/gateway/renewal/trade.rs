@@ -160,6 +160,7 @@ pub(super) async fn ask(
         priority: if asked.client.is_some() { Priority::Normal } else { rpc.settings.priority.value },
         aim: Aim::default(),
         retry: None,
+        takes: rpc.takes.as_ref(),
     };
     Ok(rpc.upstream.unary(&worker.pool, outgoing, asked.frame).await)
 }

@@ -39,7 +39,13 @@ fn answer(code: Code, trailers: &[(&'static str, &str)], details: Vec<Detail>) -
         trailers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
     let mut status = Status::new(code, "");
     status.details = details;
-    let kind = FailureKind::Status(Box::new(Answer { status, headers: HeaderMap::new(), trailers, http: None }));
+    let kind = FailureKind::Status(Box::new(Answer {
+        status,
+        headers: HeaderMap::new(),
+        trailers,
+        http: None,
+        provoked: false,
+    }));
     Failure::new(Seen::Seen, kind, "")
 }
 

@@ -10,6 +10,7 @@ mod health;
 mod hedges;
 mod keepalive;
 mod permits;
+mod provoked;
 mod queue;
 mod replies;
 mod roster;

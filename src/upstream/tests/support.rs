@@ -186,6 +186,7 @@ pub(super) fn outgoing(within: Duration) -> Outgoing<'static> {
         priority: config::Priority::Normal,
         aim: Aim::default(),
         retry: None,
+        takes: None,
     }
 }
 
