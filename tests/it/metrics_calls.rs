@@ -98,14 +98,14 @@ async fn one_line_per_call() {
     let by_id = |lines: &[Value], id: &str| lines.iter().find(|line| line["request_id"] == id).unwrap().clone();
     for line in &mut lines {
         let line = line.as_object_mut().unwrap();
-        let time: jiff::Timestamp = line.remove("time").unwrap().as_str().unwrap().parse().unwrap();
+        let time: jiff::Timestamp = line.remove("timestamp").unwrap().as_str().unwrap().parse().unwrap();
         assert!(jiff::Timestamp::now().duration_since(time).as_secs() < 30);
         assert!(line.remove("duration_us").unwrap().as_u64().unwrap() > 0);
     }
     assert_eq!(
         by_id(&lines, "first"),
         json!({
-            "log": "access", "request_id": "first", "client": "127.0.0.1", "method": "GET",
+            "level": "INFO", "log": "access", "request_id": "first", "client": "127.0.0.1", "method": "GET",
             "path": "/v1/shelves/1/books/7", "route": "/v1/{name=shelves/*/books/*}",
             "rpc": "library.v1.Library/GetBook", "dialect": "rest", "status": 200, "code": "OK", "bytes_in": 0,
             "bytes_out": 16, "endpoint": library.address().to_string(),

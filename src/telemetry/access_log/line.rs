@@ -70,8 +70,10 @@ impl Logged {
 
 /// One JSON object and a line feed. A key comes with all that surrounds it, which halves the number of writes.
 pub(super) fn json(out: &mut Vec<u8>, time: &[u8], entry: &Entry<'_>) {
-    out.extend_from_slice(br#"{"time":""#);
+    out.extend_from_slice(br#"{"timestamp":""#);
     out.extend_from_slice(time);
+    // As the process's own lines have them. What a client did wrong is no warning.
+    plain(out, br#"","level":""#, if entry.status >= 500 { "WARN" } else { "INFO" });
     plain(out, br#"","log":"access","request_id":""#, entry.request_id);
     out.extend_from_slice(br#"","client":""#);
     address(out, entry.client);

@@ -68,12 +68,14 @@ fn a_call_is_one_json_object() {
     assert_eq!(
         as_json(&entry()),
         json!({
-            "time": "2027-01-15T08:00:00.000042Z", "log": "access", "request_id": "01h", "client": "192.0.2.7",
+            "timestamp": "2027-01-15T08:00:00.000042Z", "level": "WARN", "log": "access", "request_id": "01h",
+            "client": "192.0.2.7",
             "method": "GET", "path": "/v1/books/7", "route": "/v1/books/{id}", "rpc": "library.v1.Library/GetBook",
             "dialect": "rest", "status": 503, "code": "UNAVAILABLE", "duration_us": 1234, "bytes_in": 0,
             "bytes_out": 120, "endpoint": "127.0.0.1:50051", "reason": "CONNECT_FAILED",
         })
     );
+    assert_eq!(as_json(&Entry { status: 429, ..entry() })["level"], "INFO");
 }
 
 #[test]
