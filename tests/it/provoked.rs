@@ -9,21 +9,19 @@ use crate::support::grpc::frame;
 
 const BREAKER: &str = "circuit_breaker: { failures: 2, open_for: 60s }";
 const EVENTS: &str = "/ticket.TicketService/GetEvents";
+const SEATS: &str = "/ticket.TicketService/GetAvailableTickets";
 const WATCH: &str = "/ticket.TicketService/WatchEvent";
 
 /// Well-formed to the last byte, but for a service that knows the fields.
 const OF_OTHER_TYPES: &[u8] = b"\x0a\x02\xff\xfe\x12\x02\xff\xfe\x1a\x02\xff\xfe";
 
-async fn ask(gateway: &Running, path: &str, content_type: &str, coding: Option<&str>, body: Bytes) -> String {
+async fn ask(gateway: &Running, path: &str, content_type: &str, body: Bytes) -> String {
     let call = gateway.request("POST", path).http2().header("content-type", content_type).body(body);
     let call = match content_type {
         "application/proto" => call.header("connect-protocol-version", "1"),
         _ => call.header("te", "trailers"),
     };
-    let reply = match coding {
-        Some(coding) => call.header("grpc-encoding", coding).await,
-        None => call.await,
-    };
+    let reply = call.await;
     let status = reply.headers.get("grpc-status").map(|status| status.to_str().unwrap().to_owned());
     status.unwrap_or_else(|| reply.text())
 }
@@ -39,19 +37,16 @@ async fn bytes_that_are_no_message_open_no_breaker() {
     let endpoints: Vec<_> = system.running.addresses(Service::Ticket).iter().map(ToString::to_string).collect();
     let builder = gateway().descriptor_set(DESCRIPTORS.to_vec());
     let gateway = builder.upstream_at("ticket", "ticket.TicketService", &endpoints[..1], BREAKER).start().await;
-    let packed = Bytes::from([&[1], &frame(b"no gzip")[1..]].concat());
     let asked = [
-        (EVENTS, "application/grpc", None, frame(b"\xff\xff\xff\xff\xff"), "13"),
-        (EVENTS, "application/grpc", None, frame(OF_OTHER_TYPES), "13"),
-        (EVENTS, "application/grpc", None, Bytes::new(), "13"),
-        (EVENTS, "application/grpc", Some("gzip"), packed, "13"),
-        (EVENTS, "application/grpc-web+proto", None, frame(OF_OTHER_TYPES), "grpc-status"),
-        (EVENTS, "application/proto", None, Bytes::from_static(OF_OTHER_TYPES), "internal"),
-        (WATCH, "application/grpc", None, frame(OF_OTHER_TYPES), "13"),
+        (SEATS, "application/grpc", frame(b"\xff\xff\xff\xff\xff"), "13"),
+        (EVENTS, "application/grpc", frame(OF_OTHER_TYPES), "13"),
+        (EVENTS, "application/grpc-web+proto", frame(OF_OTHER_TYPES), "13"),
+        (EVENTS, "application/proto", Bytes::from_static(OF_OTHER_TYPES), "internal"),
+        (WATCH, "application/grpc", frame(OF_OTHER_TYPES), "13"),
     ];
-    for (path, content_type, coding, body, said) in asked {
+    for (path, content_type, body, said) in asked {
         for _ in 0..3 {
-            let answer = ask(&gateway, path, content_type, coding, body.clone()).await;
+            let answer = ask(&gateway, path, content_type, body.clone()).await;
             assert!(answer.contains(said), "{path} {content_type} {body:x?}: {answer}");
         }
         assert_eq!(circuit(&gateway).await, "closed", "{path} {content_type} {body:x?}");
