@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use transom_transcode::status::Code;
 
 use crate::telemetry::Outcome;
@@ -12,6 +13,7 @@ use super::breaker::Pass;
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind};
+use super::{Outgoing, Upstream};
 
 /// A client that gives up in less asks for what hardly anybody keeps.
 const LONG: Duration = Duration::from_millis(100);
@@ -30,6 +32,18 @@ pub(super) struct Attempt {
     lasts: bool,
     /// The endpoint was judged by it.
     judged: bool,
+    /// What the log says of it, where it does.
+    told: Option<Box<Told>>,
+}
+
+/// Whose try it is.
+struct Told {
+    request_id: Option<HeaderValue>,
+    rpc: Box<str>,
+    upstream: Arc<str>,
+    /// The how manieth of its call.
+    attempt: u16,
+    code: Option<Code>,
 }
 
 /// The right to one of the few calls that an endpoint gets to prove itself; dropped unused, another call has it. In a box, since
@@ -87,6 +101,28 @@ impl Attempt {
             began,
             lasts,
             judged: false,
+            told: None,
+        }
+    }
+
+    /// The log is to say whose try it is, if it says that much.
+    #[inline]
+    pub(super) fn is_of(&mut self, upstream: &Upstream, outgoing: &Outgoing<'_>, attempt: u16) {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            self.told = Some(Box::new(Told {
+                request_id: outgoing.headers.request_id().cloned(),
+                rpc: outgoing.uri.path().trim_start_matches('/').into(),
+                upstream: Arc::clone(upstream.name()),
+                attempt,
+                code: None,
+            }));
+        }
+    }
+
+    /// The service has said so.
+    fn said(&mut self, code: Option<Code>) {
+        if let Some(told) = &mut self.told {
+            told.code = code;
         }
     }
 
@@ -174,6 +210,7 @@ impl Attempt {
 
     /// It ended with this status; none is an answer that breaks the protocol.
     pub(super) fn ended(&mut self, code: Option<Code>) {
+        self.said(code);
         self.outcome = match code {
             Some(Code::Ok) => Outcome::Ok,
             Some(_) => Outcome::Status,
@@ -190,12 +227,14 @@ impl Attempt {
 
     /// It ended with a status that its request has brought about: that says nothing.
     pub(super) fn provoked(&mut self) {
+        self.said(Some(Code::Internal));
         self.outcome = Outcome::Status;
     }
 
     /// The failure, with the endpoint's name on it.
     pub(super) fn failed(&mut self, failure: Failure) -> Failure {
         self.outcome = outcome(&failure.kind);
+        self.said(failure.code());
         match &failure.kind {
             FailureKind::Status(answer) if answer.provoked => {}
             FailureKind::Status(answer) if answer.http.is_some() && !answer.is_foreign() => self.served(),
@@ -272,7 +311,19 @@ impl Drop for Attempt {
         let endpoint = &self.connection.slot.endpoint;
         endpoint.leave();
         endpoint.metrics.record(self.outcome);
-        tracing::debug!(endpoint = %endpoint.label, outcome = self.outcome.name(), "upstream try");
+        if let Some(Told { request_id, rpc, upstream, attempt, code }) = self.told.as_deref() {
+            tracing::debug!(
+                request_id = request_id.as_ref().and_then(|id| id.to_str().ok()),
+                rpc,
+                upstream = &**upstream,
+                attempt,
+                endpoint = %endpoint.label,
+                outcome = self.outcome.name(),
+                code = code.map(|code| code.name()),
+                duration_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
+                "upstream try"
+            );
+        }
     }
 }
 

@@ -78,6 +78,11 @@ impl Metadata {
         &mut self.given
     }
 
+    /// Whose metadata they are.
+    pub(super) fn request_id(&self) -> Option<&HeaderValue> {
+        self.about.as_ref().map(|about| &about.request_id).or_else(|| self.given.get(&X_REQUEST_ID))
+    }
+
     /// How the request's messages are compressed that are.
     pub(super) fn coding(&self) -> Option<&HeaderValue> {
         self.given.get(&GRPC_ENCODING)

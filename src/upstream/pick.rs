@@ -67,6 +67,8 @@ pub(super) struct Tries {
     pub(super) due: bool,
     /// No endpoint has had its turn for it yet.
     first: bool,
+    /// Tries that have begun at an endpoint, whoever makes them.
+    pub(super) begun: u16,
     /// Tries that a rule has counted.
     pub(super) made: u16,
     /// Where it has failed it may go again, if there is nowhere else.
@@ -94,6 +96,7 @@ impl Tries {
             goes_on: false,
             due: outgoing.single,
             first: true,
+            begun: 0,
             made: 0,
             again: false,
             counted: false,
@@ -150,6 +153,7 @@ impl Tries {
             goes_on,
             due,
             first: false,
+            begun: self.begun,
             made,
             again,
             counted,
@@ -163,6 +167,7 @@ impl Tries {
         let news: SmallVec<[usize; 2]> =
             beside.endpoints.iter().copied().filter(|endpoint| !self.endpoints.contains(endpoint)).collect();
         self.endpoints.extend(news);
+        self.begun = beside.begun;
     }
 
     /// Keeps in mind who has seen it: a later try that gets nowhere does not make that undone.

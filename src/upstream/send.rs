@@ -167,7 +167,9 @@ impl Upstream {
                 rule.deposit(pool.of());
             }
             let now = Instant::now();
-            let attempt = Attempt::begin(lease.connection(), probe, (outgoing.patient, !tries.due), now);
+            let mut attempt = Attempt::begin(lease.connection(), probe, (outgoing.patient, !tries.due), now);
+            tries.begun += 1;
+            attempt.is_of(self, outgoing, tries.begun);
             let told = if tries.goes_on { tries.deadline } else { outgoing.deadline };
             match outgoing.open(lease, now, told) {
                 Ok(exchange) => return Ok((attempt, exchange)),

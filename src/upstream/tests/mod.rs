@@ -16,4 +16,5 @@ mod replies;
 mod roster;
 mod streams;
 mod support;
+mod tries;
 mod turns;
