@@ -319,7 +319,7 @@ impl Drop for Attempt {
                 attempt,
                 endpoint = %endpoint.label,
                 outcome = self.outcome.name(),
-                code = code.map(|code| code.name()),
+                code = code.map(Code::name),
                 duration_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX),
                 "upstream try"
             );
