@@ -131,10 +131,10 @@ async fn a_service_may_ask_for_a_pause_or_for_none() {
 #[tokio::test]
 async fn no_try_goes_beyond_the_deadline_and_each_has_less_time() {
     let slow = library(1, unavailable).await;
-    let gateway = start(&[&slow], "timeout: 200ms, retry: { backoff: 1h, max_backoff: 1h }").await;
+    let gateway = start(&[&slow], "timeout: 10s, retry: { backoff: 1h, max_backoff: 1h }").await;
     let asked = Instant::now();
     gateway.get(BOOK).await.status(503);
-    assert!(asked.elapsed() < Duration::from_millis(150), "a pause that outlasts the call is not begun");
+    assert!(asked.elapsed() < Duration::from_secs(5), "a pause that outlasts the call is not begun");
 
     let library = library(1, || unavailable().after(Duration::from_millis(60))).await;
     let gateway = start(&[&library], "timeout: 5s, retry: { backoff: 1ms }").await;
