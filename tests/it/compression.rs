@@ -84,7 +84,7 @@ async fn a_long_answer_is_whole_in_every_coding() {
         assert!(plain.status(200).body.len() > 256 * 1024);
         for coding in ["gzip", "br", "zstd", "gzip"] {
             let reply = gateway.get(&book).header("accept-encoding", coding).await;
-            reply.status(200).header("content-encoding", coding).header("vary", "accept-encoding");
+            reply.status(200).header("content-encoding", coding);
             reply.header("content-length", &reply.body.len().to_string());
             assert_eq!(unpack(coding, &reply.body), plain.body);
         }
