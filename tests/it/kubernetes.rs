@@ -407,7 +407,10 @@ mod runs {
         let config = objects.mount(folder.path());
         let password = objects.variables("redis-service").remove(0).1;
         let redis = redis_with(&["--requirepass", &password]).await;
-        let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        // Below those that the system gives to connections: the other tests' take none of them until a pod does.
+        let first = 20_000 + u16::try_from(std::process::id() % 8_000).unwrap();
+        let mut later = (first..).filter(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok());
+        let mut free = || later.next().expect("a port");
         let ports = SERVICES.map(|(name, port)| (format!("{name}-service:{port}"), port, free()));
         let health = SERVICES.map(|(name, _)| (format!("{name}-service"), free()));
         let authority = Authority::new();
