@@ -5,6 +5,7 @@ mod budget;
 mod cancel;
 mod connections;
 mod elsewhere;
+mod farewells;
 mod generations;
 mod health;
 mod hedges;

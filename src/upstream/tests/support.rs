@@ -10,6 +10,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use h2::server::{self, SendResponse};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -222,4 +223,14 @@ pub(super) async fn until(mut done: impl FnMut() -> bool) {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it did not come about");
+}
+
+/// Reads until the HEADERS of this stream have come.
+pub(super) async fn until_headers(tcp: &mut TcpStream, stream: u8) {
+    let mut read = [0; 4096];
+    let mut all = Vec::new();
+    while !all.windows(9).any(|frame: &[u8]| frame[3] == 1 && frame[5..] == [0, 0, 0, stream]) {
+        let some = tcp.read(&mut read).await.unwrap();
+        all.extend_from_slice(&read[..some]);
+    }
 }
