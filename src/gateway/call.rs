@@ -34,6 +34,7 @@ use crate::envelope::stream::Stop;
 use crate::error::Error;
 use crate::policy::auth::Identity;
 use crate::policy::cors::Cors;
+use crate::policy::overload::Place;
 use crate::policy::rate::Rated;
 use crate::telemetry::RequestId;
 pub(super) use gates::Gated;
@@ -89,8 +90,8 @@ pub struct Call {
     pub(super) cors: Option<Arc<Cors>>,
     /// The origin of the page that calls, where that matters.
     pub(super) page: Option<HeaderValue>,
-    /// It has a place among those in flight.
-    entered: bool,
+    /// What it has among those in flight.
+    place: Option<Place>,
     /// What its limits have said so far.
     rated: Rated,
     method: Method,
@@ -141,7 +142,7 @@ impl Call {
             tls: peer.tls,
             cors: None,
             page: None,
-            entered: false,
+            place: None,
             rated: Rated::default(),
             method: head.method.clone(),
             uri: head.uri.clone(),

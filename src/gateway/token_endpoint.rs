@@ -19,7 +19,7 @@ use crate::envelope::whole;
 use crate::error::{Error, TokenKind};
 use crate::policy::auth::{self, Connect, Gate, Pair, Refusal};
 use crate::policy::cors::Cors;
-use crate::policy::overload::Places;
+use crate::policy::overload::{Places, Wish};
 use crate::policy::rate::Rates;
 
 /// Bytes of a request's body.
@@ -57,8 +57,8 @@ pub(super) enum Operation {
 }
 
 impl Gated for TokenEndpoint {
-    fn places(&self) -> (&Places, Priority) {
-        (&self.places, Priority::Normal)
+    fn places(&self) -> (&Places, Wish) {
+        (&self.places, Wish { priority: Priority::Normal, streams: false })
     }
 
     fn rates(&self) -> &Rates {

@@ -6,9 +6,8 @@ use std::time::Instant;
 
 use super::concurrency::Adaptive;
 use super::failure::{Failure, FailureKind, Seen};
-use super::pool::KEPT;
 use super::{Outgoing, Upstream};
-use crate::policy::overload::share;
+use crate::policy::overload::{Wish, share};
 
 /// A call in flight; dropped, it is none any more.
 pub(super) struct Permit {
@@ -41,10 +40,7 @@ impl Upstream {
         let before = self.group.in_flight.fetch_add(1, Ordering::Relaxed);
         let in_flight = Arc::clone(&self.group.in_flight);
         let mut permit = Permit { in_flight, measured: None };
-        let most = share(most, outgoing.priority);
-        // What may stay for as long as its client likes leaves the last ones to calls.
-        let most = if outgoing.single { most } else { most - most / KEPT };
-        if before < most {
+        if before < share(most, Wish { priority: outgoing.priority, streams: !outgoing.single }) {
             permit.measured = self.adaptive.clone().map(|adaptive| {
                 Box::new(Measured { adaptive, since: Instant::now(), patient: outgoing.patient, stream: false })
             });

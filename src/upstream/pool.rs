@@ -24,13 +24,11 @@ use super::queue::Queue;
 use super::wheel::{Timer, Wheel};
 use crate::error::Error;
 use crate::memory::Memory;
-use crate::policy::overload::about;
+use crate::policy::overload::{KEPT, about};
 use crate::telemetry::Circuit;
 
 pub(super) use connecting::Connecting;
 
-/// The part of an endpoint's streams, and of an upstream's places, that is kept for calls whose answers are due.
-pub(super) const KEPT: usize = 8;
 /// Pause after a failed attempt at a further connection, give or take; each in a row doubles it, so often at most.
 const RECONNECT: (Duration, u32) = (Duration::from_secs(1), 5);
 /// How long a connection that is one more than are kept stays without a stream.

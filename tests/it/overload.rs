@@ -58,20 +58,47 @@ async fn a_full_gateway_refuses_who_matters_less_first() {
     held.extend(hold(&gateway, &library, 1).await);
     gateway.get(BOOK).await.status(503).reason("OVERLOADED").header("retry-after", "1");
     assert_eq!((echo(&gateway).await, watch(&gateway).await), (200, 200));
-    held.extend(hold(&gateway, &library, 3).await);
-    assert_eq!((echo(&gateway).await, watch(&gateway).await), (503, 200));
     held.extend(hold(&gateway, &library, 2).await);
-    assert_eq!(watch(&gateway).await, 503);
+    assert_eq!((echo(&gateway).await, watch(&gateway).await), (200, 200));
+    held.extend(hold(&gateway, &library, 1).await);
+    // What streams leaves an eighth to calls.
+    assert_eq!((echo(&gateway).await, watch(&gateway).await), (503, 503));
     // Health goes on answering: who asks for it must not take a busy gateway for a dead one.
     gateway.get("/health").await.status(200);
     gateway.get("/readyz").await.status(200);
     let refused =
         |priority| gateway.metric(&format!("transom_refusals_total{{gate=\"overload\",reason=\"{priority}\"}}"));
     assert_eq!(["low", "normal", "high"].map(refused), [1.0, 1.0, 1.0]);
+    assert_eq!(refused("client"), 0.0);
     // What was refused went nowhere, and places come back when streams end.
     library.saw("GetBook").times(1);
     drop(held);
     until("all is let in again", async || gateway.get(BOOK).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn one_client_has_its_part_and_leaves_the_others_theirs() {
+    let library = library().await;
+    let config = "overload: { in_flight: 40, in_flight_per_client: 3 }\ntrusted_proxies: [127.0.0.1]";
+    let gateway = front(&library, "", config).start().await;
+    let mut held = Vec::new();
+    for at in 1..=3 {
+        held.push(gateway.get(HELD).header("x-forwarded-for", "192.0.2.1").open().await);
+        library.called("WatchBooks", at).await;
+    }
+    let call = async |client: &str| gateway.get(BOOK).header("x-forwarded-for", client).await;
+    call("192.0.2.1").await.status(429).reason("RATE_LIMITED").header("retry-after", "1");
+    let grpc = gateway.grpc("library.v1.Library/GetBook").header("x-forwarded-for", "192.0.2.1");
+    assert_eq!(grpc.send(&[json!({ "name": "shelves/1/books/7" })]).await.code, Code::ResourceExhausted);
+    call("192.0.2.2").await.status(200);
+    gateway.get("/health").header("x-forwarded-for", "192.0.2.1").await.status(200);
+    library.saw("GetBook").times(1);
+    assert_eq!(gateway.metric("transom_refusals_total{gate=\"overload\",reason=\"client\"}"), 2.0);
+    // What calls by the proxy itself, such as its own checks, is nobody's flood.
+    let mut own = hold(&gateway, &library, 4).await;
+    own.clear();
+    held.pop();
+    until("it has a place again", async || call("192.0.2.1").await.status == 200).await;
 }
 
 #[tokio::test]

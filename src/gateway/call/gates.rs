@@ -5,18 +5,17 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 
 use super::Call;
-use crate::config::Priority;
 use crate::envelope::head::Head;
 use crate::error::Error;
 use crate::gateway::caller::Asking;
 use crate::gateway::route::Rpc;
-use crate::policy::overload::Places;
+use crate::policy::overload::{Places, Wish};
 use crate::policy::rate::{self, Rates, Stage, Taking};
 
 /// What is behind gates: an RPC, or a token endpoint.
 pub(in crate::gateway) trait Gated: Sync {
-    /// The places of its calls in flight, and how many of them are left to others.
-    fn places(&self) -> (&Places, Priority);
+    /// The places of its calls in flight, and what decides how many of them are left to others.
+    fn places(&self) -> (&Places, Wish);
     /// How often who may come.
     fn rates(&self) -> &Rates;
     /// Who may.
@@ -56,9 +55,8 @@ impl Call {
     }
 
     fn enter(&mut self, gated: &dyn Gated) -> Result<(), Error> {
-        let (places, priority) = gated.places();
-        places.enter(priority)?;
-        self.entered = true;
+        let (places, wish) = gated.places();
+        self.place = Some(places.enter(self.client, wish)?);
         Ok(())
     }
 
@@ -89,8 +87,8 @@ impl Call {
 }
 
 impl Gated for Rpc {
-    fn places(&self) -> (&Places, Priority) {
-        (&self.places, self.settings.priority.value)
+    fn places(&self) -> (&Places, Wish) {
+        (&self.places, Wish { priority: self.settings.priority.value, streams: self.streams() })
     }
 
     fn rates(&self) -> &Rates {

@@ -69,8 +69,8 @@ impl Drop for Call {
             Some(route) => (&route.logged, &route.metrics),
             None => (&self.worker.nowhere, &self.worker.unrouted),
         };
-        if let Some(gated) = self.gated().filter(|_| self.entered) {
-            gated.places().0.leave();
+        if let Some((gated, place)) = self.gated().zip(self.place) {
+            gated.places().0.leave(place);
         }
         self.worker.metrics.in_flight().dec();
         metrics.record(self.dialect.name(), outcome.code, elapsed);
