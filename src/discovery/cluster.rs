@@ -25,6 +25,8 @@ use crate::{secrets, tls};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the rest of a list may take.
 const WHOLE: Duration = Duration::from_secs(30);
+/// A watch that ends in less has hardly begun.
+const FRESH: Duration = Duration::from_secs(1);
 /// Bytes of a list's page.
 const PAGE: usize = 32 << 20;
 /// Bytes of one event.
@@ -178,7 +180,12 @@ impl Events {
 
     /// It has just begun.
     pub(super) fn is_fresh(&self) -> bool {
-        self.begun.elapsed() < Duration::from_secs(1)
+        self.begun.elapsed() < FRESH
+    }
+
+    /// Until that is not so any more.
+    pub(super) fn stands(&self) -> tokio::time::Sleep {
+        tokio::time::sleep_until(self.begun + FRESH)
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! A list tells all of them and a version; a watch from that version on tells what changes. A watch that ends is taken up
 //! again at the last version heard of, a bookmark's too; one that is too old (410) needs another list. What was found stays
-//! meanwhile.
+//! meanwhile, and so does what a slice says that cannot be read: it is told, and hides no other.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,8 @@ const LASTS: Duration = Duration::from_secs(240);
 const PAGE: usize = 500;
 /// Pages of a list.
 const PAGES: usize = 100;
+/// Characters that are kept of why a slice cannot be read.
+const WHY: usize = 200;
 /// Of endpoints that are about to go: they get calls only where there is nobody else.
 const LEAVING: u16 = u16::MAX;
 
@@ -38,22 +40,35 @@ pub(super) struct Slices {
     clusters: watch::Receiver<Arc<Cluster>>,
     cluster: Arc<Cluster>,
     /// The slices as they are, by name.
-    kept: BTreeMap<String, Vec<Found>>,
+    kept: BTreeMap<String, Known>,
     /// What was told last.
-    told: Vec<Found>,
+    told: Told,
     /// None: only a list says what there is.
     version: Option<String>,
     events: Option<Events>,
     failure: Option<String>,
     /// Lists in a row whose version nobody could watch.
     vain: u32,
+    /// What was told last is that nobody could say.
+    failed: bool,
+}
+
+/// What there is, and what of it could not be read.
+type Told = (Vec<Found>, Option<String>);
+
+/// What one slice says.
+#[derive(Default)]
+struct Known {
+    found: Vec<Found>,
+    /// Why that is what it said before.
+    unread: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct List {
     metadata: ListMeta,
     /// None: the `null` that some servers write of an empty list.
-    items: Option<Vec<Slice>>,
+    items: Option<Vec<Box<RawValue>>>,
 }
 
 #[derive(Deserialize)]
@@ -73,6 +88,12 @@ struct Slice {
     address_type: String,
     endpoints: Option<Vec<Endpoint>>,
     ports: Option<Vec<Port>>,
+}
+
+/// Of a slice that cannot be read: which one it is.
+#[derive(Deserialize)]
+struct Named {
+    metadata: Meta,
 }
 
 #[derive(Deserialize)]
@@ -117,12 +138,29 @@ struct Event {
 impl Slices {
     pub(super) fn new(service: Service, mut clusters: watch::Receiver<Arc<Cluster>>) -> Self {
         let cluster = Arc::clone(&clusters.borrow_and_update());
-        let (kept, told) = (BTreeMap::new(), Vec::new());
-        Self { service, clusters, cluster, kept, told, version: None, events: None, failure: None, vain: 0 }
+        let (kept, told) = Default::default();
+        Self {
+            service,
+            clusters,
+            cluster,
+            kept,
+            told,
+            version: None,
+            events: None,
+            failure: None,
+            vain: 0,
+            failed: false,
+        }
     }
 
-    /// What is there, as soon as it is something else than what was told last.
-    pub(super) async fn next(&mut self) -> Result<(Vec<Found>, Option<String>), String> {
+    /// What is there, as soon as it is something else than what was told last; after a failure once that is over.
+    pub(super) async fn next(&mut self) -> Result<Told, String> {
+        let told = self.news().await;
+        self.failed = told.is_err();
+        told
+    }
+
+    async fn news(&mut self) -> Result<Told, String> {
         loop {
             if self.clusters.has_changed().unwrap_or(false) {
                 self.cluster = Arc::clone(&self.clusters.borrow_and_update());
@@ -130,14 +168,17 @@ impl Slices {
             }
             let Some(version) = self.version.clone() else {
                 self.list().await?;
-                self.told = self.found();
-                return Ok((self.told.clone(), self.failure.clone()));
+                self.told = self.all();
+                return Ok(self.told.clone());
             };
             let outcome = match &mut self.events {
                 None => self.watch(&version).await,
                 Some(events) => {
+                    let stands = events.stands();
                     let event = tokio::select! {
                         event = events.next() => event,
+                        // It is asked and listened to again, though nothing happens there.
+                        () = stands, if self.failed => return Ok(self.told.clone()),
                         _ = self.clusters.changed() => {
                             // The loop's top is to see it, too.
                             self.clusters.mark_changed();
@@ -161,10 +202,10 @@ impl Slices {
                     return Err(why);
                 }
             }
-            let found = self.found();
-            if found != self.told {
-                self.told.clone_from(&found);
-                return Ok((found, self.failure.clone()));
+            let all = self.all();
+            if all != self.told {
+                self.told = all;
+                return Ok(self.told.clone());
             }
         }
     }
@@ -188,11 +229,10 @@ impl Slices {
                 Trouble::Other(why) => why,
             })?;
             let list: List = serde_json::from_slice(&body).map_err(|error| format!("no EndpointSliceList: {error}"))?;
-            for slice in list.items.into_iter().flatten() {
-                let name = slice.metadata.name.clone();
-                let found = self.read(slice);
-                count += found.len();
-                all.insert(name, found);
+            for item in list.items.into_iter().flatten() {
+                let (meta, known) = self.read(&item)?;
+                count += known.found.len();
+                all.insert(meta.name, known);
             }
             if list.metadata.more.is_empty() || count > MOST {
                 self.kept = all;
@@ -227,55 +267,73 @@ impl Slices {
             let fresh = self.events.take().is_some_and(|events| events.is_fresh());
             return if fresh { Err(Trouble::Other("the watch has ended at once".to_owned())) } else { Ok(()) };
         };
-        let wrong = |error: serde_json::Error| format!("no event of a watch: {error}");
-        let event: Event = serde_json::from_slice(&line).map_err(wrong)?;
+        let event: Event = serde_json::from_slice(&line).map_err(|why| self.unheard(&why))?;
         if event.what == "ERROR" {
-            let status: Status = serde_json::from_str(event.object.get()).map_err(wrong)?;
+            let status: Status = serde_json::from_str(event.object.get()).map_err(|why| self.unheard(&why))?;
             return Err(status.trouble());
         }
-        let slice: Slice = serde_json::from_str(event.object.get()).map_err(wrong)?;
+        let (meta, known) = self.read(&event.object).map_err(|why| self.unheard(&why))?;
         self.vain = 0;
-        if let Some(version) = &slice.metadata.resource_version {
-            self.version = Some(version.clone());
+        if let Some(version) = meta.resource_version {
+            self.version = Some(version);
         }
         match &*event.what {
-            "ADDED" | "MODIFIED" => {
-                let name = slice.metadata.name.clone();
-                let found = self.read(slice);
-                self.kept.insert(name, found);
-            }
-            "DELETED" => drop(self.kept.remove(&slice.metadata.name)),
+            "ADDED" | "MODIFIED" => drop(self.kept.insert(meta.name, known)),
+            "DELETED" => drop(self.kept.remove(&meta.name)),
             // A bookmark: nothing but the version. What is not known here changes nothing.
             _ => {}
         }
         Ok(())
     }
 
+    /// What was said nobody knows, and what comes after it is heard by another list alone.
+    fn unheard(&mut self, why: &dyn Display) -> String {
+        self.version = None;
+        format!("no event of a watch: {why}")
+    }
+
+    /// One slice; of one that cannot be read it is known which it is, and what it said before.
+    fn read(&mut self, object: &RawValue) -> Result<(Meta, Known), String> {
+        let why = match serde_json::from_str::<Slice>(object.get()) {
+            Ok(slice) => {
+                let (meta, found) = self.endpoints(slice);
+                return Ok((meta, Known { found, unread: None }));
+            }
+            Err(why) => why,
+        };
+        let Named { metadata } = serde_json::from_str(object.get()).map_err(|_| format!("no EndpointSlice: {why}"))?;
+        let found = self.kept.get(&metadata.name).map(|known| known.found.clone()).unwrap_or_default();
+        let why: String = why.to_string().chars().take(WHY).collect();
+        let unread =
+            Some(format!("the slice {} cannot be read, and stands for what it did before: {why}", metadata.name));
+        Ok((metadata, Known { found, unread }))
+    }
+
     /// A slice as endpoints.
-    fn read(&mut self, slice: Slice) -> Vec<Found> {
-        if !matches!(&*slice.address_type, "IPv4" | "IPv6") {
-            return Vec::new();
+    fn endpoints(&mut self, slice: Slice) -> (Meta, Vec<Found>) {
+        let Slice { metadata, address_type, endpoints, ports } = slice;
+        let endpoints = endpoints.unwrap_or_default();
+        if endpoints.is_empty() || !matches!(&*address_type, "IPv4" | "IPv6") {
+            return (metadata, Vec::new());
         }
-        let endpoints = slice.endpoints.unwrap_or_default();
-        if endpoints.is_empty() {
-            return Vec::new();
-        }
-        let port = match port(self.service.port.as_deref(), slice.ports.as_deref().unwrap_or_default()) {
+        let port = match port(self.service.port.as_deref(), ports.as_deref().unwrap_or_default()) {
             Ok(port) => port,
             Err(why) => {
                 self.failure = Some(why);
-                return Vec::new();
+                return (metadata, Vec::new());
             }
         };
         self.failure = None;
-        endpoints.into_iter().filter_map(|endpoint| endpoint.found(port)).collect()
+        (metadata, endpoints.into_iter().filter_map(|endpoint| endpoint.found(port)).collect())
     }
 
     /// All of them. A service that has addresses of both families has each of its pods twice: then IPv4 stands for it.
-    fn found(&self) -> Vec<Found> {
-        let all = || self.kept.values().flatten();
+    fn all(&self) -> Told {
+        let all = || self.kept.values().flat_map(|known| &known.found);
         let four = all().any(|found| found.address.is_ipv4());
-        all().filter(|found| !four || found.address.is_ipv4()).cloned().collect()
+        let found = all().filter(|found| !four || found.address.is_ipv4()).cloned().collect();
+        let unread = || self.kept.values().find_map(|known| known.unread.clone());
+        (found, self.failure.clone().or_else(unread))
     }
 }
 

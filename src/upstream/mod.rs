@@ -26,6 +26,7 @@ mod metadata;
 mod opening;
 mod outliers;
 mod part;
+mod pauses;
 mod permit;
 mod pick;
 mod pings;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -10,12 +10,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::group::Group;
+use super::pauses::Pauses;
 use super::pool::Pool;
 use crate::config::Place;
 use crate::discovery::{Answer, Discovery, Search};
 
-/// The pause after a place could not be looked up; the next one is twice as long, up to the last.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 /// An endpoint that went down may have moved: the pause before that is looked up.
 const MOVED: Duration = Duration::from_millis(500);
 
@@ -47,7 +46,7 @@ impl Group {
     /// Looks a place up again and again: when its time is over, or when an endpoint went down.
     async fn follow_place(self: Arc<Self>, place: Place, mut search: Search) {
         let mut troubles = self.roster.troubles();
-        let mut again = AGAIN.0;
+        let mut pauses = Pauses::default();
         let mut well = true;
         loop {
             troubles.mark_unchanged();
@@ -68,14 +67,10 @@ impl Group {
             self.found(&place, answer.as_ref().ok().map(|answer| &*answer.found));
             let pause = match &answer {
                 Ok(answer) => {
-                    again = AGAIN.0;
+                    pauses.answered(Instant::now());
                     answer.holds
                 }
-                Err(_) => {
-                    let pause = again;
-                    again = (again * 2).min(AGAIN.1);
-                    pause
-                }
+                Err(_) => pauses.failed(Instant::now()),
             };
             tokio::select! {
                 () = sleep(pause) => {}

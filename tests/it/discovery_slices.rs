@@ -207,6 +207,50 @@ async fn conditions_and_ports_are_understood() {
 }
 
 #[tokio::test]
+async fn a_slice_that_cannot_be_read_is_told_and_hides_no_other() {
+    let api = api_server().await;
+    let at = |address: &str| slice(&grpc(5), &[json!({ "addresses": [address] })]);
+    let broken = slice(&grpc(5), &[json!({ "addresses": null })]);
+    let there = |addresses: &[&str]| addresses.iter().map(|ip| (format!("{ip}:5"), false)).collect::<Vec<_>>();
+    api.set("books-1", at("10.0.0.1"));
+    api.set("books-2", broken.clone());
+    let mut search = search(&api, "kubernetes://books:grpc");
+    let told = async |search: &mut Search| {
+        let answer = soon("news", search.look()).await.unwrap();
+        let failure = answer.failure.unwrap_or_default();
+        (answer.found.iter().map(|found| (found.address.to_string(), false)).collect::<Vec<_>>(), failure)
+    };
+    let (found, failure) = told(&mut search).await;
+    assert!(found == there(&["10.0.0.1"]) && failure.contains("books-2 cannot be read"), "{found:?} {failure}");
+    // What one said before stays, and those after it are heard.
+    api.set("books-2", at("10.0.0.2"));
+    assert_eq!(told(&mut search).await, (there(&["10.0.0.1", "10.0.0.2"]), String::new()));
+    api.set("books-1", broken);
+    let (found, failure) = told(&mut search).await;
+    assert!(found == there(&["10.0.0.1", "10.0.0.2"]) && failure.contains("books-1 cannot"), "{found:?} {failure}");
+    api.set("books-3", at("10.0.0.3"));
+    assert_eq!(told(&mut search).await.0, there(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]));
+    assert_eq!(api.requests().len(), 2, "one list, one watch");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_again_is_said_to_though_nothing_has_changed() {
+    let api = api_server().await;
+    api.set("books-1", slice(&grpc(5), &[json!({ "addresses": ["10.0.0.1"] })]));
+    let mut search = search(&api, "kubernetes://books:grpc");
+    let found = look(&mut search).await;
+    let waiting = tokio::spawn(async move { (search.look().await, search) });
+    api.watched(1).await;
+    api.refuse(Some(StatusCode::SERVICE_UNAVAILABLE));
+    api.cut();
+    let (failed, mut search) = soon("a failure", waiting).await.unwrap();
+    failed.unwrap_err();
+    api.refuse(None);
+    assert_eq!(look(&mut search).await, found);
+    assert_eq!(api.lists(), 1);
+}
+
+#[tokio::test]
 async fn a_list_comes_in_pages() {
     let api = api_server().await;
     api.page(2);
