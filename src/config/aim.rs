@@ -9,7 +9,7 @@ use super::read::{choice, section};
 use super::upstream::{check_name, header_name};
 
 section! {
-    /// Calls go only to those endpoints whose label has the value that they ask for. Questions whose replies are kept ask for `default`.
+    /// Calls go only to those endpoints whose label has the value that they ask for.
     pub struct Subset {
         /// The label, such as `version`.
         label: String = checked("a label's name", label).required(),
@@ -33,7 +33,7 @@ choice! {
 }
 
 section! {
-    /// Another upstream that gets some of the calls, as far as its endpoints take them; those that it does not take are served as all others. Questions whose replies are kept are not among them.
+    /// Another upstream that gets some of the calls, as far as its endpoints take them; those that it does not take are served as all others. Questions whose replies are kept are among them by `header` alone, and have replies of their own.
     pub struct Canary {
         /// Its name under `upstreams`; it needs no `services`.
         upstream: String = checked("an upstream's name", name).required(),

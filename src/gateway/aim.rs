@@ -34,9 +34,9 @@ impl Rpc {
     }
 }
 
-/// What all calls have in common that wait for the same reply: the subset that they ask for, and nobody's own place.
+/// What all calls have in common that wait for the same reply: the subset or the canary that they ask for, and nobody's own place.
 pub(super) fn in_common(aim: Aim) -> Aim {
-    Aim { subset: aim.subset, ..Aim::default() }
+    Aim { key: None, ..aim }
 }
 
 fn asked_for<'c>(subset: &'c Subset, headers: &'c HeaderMap) -> Option<&'c [u8]> {

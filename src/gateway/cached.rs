@@ -22,7 +22,9 @@ use crate::envelope::coding::{self, Coding};
 use crate::envelope::{Dialect, metadata};
 use crate::error::Error;
 use crate::memory::let_go;
-use crate::policy::cache::{Cache, Cell, Entry, Forgets, Form, Found, Generations, Key, Policy, Rendered, Shared};
+use crate::policy::cache::{
+    Asked, Cache, Cell, Entry, Forgets, Form, Found, Generations, Key, Policy, Rendered, Shared,
+};
 use crate::upstream::{Aim, Failure, Metadata, Outgoing};
 
 /// What a question brought, and who answered where that was the service.
@@ -102,8 +104,8 @@ pub(super) async fn answer(
     let message = whole(&frame)?;
     let headers = outgoing.headers.whole();
     metadata::remove_codings(headers);
-    let key = cached.policy.key(message, headers, outgoing.aim.subset);
     let aim = in_common(outgoing.aim);
+    let key = cached.policy.key(message, headers, Asked { subset: aim.subset, canary: aim.canary });
     let entry = match cached.policy.find(&key, Instant::now()) {
         Found::Fresh(entry) => entry,
         Found::Stale(entry) => {

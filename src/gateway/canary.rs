@@ -34,6 +34,12 @@ impl Canary {
         }
     }
 
+    /// What calls ask for it themselves; none: it takes a share alone, and asks nobody.
+    pub(super) fn by_header(&self) -> Option<Arc<Self>> {
+        let header = self.header.clone()?;
+        Some(Arc::new(Self { share: 0, turn: AtomicU64::new(0), header: Some(header) }))
+    }
+
     /// Whether it gets this call.
     pub(super) fn takes(&self, headers: &HeaderMap) -> bool {
         self.is_named(headers) || self.has_turn()

@@ -21,7 +21,6 @@ mod shared;
 mod tie;
 mod told;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,7 +38,7 @@ use generation::Generation;
 
 pub use entry::{Entry, Form, Rendered};
 pub use generation::{Cell, Generations};
-pub use key::Key;
+pub use key::{Asked, Key};
 pub use shared::{Names, Shared};
 pub use tie::Tie;
 
@@ -97,6 +96,8 @@ pub struct Types {
     pub largest: usize,
     /// What REST clients say beside it that a service is told, cookies that say who calls among it.
     pub said: Vec<HeaderName>,
+    /// What clients say by which endpoints are chosen, whether a service is told or not.
+    pub chosen_by: Vec<HeaderName>,
     /// Another one whenever anything is declared otherwise.
     pub version: [u8; 32],
     /// Where the method is served, as written: another service has other replies.
@@ -210,7 +211,7 @@ impl Policy {
             (true, true) => [&[header::AUTHORIZATION][..], &written.vary, &types.said].concat(),
             (false, _) => [&[header::AUTHORIZATION, header::ACCEPT_LANGUAGE][..], &types.said].concat(),
         };
-        let vary = vary.iter().map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
+        let vary = vary.iter().chain(&types.chosen_by).map(HeaderName::as_str).collect::<Vec<_>>().join(", ");
         // Words and digits.
         let control = HeaderValue::try_from(format!("{whose}, max-age={ttl}{stale}")).map_err(|why| why.to_string())?;
         Ok(Some(Arc::new(Self {
@@ -238,10 +239,10 @@ impl Policy {
         Forgets { generations: self.cache.generations.clone(), generation: self.generation.clone(), tie }
     }
 
-    /// Whose reply it would be: `metadata` is all that the service would be sent beside the message, `subset` which of its endpoints.
-    pub fn key(&self, message: &[u8], metadata: &HeaderMap, subset: Option<NonZeroU32>) -> Key {
+    /// Whose reply it would be: `metadata` is all that the service would be sent beside the message.
+    pub fn key(&self, message: &[u8], metadata: &HeaderMap, asked: Asked) -> Key {
         let vary = self.written.public.then_some(&*self.written.vary);
-        Key::of(&self.seed, self.generation.number(&self.cells(message)), (message, subset), metadata, vary)
+        Key::of(&self.seed, self.generation.number(&self.cells(message)), (message, asked), metadata, vary)
     }
 
     /// Where the replies to such a request are counted, one for each tie.
@@ -313,13 +314,13 @@ mod tests {
     use bytes::Bytes;
     use http::HeaderMap;
 
-    use super::{Cache, Entry, Key};
+    use super::{Asked, Cache, Entry, Key};
     use crate::config::MethodCache;
 
     #[test]
     fn what_was_forgotten_or_replaced_does_not_come_back_by_being_weighed() {
         let cache = Cache::new(1 << 20, Arc::default());
-        let key = Key::of(&[7; 32], 1, (b"x", None), &HeaderMap::new(), None);
+        let key = Key::of(&[7; 32], 1, (b"x", Asked::default()), &HeaderMap::new(), None);
         let written = MethodCache::lasting(Duration::from_secs(60));
         let entry = |message: &'static [u8]| {
             Entry::new(

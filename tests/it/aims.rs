@@ -235,6 +235,26 @@ async fn with_canary(stable: &Upstream, canary: &Upstream, keys: &str) -> Runnin
 }
 
 #[tokio::test]
+async fn who_asks_for_a_canary_has_its_replies_though_they_are_kept() {
+    let all = libraries::<2>().await;
+    let config = format!(
+        "upstreams:\n  library: {{ services: [library.v1.Library], endpoints: [\"{}\"], canary: {{ upstream: next, header: x-canary, share: 50% }} }}\n  next: {{ endpoints: [\"{}\"] }}\nmethods: {{ library.v1.Library/GetBook: {{ cache: {{ ttl: 1h, public: true }} }} }}\n",
+        all[0].address(),
+        all[1].address()
+    );
+    let gateway = gateway().descriptors("library").config(&config).start().await;
+    for at in 0..3 {
+        // No share of what is everybody's.
+        for path in [BOOK.to_owned(), format!("{BOOK}{at}")] {
+            let reply = gateway.get(&path).await;
+            reply.status(200).header("vary", "accept-language, x-canary").json(&json!({ "title": "0" }));
+            gateway.get(&path).header("x-canary", "yes").await.status(200).json(&json!({ "title": "1" }));
+        }
+    }
+    assert_eq!(calls(&all), [4, 4]);
+}
+
+#[tokio::test]
 async fn a_canary_gets_its_share_to_the_call_and_in_no_bunch() {
     let all = libraries::<2>().await;
     let gateway = with_canary(&all[0], &all[1], "share: 5%").await;

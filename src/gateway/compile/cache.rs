@@ -67,15 +67,22 @@ impl Compiler<'_> {
                 let cookies = self.config.auth.iter().flat_map(|auth| &auth.sources).any(by_cookie);
                 let mut said = settings.request_headers.value.clone();
                 said.extend(cookies.then_some(COOKIE));
+                let canary = upstream.canary.as_ref().filter(|canary| canary.header.is_some());
+                let headers =
+                    [upstream.subset.as_ref().map(|subset| &subset.header), canary.map(|canary| &canary.header)];
+                let next = canary.and_then(|canary| self.config.upstreams.get(&canary.upstream));
+                let served =
+                    [Some(upstream), next].map(|upstream| upstream.map(|served| (&served.endpoints, &served.tls)));
                 let types = Types {
                     schema,
                     request: method.input,
                     reply: method.output,
                     largest: upstream.limits.receive,
                     said,
+                    chosen_by: headers.into_iter().flatten().flatten().cloned().collect(),
                     version,
                     asks: self.config.auth.is_some() && settings.auth.value != config::Access::Public,
-                    served: format!("{:?} {:?}", upstream.endpoints, upstream.tls).into(),
+                    served: format!("{served:?}").into(),
                 };
                 let request = |rpc: &str| Some(self.method(rpc)?.input);
                 let policy = Policy::compile(rpc, written, (&self.caches.cache, types), self.metrics, request);

@@ -70,8 +70,9 @@ impl Compiler<'_> {
         let cache = cache.map_err(|why| flaws.push(why.into()));
         let uri = uri.map_err(|error| flaws.push(format!("its path is no URI: {error}").into()));
         let (Ok(rates), Ok(cache), Ok(uri), true) = (rates, cache, uri, flaws.is_empty()) else { return Err(flaws) };
-        // What is kept is everybody's: a canary has no part in it.
-        let canary = self.canaries.get(&**upstream.name()).filter(|_| cache.is_none()).cloned();
+        let canary = self.canaries.get(&**upstream.name());
+        // What is kept is for many: those who ask for the canary have its replies, and nobody has them by turns.
+        let canary = if cache.is_some() { canary.and_then(|canary| canary.by_header()) } else { canary.cloned() };
         // A canary has endpoints of its own, and may have a breaker for them.
         let judged = written.circuit_breaker.is_some() || written.outlier_ejection.is_some() || canary.is_some();
         let (schema, input, many) = (self.schema.clone(), method.input, method.client_streaming);

@@ -13,13 +13,22 @@ pub struct Key {
     generation: u64,
 }
 
+/// Which endpoints may be asked: another one has other replies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Of the upstream's own, those with a value.
+    pub subset: Option<NonZeroU32>,
+    /// Those of its canary.
+    pub canary: bool,
+}
+
 impl Key {
     /// The key of a call of the method and the policy that `seed` stands for. `vary`: the headers on which a public reply depends; without it all of them count that are not
-    /// known to say nothing of the caller. `subset`: which of the upstream's endpoints may be asked.
+    /// known to say nothing of the caller. `asked`: which endpoints may be.
     pub(super) fn of(
         seed: &[u8; 32],
         generation: u64,
-        (message, subset): (&[u8], Option<NonZeroU32>),
+        (message, asked): (&[u8], Asked),
         metadata: &HeaderMap,
         vary: Option<&[HeaderName]>,
     ) -> Self {
@@ -32,8 +41,9 @@ impl Key {
         part(seed);
         part(message);
         // Before pairs: one more part makes another list of parts.
-        if let Some(subset) = subset {
-            part(&subset.get().to_le_bytes());
+        if asked != Asked::default() {
+            let [a, b, c, d] = asked.subset.map_or(0, NonZeroU32::get).to_le_bytes();
+            part(&[a, b, c, d, u8::from(asked.canary)]);
         }
         let counts = |name: &HeaderName| match vary {
             // A service that makes links of them would else let one client choose everyone's.
@@ -97,14 +107,14 @@ mod tests {
     use http::header::ACCEPT_LANGUAGE;
     use http::{HeaderMap, HeaderName, HeaderValue};
 
-    use super::Key;
+    use super::{Asked, Key};
 
     fn key(message: &[u8], headers: &[(&'static str, &'static str)], public: bool) -> Key {
         let pair = |(name, value): &(&'static str, &'static str)| {
             (HeaderName::from_static(name), HeaderValue::from_static(value))
         };
         let metadata: HeaderMap = headers.iter().map(pair).collect();
-        Key::of(&[7; 32], 1, (message, None), &metadata, public.then_some(&[ACCEPT_LANGUAGE]))
+        Key::of(&[7; 32], 1, (message, Asked::default()), &metadata, public.then_some(&[ACCEPT_LANGUAGE]))
     }
 
     #[test]
