@@ -71,6 +71,8 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// The call's deadline passed before its request had come: no service was asked.
+    TooSlow,
     /// The reply is larger than its limit.
     ResponseTooLarge {
         /// The limit in bytes.
@@ -212,6 +214,7 @@ impl Error {
             Self::MethodNotAllowed { .. } => 405,
             Self::BadRequest { .. } | Self::TooDeep { .. } | Self::Violations(_) => 400,
             Self::UnsupportedMedia { .. } | Self::UnsupportedEncoding { .. } => 415,
+            Self::TooSlow => 408,
             Self::TooLarge { .. } | Self::MessageTooLarge { .. } => 413,
             Self::TooManyHeaders { .. } => 431,
             Self::RateLimited { .. } => 429,
@@ -273,7 +276,7 @@ impl Error {
             | Self::LogoutUntold
             | Self::LimitsUnavailable => Code::Unavailable,
             Self::UpstreamProtocol(_) | Self::Internal => Code::Internal,
-            Self::Deadline => Code::DeadlineExceeded,
+            Self::Deadline | Self::TooSlow => Code::DeadlineExceeded,
             Self::ClientGone => Code::Cancelled,
             Self::Upstream(status) => status.code,
         }
@@ -290,6 +293,7 @@ impl Error {
             Self::UnsupportedEncoding { .. } => Fault::UnsupportedEncoding.reason(),
             Self::TooLarge { .. } | Self::MessageTooLarge { .. } => Fault::TooLarge.reason(),
             Self::TooManyHeaders { .. } => Fault::TooManyHeaders.reason(),
+            Self::TooSlow => Fault::TooSlow.reason(),
             Self::ResponseTooLarge { .. } => "RESPONSE_TOO_LARGE",
             Self::RateLimited { .. } => "RATE_LIMITED",
             Self::Unauthenticated { fault: TokenFault::Missing, .. } => "TOKEN_MISSING",
@@ -346,6 +350,7 @@ impl Error {
             Self::ResponseTooLarge { limit } => {
                 return Cow::Owned(format!("the reply is larger than the limit of {limit} bytes"));
             }
+            Self::TooSlow => "the request did not come within the call's deadline",
             Self::RateLimited { .. } => "too many calls from you; try again later",
             Self::Unauthenticated { token, fault, .. } => fault.told(*token),
             Self::Forbidden { token: TokenKind::Connect } => "the connect token does not allow this",

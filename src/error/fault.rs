@@ -17,17 +17,20 @@ pub enum Fault {
     TooLarge,
     /// It has more headers than it may.
     TooManyHeaders,
+    /// It takes longer to come than its call may.
+    TooSlow,
 }
 
 impl Fault {
     /// Each, in the order of their declaration.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BadRequest,
         Self::TooDeep,
         Self::UnsupportedMedia,
         Self::UnsupportedEncoding,
         Self::TooLarge,
         Self::TooManyHeaders,
+        Self::TooSlow,
     ];
 
     /// The reason of the errors that are this fault.
@@ -39,6 +42,7 @@ impl Fault {
             Self::UnsupportedEncoding => "UNSUPPORTED_ENCODING",
             Self::TooLarge => "TOO_LARGE",
             Self::TooManyHeaders => "TOO_MANY_HEADERS",
+            Self::TooSlow => "REQUEST_TIMEOUT",
         }
     }
 }
@@ -53,6 +57,7 @@ impl Error {
             Self::UnsupportedEncoding { .. } => Some(Fault::UnsupportedEncoding),
             Self::TooLarge { .. } | Self::MessageTooLarge { .. } => Some(Fault::TooLarge),
             Self::TooManyHeaders { .. } => Some(Fault::TooManyHeaders),
+            Self::TooSlow => Some(Fault::TooSlow),
             Self::NoRoute
             | Self::MethodNotAllowed { .. }
             | Self::Violations(_)

@@ -22,6 +22,7 @@ fn each() -> Vec<Error> {
         Error::TooLarge { limit },
         Error::MessageTooLarge { limit },
         Error::TooManyHeaders { limit: 100 },
+        Error::TooSlow,
         Error::ResponseTooLarge { limit },
         Error::RateLimited { retry_after },
         unauthenticated(TokenFault::Missing),

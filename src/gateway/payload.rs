@@ -84,7 +84,7 @@ impl Payload {
             Some(Err(Error::TooLarge { .. })) => return Err(Error::TooLarge { limit }),
             Some(Err(full @ Error::Overloaded { .. })) => return Err(full),
             Some(Err(_)) => return Err(stop.or(Error::ClientGone)),
-            None => return Err(call.worker.pool.overdue()),
+            None => return Err(call.worker.pool.unread()),
         };
         if !is_one(&frame) {
             return Err(Error::bad_request("this method takes one message"));

@@ -260,7 +260,7 @@ async fn read<B: Incoming>(
 ) -> Result<Bytes, Error> {
     let pool = &call.worker.pool;
     let read = pool.within(deadline, whole::read(body, limit, pool.memory())).await;
-    let body = read.unwrap_or_else(|| Err(pool.overdue()))?;
+    let body = read.unwrap_or_else(|| Err(pool.unread()))?;
     call.read(body.len());
     if coding == Coding::Identity {
         return Ok(body);

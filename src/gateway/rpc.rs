@@ -73,7 +73,7 @@ pub(super) async fn connect<B: Incoming>(
         Dialect::ConnectGet(_) => connect::message_of_query(head, limit),
         _ => {
             let read = connect::read(head, body, limit, worker.pool.memory());
-            worker.pool.within(outgoing.deadline, read).await.unwrap_or_else(|| Err(worker.pool.overdue()))
+            worker.pool.within(outgoing.deadline, read).await.unwrap_or_else(|| Err(worker.pool.unread()))
         }
     }?;
     call.read(read.len());

@@ -132,7 +132,9 @@ impl TokenEndpoint {
         let token = match taken {
             Some(token) => token.into_owned(),
             None => {
-                let said = whole::read(body, MOST, call.worker.pool.memory()).await?;
+                let pool = &call.worker.pool;
+                let said = pool.within(call.started + PATIENCE, whole::read(body, MOST, pool.memory())).await;
+                let said = said.unwrap_or_else(|| Err(pool.unread()))?;
                 call.read(said.len());
                 let said: Value = serde_json::from_slice(&said).unwrap_or_default();
                 let token = said.get(field).and_then(Value::as_str).filter(|token| !token.is_empty());

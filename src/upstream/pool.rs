@@ -96,6 +96,11 @@ impl Pool {
         if self.is_stopped() { Error::Draining } else { Error::Deadline }
     }
 
+    /// What becomes of a call that had no more time for its request to come: who calls is late, and nobody else.
+    pub fn unread(&self) -> Error {
+        if self.is_stopped() { Error::Draining } else { Error::TooSlow }
+    }
+
     /// The future's outcome, or none once the deadline has passed; it costs no timer of the runtime's.
     pub async fn within<F: Future>(&self, deadline: Instant, future: F) -> Option<F::Output> {
         let mut timer = None;

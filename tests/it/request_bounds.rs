@@ -39,6 +39,33 @@ async fn too_many_headers_are_refused_in_each_dialect() {
 }
 
 #[tokio::test]
+async fn a_request_that_does_not_come_in_time_is_its_clients_fault() {
+    let library = library().await;
+    let gateway = gateway().descriptors("library").expose_all().upstream("library", &library).start().await;
+    for (path, content_type, more, status, said) in [
+        ("/v1/echo", "application/json", "x-request-timeout: 0.2", "408 Request Timeout", "REQUEST_TIMEOUT"),
+        (
+            "/library.v1.Library/Echo",
+            "application/json",
+            "connect-protocol-version: 1\r\nconnect-timeout-ms: 200",
+            "504 Gateway Timeout",
+            "deadline_exceeded",
+        ),
+    ] {
+        let mut raw = gateway.raw().await;
+        raw.write(format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\n{more}\r\ncontent-type: {content_type}\r\ncontent-length: 100\r\n\r\n{{"
+        ))
+        .await;
+        let answer = raw.read_until(said).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+    }
+    let refused = "transom_refusals_total{gate=\"request\",reason=\"REQUEST_TIMEOUT\"}";
+    until("both are counted", async || gateway.metric(refused) == 2.0).await;
+    library.saw("Echo").times(0);
+}
+
+#[tokio::test]
 async fn more_headers_than_usual_can_be_let_in() {
     for (config, let_in) in [("", 90), ("clients: { headers: 300 }", 290)] {
         let gateway = gateway().config(config).start().await;
