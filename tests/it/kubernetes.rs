@@ -224,6 +224,8 @@ fn every_name_leads_somewhere() {
         }
         for object in objects.kind("NetworkPolicy") {
             let spec = &object["spec"];
+            // No pod may call the whole world.
+            assert!(list(&spec["egress"]).iter().all(|rule| !list(&rule["to"]).is_empty()), "{object:#}");
             let rules = list(&spec["ingress"]).iter().chain(list(&spec["egress"]));
             let peers = rules.flat_map(|rule| list(&rule["from"]).iter().chain(list(&rule["to"])));
             let selectors = peers.filter_map(|peer| peer.get("podSelector")).chain([&spec["podSelector"]]);
@@ -259,6 +261,9 @@ fn pods_can_be_found_by_their_slices() {
     let text = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../development]\ncomponents: [../../components/endpointslices]\n";
     std::fs::write(overlay.join("kustomization.yaml"), text).expect("written");
     let objects = Objects::of_tree(tree.path(), "slices");
+    let policy = objects.named("NetworkPolicy", "gateway-service");
+    let to = list(&policy["spec"]["egress"][2]["to"]);
+    assert!(!to.is_empty() && to.iter().all(|to| to["ipBlock"]["cidr"].is_string()), "{policy:#}");
     let rule = &objects.named("Role", "gateway-service")["rules"][0];
     assert_eq!(list(&rule["verbs"]), ["get", "list", "watch"]);
     let folder = tempfile::tempdir().expect("a folder");
