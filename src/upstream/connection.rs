@@ -37,7 +37,9 @@ const STREAMS: usize = 1024;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Never the limit: each stream has its own, and a slow reader must stall nobody else.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
-const HEADER_LIST: u32 = 256 * 1024;
+/// What h2 reads of a head, far beyond what a call may have: up to here one that is too large fails its stream alone, while by a quarter
+/// more h2 ends the connection (as CONTINUATIONs without end).
+const HEADER_LIST: u32 = 4 * 1024 * 1024;
 /// h2's bound on the bookkeeping of small DATA frames that nobody has read yet: 256 bytes less the payload each. Its
 /// default would end a connection with a few slow readers of small messages; this one allows a million such frames.
 const DATA_FRAME_BUDGET: usize = 256 * 1024 * 1024;

@@ -16,6 +16,9 @@ use super::pool::Lease;
 use super::reaper::{Left, Place};
 use crate::memory::Memory;
 
+/// Bytes of an answer's head, and of its trailers, as HTTP/2 counts them.
+const HEAD: usize = 256 * 1024;
+
 /// One stream. Dropped before both sides have ended it, it is left to its connection's reaper.
 pub(super) struct Exchange {
     send: Option<SendStream<Bytes>>,
@@ -72,6 +75,7 @@ impl Exchange {
             Ok(response) => {
                 let (head, receive) = response.into_parts();
                 self.receive = Some(receive);
+                admit(&head.headers)?;
                 if let Some(place) = &self.place {
                     place.connection().replied.store(true, Ordering::Relaxed);
                 }
@@ -120,6 +124,7 @@ impl Exchange {
         match outcome {
             Ok(trailers) => {
                 self.received = true;
+                trailers.as_ref().map_or(Ok(()), admit)?;
                 Poll::Ready(Ok(trailers))
             }
             Err(error) => {
@@ -169,6 +174,12 @@ impl Exchange {
         self.sent = true;
         self.received = true;
     }
+}
+
+/// One that is too large fails its call and no other.
+fn admit(head: &HeaderMap) -> Result<(), Failure> {
+    let size: usize = head.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    if size > HEAD { Err(Failure::protocol("its head or its trailers are larger than 256 KiB")) } else { Ok(()) }
 }
 
 impl Drop for Exchange {

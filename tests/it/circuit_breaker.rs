@@ -1,7 +1,7 @@
 //! Breakers: an endpoint that fails call after call is left alone, and gets a probe when its time is over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -332,4 +332,36 @@ async fn a_call_that_may_be_tried_again_waits_for_a_probe() {
     library.saw("GetBook").times(saw + 1);
     go_on.notify_one();
     probe.await.unwrap().unwrap().status(200);
+}
+
+#[tokio::test]
+async fn an_answer_whose_head_is_too_large_fails_its_own_call_alone() {
+    let (held, size) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let (waiting, told) = (held.clone(), size.clone());
+    let library = upstream::grpc("library.v1.Library")
+        .unary("GetBook", move |_| ok(json!({ "title": "Dune" })).when(&waiting))
+        .unary("Echo", move |_| {
+            fail(Code::InvalidArgument, "much is wrong").trailer("x-much", &"x".repeat(told.load(Ordering::Relaxed)))
+        })
+        .start()
+        .await;
+    let keys = "connections: 1, circuit_breaker: { failures: 2 }, limits: { in_flight: 20 }";
+    let gateway = gateway_with(&library, keys).expose_all().config("workers: 1").start().await;
+    let calls: Vec<_> = (0..4)
+        .map(|_| {
+            let call = gateway.get(BOOK);
+            tokio::spawn(async move { call.await })
+        })
+        .collect();
+    library.called("GetBook", 4).await;
+    for (bytes, status) in [(200 << 10, 400), (290 << 10, 502), (600 << 10, 502), (3 << 20, 502)] {
+        size.store(bytes, Ordering::Relaxed);
+        gateway.post("/v1/echo", &json!({})).await.status(status);
+        size.store(0, Ordering::Relaxed);
+        gateway.post("/v1/echo", &json!({})).await.status(400);
+    }
+    held.notify_waiters();
+    for call in calls {
+        call.await.unwrap().status(200);
+    }
 }
