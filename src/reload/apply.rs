@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use transom_transcode::schema;
 
 use super::load::Loaded;
@@ -49,13 +49,13 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
     // One after the other: each compares with what runs.
     let _alone = state.reloads.alone().await;
     let (before, metrics) = (state.snapshot.load_full(), Arc::clone(&state.metrics));
-    let previous = before.auth.clone();
+    let runs = Arc::clone(&before);
     let compiled = spawn_blocking(move || {
         let config = Arc::clone(&loaded.config);
-        let mut problems = needs_restart(&before.config, &config);
-        match loaded.compile(&metrics, Some(&before)) {
+        let mut problems = needs_restart(&runs.config, &config);
+        match loaded.compile(&metrics, Some(&runs)) {
             Ok(after) => {
-                let breaking = breaking(&before, &after);
+                let breaking = breaking(&runs, &after);
                 if config.schema.breaking == Breaking::Refuse {
                     problems.extend(breaking.iter().cloned().map(refused));
                 }
@@ -72,7 +72,7 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
         Err(Refused::of(vec![Problem::Schema(problem)], Vec::new()))
     })?;
     if let Some(auth) = &after.auth
-        && let Err(missing) = auth.fetch_new(previous.as_deref()).await
+        && let Err(missing) = auth.fetch_new(before.auth.as_deref()).await
     {
         let problem = |(key, why)| {
             let message = format!("gives no keys: {why}; mend it, or write what it was until its issuer answers");
@@ -80,8 +80,28 @@ pub async fn apply(state: &Arc<State>, loaded: Loaded) -> Result<Applied, Refuse
         };
         return Err(Refused { problems: missing.into_iter().map(problem).collect(), breaking, passes: true });
     }
+    let lost = unfound(&before, &after.config).await;
+    if !lost.is_empty() {
+        return Err(Refused { problems: lost, breaking, passes: true });
+    }
 
     Ok(Applied { version: swap(state, after).await, breaking })
+}
+
+/// Upstreams that take calls, and would take none: what is written for them now cannot be looked up.
+async fn unfound(before: &Snapshot, after: &Arc<Config>) -> Vec<Problem> {
+    let mut looking = JoinSet::new();
+    for upstream in before.upstreams.values() {
+        let (upstream, config) = (Arc::clone(upstream), Arc::clone(after));
+        looking.spawn(async move {
+            let why = upstream.is_lost_in(&config).await?;
+            let path = config::place(&["upstreams", upstream.name(), "endpoints"]);
+            let message =
+                format!("cannot be looked up: {why}; mend it, or write what it was until it can: that goes on");
+            Some(Problem::of(&config, path, message))
+        });
+    }
+    looking.join_all().await.into_iter().flatten().collect()
 }
 
 /// Replaces the certificates of what runs by those that its files hold now, where they are others: `true`. They end on

@@ -16,12 +16,15 @@ use super::group::Group;
 use super::health::{UNTRIED, newcomers_turn};
 use super::pool::{Acquired, Pool, Slots, acquire};
 use super::{Upstream, literal};
-use crate::config;
+use crate::config::{self, Config};
 use crate::discovery::Discovery;
 use crate::memory::Memory;
 
 /// Connections that a worker makes at a time before they are needed: its calls go on meanwhile, and handshakes are work.
 const AT_ONCE: usize = 16;
+
+/// How long a reload waits for what a place stands for that it cannot do without.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// A worker's pool, for others to have connections made in it. It keeps none of them.
 #[derive(Clone)]
@@ -104,6 +107,42 @@ impl Upstream {
             }
         }
         while arriving.join_next().await.is_some() {}
+    }
+}
+
+impl Upstream {
+    /// Why an upstream that takes calls would take none by what is written for it now: its places are others, and not one of them can be
+    /// looked up by this configuration.
+    pub async fn is_lost_in(&self, config: &Config) -> Option<String> {
+        let next = config.upstreams.get(&**self.name()).filter(|_| self.usable() > 0)?;
+        let known = |endpoint: &config::Endpoint| {
+            literal(endpoint).is_some() || self.group.stands_for(&endpoint.place).is_some_and(|there| !there.is_empty())
+        };
+        if next.endpoints.iter().any(known) {
+            return None;
+        }
+        let discovery = Arc::new(Discovery::default());
+        discovery.follow(config);
+        let mut looking = JoinSet::new();
+        for endpoint in &next.endpoints {
+            let (place, mut search) = (endpoint.place.clone(), discovery.search(&endpoint.place));
+            looking.spawn(async move {
+                let looked = tokio::time::timeout(LOOK, search.look()).await;
+                (place, looked.unwrap_or_else(|_| Err(format!("no answer within {LOOK:?}"))))
+            });
+        }
+        let mut lost = None;
+        while let Some(Ok((place, looked))) = looking.join_next().await {
+            match looked {
+                // One that has an answer is enough, if it is that nobody is there. One that was asked for in vain before is known now.
+                Ok(answer) => {
+                    self.group.found(&place, Some(&answer.found));
+                    return None;
+                }
+                Err(why) => lost = Some(format!("`{place}`: {why}")),
+            }
+        }
+        lost
     }
 }
 
