@@ -118,9 +118,10 @@ fn what_has_no_effect_is_a_note() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("transom.yaml");
     let notes = |keys: &str| {
+        let (keys, overload) = keys.split_once("; ").unwrap_or((keys, ""));
         let upstream =
             format!("{{ services: [], endpoints: [{{ address: 'h:1', labels: {{ version: a }} }}], {keys} }}");
-        let written = format!("schema: {{ protos: [] }}\nupstreams: {{ a: {upstream} }}\n");
+        let written = format!("schema: {{ protos: [] }}\nupstreams: {{ a: {upstream} }}\n{overload}\n");
         fs::write(&file, written).expect("written");
         let output = transom(&["check", "--config", file.to_str().expect("UTF-8")]);
         assert_eq!(output.status.code(), Some(0), "{keys}: {}", String::from_utf8_lossy(&output.stderr));
@@ -144,7 +145,12 @@ fn what_has_no_effect_is_a_note() {
     ] {
         assert_eq!(notes(keys), [format!("note: upstreams.a.{note}")]);
     }
+    assert_eq!(
+        notes("connections: 2; overload: { in_flight: 9, in_flight_per_client: 9 }"),
+        ["note: overload.in_flight_per_client has no effect: `in_flight` is 9"]
+    );
     let right = [
+        "connections: 2; overload: { in_flight: 9, in_flight_per_client: 8 }",
         "retry: { hedge: 10ms, per_try_timeout: 4s }, outlier_ejection: {}, subset: { label: version, header: x-v }",
         "connections: 16, retry: { attempts: 1 }",
     ];

@@ -7,6 +7,10 @@ use crate::config::{self, Config, Endpoint, Place, Retry};
 /// A note for each.
 pub(super) fn notes(config: &Config) -> Vec<String> {
     let mut notes = Vec::new();
+    let places = config.overload.in_flight;
+    if config.overload.in_flight_per_client.is_some_and(|most| most >= places) {
+        notes.push(format!("overload.in_flight_per_client has no effect: `in_flight` is {places}"));
+    }
     for (name, upstream) in &config.upstreams {
         let at = |key: &str| format!("{}.{key}", config::place(&["upstreams", name]));
         if let Some(retry) = &upstream.retry {
