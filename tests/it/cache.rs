@@ -403,3 +403,21 @@ fn what_cannot_be_kept_is_refused() {
         assert!(problems.contains(problem) && problems.contains(".cache"), "{config}: {problems}");
     }
 }
+
+#[tokio::test]
+async fn answers_that_are_made_of_kept_replies_take_room_too() {
+    // Each character of it is six in JSON.
+    let library = answering(|request| ok(json!({ "name": request["name"], "title": "\u{1}".repeat(10_000) }))).await;
+    let gateway = cached(&library, "{ ttl: 1h, public: true }").config("cache: { size: 1MiB }").start().await;
+    let asked = || library.saw("GetBook").calls().len();
+    let all = async || {
+        for at in 0..60 {
+            gateway.get(&format!("{BOOK}{at}")).await.status(200);
+        }
+    };
+    all().await;
+    assert_eq!(asked(), 60);
+    // The replies alone would all have room: 600 KB.
+    all().await;
+    assert!(asked() > 80, "{} questions", asked());
+}
