@@ -64,8 +64,12 @@ pub(super) struct Activity {
     uploads: Count,
     /// HTTP/1.1: a request's body was not taken to its end.
     left: AtomicBool,
-    /// HTTP/1.0: its answer breaks off.
+    /// HTTP/1.1: an answer waits until all before it is written.
+    unflushed: AtomicBool,
+    /// HTTP/1.1: its answer breaks off,
     broken: AtomicBool,
+    /// and no last chunk is missed: HTTP/1.0.
+    endless: AtomicBool,
     /// A descriptor of the socket is asked for, and then it is here.
     asked: AtomicBool,
     handle: Mutex<Option<io::Result<OwnedFd>>>,
@@ -91,7 +95,9 @@ impl Default for Activity {
             reading: AtomicU8::new(WAITS),
             uploads: Count::default(),
             left: AtomicBool::new(false),
+            unflushed: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            endless: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             handle: Mutex::new(None),
         }
@@ -113,14 +119,39 @@ impl Activity {
         self.left.store(true, Ordering::Relaxed);
     }
 
-    /// An answer whose end is the connection's breaks off.
-    pub(super) fn break_off(&self) {
+    /// Its answer breaks off; `endless`: the connection's end is that of a whole one, too.
+    pub(super) fn break_off(&self, endless: bool) {
         self.broken.store(true, Ordering::Relaxed);
+        self.endless.store(endless, Ordering::Relaxed);
     }
 
-    /// It is to end so that its client sees that.
-    pub(super) fn breaks_off(&self) -> bool {
+    /// Its answer has broken off.
+    pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
+    }
+
+    /// It is to be reset, so that its client sees that.
+    pub(super) fn is_to_reset(&self) -> bool {
+        self.endless.load(Ordering::Relaxed)
+    }
+
+    /// An answer is to wait until all of it so far is written.
+    pub(super) fn await_flush(&self) {
+        self.unflushed.store(true, Ordering::Relaxed);
+    }
+
+    /// It waits for that.
+    pub(super) fn awaits_flush(&self) -> bool {
+        self.unflushed.load(Ordering::Relaxed)
+    }
+
+    /// All is written; true: somebody has waited for that.
+    pub(super) fn flushed(&self) -> bool {
+        let awaited = self.awaits_flush();
+        if awaited {
+            self.unflushed.store(false, Ordering::Relaxed);
+        }
+        awaited
     }
 
     /// A client may still be sending what nobody wants.

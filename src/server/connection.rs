@@ -7,23 +7,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
-use hyper::rt::Write as _;
 use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::activity::{Activity, Finding, InFlight, Watch};
+use super::farewell::{LAST_WORD, linger, part};
 use super::frames::Framed;
 use super::hangup::Hangup;
 use super::limits::Limits;
@@ -38,13 +36,6 @@ use crate::gateway::{Peer, State, Tether};
 use crate::policy::overload::about;
 use crate::telemetry::{Protocol, Refusals};
 use crate::tls::Socket;
-
-/// A connection that came at the last moment may still say what it came for, and calls whose time is over may say that.
-const LAST_WORD: Duration = Duration::from_millis(500);
-/// A client that has been told everything may be silent for so long before it closes,
-const SILENCE: Duration = Duration::from_secs(2);
-/// and speak for so long.
-const FAREWELL: Duration = Duration::from_secs(30);
 
 /// What answers a connection's requests.
 pub(super) trait Answer: Send + Sync + 'static {
@@ -169,12 +160,20 @@ pub(super) async fn serve<A: Answer>(terms: Arc<Terms<A>>, socket: TcpStream, ad
                         }
                         None
                     }
+                    // All that was said before a break is with the kernel, which forgets it if the client says more.
+                    Driven::Broken if activity.is_broken() && !activity.is_to_reset() => {
+                        if let Some(mut parts) = connection.into_parts() {
+                            part(&mut parts.io).await;
+                            linger(TokioIo::new(parts.io), phases.clone()).await;
+                        }
+                        None
+                    }
                     Driven::Well | Driven::Broken => None,
                 };
                 let Some(resting) = resting.map(|parts| (parts.io, parts.service)) else { break };
                 (io, service) = resting;
                 if !rest(&mut io, &mut watch, phases.clone()).await {
-                    let _ = timeout(LAST_WORD, poll_fn(|cx| Pin::new(&mut io).poll_shutdown(cx))).await;
+                    part(&mut io).await;
                     break;
                 }
             }
@@ -467,20 +466,6 @@ enum Beside {
     Look,
     /// Its age.
     Old,
-}
-
-/// Reads on until the client has closed too. It speaks as it reads, of its windows if of nothing else, or of a body that nobody wants;
-/// a socket that is closed under that is reset, and what of an answer is still on its way is lost.
-async fn linger(mut socket: impl AsyncRead + Unpin, mut phases: Phases) {
-    let mut ignored = vec![0; 1024];
-    let closed = async { while let Ok(Ok(1..)) = timeout(SILENCE, socket.read(&mut ignored)).await {} };
-    tokio::select! {
-        _ = timeout(FAREWELL, closed) => {}
-        () = async {
-            reached(&mut phases, Phase::Gone).await;
-            sleep(LAST_WORD).await;
-        } => {}
-    }
 }
 
 fn next(phase: Phase) -> Phase {

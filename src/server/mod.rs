@@ -12,6 +12,7 @@
 //! upload      a request's body over HTTP/1.1, and whether it is whole
 //! on_wake     waits beside a connection without being polled with it
 //! hangup      a client that left while nobody reads what it sent
+//! farewell    a close before which what was said last arrives
 //! patience    calls of HTTP/2 end with their time, read or not
 //! connection  one connection from its first byte to its close
 //! redirect    plain HTTP is sent on to https://
@@ -23,6 +24,7 @@
 mod activity;
 mod connection;
 mod expiry;
+mod farewell;
 mod frames;
 mod hangup;
 mod limits;

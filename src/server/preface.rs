@@ -76,7 +76,7 @@ impl Rewound {
 
 impl Drop for Rewound {
     fn drop(&mut self) {
-        if self.activity.breaks_off() {
+        if self.activity.is_to_reset() {
             self.socket.inner().close_by_reset();
         }
     }
@@ -111,6 +111,10 @@ impl Write for Rewound {
         self.give_handle();
         let flushed = Pin::new(&mut self.socket).poll_flush(cx);
         self.activity.stuck(flushed.is_pending());
+        if matches!(flushed, Poll::Ready(Ok(()))) && self.activity.flushed() {
+            // It waits in this same task.
+            cx.waker().wake_by_ref();
+        }
         flushed
     }
 

@@ -82,12 +82,12 @@ pub(super) struct Tracked<B: http_body::Body> {
     /// HTTP/1.1: bytes since one was held. They are written in their order, so that one in so many is enough.
     passed: usize,
     /// HTTP/1.0: where it ends, the connection does.
-    until_close: bool,
+    endless: bool,
 }
 
 impl<B: Answered> Tracked<B> {
     pub(super) fn new(body: B, call: InFlight, version: Version) -> Self {
-        Self { body, call, breaking: None, waits: None, passed: 0, until_close: version == Version::HTTP_10 }
+        Self { body, call, breaking: None, waits: None, passed: 0, endless: version == Version::HTTP_10 }
     }
 
     /// A piece is on its way.
@@ -113,26 +113,56 @@ impl<B: Answered> Tracked<B> {
     }
 }
 
-/// How an answer is broken off: hyper throws away what it has not written, so that this comes first.
+/// How an answer is broken off: a break throws away what is not written, so that this comes first.
 #[derive(Debug)]
 struct Breaking<E> {
     error: E,
-    /// Gone with the last piece, an empty one behind all others.
-    last: oneshot::Receiver<Infallible>,
-    /// Since then.
+    written: Written,
+    /// Since all is written.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
+/// How it is known that all before a break is written.
+#[derive(Debug)]
+enum Written {
+    /// HTTP/2: an empty piece behind all others has gone, and what it held with it.
+    Piece(oneshot::Receiver<Infallible>),
+    /// HTTP/1.1: hyper drops an empty piece unsent, but flushes its socket only when it keeps nothing itself.
+    Flush,
+}
+
 impl<E> Breaking<E> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, activity: &Activity) -> Poll<()> {
         if self.pause.is_none() {
-            let _ = ready!(Pin::new(&mut self.last).poll(cx));
+            match &mut self.written {
+                Written::Piece(last) => drop(ready!(Pin::new(last).poll(cx))),
+                // Who flushes wakes this task.
+                Written::Flush if activity.awaits_flush() => return Poll::Pending,
+                Written::Flush => {}
+            }
         }
         self.pause.get_or_insert_with(|| Box::pin(sleep(BREAK_AFTER))).as_mut().poll(cx)
     }
 }
 
 impl<B: http_body::Body> Tracked<B> {
+    /// Breaks off when all so far is written; over HTTP/2 the frame says when that is.
+    fn begin_to_break(&mut self, error: B::Error, cx: &Context<'_>) -> Poll<Frame<Bytes>> {
+        let activity = self.call.activity();
+        self.waits = Some(activity.offered());
+        let (written, frame) = if activity.is_shared() {
+            let (gone, last) = oneshot::channel();
+            (Written::Piece(last), Poll::Ready(Frame::data(held(Bytes::new(), gone))))
+        } else {
+            activity.await_flush();
+            // The connection may have flushed for the last time in this turn.
+            cx.waker().wake_by_ref();
+            (Written::Flush, Poll::Pending)
+        };
+        self.breaking = Some(Box::new(Breaking { error, written, pause: None }));
+        frame
+    }
+
     fn taken(&mut self) {
         if let Some(since) = self.waits.take() {
             self.call.activity().taken(since);
@@ -152,21 +182,19 @@ impl<B: Answered + Unpin> http_body::Body for Tracked<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
-        this.taken();
         if let Some(breaking) = &mut this.breaking {
-            ready!(breaking.poll(cx));
-            if this.until_close {
-                this.call.activity().break_off();
+            let activity = this.call.activity();
+            ready!(breaking.poll(cx, activity));
+            if !activity.is_shared() {
+                activity.break_off(this.endless);
             }
+            this.taken();
             return Poll::Ready(this.breaking.take().map(|breaking| Err(breaking.error)));
         }
+        this.taken();
         Poll::Ready(match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
             Some(Ok(frame)) => Some(Ok(frame.map_data(|data| this.hand_over(data)))),
-            Some(Err(error)) => {
-                let (written, last) = oneshot::channel();
-                this.breaking = Some(Box::new(Breaking { error, last, pause: None }));
-                Some(Ok(Frame::data(held(Bytes::new(), written))))
-            }
+            Some(Err(error)) => Some(Ok(ready!(this.begin_to_break(error, cx)))),
             None => None,
         })
     }
@@ -179,3 +207,6 @@ impl<B: Answered + Unpin> http_body::Body for Tracked<B> {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 use tokio::sync::Notify;
 use transom_transcode::status::Code;
@@ -232,6 +232,40 @@ async fn a_break_waits_for_who_reads_slowly() {
     // Who leaves in place of reading on is not waited for.
     drop(ask().await);
     gateway.logged(2).await;
+}
+
+/// Bytes that nobody has read make a reset of a close, and a reset throws away what is still on its way.
+#[tokio::test]
+async fn what_was_said_before_a_break_reaches_a_client_that_still_sends() {
+    let line = || json!({ "title": "x".repeat(900) });
+    let library = library(move || stream(std::iter::repeat_n(line(), 200)).then_fail(Code::Aborted, "enough")).await;
+    let gateway = start(&library).await;
+    let client = TcpSocket::new_v4().unwrap();
+    client.set_recv_buffer_size(4096).unwrap();
+    let (mut read, mut write) = client.connect(gateway.address()).await.unwrap().into_split();
+    let ask = async {
+        let request = format!("GET {WATCH} HTTP/1.1\r\nhost: a\r\n\r\n");
+        write.write_all(request.as_bytes()).await.unwrap();
+        // The next ones: nobody asked for so many.
+        while write.write_all(request.repeat(1000).as_bytes()).await.is_ok() {}
+    };
+    let listen = async {
+        let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+        let end = loop {
+            match soon("more of it", read.read(&mut piece)).await {
+                Ok(read @ 1..) => answer.extend_from_slice(&piece[..read]),
+                end => break end,
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        };
+        (String::from_utf8(answer).unwrap(), end.map_err(|error| error.kind()))
+    };
+    let (answer, end) = tokio::select! {
+        () = ask => panic!("the gateway reads on"),
+        heard = listen => heard,
+    };
+    assert_eq!((answer.matches("xxx\"}").count(), end), (200, Ok(0)));
+    assert!(!answer.ends_with("0\r\n\r\n"));
 }
 
 #[tokio::test]
