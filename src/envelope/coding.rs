@@ -73,10 +73,10 @@ impl Coding {
         }
     }
 
-    /// Of single messages of an answer: gzip where the client's list has it.
-    pub fn for_messages(accepted: Option<&HeaderValue>) -> Self {
-        let listed = accepted
-            .is_some_and(|list| list.as_bytes().split(|&byte| byte == b',').any(|name| name.trim_ascii() == b"gzip"));
+    /// Of single messages of an answer: gzip where one of the client's lists has it.
+    pub fn for_messages<'h>(accepted: impl IntoIterator<Item = &'h HeaderValue>) -> Self {
+        let mut names = accepted.into_iter().flat_map(|list| list.as_bytes().split(|&byte| byte == b','));
+        let listed = names.any(|name| name.trim_ascii() == b"gzip");
         if listed { Self::Gzip } else { Self::Identity }
     }
 

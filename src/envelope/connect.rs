@@ -89,7 +89,7 @@ pub fn admit(dialect: Dialect, headers: &HeaderMap, kind: Kind) -> Result<(), Er
 /// # Errors
 /// They are so in a way that is not supported.
 pub fn codings(headers: &HeaderMap) -> Result<(Coding, Coding), Error> {
-    let accepted = Coding::for_messages(headers.get(&ACCEPT_ENCODING));
+    let accepted = Coding::for_messages(headers.get_all(&ACCEPT_ENCODING));
     Ok((Coding::of_messages(headers.get(&CONTENT_ENCODING))?, accepted))
 }
 

@@ -116,6 +116,6 @@ pub fn trailers(error: &Error) -> HeaderMap {
 /// # Errors
 /// They are so in a way that is not supported.
 pub fn codings(headers: &HeaderMap) -> Result<(Coding, Coding), Error> {
-    let accepted = Coding::for_messages(headers.get(&metadata::GRPC_ACCEPT_ENCODING));
+    let accepted = Coding::for_messages(headers.get_all(&metadata::GRPC_ACCEPT_ENCODING));
     Ok((Coding::of_messages(headers.get(&metadata::GRPC_ENCODING))?, accepted))
 }

@@ -3,8 +3,9 @@
 use std::ops::Deref;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Version;
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use smallvec::SmallVec;
 use transom_transcode::frame;
@@ -46,8 +47,7 @@ pub struct Head<'h> {
     grpc_timeout: Option<&'h HeaderValue>,
     request_timeout: Option<&'h HeaderValue>,
     connect_timeout: Option<&'h HeaderValue>,
-    /// `Accept-Encoding`.
-    pub accept_encoding: Option<&'h HeaderValue>,
+    accept_encoding: Sent<'h>,
 }
 
 /// Whether a value is a host, with its port or without.
@@ -92,7 +92,7 @@ impl<'h> Head<'h> {
             grpc_timeout: None,
             request_timeout: None,
             connect_timeout: None,
-            accept_encoding: None,
+            accept_encoding: Sent::Never,
         };
         for (name, value) in &parts.headers {
             if name == header::HOST {
@@ -102,7 +102,7 @@ impl<'h> Head<'h> {
             } else if name == header::USER_AGENT {
                 head.user_agent.again(value);
             } else if name == header::ACCEPT_ENCODING {
-                head.accept_encoding.get_or_insert(value);
+                head.accept_encoding.again(value);
             } else if name == header::CONNECTION {
                 head.connection = true;
             } else if name == header::CONTENT_ENCODING {
@@ -133,6 +133,15 @@ impl<'h> Head<'h> {
     /// In a way that is not supported, or in several.
     pub(super) fn coding(&self) -> Result<Coding, Error> {
         if self.encoded { Coding::of_body(&self.parts.headers) } else { Ok(Coding::Identity) }
+    }
+
+    /// How the answer may be compressed.
+    pub fn accept_encoding(&self) -> Option<HeaderValue> {
+        match self.accept_encoding {
+            Sent::Never => None,
+            Sent::Once(list) => Some(list.clone()),
+            Sent::Often => list(&self.parts.headers, &header::ACCEPT_ENCODING),
+        }
     }
 
     /// The client's name for the call, where it sent exactly one.
@@ -224,6 +233,22 @@ impl<'h> Head<'h> {
 /// Nobody knows whom a request is for.
 pub fn no_host() -> Error {
     Error::bad_request("send one Host header, the same as in the request line or in :authority")
+}
+
+/// A list in one value, in however many headers it was sent (RFC 9110 §5.3).
+pub fn list(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    let mut sent = headers.get_all(name).iter();
+    let first = sent.next()?;
+    let mut rest = sent.peekable();
+    if rest.peek().is_none() {
+        return Some(first.clone());
+    }
+    let mut list = first.as_bytes().to_vec();
+    for part in rest {
+        list.extend_from_slice(b", ");
+        list.extend_from_slice(part.as_bytes());
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(list)).ok()
 }
 
 /// An item of a list such as `Accept`, `gzip;q=0.5`: its name, and how well it is liked, in thousandths (RFC 9110 §12.4.2).

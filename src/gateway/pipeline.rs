@@ -181,7 +181,7 @@ fn route<'p>(
     }
     head.is_framed_plainly()?;
     let host = head.host()?;
-    call.accepts = head.accept_encoding.cloned();
+    call.accepts = head.accept_encoding();
     let mut working = call.worker.working.lock();
     let route = snapshot.route(head, &mut call.dialect, &mut working.captures)?;
     captured.extend(working.captures.iter(head.uri.path()));

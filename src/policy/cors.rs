@@ -18,6 +18,7 @@ use tower::Service;
 use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer, ExposeHeaders};
 
 use crate::config::{self, AllowedHeader, AllowedOrigin};
+use crate::envelope::head::list;
 
 /// How long browsers remember what they were told.
 const MAX_AGE: Duration = Duration::from_secs(600);
@@ -136,10 +137,13 @@ impl Cors {
     fn ask(&self, method: Method, headers: &HeaderMap) -> HeaderMap {
         let mut request = Request::new(());
         *request.method_mut() = method;
-        for name in [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_REQUEST_HEADERS] {
+        for name in [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD] {
             if let Some(value) = headers.get(&name) {
                 request.headers_mut().insert(name, value.clone());
             }
+        }
+        if let Some(names) = list(headers, &ACCESS_CONTROL_REQUEST_HEADERS) {
+            request.headers_mut().insert(ACCESS_CONTROL_REQUEST_HEADERS, names);
         }
         let mut service = self.service.clone();
         let answer = pin!(service.call(request));

@@ -67,6 +67,8 @@ async fn rest_answers_are_compressed_as_the_client_likes() {
     for accepted in ["identity", "gzip;q=0", "deflate"] {
         gateway.get(book).header("accept-encoding", accepted).await.no_header("content-encoding");
     }
+    let listed = gateway.get(book).header("accept-encoding", "identity;q=0.5").header("accept-encoding", "br").await;
+    listed.status(200).header("content-encoding", "br");
     // What is short is not worth it.
     let short = gateway.post("/v1/echo", &json!({ "title": "Dune" })).header("accept-encoding", "gzip").await;
     short.status(200).no_header("content-encoding").no_header("vary");
@@ -169,8 +171,8 @@ async fn request_bodies_are_unpacked_within_their_limit() {
 
 /// A call that sends one message in gzip and accepts the same; what came back, and the head's encoding.
 async fn packed(gateway: &Running, speech: Speech, names: [&str; 2], message: &[u8]) -> (Bytes, Option<String>) {
-    let call = speech.call(2, "Discuss").header(names[0], "gzip").header(names[1], "identity, gzip");
-    let mut call = call.open(gateway, None).await;
+    let call = speech.call(2, "Discuss").header(names[0], "gzip");
+    let mut call = call.header(names[1], "identity, br").header(names[1], "gzip").open(gateway, None).await;
     let mut framed = frame(&gzip(message)).to_vec();
     framed[0] = 1;
     call.send_bytes(framed.into());

@@ -199,7 +199,7 @@ async fn methods_say_otherwise() {
     let config = "
 cors: { origins: \"*\" }
 methods:
-  library.v1.Library/*: { cors: { origins: [\"https://app.example.com\"], credentials: true } }
+  library.v1.Library/*: { cors: { origins: [\"https://app.example.com\"], headers: [\"*\"], credentials: true } }
   library.v1.Library/Echo: { cors: { origins: [] } }
 ";
     let gateway = with(&library, config).start().await;
@@ -209,6 +209,9 @@ methods:
     any.header("access-control-allow-origin", "*").no_header("access-control-allow-credentials").no_header("vary");
     let echo = gateway.post("/v1/echo", &json!({})).header("origin", APP).await;
     echo.status(200).no_header("access-control-allow-origin");
+    let names = preflight(&gateway, "GET", BOOK, APP).header("access-control-request-headers", "x-a");
+    let names = names.header("access-control-request-headers", "x-b, x-c").await;
+    names.status(204).header("access-control-allow-headers", "x-a, x-b, x-c");
     preflight(&gateway, "POST", "/v1/echo", APP).await.status(204).no_header("access-control-allow-origin");
 }
 

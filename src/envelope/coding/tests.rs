@@ -71,9 +71,10 @@ fn the_best_liked_coding_wins() {
     ] {
         assert_eq!(Coding::for_body(&HeaderValue::from_static(accepted)), coding, "{accepted}");
     }
-    let list = HeaderValue::from_static("identity,deflate, gzip");
-    assert_eq!(Coding::for_messages(Some(&list)), Coding::Gzip);
-    assert_eq!(Coding::for_messages(None), Coding::Identity);
+    let lists = ["identity,deflate", "br, gzip"].map(HeaderValue::from_static);
+    assert_eq!(Coding::for_messages(&lists), Coding::Gzip);
+    assert_eq!(Coding::for_messages(&lists[..1]), Coding::Identity);
+    assert_eq!(Coding::for_messages([]), Coding::Identity);
 }
 
 #[test]
