@@ -187,8 +187,42 @@ async fn a_wrong_message_in_a_stream_is_a_bad_request() {
         let told = violation["description"].as_str().unwrap();
         assert!(told.starts_with("message 731: ") && told.ends_with("(at byte 9)"), "{told}");
     }
-    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"] {
-        post(&gateway, "/v1/collect/7", content_type, "[]").await.status(415).reason("UNSUPPORTED_MEDIA_TYPE");
+    for (content_type, told) in [
+        ("text/plain", "as application/x-ndjson"),
+        // What curl says unasked: a form is one message.
+        ("application/x-www-form-urlencoded", "as application/x-ndjson"),
+        ("application/json; charset=latin1", "read as UTF-8 here"),
+        ("application/x-ndjson; charset=latin1", "read as UTF-8 here"),
+    ] {
+        let refused = post(&gateway, "/v1/collect/7", content_type, "[]").await;
+        refused.status(415).reason("UNSUPPORTED_MEDIA_TYPE");
+        assert!(refused.text().contains(told), "{content_type}: {}", refused.text());
+    }
+}
+
+/// As of a single message: what is empty has no type, and that it is so may be known only when it ends.
+#[tokio::test]
+async fn what_says_no_type_may_bring_no_messages() {
+    let service = upstream::grpc("rules.v1.Rules")
+        .client_stream("Collect", |messages| ok(json!({ "numbers": [messages.len()] })))
+        .start()
+        .await;
+    let types = "methods: { rules.v1.Rules/Collect: { content_types: [application/json] } }";
+    for (config, told) in [("", "as application/x-ndjson"), (types, "send the body as application/json")] {
+        let gateway = gateway().descriptors("rules").upstream("rules", &service).config(config).start().await;
+        for (chunk, http2) in [("", false), ("[]", false), ("", true), ("[]", true)] {
+            let (call, sender) = gateway.request("POST", "/v1/collect/7").streamed();
+            let _ = (!chunk.is_empty()).then(|| sender.send(chunk.into()).unwrap());
+            drop(sender);
+            let reply = if http2 { call.http2().await } else { call.await };
+            if chunk.is_empty() {
+                // What the path says is one.
+                reply.status(200).json(&json!({ "numbers": [1] }));
+            } else {
+                assert!(reply.status(415).text().contains(told), "{}", reply.text());
+            }
+        }
+        gateway.request("POST", "/v1/collect/7").body("[]").await.status(415);
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Messages {
     Lines(Lines),
     /// Bytes as they come.
     Pieces(Bytes),
+    /// Nothing may come: why it is refused if something does, and how much has.
+    Nothing(Error, usize),
 }
 
 impl Messages {
@@ -32,6 +34,11 @@ impl Messages {
         Self::Lines(Lines { buffer: BytesMut::new(), searched: 0, limit, ended: false })
     }
 
+    /// No message; what comes nevertheless is refused.
+    pub fn none(refusal: Error) -> Self {
+        Self::Nothing(refusal, 0)
+    }
+
     /// The pieces of a raw body.
     pub fn pieces() -> Self {
         Self::Pieces(Bytes::new())
@@ -43,6 +50,7 @@ impl Reader for Messages {
         match self {
             Self::Array(Array { buffer, .. }) | Self::Lines(Lines { buffer, .. }) => buffer.extend_from_slice(&chunk),
             Self::Pieces(piece) => *piece = chunk,
+            Self::Nothing(_, come) => *come += chunk.len(),
         }
     }
 
@@ -54,6 +62,8 @@ impl Reader for Messages {
                 let piece = pieces.split_to(pieces.len().min(PIECE));
                 Ok(Some(piece).filter(|piece| !piece.is_empty()))
             }
+            Self::Nothing(_, 0) => Ok(None),
+            Self::Nothing(refusal, _) => Err(refusal.clone()),
         }
     }
 
@@ -61,6 +71,7 @@ impl Reader for Messages {
         match self {
             Self::Array(Array { buffer, .. }) | Self::Lines(Lines { buffer, .. }) => buffer.len(),
             Self::Pieces(piece) => piece.len(),
+            Self::Nothing(..) => 0,
         }
     }
 
@@ -76,7 +87,7 @@ impl Reader for Messages {
                 lines.ended = true;
                 Ok(())
             }
-            Self::Pieces(_) => Ok(()),
+            Self::Pieces(_) | Self::Nothing(..) => Ok(()),
         }
     }
 }

@@ -10,6 +10,10 @@ use crate::envelope::{essence, is_in_utf8};
 use crate::error::Error;
 
 const WANTED: &str = "send the body as application/json or application/x-www-form-urlencoded";
+const WANTED_OF_STREAMS: &str =
+    "send the messages as a JSON array, application/json, or a line each, as application/x-ndjson";
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What a route takes for a body.
 #[derive(Debug, Clone, Copy)]
@@ -65,23 +69,18 @@ pub fn admit<'h, B: Body>(
     if body.size_hint().lower() > limit as u64 {
         return Err(Error::TooLarge { limit });
     }
-    let comes = content_type.is_some() || body.size_hint().lower() > 0;
+    let comes = comes(content_type, body);
     if comes {
         taken.admit(content_type)?;
     }
-    let is = |wanted: &str, content_type: &str| essence(content_type).eq_ignore_ascii_case(wanted);
     let media = match content_type {
         content_type if raw => Media::Raw(content_type.unwrap_or_default()),
-        Some(content_type) if is_in_utf8(content_type, "application/json") => Media::Json,
-        Some(content_type) if is_in_utf8(content_type, "application/x-www-form-urlencoded") => Media::Form,
-        Some(content_type)
-            if is("application/json", content_type) || is("application/x-www-form-urlencoded", content_type) =>
-        {
-            let message = "text is read as UTF-8 here: send it so, with `charset=utf-8` or without a charset";
-            return Err(Error::media(message));
-        }
+        Some(content_type) => match text(content_type, &["application/json", FORM], WANTED)? {
+            FORM => Media::Form,
+            _ => Media::Json,
+        },
         None if !comes => Media::Json,
-        _ => return Err(Error::media(WANTED)),
+        None => return Err(Error::media(WANTED)),
     };
     Ok((media, head.coding()?))
 }
@@ -89,6 +88,24 @@ pub fn admit<'h, B: Body>(
 /// Nothing comes, whether it has ended or only says so.
 fn is_empty(body: &impl Body) -> bool {
     body.is_end_stream() || body.size_hint().exact() == Some(0)
+}
+
+/// Its head tells that there is some: bodies of no known length may end as soon as they begin.
+fn comes(content_type: Option<&str>, body: &impl Body) -> bool {
+    content_type.is_some() || body.size_hint().lower() > 0
+}
+
+/// Which of the types that are known a text has.
+fn text(content_type: &str, known: &[&'static str], wanted: &'static str) -> Result<&'static str, Error> {
+    let is = |name: &&&str| essence(content_type).eq_ignore_ascii_case(name);
+    match known.iter().find(is) {
+        Some(name) if is_in_utf8(content_type, name) => Ok(name),
+        Some(_) => {
+            let message = "text is read as UTF-8 here: send it so, with `charset=utf-8` or without a charset";
+            Err(Error::media(message))
+        }
+        None => Err(Error::media(wanted)),
+    }
 }
 
 /// How a body is cut into messages of at most `limit` bytes each, what they are, and how all of it is compressed.
@@ -99,19 +116,21 @@ pub fn admit_stream<'h, B: Body>(
     taken: Taken<'_>,
 ) -> Result<(Messages, Media<'h>, Coding), Error> {
     let (coding, content_type) = (head.coding()?, head.content_type());
-    if !is_empty(body) {
-        taken.admit(content_type)?;
-    }
-    if taken.raw {
-        return Ok((Messages::pieces(), Media::Raw(content_type.unwrap_or_default()), coding));
-    }
-    let is = |wanted| content_type.is_some_and(|content_type| is_in_utf8(content_type, wanted));
-    if is("application/json") || is_empty(body) {
-        Ok((Messages::array(limit), Media::Json, coding))
-    } else if ["application/x-ndjson", "application/ndjson", "application/jsonl"].into_iter().any(is) {
-        Ok((Messages::lines(limit), Media::Json, coding))
-    } else {
-        let message = "send the messages as a JSON array, or a line each as application/x-ndjson";
-        Err(Error::media(message))
-    }
+    let admitted = if is_empty(body) { Ok(()) } else { taken.admit(content_type) };
+    let media = if taken.raw { Media::Raw(content_type.unwrap_or_default()) } else { Media::Json };
+    let admitted = admitted.and_then(|()| match content_type {
+        _ if taken.raw => Ok(Messages::pieces()),
+        _ if is_empty(body) => Ok(Messages::array(limit)),
+        Some(content_type) => {
+            let json = ["application/json", "application/x-ndjson", "application/ndjson", "application/jsonl"];
+            let lines = text(content_type, &json, WANTED_OF_STREAMS)? != json[0];
+            Ok(if lines { Messages::lines(limit) } else { Messages::array(limit) })
+        }
+        None => Err(Error::media(WANTED_OF_STREAMS)),
+    });
+    let messages = match admitted {
+        Err(refusal) if !comes(content_type, body) => Messages::none(refusal),
+        admitted => admitted?,
+    };
+    Ok((messages, media, coding))
 }
