@@ -46,7 +46,9 @@ pub(super) fn all(ports: &Ports) -> Result<(), Refusal> {
     let source = Source::fixed("examples/booking/transom.yaml", CONFIG, lookup, |_| {
         let mut builder = Schema::builder();
         let added = builder.add(DESCRIPTORS, "descriptors/booking.binpb");
-        added.and_then(|()| builder.build()).map_err(|problems| problems.into_iter().map(Problem::Schema).collect())
+        added
+            .and_then(|()| builder.build())
+            .map_err(|problems| problems.into_iter().map(Problem::Schema).collect::<Vec<_>>().into())
     });
     let loaded = load::compile(&source, &metrics)?;
     let welcome = |address: SocketAddr, admin: SocketAddr| {

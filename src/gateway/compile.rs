@@ -61,7 +61,24 @@ impl Snapshot {
         metrics: &Arc<Metrics>,
         previous: Option<&Self>,
     ) -> Result<Self, Vec<Problem>> {
-        let schema = schema.into();
+        Self::compile_of(config, (schema.into(), true), metrics, previous)
+    }
+
+    /// What is wrong with a part of a schema, whatever the rest of it says: what configuration, or an option, names may be there.
+    pub fn flaws_of_part(config: &Arc<Config>, part: Schema) -> Vec<Problem> {
+        let compiled = Self::compile_of(config, (part.into(), false), &Metrics::new(), None);
+        let mut found = compiled.err().unwrap_or_default();
+        found.retain(|problem| matches!(problem, Problem::Schema(_)));
+        found
+    }
+
+    /// A schema, and whether it is whole.
+    fn compile_of(
+        config: &Arc<Config>,
+        (schema, whole): (Arc<Schema>, bool),
+        metrics: &Arc<Metrics>,
+        previous: Option<&Self>,
+    ) -> Result<Self, Vec<Problem>> {
         let validation = Arc::new(validate::Rules::compile(&schema));
         let mut problems = Vec::new();
         let certificates = Certificates::compile(config, previous, &mut problems);
@@ -107,7 +124,9 @@ impl Snapshot {
         }
         compiler.own_paths();
         compiler.note_unexposed();
-        compiler.link_caches();
+        if whole {
+            compiler.link_caches();
+        }
         let Compiler {
             auth, places, caches, serving: services, notes, unreflected, rest, rpcs, routes, problems, ..
         } = compiler;

@@ -15,13 +15,13 @@ use crate::config::{self, Config, MAX_TEXT, Problems, Reading};
 use crate::file;
 use crate::gateway::{Problem, Snapshot, check_files};
 use crate::secrets::{self, Kept};
-use crate::sources::{self, Reflections};
+use crate::sources::{self, Flawed, Reflections};
 use crate::telemetry::Metrics;
 
 /// Gives the environment's variables, or others in their place.
 type Variables = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// Gives what a configuration's `schema` names.
-type Schemas = Box<dyn Fn(&Config) -> Result<Schema, Vec<Problem>> + Send + Sync>;
+type Schemas = Box<dyn Fn(&Config) -> Result<Schema, Flawed> + Send + Sync>;
 
 /// How long upstreams may take to say their schema before it goes on without, or with what they said last.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -98,7 +98,7 @@ impl Source {
         name: &str,
         text: &'static str,
         variables: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
-        schemas: impl Fn(&Config) -> Result<Schema, Vec<Problem>> + Send + Sync + 'static,
+        schemas: impl Fn(&Config) -> Result<Schema, Flawed> + Send + Sync + 'static,
     ) -> Self {
         let (variables, schemas) = (with_files(PathBuf::new(), variables), Box::new(schemas));
         Self {
@@ -129,9 +129,11 @@ impl Source {
             }
         };
         let files = Files::read(self.paths(&config));
+        let config = Arc::new(config);
         let outcome = self.ask(&config).and_then(|notes| match (self.schemas)(&config) {
-            Ok(schema) => Ok(Loaded { config: Arc::new(config), schema, notes }),
-            Err(mut problems) => {
+            Ok(schema) => Ok(Loaded { config, schema, notes }),
+            Err(flawed) => {
+                let mut problems = certain(&config, flawed);
                 problems.extend(check_files(&config));
                 Err(lines(&self.name, &problems).into_iter().chain([self.more()]).collect())
             }
@@ -142,15 +144,16 @@ impl Source {
     /// What else is wrong with a configuration that has problems: all that does not follow from them.
     fn beside(&self, config: Config, told: &Problems) -> Vec<String> {
         let mut found = check_files(&config);
+        let config = Arc::new(config);
         let whole = match (self.schemas)(&config) {
-            Err(problems) => {
-                found.extend(problems);
+            Err(flawed) => {
+                found.extend(certain(&config, flawed));
                 false
             }
             // Upstreams are not asked for what will not run.
             Ok(_) if !config.schema.reflection.is_empty() => false,
             Ok(schema) => {
-                let compiled = Snapshot::compile(&Arc::new(config), schema, &Metrics::new(), None);
+                let compiled = Snapshot::compile(&config, schema, &Metrics::new(), None);
                 let new = compiled.err().unwrap_or_default().into_iter();
                 let new = new.filter(|problem| !found.contains(problem) && !is_told(problem, told));
                 let (certain, others): (Vec<_>, Vec<_>) = new.partition(|problem| stands(problem, told));
@@ -251,6 +254,17 @@ impl Source {
         let named = named.map(PathBuf::as_path).chain(keys).chain(certificates).chain(secrets).chain(vault);
         [path.clone()].into_iter().chain(named.map(|named| base.join(named))).collect()
     }
+}
+
+/// What is wrong with a schema's sources, and with what of them is sound.
+fn certain(config: &Arc<Config>, flawed: Flawed) -> Vec<Problem> {
+    let Flawed { mut problems, rest } = flawed;
+    for problem in rest.map(|rest| Snapshot::flaws_of_part(config, rest)).unwrap_or_default() {
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    problems
 }
 
 /// Why there is no configuration.

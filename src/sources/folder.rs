@@ -38,13 +38,23 @@ pub const OPTIONS: &str = include_str!("../../proto/transom/options.proto");
 /// # Errors
 /// Every problem of every file, as `file:line:column`.
 pub fn compile_folder(folder: &Path) -> Result<Vec<u8>, Vec<Problem>> {
-    Arc::new(Library::read([folder])).compile(0, true)
+    let Compiled { set, problems } = Arc::new(Library::read([folder])).compile(0, true);
+    if problems.is_empty() { Ok(set) } else { Err(problems) }
 }
 
 /// The set of google/rpc/error_details.proto, which every schema has beside its sources. Services attach
 /// details at run time: their own files seldom import them.
 pub const fn details() -> &'static [u8] {
     include_bytes!(concat!(env!("OUT_DIR"), "/error_details.binpb"))
+}
+
+/// What became of a folder.
+#[derive(Default)]
+pub(super) struct Compiled {
+    /// The descriptor set of every file that is sound, with all that it imports; empty if there is none.
+    pub(super) set: Vec<u8>,
+    /// What is wrong with the others.
+    pub(super) problems: Vec<Problem>,
 }
 
 /// What the files of a schema may import: one another, of whichever folder, and what its descriptor sets have.
@@ -65,16 +75,27 @@ impl Library {
         }
     }
 
-    /// The set of the `at`th folder, as [`compile_folder`]; without `comments` no source information is kept at all.
-    pub(super) fn compile(self: &Arc<Self>, at: usize, comments: bool) -> Result<Vec<u8>, Vec<Problem>> {
-        let own = self.folders[at].as_ref().map_err(Clone::clone)?;
+    /// Whether it is one of the folders' files.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.folders.iter().flatten().any(|folder| folder.files.contains_key(name))
+    }
+
+    /// The `at`th folder; without `comments` no source information is kept at all.
+    pub(super) fn compile(self: &Arc<Self>, at: usize, comments: bool) -> Compiled {
+        let own = match &self.folders[at] {
+            Ok(own) => own,
+            Err(problems) => return Compiled { set: Vec::new(), problems: problems.clone() },
+        };
         let shown = own.folder.display().to_string();
         let of_thread = Folder { library: Arc::clone(self), at };
         let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || of_thread.compile(comments));
         let compiled = thread.map(std::thread::JoinHandle::join);
         match compiled {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(vec![Problem::new(shown, "", "the .proto compiler failed on this folder")]),
+            Ok(Ok(compiled)) => compiled,
+            Ok(Err(_)) | Err(_) => {
+                let problem = Problem::new(shown, "", "the .proto compiler failed on this folder");
+                Compiled { set: Vec::new(), problems: vec![problem] }
+            }
         }
     }
 }
@@ -136,8 +157,8 @@ impl Folder {
         self.places().find_map(|place| Some((&*place.folder, &**place.files.get(name)?)))
     }
 
-    fn compile(self, comments: bool) -> Result<Vec<u8>, Vec<Problem>> {
-        let Some(own) = self.places().next() else { return Ok(Vec::new()) };
+    fn compile(self, comments: bool) -> Compiled {
+        let Some(own) = self.places().next() else { return Compiled::default() };
         let mut problems: Vec<_> = own.unread.values().cloned().collect();
         let mut compiler = Compiler::with_file_resolver(self.clone());
         compiler.include_imports(true).include_source_info(comments);
@@ -146,12 +167,8 @@ impl Folder {
                 self.collect(&error, error.file().unwrap_or(name), None, &mut problems);
             }
         }
-        if problems.is_empty() {
-            let set = compiler.encode_file_descriptor_set();
-            Ok(if comments { comments::only(&set) } else { set })
-        } else {
-            Err(problems)
-        }
+        let set = compiler.encode_file_descriptor_set();
+        Compiled { set: if comments { comments::only(&set) } else { set }, problems }
     }
 
     /// What to write instead.

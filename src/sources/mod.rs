@@ -16,7 +16,7 @@ use transom_transcode::schema::{self, Schema};
 use crate::config::{self, Config};
 use crate::file::{self, Unread};
 
-use folder::Library;
+use folder::{Compiled, Library};
 pub use folder::{OPTIONS, compile_folder, details};
 pub use problem::Problem;
 pub use reflection::{Reflections, in_other_version};
@@ -33,7 +33,7 @@ const SET: &str = "file; write the path of one that `transom descriptors` has ma
 /// # Errors
 /// Every problem of every source: of a source as a whole with its place in the configuration, of a file in it with
 /// that file and, in `.proto` files, its `:line`.
-pub fn load(config: &Config, base: &Path, reflections: &Reflections) -> Result<Schema, Vec<Problem>> {
+pub fn load(config: &Config, base: &Path, reflections: &Reflections) -> Result<Schema, Flawed> {
     let schema = &config.schema;
     let mut builder = Schema::builder();
     let mut problems = Vec::new();
@@ -54,11 +54,13 @@ pub fn load(config: &Config, base: &Path, reflections: &Reflections) -> Result<S
     let library = Arc::new(library);
     for (at, (written, path)) in schema.protos.iter().zip(&protos).enumerate() {
         let name = path.display().to_string();
-        let added = library.compile(at, false).and_then(|bytes| builder.add(&bytes, &name));
+        let Compiled { set, problems: mut found } = library.compile(at, false);
+        if !set.is_empty() {
+            found.extend(builder.add(&set, &name).err().unwrap_or_default());
+        }
         let of_source = Source { config, key: "protos", at, written, name: &name };
-        let found = added.err().unwrap_or_default().into_iter().map(|problem| of_source.place(problem));
         // A file's own come up again in each folder that imports it.
-        for problem in found {
+        for problem in found.into_iter().map(|problem| of_source.place(problem)) {
             if !problems.contains(&problem) {
                 problems.push(problem);
             }
@@ -68,14 +70,39 @@ pub fn load(config: &Config, base: &Path, reflections: &Reflections) -> Result<S
     problems.extend(reflections.add_to(&mut builder, config).into_iter().map(Problem::Schema));
     // Where somebody has them in another way, that one counts.
     let _ = builder.add(details(), "the standard details of errors");
-    // Files that could not be read would be missed by the others: say only what is certain.
-    if problems.is_empty() {
-        match builder.build() {
-            Ok(schema) => return Ok(schema),
-            Err(found) => problems.extend(found.into_iter().map(Problem::Schema)),
+    let rest = match builder.build() {
+        Ok(schema) if problems.is_empty() => return Ok(schema),
+        Ok(schema) => Some(schema),
+        Err(mut found) => {
+            // What was not read would be missed by a set: only a file that was compiled has all that it imports.
+            found.retain(|problem| problems.is_empty() || library.has(&problem.file));
+            problems.extend(found.into_iter().map(Problem::Schema));
+            None
         }
+    };
+    let problems = problems.into_iter().map(|problem| problem.located(config, base)).collect();
+    Err(Flawed { problems, rest })
+}
+
+/// Why there is no schema.
+#[derive(Debug)]
+pub struct Flawed {
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// What is there beside that, where it is a schema: its rules may be wrong all the same.
+    pub rest: Option<Schema>,
+}
+
+impl From<Vec<Problem>> for Flawed {
+    fn from(problems: Vec<Problem>) -> Self {
+        Self { problems, rest: None }
     }
-    Err(problems.into_iter().map(|problem| problem.located(config, base)).collect())
+}
+
+impl From<Flawed> for Vec<Problem> {
+    fn from(flawed: Flawed) -> Self {
+        flawed.problems
+    }
 }
 
 /// A source, and where the configuration names it.

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
 use transom_transcode::schema::Symbol;
 
 use super::folder::BUILT_IN;
@@ -40,7 +42,7 @@ fn from(sources: &str) -> Config {
 }
 
 fn read_all(config: &Config, folder: &tempfile::TempDir) -> Result<Schema, Vec<Problem>> {
-    load(config, folder.path(), &Reflections::default())
+    load(config, folder.path(), &Reflections::default()).map_err(Vec::from)
 }
 
 fn problems(folder: &tempfile::TempDir, config: &Config) -> Vec<String> {
@@ -182,6 +184,20 @@ fn folders_import_from_one_another_and_from_sets() {
     fs::create_dir(folder.path().join("own/parts")).unwrap();
     fs::write(folder.path().join("own/parts/book.proto"), BOOK).unwrap();
     read_all(&from("protos: [own], descriptor_sets: [shelf.binpb]"), &folder).unwrap();
+}
+
+#[test]
+fn what_a_set_misses_of_a_broken_file_is_no_problem_of_its_own() {
+    let folder = folder(&[("protos/books.proto", BOOKS), ("protos/parts/book.proto", BOOK)]);
+    let mut set = FileDescriptorSet::decode(&*compile_folder(&folder.path().join("protos")).unwrap()).unwrap();
+    set.file.retain(|file| file.name() != "parts/book.proto");
+    fs::write(folder.path().join("books.binpb"), set.encode_to_vec()).unwrap();
+    fs::remove_file(folder.path().join("protos/books.proto")).unwrap();
+    let both = from("protos: [protos], descriptor_sets: [books.binpb]");
+    read_all(&both, &folder).unwrap();
+    fs::write(folder.path().join("protos/parts/book.proto"), BOOK.replace("string", "Missing")).unwrap();
+    let found = problems(&folder, &both);
+    assert!(found.len() == 1 && found[0].starts_with("protos/parts/book.proto:1:"), "{found:?}");
 }
 
 #[test]

@@ -377,6 +377,42 @@ fn names_are_told_apart_however_long_they_are() {
     assert!(lines.len() == 1 && lines[0].starts_with("FILE:6: ") && lines[0].contains("Watch streams"), "{lines:#?}");
 }
 
+/// A file that is broken hides nothing of those beside it, and what they miss of it is no problem of theirs.
+#[test]
+fn what_compiles_is_checked_beside_what_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let broken =
+        "syntax = \"proto3\";\npackage a;\nmessage N { Missing m = 1; }\nservice T { rpc Put(N) returns (N); }\n";
+    let importing = "syntax = \"proto3\";\npackage a;\nimport \"broken.proto\";\nmessage I { N n = 1; }\n";
+    let sound = "syntax = \"proto3\";\npackage a;\nimport \"google/api/annotations.proto\";\n\
+         import \"buf/validate/validate.proto\";\nimport \"transom/options.proto\";\n\
+         message M { string id = 1 [(buf.validate.field).string.pattern = \"[\"]; }\n\
+         service S {\n  rpc Get(M) returns (M) { option (google.api.http) = { get: \"/v1/{nothing}\" }; }\n  \
+         rpc Find(M) returns (M) {\n    option idempotency_level = NO_SIDE_EFFECTS;\n    \
+         option (transom.method) = { cache: { ttl: { seconds: 9 } public: true invalidated_by: [{ rpc: \"a.T/Put\" }] } };\n  }\n}\n";
+    fs::create_dir(folder.path().join("protos")).expect("a folder");
+    for (name, text) in [("broken", broken), ("importing", importing), ("sound", sound)] {
+        fs::write(folder.path().join(format!("protos/{name}.proto")), text).expect("written");
+    }
+    let file = folder.path().join("transom.yaml");
+    let config = "schema: { protos: protos }\nupstreams:\n  a: { services: [a.S, a.T], endpoints: ['h:1'] }\n\
+                  methods: { a.T/Put: { timeout: 1s } }\n";
+    let shown = format!("{}/", folder.path().display());
+    for (config, first) in [(config.to_owned(), 0), (format!("lisen: 1\n{config}"), 1)] {
+        fs::write(&file, config).expect("written");
+        let lines: Vec<_> = check(&file).1.into_iter().map(|line| line.replace(&shown, "")).collect();
+        assert_eq!(lines.len(), first + 4, "{lines:#?}");
+        for expected in [
+            "protos/broken.proto:3:13: name 'Missing' is not defined",
+            "protos/sound.proto: a.M.id: ",
+            "protos/sound.proto:8: a.S.Get, column ",
+            "FILE: more may follow once these are mended",
+        ] {
+            assert!(lines.iter().any(|line| line.starts_with(expected)), "{expected}: {lines:#?}");
+        }
+    }
+}
+
 #[test]
 fn files_that_are_not_there_are_told_together() {
     let config = "schema: { protos: [protos, empty], descriptor_sets: [nothere.binpb] }\nupstreams:\n  a:\n    endpoints: ['h:1']\n    \

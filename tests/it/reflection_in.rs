@@ -210,7 +210,7 @@ async fn a_file_and_a_server_that_disagree_are_both_named() {
     let server = Reflector::start(compile_text("elsewhere.proto", other), Speaks::V1).await;
     let config = parsed(&schema, server.address);
     let (said, _) = ask(&config).await;
-    let problems = sources::load(&config, "".as_ref(), &said).unwrap_err();
+    let problems = sources::load(&config, "".as_ref(), &said).unwrap_err().problems;
     let text = problems[0].to_string();
     assert!(text.starts_with("elsewhere.proto: library.v1.Book: "), "{text}");
     assert!(text.contains("library.binpb and the reflection of `library` both declare this"), "{text}");
