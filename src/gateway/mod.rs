@@ -12,6 +12,7 @@
 //! breaking        what a change of snapshots breaks for REST clients
 //! worker          what a call finds where it runs
 //! call            one request in flight; dropped, it is logged and counted
+//! cohort          calls that came together go through the line together
 //! caller          who calls: the gate asked, and what of the caller goes on
 //! outgoing        what goes to the upstream with every message of a call
 //! passage         how a call crosses: decided once, by its dialect and its RPC
@@ -49,6 +50,7 @@ mod caller;
 mod canary;
 mod check;
 mod codec;
+mod cohort;
 mod compile;
 mod drain;
 mod fallback;

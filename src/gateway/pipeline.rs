@@ -16,6 +16,7 @@ use tower::ServiceExt as _;
 use transom_transcode::to_wire::Input;
 
 use super::call::Call;
+use super::cohort::aside;
 use super::passage::Passage;
 use super::payload::Payload;
 use super::route::{Action, Binding, Route, Rpc};
@@ -206,6 +207,7 @@ async fn transcode<B: Incoming>(
 ) -> Result<Response<Body>, Error> {
     let rpc = &binding.rpc;
     let query = head.uri.query().unwrap_or_default();
+    aside(&call.worker).await;
 
     // Read, and translate. What is needed for that alone is gone when the call is sent.
     let message = {
@@ -233,7 +235,9 @@ async fn transcode<B: Incoming>(
 
     // Answer.
     let content = content(&call.worker, rpc, &out, &reply.message)?;
-    Ok(rest::reply(content, [reply.headers, reply.trailers], &rpc.crossing))
+    let answer = rest::reply(content, [reply.headers, reply.trailers], &rpc.crossing);
+    aside(&call.worker).await;
+    Ok(answer)
 }
 
 /// The line goes on for gRPC's frames, unread.

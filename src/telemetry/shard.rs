@@ -109,6 +109,12 @@ impl Gauge {
         add(self.shards.here(), u64::MAX);
     }
 
+    /// What this thread has added and not taken away again; where others take away what it adds, more.
+    #[inline]
+    pub fn here(&self) -> i64 {
+        self.shards.here().load(Ordering::Relaxed).cast_signed()
+    }
+
     /// The sum over all workers. Not a snapshot: it is what each shard held when it was read.
     pub fn value(&self) -> i64 {
         let sum = self.shards.all().fold(0_u64, |sum, shard| sum.wrapping_add(shard.load(Ordering::Relaxed)));
