@@ -79,6 +79,7 @@ async fn calls_stay_in_the_zone_while_enough_of_it_is_there() {
     assert_eq!(spread(&all, 20, || gateway.get(BOOK)).await, [10, 10, 0, 0]);
     all[0].stop().await;
     until_down(&gateway, 1).await;
+    gateway.connected("library", 3, BOOK).await;
     // One of two is half of what there was, where seven tenths are enough: five calls of seven.
     assert_eq!(spread(&all, 70, || gateway.get(BOOK)).await, [0, 50, 10, 10]);
     all[1].stop().await;

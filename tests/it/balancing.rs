@@ -43,10 +43,14 @@ async fn weights_are_kept_to_the_call() {
         endpoints.join(", ")
     );
     let gateway = gateway().descriptors("library").config(&config).start().await;
+    gateway.connected("library", 3, BOOK).await;
+    let calls = || all.each_ref().map(|library| library.saw("GetBook").calls().len());
+    let before = calls();
     for _ in 0..80 {
         gateway.get(BOOK).await.status(200);
     }
-    assert_eq!(all.each_ref().map(|library| library.saw("GetBook").calls().len()), [50, 20, 10]);
+    let after = calls();
+    assert_eq!([0, 1, 2].map(|at| after[at] - before[at]), [50, 20, 10]);
 }
 
 #[tokio::test]

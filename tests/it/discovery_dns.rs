@@ -132,12 +132,7 @@ async fn srv_weights_are_kept_to_the_call_and_priorities_to_the_last_endpoint() 
     );
     let gateway = found_by(&dns, "\"srv://_grpc._tcp.books.test\"").start().await;
     let calls = || all.each_ref().map(|library| library.saw("GetBook").calls().len());
-    // Where a connection takes longer than 10 ms to make, as on a busy machine, the first call for it goes elsewhere.
-    until("connections to both", async || {
-        who(&gateway).await;
-        gateway.state.snapshot.load().upstreams["library"].describe()[..2].iter().all(|known| known.connections > 0)
-    })
-    .await;
+    gateway.connected("library", 2, BOOK).await;
     let before = calls();
     for _ in 0..40 {
         who(&gateway).await;
@@ -379,9 +374,11 @@ async fn a_name_is_found_in_a_later_domain_or_as_it_is_written() {
         let answer = in_domains(&dns, &place).await.unwrap_or_else(|error| panic!("{place}: {error}"));
         assert_eq!((answer.found, answer.failure), (vec![Found::at(SocketAddr::new(HERE, 1))], None), "{place}");
     }
-    let before = dns.questions();
-    in_domains(&dns, &host("full.test.", 1)).await.unwrap();
-    assert_eq!(dns.questions(), before + 2, "what ends in a dot is written in full");
+    for name in ["full.test.", "alone."] {
+        let before = dns.questions();
+        in_domains(&dns, &host(name, 1)).await.unwrap();
+        assert_eq!(dns.questions(), before + 2, "{name}: what ends in a dot is written in full");
+    }
     let error = in_domains(&dns, &host("nowhere", 1)).await.unwrap_err();
     assert_eq!(error, "there is no such name");
 }
@@ -408,5 +405,9 @@ async fn a_reload_to_names_that_nobody_knows_leaves_those_that_serve() {
     assert_eq!(who(&gateway).await, "here");
     dns.has("gone.test", &[HERE]);
     gateway.reload(&next).await.unwrap();
+    assert_eq!(who(&gateway).await, "here");
+    // What stays is known, whoever cannot say it now.
+    dns.says("gone.test", Says::Refuses(ResponseCode::ServFail));
+    gateway.reload(&next.config("drain_timeout: 9s")).await.unwrap();
     assert_eq!(who(&gateway).await, "here");
 }

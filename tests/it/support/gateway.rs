@@ -273,6 +273,17 @@ impl Running {
         found.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    /// Calls a path until connections to so many of an upstream's endpoints stand. From then on turns are exact; before that, where
+    /// one takes longer than 10 ms to make, as on a busy machine, the first call for it goes elsewhere.
+    pub(crate) async fn connected(&self, upstream: &str, count: usize, path: &str) {
+        let upstream = self.state.snapshot.load().upstreams[upstream].clone();
+        until("connections", async || {
+            self.get(path).await.status(200);
+            upstream.describe().iter().filter(|endpoint| endpoint.connections > 0).count() == count
+        })
+        .await;
+    }
+
     /// Replaces what runs, as a reload does.
     pub(crate) async fn reload(&self, next: &Builder) -> Result<Applied, Refused> {
         let loaded = next.load().unwrap_or_else(|problems| panic!("{problems:?}"));
