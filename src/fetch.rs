@@ -14,12 +14,12 @@ use http::{Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout;
-use tokio_rustls::rustls::{self, CertificateError};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig};
 
 use crate::tls;
 
@@ -162,7 +162,8 @@ impl Fetch {
         if let Some(client) = self.secure.get() {
             return Ok(client);
         }
-        let connector = HttpsConnectorBuilder::new().with_native_roots().map_err(Failure::Certificates)?;
+        let trusts = ClientConfig::builder().with_native_roots().map_err(Failure::Certificates)?;
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls::unresumed(trusts.with_no_client_auth()));
         let made = client(connector.https_only().enable_http1().build());
         Ok(self.secure.get_or_init(|| made))
     }

@@ -36,6 +36,7 @@ impl Acceptor {
         let chain = material.chain("cert", &written.cert);
         let key = material.private_key("key", &written.key);
         let clients = written.client_ca.as_deref().map(|file| material.authorities("client_ca", file));
+        let clients_are_asked = clients.is_some();
 
         let config = ServerConfig::builder_with_provider(provider());
         let config = config.with_safe_default_protocol_versions().map_err(unusable)?;
@@ -64,9 +65,14 @@ impl Acceptor {
             return Ok(Arc::clone(previous));
         }
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Tickets that no other configuration honours: who resumes was let in by these authorities.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Ticketer::new().map_err(unusable)?;
+        if clients_are_asked {
+            // A session that is resumed asks no verifier: whoever was let in once would stay, by one ticket after another, when its
+            // certificate has expired.
+            config.send_tls13_tickets = 0;
+        } else {
+            config.ticketer = Ticketer::new().map_err(unusable)?;
+        }
         let acceptor = TlsAcceptor::from(Arc::new(config));
         Ok(Arc::new(Self { acceptor, digest: read.digest, expiries: read.expiries }))
     }

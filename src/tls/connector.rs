@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
@@ -80,11 +80,12 @@ impl Connector {
             _ => None,
         };
         let read = material.finish()?;
-        let Some(mut config) = config else { return Err(Vec::new()) };
+        let Some(config) = config else { return Err(Vec::new()) };
         let rules = Rules { name, allowed: written.san.as_slice().into() };
         if let Some(previous) = previous.filter(|previous| previous.digest == read.digest && previous.rules == rules) {
             return Ok(Arc::clone(previous));
         }
+        let mut config = unresumed(config);
         config.alpn_protocols = vec![b"h2".to_vec()];
         let connector = TlsConnector::from(Arc::new(config));
         Ok(Arc::new(Self { connector, rules, digest: read.digest, expiries: read.expiries }))
@@ -129,7 +130,14 @@ pub fn trusting(file: &Path) -> Result<ClientConfig, String> {
     material.finish().map_err(|wrong| wrong.into_iter().map(|(_, why)| why).collect::<Vec<_>>().join("; "))?;
     let config = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let config = config.map_err(|error| error.to_string())?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    Ok(unresumed(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// Resumes no session, which would ask no verifier: whoever was good once would stay so, by one ticket after another, when its
+/// certificate has expired. Connections from here are few and last.
+pub fn unresumed(mut config: ClientConfig) -> ClientConfig {
+    config.resumption = Resumption::disabled();
+    config
 }
 
 /// The name that is asked for: the one that is written, or the one that all endpoints have.

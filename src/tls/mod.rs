@@ -24,7 +24,7 @@ use std::sync::Arc;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use acceptor::Acceptor;
-pub use connector::{Connector, trusting};
+pub use connector::{Connector, trusting, unresumed};
 pub use material::Wrong;
 pub use socket::Socket;
 pub use validity::{Expiry, NEAR};

@@ -4,17 +4,18 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rcgen::date_time_ymd;
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{ClientConfig, HandshakeKind};
 use transom_transcode::status::Code;
 
 use crate::support::client::{Call, Connection, Http2};
@@ -23,7 +24,7 @@ use crate::support::grpc;
 use crate::support::process::Process;
 use crate::support::reply::{ok, stream};
 use crate::support::socket::Socket;
-use crate::support::tls::{Authority, client, tunnel};
+use crate::support::tls::{Authority, client, client_of, tunnel};
 use crate::support::upstream::{self, Upstream};
 use crate::support::{soon, until};
 
@@ -148,6 +149,46 @@ async fn clients_are_known_by_their_certificates() {
         Call::new(to, "GET", BOOK).try_send().await.expect_err("it is not let in");
     }
     library.saw("GetBook").times(3);
+}
+
+/// What kind of handshake lets a client in whose call is answered.
+async fn let_in(gateway: &Running, config: &Arc<ClientConfig>) -> Option<HandshakeKind> {
+    let tcp = TcpStream::connect(gateway.address()).await.unwrap();
+    let name = ServerName::from(gateway.address().ip());
+    let mut stream = soon("a handshake", TlsConnector::from(config.clone()).connect(name, tcp)).await.ok()?;
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.ok()?;
+    let mut answer = Vec::new();
+    // Tickets come before it.
+    soon("an answer", stream.read_to_end(&mut answer)).await.ok()?;
+    answer.starts_with(b"HTTP/1.1 200").then(|| stream.get_ref().1.handshake_kind()).flatten()
+}
+
+#[tokio::test]
+async fn no_session_outlives_its_clients_certificate() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let (folder, library) = (tempfile::tempdir().unwrap(), library().await);
+    ours.issue(&["127.0.0.1"]).write(folder.path(), "server");
+    let more = format!(", client_ca: {}", theirs.file().display());
+    let gateway = secured(&library, folder.path(), &more).start().await;
+    let (own, expired) = theirs.issue_for(Duration::from_secs(2), &["till.example.com"]);
+    let versions = [&TLS13, &TLS12].map(|version| Arc::new(client_of(&[version], &ours, Some(&own), HTTP1)));
+    for client in &versions {
+        for _ in 0..2 {
+            assert!(let_in(&gateway, client).await.is_some());
+        }
+    }
+    tokio::time::sleep(expired.saturating_duration_since(Instant::now())).await;
+    for client in &versions {
+        assert_eq!(let_in(&gateway, client).await, None, "it has expired");
+    }
+
+    // Who shows none resumes what there is.
+    let gateway = secured(&library, folder.path(), "").start().await;
+    for version in [&TLS13, &TLS12] {
+        let client = Arc::new(client_of(&[version], &ours, None, HTTP1));
+        assert_eq!(let_in(&gateway, &client).await, Some(HandshakeKind::Full));
+        assert_eq!(let_in(&gateway, &client).await, Some(HandshakeKind::Resumed));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rcgen::date_time_ymd;
 use serde_json::json;
@@ -201,6 +202,27 @@ async fn authorities_and_certificates_change_under_load() {
     reconnects(&gateway, &library).await;
     let seen = shield.seen.lock();
     assert!(seen.len() > connected);
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_is_good_for_no_further_connection() {
+    let (ours, library) = (Authority::new(), library().await);
+    let (own, expired) = ours.issue_for(Duration::from_secs(3), &[SPIFFE]);
+    let shield = Shield::before(library.address(), server(&own, None)).await;
+    let tls = format!("ca: {}, san: [{SPIFFE}]", ours.file().display());
+    let gateway = trusting(&shield, &tls).start().await;
+    gateway.get(BOOK).await.status(200);
+    reconnects(&gateway, &library).await;
+    tokio::time::sleep(expired.saturating_duration_since(Instant::now())).await;
+    gateway.get(BOOK).await.status(200);
+    library.stop().await;
+    library.restart().await;
+    until("connections are made anew", async || gateway.get(BOOK).await.status != 200).await;
+    // The health of an endpoint that is down is asked again and again.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for _ in 0..3 {
+        assert!(matches!(gateway.get(BOOK).await.status.as_u16(), 502 | 503));
+    }
 }
 
 /// The service restarts: the gateway connects again.

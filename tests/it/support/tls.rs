@@ -3,16 +3,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{ALL_VERSIONS, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// Who signs; its certificate is a file too.
@@ -70,6 +71,14 @@ impl Authority {
         }
     }
 
+    /// One that is good for so long, and when it is good no more: certificates count whole seconds.
+    pub(crate) fn issue_for(&self, time: Duration, names: &[&str]) -> (Certificate, Instant) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let last = Duration::from_secs((since + time).as_secs());
+        let certificate = self.issue_with(names, |params| params.not_after = date_time_ymd(1970, 1, 1) + last);
+        (certificate, Instant::now() + (last + Duration::from_secs(1)).saturating_sub(since))
+    }
+
     fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
@@ -92,8 +101,18 @@ impl Certificate {
 
 /// A client that trusts this authority, with a certificate or without.
 pub(crate) fn client(trusted: &Authority, own: Option<&Certificate>, alpn: &[&str]) -> ClientConfig {
+    client_of(ALL_VERSIONS, trusted, own, alpn)
+}
+
+/// The same that speaks these versions alone.
+pub(crate) fn client_of(
+    versions: &[&'static SupportedProtocolVersion],
+    trusted: &Authority,
+    own: Option<&Certificate>,
+    alpn: &[&str],
+) -> ClientConfig {
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-    let config = config.with_safe_default_protocol_versions().unwrap().with_root_certificates(trusted.roots());
+    let config = config.with_protocol_versions(versions).unwrap().with_root_certificates(trusted.roots());
     let mut config = match own {
         None => config.with_no_client_auth(),
         Some(own) => config.with_client_auth_cert(vec![own.der.clone()], own.key.clone_key()).unwrap(),
