@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::Body;
 
 use super::exchange::Exchange;
@@ -93,21 +92,22 @@ where
                     self.chunk = data;
                     Poll::Ready(Ok(()))
                 }
-                Err(frame) => {
-                    let trailers = frame.into_trailers().unwrap_or_else(|_| HeaderMap::new());
-                    self.whole = true;
-                    finish(exchange, |send| send.send_trailers(trailers))
-                }
+                // gRPC's requests have no trailers: what a client says there is an end and no more. A service may close the
+                // connection over them, and nobody has taken out what no client may say.
+                Err(_) => self.end(exchange),
             },
             Some(Err(_)) => {
                 let cause = "the request broke off";
                 Poll::Ready(Err(Failure::new(Seen::Local, FailureKind::ClientGone, cause)))
             }
-            None => {
-                self.whole = true;
-                finish(exchange, |send| send.send_data(Bytes::new(), true))
-            }
+            None => self.end(exchange),
         }
+    }
+
+    /// The client has ended it.
+    fn end(&mut self, exchange: &mut Exchange) -> Poll<Result<(), Failure>> {
+        self.whole = true;
+        finish(exchange, Bytes::new())
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, exchange: &mut Exchange) -> Poll<Result<(), Failure>> {
@@ -133,7 +133,7 @@ where
         self.reserved = !self.chunk.is_empty();
         if self.chunk.is_empty() && self.body.is_end_stream() {
             self.whole = true;
-            return finish(exchange, |send| send.send_data(data, true));
+            return finish(exchange, data);
         }
         if send.send_data(data, false).is_err() {
             exchange.sent();
@@ -142,13 +142,10 @@ where
     }
 }
 
-/// A stream that cannot be ended was ended by the other side, which the receiving half reports.
-fn finish(
-    exchange: &mut Exchange,
-    end: impl FnOnce(&mut h2::SendStream<Bytes>) -> Result<(), h2::Error>,
-) -> Poll<Result<(), Failure>> {
+/// Sends the last bytes. A stream that cannot be ended was ended by the other side, which the receiving half reports.
+fn finish(exchange: &mut Exchange, last: Bytes) -> Poll<Result<(), Failure>> {
     if let Some(send) = exchange.sender() {
-        drop(end(send));
+        drop(send.send_data(last, true));
     }
     exchange.sent();
     Poll::Ready(Ok(()))

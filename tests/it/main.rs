@@ -104,6 +104,7 @@ mod reload_warm;
 mod request_bounds;
 mod rest_metadata;
 mod rest_unary;
+mod rpc_metadata;
 mod secrets;
 mod retries;
 mod sessions;

@@ -156,7 +156,7 @@ where
                             Wrong::Flag(flag) => Error::bad_request(FrameError::Flag(flag).to_string()),
                         })
                     }
-                    // Trailers are an end too.
+                    // Trailers are an end too, and go no further.
                     None => self.whole(),
                 };
                 match passed {

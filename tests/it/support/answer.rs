@@ -182,8 +182,9 @@ impl Messages {
                 self.broken_off = true;
                 return None;
             };
-            if let Ok(data) = frame.into_data() {
-                self.deframer.push(&data);
+            match frame.into_data() {
+                Ok(data) => self.deframer.push(&data),
+                Err(frame) => seen.0.change(|call| call.trailers = frame.into_trailers().ok()),
             }
         }
     }

@@ -138,6 +138,13 @@ impl Stream {
         }
     }
 
+    /// Has said everything, and this behind it.
+    pub(crate) fn close_with(&mut self, trailers: HeaderMap) {
+        if let Some(sender) = self.sender.take() {
+            let _ = sender.send(Ok(Frame::trailers(trailers)));
+        }
+    }
+
     /// The answer's head.
     pub(crate) async fn head(&mut self) -> &HeaderMap {
         if let Some(response) = self.response.take() {

@@ -15,6 +15,8 @@ pub(crate) struct SeenCall {
     pub(crate) method: String,
     pub(crate) headers: HeaderMap,
     pub(crate) messages: Vec<Value>,
+    /// What came behind the messages.
+    pub(crate) trailers: Option<HeaderMap>,
     /// The answer was given in full.
     pub(crate) finished: bool,
     /// The caller left before.

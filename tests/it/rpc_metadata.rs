@@ -1,0 +1,42 @@
+//! What RPC clients say beside their messages: what of it reaches a service, and what the edge refuses.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::json;
+use transom_transcode::status::Code;
+
+use crate::support::gateway::gateway;
+use crate::support::reply::ok;
+use crate::support::speak::Speech;
+use crate::support::upstream;
+
+/// A request ends with its last message (PROTOCOL-HTTP2): a service may close the whole connection over more, or read
+/// there what no client may say.
+#[tokio::test]
+async fn trailers_of_a_request_reach_no_service() {
+    let library = upstream::grpc("library.v1.Library")
+        .unary("Echo", |book| ok(book.clone()))
+        .client_stream("ImportBooks", |books| ok(json!({ "imported": books.len() })))
+        .start()
+        .await;
+    let gateway = gateway().descriptors("library").expose_all().upstream("library", &library).start().await;
+    let names = ["content-type", "x-user-id", "x-forwarded-for", "x-foo-bin"];
+    let trailers: HeaderMap =
+        names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("admin"))).collect();
+    for speech in Speech::CLIENT_STREAM.into_iter().filter(|speech| speech.is_rpc()) {
+        for version in speech.versions() {
+            for method in ["Echo", "ImportBooks"] {
+                if method == "Echo" && speech.name() == "connect" {
+                    continue;
+                }
+                // Without that, hyper's client leaves them out over HTTP/1.1.
+                let call = speech.call(*version, method).header("trailer", &names.join(", "));
+                let mut stream = call.open(&gateway, None).await;
+                stream.send(&json!({ "title": "Dune" }));
+                stream.close_with(trailers.clone());
+                let outcome = stream.outcome().await;
+                assert_eq!(outcome.code, Some(Code::Ok), "{speech:?} over {version}: {method}");
+                assert_eq!(library.saw(method).last().trailers, None, "{speech:?} over {version}: {method}");
+            }
+        }
+    }
+}
