@@ -1,8 +1,11 @@
-//! Upload: a request's body over HTTP/1.1, which marks its connection until it is whole.
+//! Upload: a request's body; over HTTP/1.1 it marks its connection until it is whole.
 //!
 //! What lies in the socket while it is not is of this body; behind it, it is the next request, and no sign of anything. So what its
 //! call leaves of it, who is refused before a byte was read or has one message more than is wanted, is read and thrown away while
 //! that is little: the connection then carries the next request. Closed instead, it would fail what the client has sent by then.
+//!
+//! Over HTTP/2 a stream whose body nobody holds is reset behind the answer's last frame. RFC 9113 §8.1 allows that, and clients of
+//! libcurl before 8.0 that read both at once forget the answer: so there, too, the little that is left of a body is read first.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +19,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::activity::Activity;
 
@@ -24,6 +27,8 @@ use super::activity::Activity;
 const REST: u64 = 256 * 1024;
 /// and for so long.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Over HTTP/2 what is more is reset so long after that, when the answer was read.
+const RESET_AFTER: Duration = Duration::from_millis(50);
 
 /// A request's body.
 #[derive(Debug)]
@@ -32,6 +37,8 @@ pub(super) struct Upload {
     body: Option<Incoming>,
     /// Of a connection that carries one request at a time; none when the body is whole.
     marks: Option<Arc<Activity>>,
+    /// Of a stream of HTTP/2 that is not at its end.
+    streams: bool,
     /// What is left of it may be read on.
     rests: bool,
 }
@@ -42,23 +49,48 @@ impl Upload {
         // Who waits to be told to go on sends nothing; of who knows no other way the close is the end of the answer.
         let rests = request.version() >= Version::HTTP_11 && !request.headers().contains_key(EXPECT);
         request.map(|body| {
-            let unfinished = !activity.is_shared() && !body.is_end_stream();
-            let marks = unfinished.then(|| Arc::clone(activity));
+            let unfinished = !body.is_end_stream();
+            let streams = unfinished && activity.is_shared();
+            let marks = (unfinished && !streams).then(|| Arc::clone(activity));
             marks.iter().for_each(|activity| activity.uploads());
-            Self { body: Some(body), marks, rests }
+            Self { body: Some(body), marks, streams, rests }
         })
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let (Some(body), Some(activity)) = (self.body.take(), self.marks.take()) else { return };
+        let Some(mut body) = self.body.take() else { return };
+        let runtime = Handle::try_current().ok();
+        let Some(activity) = self.marks.take() else {
+            if let Some(runtime) = runtime.filter(|_| self.streams) {
+                runtime.spawn(async move {
+                    if rest(&mut body).await.is_none() {
+                        sleep(RESET_AFTER).await;
+                    }
+                });
+            }
+            return;
+        };
         let little = body.size_hint().lower() <= REST;
         let rest = Rest { body, activity, whole: false };
-        if let Some(runtime) = Handle::try_current().ok().filter(|_| self.rests && little) {
+        if let Some(runtime) = runtime.filter(|_| self.rests && little) {
             runtime.spawn(rest.read());
         }
     }
+}
+
+/// Reads what is left of a body, if that is little.
+async fn rest(body: &mut Incoming) -> Option<()> {
+    let mut left = REST;
+    let whole = async {
+        while let Some(frame) = body.frame().await {
+            let bytes = frame.ok()?.into_data().map_or(0, |data| data.len());
+            left = left.checked_sub(bytes as u64)?;
+        }
+        Some(())
+    };
+    timeout(PATIENCE, whole).await.ok().flatten()
 }
 
 /// What a call has left of a body. Dropped before it is whole, it ends its connection.
@@ -70,15 +102,7 @@ struct Rest {
 
 impl Rest {
     async fn read(mut self) {
-        let mut left = REST;
-        let whole = async {
-            while let Some(frame) = self.body.frame().await {
-                let bytes = frame.ok()?.into_data().map_or(0, |data| data.len());
-                left = left.checked_sub(bytes as u64)?;
-            }
-            Some(())
-        };
-        self.whole = timeout(PATIENCE, whole).await == Ok(Some(()));
+        self.whole = rest(&mut self.body).await.is_some();
     }
 }
 
@@ -98,10 +122,11 @@ impl http_body::Body for Upload {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = Pin::new(&mut *body).poll_frame(cx);
-        if (matches!(frame, Poll::Ready(None | Some(Err(_)))) || body.is_end_stream())
-            && let Some(activity) = self.marks.take()
-        {
-            activity.uploaded();
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) || body.is_end_stream() {
+            self.streams = false;
+            if let Some(activity) = self.marks.take() {
+                activity.uploaded();
+            }
         }
         frame
     }

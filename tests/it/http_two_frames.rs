@@ -206,6 +206,26 @@ async fn what_is_forbidden_to_a_request_costs_it_alone() {
     unharmed(&gateway).await;
 }
 
+/// libcurl before 8.0 forgets an answer that it reads together with a reset.
+#[tokio::test]
+async fn a_refusal_is_followed_by_no_reset_while_little_of_the_body_is_left() {
+    let gateway = gateway().start().await;
+    let mut raw = gateway.raw().await;
+    let ping = frame(kind::PING, 0, 0, PROBE);
+    raw.write([&PREFACE[..], &frame(kind::SETTINGS, 0, 0, &[]), &open(1)].concat()).await;
+    assert!(matches!(end(&mut raw).await, End::Answered(_)));
+    let (data, last) = (frame(kind::DATA, 0, 1, &[0; 10_000]), frame(kind::DATA, END_STREAM, 1, &[0; 10_000]));
+    for (what, frames) in [("nothing", vec![]), ("some of it", data), ("the rest", last)] {
+        raw.write([frames, ping.clone()].concat()).await;
+        assert_eq!(end(&mut raw).await, End::None, "{what}");
+    }
+    // One that never ends is not waited for.
+    raw.write(open(3)).await;
+    assert!(matches!(end(&mut raw).await, End::Answered(_)));
+    assert_eq!(end(&mut raw).await, End::Stream(NO_ERROR));
+    unharmed(&gateway).await;
+}
+
 #[tokio::test]
 async fn what_is_unknown_is_ignored() {
     let gateway = gateway().start().await;
