@@ -93,12 +93,24 @@ async fn content_types_that_are_json_are_read() {
     send(Some("application/json"), "{}").await.status(200);
     send(Some("application/json; charset=utf-8"), "{}").await.status(200);
     send(None, "").await.status(200);
-    for (content_type, body) in [(None, "{}"), (Some("text/plain"), "{}"), (Some("application/xml"), "<a/>")] {
+    for suffixed in
+        ["application/merge-patch+json", "application/CloudEvents+JSON; charset=UTF-8", "application/vnd.a.b-c+json"]
+    {
+        send(Some(suffixed), "{}").await.status(200);
+    }
+    for (content_type, body) in [
+        (None, "{}"),
+        (Some("text/plain"), "{}"),
+        (Some("application/xml"), "<a/>"),
+        (Some("application/json-patch+json"), "[]"),
+        (Some("application/scim+json; charset=utf-16"), "{}"),
+        (Some("text/vnd.a+json"), "{}"),
+    ] {
         send(content_type, body).await.status(415).reason("UNSUPPORTED_MEDIA_TYPE");
     }
     let deflate = gateway.post("/v1/echo", &json!({})).header("content-encoding", "deflate");
     deflate.await.status(415).reason("UNSUPPORTED_ENCODING");
-    library.saw("Echo").times(3);
+    library.saw("Echo").times(6);
 }
 
 #[tokio::test]

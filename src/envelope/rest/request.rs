@@ -13,6 +13,7 @@ const WANTED: &str = "send the body as application/json or application/x-www-for
 const WANTED_OF_STREAMS: &str =
     "send the messages as a JSON array, application/json, or a line each, as application/x-ndjson";
 
+const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What a route takes for a body.
@@ -75,7 +76,7 @@ pub fn admit<'h, B: Body>(
     }
     let media = match content_type {
         content_type if raw => Media::Raw(content_type.unwrap_or_default()),
-        Some(content_type) => match text(content_type, &["application/json", FORM], WANTED)? {
+        Some(content_type) => match text(content_type, &[JSON, FORM], WANTED)? {
             FORM => Media::Form,
             _ => Media::Json,
         },
@@ -97,15 +98,26 @@ fn comes(content_type: Option<&str>, body: &impl Body) -> bool {
 
 /// Which of the types that are known a text has.
 fn text(content_type: &str, known: &[&'static str], wanted: &'static str) -> Result<&'static str, Error> {
-    let is = |name: &&&str| essence(content_type).eq_ignore_ascii_case(name);
-    match known.iter().find(is) {
-        Some(name) if is_in_utf8(content_type, name) => Ok(name),
+    let found = essence(content_type);
+    let found = if is_suffixed_json(found) { JSON } else { found };
+    match known.iter().find(|name| found.eq_ignore_ascii_case(name)) {
+        Some(name) if is_in_utf8(content_type, essence(content_type)) => Ok(name),
         Some(_) => {
             let message = "text is read as UTF-8 here: send it so, with `charset=utf-8` or without a charset";
             Err(Error::media(message))
         }
         None => Err(Error::media(wanted)),
     }
+}
+
+/// What says by its suffix that it is JSON (RFC 6839 §3.1), such as a merge patch (RFC 7396) or a CloudEvent. A JSON patch is a list
+/// of operations and no message; `connect+json` and its like are other dialects' frames.
+fn is_suffixed_json(essence: &str) -> bool {
+    let essence = essence.to_ascii_lowercase();
+    let Some(subtype) = essence.strip_prefix("application/").and_then(|subtype| subtype.strip_suffix("+json")) else {
+        return false;
+    };
+    subtype != "json-patch" && subtype != "connect" && !subtype.starts_with("grpc")
 }
 
 /// How a body is cut into messages of at most `limit` bytes each, what they are, and how all of it is compressed.
@@ -122,7 +134,7 @@ pub fn admit_stream<'h, B: Body>(
         _ if taken.raw => Ok(Messages::pieces()),
         _ if is_empty(body) => Ok(Messages::array(limit)),
         Some(content_type) => {
-            let json = ["application/json", "application/x-ndjson", "application/ndjson", "application/jsonl"];
+            let json = [JSON, "application/x-ndjson", "application/ndjson", "application/jsonl"];
             let lines = text(content_type, &json, WANTED_OF_STREAMS)? != json[0];
             Ok(if lines { Messages::lines(limit) } else { Messages::array(limit) })
         }
