@@ -237,16 +237,17 @@ impl Attempt {
         self.said(failure.code());
         match &failure.kind {
             FailureKind::Status(answer) if answer.provoked => {}
+            FailureKind::Cancelled { provoked: true } => {}
             FailureKind::Status(answer) if answer.http.is_some() && !answer.is_foreign() => self.served(),
             FailureKind::Status(answer) if !answer.is_foreign() && self.is_well(answer.status.code) => self.served(),
-            FailureKind::Reset if self.connection.was_wearied() => {}
+            FailureKind::Reset | FailureKind::Cancelled { .. } if self.connection.was_wearied() => {}
             // However many calls a connection carried: it breaks once, though each of them has failed. So it does where h2 ends it for what
             // one of them was answered.
             FailureKind::Reset | FailureKind::Protocol if self.connection.drains() && !self.connection.breaks() => {
                 self.connection.slot.endpoint.counts.failed();
             }
             FailureKind::Status(_) | FailureKind::Protocol => self.fails(&failure),
-            FailureKind::Reset => self.judge(Err(&failure)),
+            FailureKind::Reset | FailureKind::Cancelled { .. } => self.judge(Err(&failure)),
             FailureKind::Deadline if self.patient => self.judge(Err(&failure)),
             // A client's own deadline may be too short for anybody: its peers say whether it was.
             FailureKind::Deadline if !self.excused && self.began.elapsed() >= LONG => {
@@ -334,7 +335,7 @@ pub(super) fn outcome(kind: &FailureKind) -> Outcome {
             Outcome::ConnectFailed
         }
         FailureKind::Refused | FailureKind::Overloaded => Outcome::Refused,
-        FailureKind::Reset => Outcome::Reset,
+        FailureKind::Reset | FailureKind::Cancelled { .. } => Outcome::Reset,
         FailureKind::Protocol | FailureKind::TooLarge { .. } => Outcome::Protocol,
         FailureKind::Deadline => Outcome::Deadline,
         FailureKind::Aged | FailureKind::Draining | FailureKind::ClientGone | FailureKind::Malformed => {

@@ -16,7 +16,7 @@ use super::Permit;
 use super::attempt::Attempt;
 use super::exchange::Exchange;
 use super::failure::{Failure, FailureKind, Seen};
-use super::reply::ok;
+use super::reply::{ok, timed};
 use super::sent::Sent;
 use super::wheel::Timer;
 
@@ -171,7 +171,8 @@ impl Body for ReplyBody {
             Some(Err(failure)) => {
                 this.state = State::Done;
                 this.sending = None;
-                Some(Err(this.attempt.failed(failure)))
+                let is_well = || this.sent.as_ref().is_none_or(|sent| sent.is_well());
+                Some(Err(this.attempt.failed(timed(failure, &this.timer).weigh(is_well))))
             }
             None => None,
         })

@@ -52,6 +52,12 @@ pub enum FailureKind {
     Refused,
     /// The stream or its connection broke.
     Reset,
+    /// The endpoint took the stream back: RST_STREAM with CANCEL, which servers send too when the deadline has passed that they
+    /// were told.
+    Cancelled {
+        /// The request was not what the method takes.
+        provoked: bool,
+    },
     /// The endpoint broke HTTP/2 or gRPC.
     Protocol,
     /// The call's deadline passed.
@@ -129,6 +135,8 @@ impl Failure {
             (Seen::Local, FailureKind::ClientGone)
         } else if error.is_library() {
             (Seen::Seen, FailureKind::Protocol)
+        } else if error.is_reset() && error.reason() == Some(Reason::CANCEL) {
+            (Seen::Seen, FailureKind::Cancelled { provoked: false })
         } else {
             (Seen::Seen, FailureKind::Reset)
         };
@@ -160,7 +168,7 @@ impl Failure {
             FailureKind::CircuitOpen { .. } => "circuit_open",
             FailureKind::ConnectFailed => "connect_failed",
             FailureKind::Refused => "refused",
-            FailureKind::Reset => "reset",
+            FailureKind::Reset | FailureKind::Cancelled { .. } => "reset",
             FailureKind::Protocol => "protocol",
             FailureKind::Deadline => "deadline",
             FailureKind::Aged => "aged",
@@ -192,7 +200,7 @@ impl From<Failure> for Error {
             FailureKind::NoEndpoint => Self::NoEndpoint,
             FailureKind::CircuitOpen { retry_after } => Self::CircuitOpen { retry_after },
             FailureKind::ConnectFailed | FailureKind::Refused => Self::ConnectFailed,
-            FailureKind::Reset => Self::UpstreamReset,
+            FailureKind::Reset | FailureKind::Cancelled { .. } => Self::UpstreamReset,
             FailureKind::Protocol => Self::UpstreamProtocol(failure.cause),
             FailureKind::Deadline => Self::Deadline,
             FailureKind::Aged => Self::StreamAge,

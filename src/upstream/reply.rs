@@ -88,14 +88,14 @@ pub(super) async fn head(
 }
 
 /// The service was told the deadline and waits for the same instant: whichever of the two is the first, the call ends as one
-/// whose deadline has passed. A status with details says more, and stays.
-fn timed(failure: Failure, timer: &Timer) -> Failure {
-    match &failure.kind {
-        FailureKind::Status(answer) if answer.is_bare(Code::DeadlineExceeded) && timer.is_nearly_over() => {
-            timer.failure()
-        }
-        _ => failure,
-    }
+/// whose deadline has passed. Some say so by a status, of which one with details says more and stays; others take the stream back.
+pub(super) fn timed(failure: Failure, timer: &Timer) -> Failure {
+    let says_so = match &failure.kind {
+        FailureKind::Status(answer) => answer.is_bare(Code::DeadlineExceeded),
+        FailureKind::Cancelled { .. } => true,
+        _ => false,
+    };
+    if says_so && timer.is_nearly_over() { timer.failure() } else { failure }
 }
 
 /// Ready with the trailers.

@@ -87,7 +87,7 @@ impl Retry {
         let code = match (&failure.kind, failure.seen) {
             (FailureKind::ConnectFailed | FailureKind::Refused, Seen::NotSeen) => None,
             (FailureKind::Status(answer), _) => Some(answer.status.code),
-            (FailureKind::Reset, _) => Some(Code::Unavailable),
+            (FailureKind::Reset | FailureKind::Cancelled { .. }, _) => Some(Code::Unavailable),
             // The call's own deadline is over for good; this is a single try's.
             (FailureKind::Deadline, Seen::Seen) => None,
             _ => return None,

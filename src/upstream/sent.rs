@@ -1,9 +1,9 @@
-//! Sent: what a call has sent, for the case that its service answers INTERNAL.
+//! Sent: what a call has sent, for the case that its service answers INTERNAL, or takes the stream back.
 //!
-//! That is what a service says which is broken, and what most say to a message that they cannot read. Frames that cross unread
-//! are the client's own, and a few of them must not speak against an endpoint: so once INTERNAL has come it is looked whether
-//! the request was what the method takes. Of one that does not stay at hand the beginning is kept for that, and nothing of one
-//! that is longer: INTERNAL says nothing then.
+//! That is what a service says which is broken, and what most say to a message that they cannot read (grpc-java's cancel the stream
+//! of one that they cannot unpack). Frames that cross unread are the client's own, and a few of them must not speak against an
+//! endpoint: so once that has come it is looked whether the request was what the method takes. Of one that does not stay at hand
+//! the beginning is kept for that, and nothing of one that is longer: neither says anything then.
 
 use std::sync::Arc;
 
@@ -111,11 +111,12 @@ impl Outgoing<'_> {
 impl Failure {
     /// The same; one that a request has brought about which was not well says so.
     pub(super) fn weigh(mut self, is_well: impl FnOnce() -> bool) -> Self {
-        if let FailureKind::Status(answer) = &mut self.kind
-            && answer.status.code == Code::Internal
-            && answer.http.is_none()
-        {
-            answer.provoked = !is_well();
+        match &mut self.kind {
+            FailureKind::Status(answer) if answer.status.code == Code::Internal && answer.http.is_none() => {
+                answer.provoked = !is_well();
+            }
+            FailureKind::Cancelled { provoked } => *provoked = !is_well(),
+            _ => {}
         }
         self
     }

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 use transom_transcode::status::Code;
 
+use crate::support::bare::{Bare, begin, read, time_told};
 use crate::support::gateway::{Builder, Running, gateway};
 use crate::support::reply::{Reply, fail, hang, ok, raw, stream};
 use crate::support::until;
@@ -150,6 +151,45 @@ async fn a_client_without_patience_opens_no_breaker() {
         call.send(&[json!({})]).await.failed(Code::DeadlineExceeded);
     }
     assert_eq!(state(&gateway).await, "closed");
+}
+
+/// What grpc-go's and grpc-java's servers do of themselves when the deadline has passed that they were told.
+#[tokio::test]
+async fn a_stream_that_is_cancelled_at_its_deadline_opens_no_breaker() {
+    let service = Bare::start(h2::server::Builder::new(), |request, mut respond| async move {
+        if request.headers().contains_key("x-at-once") {
+            read(request).await;
+            return respond.send_reset(h2::Reason::CANCEL);
+        }
+        // A little earlier: who is the first is no matter of chance.
+        let late = tokio::time::sleep(time_told(&request).saturating_sub(Duration::from_millis(10)));
+        if request.uri().path().ends_with("/WatchBooks") {
+            let mut stream = begin(respond);
+            late.await;
+            return stream.send_reset(h2::Reason::CANCEL);
+        }
+        late.await;
+        respond.send_reset(h2::Reason::CANCEL);
+    })
+    .await;
+    let keys = "circuit_breaker: { failures: 3, open_for: 1h }";
+    let config = "methods: { library.v1.Library/WatchBooks: { timeout: 60ms } }";
+    let gateway = gateway().descriptors("library").config(config);
+    let gateway = gateway.upstream_at("library", "library.v1.Library", &[service.address()], keys).start().await;
+    for _ in 0..4 {
+        gateway.get(BOOK).header("x-request-timeout", "0.05").await.status(504).reason("DEADLINE");
+        let call = gateway.grpc("library.v1.Library/GetBook").header("grpc-timeout", "50m");
+        call.send(&[json!({})]).await.failed(Code::DeadlineExceeded);
+        let reply = gateway.grpc("library.v1.Library/WatchBooks").send(&[json!({})]).await;
+        assert_eq!((reply.code, reply.messages.len()), (Code::DeadlineExceeded, 1));
+        assert_eq!(state(&gateway).await, "closed");
+    }
+    // What is cancelled at any other time was broken off.
+    for _ in 0..3 {
+        let call = gateway.grpc("library.v1.Library/GetBook").header("x-at-once", "1");
+        call.send(&[json!({})]).await.failed(Code::Unavailable);
+    }
+    assert_eq!(state(&gateway).await, "open");
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Services that answer INTERNAL to a client's own bytes: their endpoints are in good order.
 
 use bytes::Bytes;
+use h2::Reason;
 use transom::demo::{DESCRIPTORS, Service};
 
 use crate::demo_client::system;
+use crate::support::bare::{Bare, read};
 use crate::support::gateway::{Running, gateway};
 use crate::support::grpc::frame;
 
@@ -52,4 +54,33 @@ async fn bytes_that_are_no_message_open_no_breaker() {
         assert_eq!(circuit(&gateway).await, "closed", "{path} {content_type} {body:x?}");
     }
     gateway.get("/api/v1/events").await.status(200);
+}
+
+/// grpc-java's way to say that it cannot read a message.
+#[tokio::test]
+async fn a_stream_that_is_cancelled_for_what_it_brought_opens_no_breaker() {
+    let builder = h2::server::Builder::new();
+    let service = Bare::start(builder, async |request, mut respond| {
+        read(request).await;
+        respond.send_reset(Reason::CANCEL);
+    })
+    .await;
+    let gateway = gateway().descriptors("library").expose_all();
+    let gateway = gateway.upstream_at("library", "library.v1.Library", &[service.address()], BREAKER).start().await;
+    // Compressed, it says, and not in which way.
+    let flagged = Bytes::from_static(b"\x01\0\0\0\x03\x0a\x01x");
+    for path in ["/library.v1.Library/GetBook", "/library.v1.Library/WatchBooks", "/library.v1.Library/Discuss"] {
+        for content_type in ["application/grpc", "application/grpc-web+proto"] {
+            for _ in 0..3 {
+                let answer = ask(&gateway, path, content_type, flagged.clone()).await;
+                assert!(answer.contains("14"), "{path} {content_type}: {answer}");
+            }
+            assert_eq!(circuit(&gateway).await, "closed", "{path} {content_type}");
+        }
+    }
+    // Of what is well it speaks against who does so.
+    for _ in 0..2 {
+        ask(&gateway, "/library.v1.Library/GetBook", "application/grpc", frame(b"\x0a\x01x")).await;
+    }
+    assert_eq!(circuit(&gateway).await, "open");
 }

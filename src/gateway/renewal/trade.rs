@@ -189,6 +189,7 @@ fn has_tokens(rpc: &Rpc, message: &[u8]) -> bool {
 fn is_open(failure: &Failure) -> bool {
     match &failure.kind {
         FailureKind::Reset
+        | FailureKind::Cancelled { .. }
         | FailureKind::Protocol
         | FailureKind::Deadline
         | FailureKind::Aged

@@ -1,6 +1,7 @@
 //! What the tests speak.
 
 mod answer;
+pub(crate) mod bare;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod dns;
