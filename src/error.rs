@@ -78,6 +78,11 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The request's head is larger than the service says that it takes.
+    HeadTooLarge {
+        /// What it takes, bytes.
+        limit: usize,
+    },
     /// The client comes too often.
     RateLimited {
         /// When to come again.
@@ -216,7 +221,7 @@ impl Error {
             Self::UnsupportedMedia { .. } | Self::UnsupportedEncoding { .. } => 415,
             Self::TooSlow => 408,
             Self::TooLarge { .. } | Self::MessageTooLarge { .. } => 413,
-            Self::TooManyHeaders { .. } => 431,
+            Self::TooManyHeaders { .. } | Self::HeadTooLarge { .. } => 431,
             Self::RateLimited { .. } => 429,
             Self::Unauthenticated { status, .. } => return *status,
             Self::NotAdmin { token: true } => 401,
@@ -261,6 +266,7 @@ impl Error {
             | Self::MessageTooLarge { .. }
             | Self::TooManyHeaders { .. }
             | Self::ResponseTooLarge { .. }
+            | Self::HeadTooLarge { .. }
             | Self::RateLimited { .. } => Code::ResourceExhausted,
             Self::Unauthenticated { .. } | Self::NotAdmin { token: true } => Code::Unauthenticated,
             Self::Forbidden { .. } | Self::CrossOrigin | Self::NotAdmin { token: false } => Code::PermissionDenied,
@@ -295,6 +301,7 @@ impl Error {
             Self::TooManyHeaders { .. } => Fault::TooManyHeaders.reason(),
             Self::TooSlow => Fault::TooSlow.reason(),
             Self::ResponseTooLarge { .. } => "RESPONSE_TOO_LARGE",
+            Self::HeadTooLarge { .. } => "HEAD_TOO_LARGE",
             Self::RateLimited { .. } => "RATE_LIMITED",
             Self::Unauthenticated { fault: TokenFault::Missing, .. } => "TOKEN_MISSING",
             Self::Unauthenticated { fault: TokenFault::Invalid, .. } | Self::NotAdmin { token: true } => {
@@ -351,6 +358,11 @@ impl Error {
                 return Cow::Owned(format!("the reply is larger than the limit of {limit} bytes"));
             }
             Self::TooSlow => "the request did not come within the call's deadline",
+            Self::HeadTooLarge { limit } => {
+                return Cow::Owned(format!(
+                    "the request's head is larger than the {limit} bytes that its service takes"
+                ));
+            }
             Self::RateLimited { .. } => "too many calls from you; try again later",
             Self::Unauthenticated { token, fault, .. } => fault.told(*token),
             Self::Forbidden { token: TokenKind::Connect } => "the connect token does not allow this",

@@ -62,6 +62,7 @@ impl Error {
             | Self::MethodNotAllowed { .. }
             | Self::Violations(_)
             | Self::ResponseTooLarge { .. }
+            | Self::HeadTooLarge { .. }
             | Self::RateLimited { .. }
             | Self::Unauthenticated { .. }
             | Self::Forbidden { .. }

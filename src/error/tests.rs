@@ -24,6 +24,7 @@ fn each() -> Vec<Error> {
         Error::TooManyHeaders { limit: 100 },
         Error::TooSlow,
         Error::ResponseTooLarge { limit },
+        Error::HeadTooLarge { limit: 8192 },
         Error::RateLimited { retry_after },
         unauthenticated(TokenFault::Missing),
         unauthenticated(TokenFault::Invalid),

@@ -258,11 +258,13 @@ impl Attempt {
             | FailureKind::CircuitOpen { .. }
             | FailureKind::ConnectFailed
             | FailureKind::Refused
+            | FailureKind::Expelled
             | FailureKind::Deadline
             | FailureKind::Aged
             | FailureKind::Draining
             | FailureKind::Overloaded
             | FailureKind::ClientGone
+            | FailureKind::HeadTooLarge { .. }
             | FailureKind::Malformed => {}
         }
         failure.at(self.endpoint())
@@ -334,13 +336,15 @@ pub(super) fn outcome(kind: &FailureKind) -> Outcome {
         FailureKind::NoEndpoint | FailureKind::CircuitOpen { .. } | FailureKind::ConnectFailed => {
             Outcome::ConnectFailed
         }
-        FailureKind::Refused | FailureKind::Overloaded => Outcome::Refused,
+        FailureKind::Refused | FailureKind::Expelled | FailureKind::Overloaded => Outcome::Refused,
         FailureKind::Reset | FailureKind::Cancelled { .. } => Outcome::Reset,
         FailureKind::Protocol | FailureKind::TooLarge { .. } => Outcome::Protocol,
         FailureKind::Deadline => Outcome::Deadline,
-        FailureKind::Aged | FailureKind::Draining | FailureKind::ClientGone | FailureKind::Malformed => {
-            Outcome::Cancelled
-        }
+        FailureKind::Aged
+        | FailureKind::Draining
+        | FailureKind::ClientGone
+        | FailureKind::HeadTooLarge { .. }
+        | FailureKind::Malformed => Outcome::Cancelled,
         FailureKind::Status(_) => Outcome::Status,
     }
 }

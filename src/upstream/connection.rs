@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 
 use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
+use super::greeting::Greeted;
 use super::opening::{Opening, unsecured};
 use super::pings::{Asked, pings};
 use super::pool::{Connecting, Slot};
@@ -60,6 +61,8 @@ pub(super) struct Connection {
     /// `min` of the peer's limit and ours.
     limit: AtomicUsize,
     opened: AtomicUsize,
+    /// Bytes of a head that the peer takes.
+    pub(super) most_head: usize,
     /// A reply came since the last PING.
     pub(super) replied: AtomicBool,
     made: Instant,
@@ -219,6 +222,7 @@ pub(super) async fn run(connecting: Connecting) {
         }
     };
     let limit = driven.h2.max_concurrent_send_streams();
+    let most_head = driven.socket.with(Greeted::most_head);
     let (pings, asked) = pings();
     let connection = connecting.succeed(|slot| {
         Arc::new(Connection {
@@ -227,6 +231,7 @@ pub(super) async fn run(connecting: Connecting) {
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit.min(STREAMS)),
             opened: AtomicUsize::new(0),
+            most_head,
             replied: AtomicBool::new(false),
             made: Instant::now(),
             broken: AtomicBool::new(false),
@@ -279,8 +284,8 @@ type Established = (SendRequest<Bytes>, Driven, Duration);
 
 /// What drives a connection: h2, and after each of its turns the frames that it has written.
 struct Driven {
-    h2: client::Connection<Corked<Socket>, Bytes>,
-    socket: Corked<Socket>,
+    h2: client::Connection<Corked<Greeted<Socket>>, Bytes>,
+    socket: Corked<Greeted<Socket>>,
     /// Something has come in its last turn.
     heard: bool,
 }
@@ -311,12 +316,12 @@ async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
             }
         };
         let mut opening = Opening::of(&secured);
-        let socket = Corked::new(secured);
+        let socket = Corked::new(Greeted::new(secured));
         let (handle, h2) =
             builder().handshake(socket.clone()).await.map_err(|error| broken(&error, error.to_string()))?;
         let mut driven = Driven { h2, socket, heard: false };
         poll_fn(|cx| {
-            driven.socket.with(|socket| opening.look(socket, cx));
+            driven.socket.with(|greeted| opening.look(greeted.socket(), cx));
             match Pin::new(&mut driven).poll(cx) {
                 Poll::Ready(Ok(())) => {
                     Poll::Ready(Err(refused(opening.explain(upstream, &"it closed the connection"))))

@@ -58,6 +58,8 @@ pub enum FailureKind {
         /// The request was not what the method takes.
         provoked: bool,
     },
+    /// The endpoint ended the connection for an error before it read the stream: GOAWAY with a code that is none of a farewell.
+    Expelled,
     /// The endpoint broke HTTP/2 or gRPC.
     Protocol,
     /// The call's deadline passed.
@@ -71,6 +73,11 @@ pub enum FailureKind {
     /// The reply is larger than the limit.
     TooLarge {
         /// `limits.receive`, bytes.
+        limit: usize,
+    },
+    /// The request's head is larger than the endpoint takes.
+    HeadTooLarge {
+        /// What it takes, bytes.
         limit: usize,
     },
     /// The client's request broke off while it was sent.
@@ -129,7 +136,9 @@ impl Failure {
         let unread = error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
         let ours = error.is_reset() && !error.is_remote() && !error.is_library();
         let (seen, kind) = if unread && !answered {
-            (Seen::NotSeen, FailureKind::Refused)
+            // Some end the connection for what one of its streams has sent, and say that they have not looked at that one.
+            let is_farewell = !error.is_go_away() || error.reason() == Some(Reason::NO_ERROR);
+            (Seen::NotSeen, if is_farewell { FailureKind::Refused } else { FailureKind::Expelled })
         } else if ours {
             // The only streams that we reset and go on reading are those whose request broke off.
             (Seen::Local, FailureKind::ClientGone)
@@ -167,7 +176,7 @@ impl Failure {
             FailureKind::NoEndpoint => "no_endpoint",
             FailureKind::CircuitOpen { .. } => "circuit_open",
             FailureKind::ConnectFailed => "connect_failed",
-            FailureKind::Refused => "refused",
+            FailureKind::Refused | FailureKind::Expelled => "refused",
             FailureKind::Reset | FailureKind::Cancelled { .. } => "reset",
             FailureKind::Protocol => "protocol",
             FailureKind::Deadline => "deadline",
@@ -175,6 +184,7 @@ impl Failure {
             FailureKind::Draining => "draining",
             FailureKind::Overloaded => "overloaded",
             FailureKind::TooLarge { .. } => "too_large",
+            FailureKind::HeadTooLarge { .. } => "head_too_large",
             FailureKind::ClientGone => "client_gone",
             FailureKind::Malformed => "malformed",
             FailureKind::Status(_) => "status",
@@ -199,7 +209,7 @@ impl From<Failure> for Error {
         match failure.kind {
             FailureKind::NoEndpoint => Self::NoEndpoint,
             FailureKind::CircuitOpen { retry_after } => Self::CircuitOpen { retry_after },
-            FailureKind::ConnectFailed | FailureKind::Refused => Self::ConnectFailed,
+            FailureKind::ConnectFailed | FailureKind::Refused | FailureKind::Expelled => Self::ConnectFailed,
             FailureKind::Reset | FailureKind::Cancelled { .. } => Self::UpstreamReset,
             FailureKind::Protocol => Self::UpstreamProtocol(failure.cause),
             FailureKind::Deadline => Self::Deadline,
@@ -207,6 +217,7 @@ impl From<Failure> for Error {
             FailureKind::Draining => Self::Draining,
             FailureKind::Overloaded => Self::Overloaded { retry_after: Duration::from_secs(1) },
             FailureKind::TooLarge { limit } => Self::ResponseTooLarge { limit },
+            FailureKind::HeadTooLarge { limit } => Self::HeadTooLarge { limit },
             FailureKind::ClientGone => Self::ClientGone,
             FailureKind::Malformed => Self::Internal,
             FailureKind::Status(answer) => Self::Upstream(Box::new(answer.status)),

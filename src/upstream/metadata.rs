@@ -6,6 +6,7 @@
 
 use std::sync::LazyLock;
 
+use http::Uri;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
 
 use crate::envelope::coding::Coding;
@@ -104,6 +105,24 @@ impl Metadata {
             }
         }
         &mut self.given
+    }
+
+    /// Its head with this URI may be larger than so many bytes, as HTTP/2 counts them; told by less than is in the head.
+    #[inline]
+    pub(super) fn may_exceed(&self, bytes: usize, uri: &Uri) -> bool {
+        /// The names that are always the same, `x-forwarded-proto` and what gRPC needs, with 32 bytes for each.
+        const FIXED: usize = 768;
+        if bytes == usize::MAX {
+            return false;
+        }
+        let value = |value: &Option<HeaderValue>| value.as_ref().map_or(0, HeaderValue::len);
+        let about = self.about.as_ref().map_or(0, |about| {
+            let always = about.request_id.len() + about.forwarded_for.len() + about.forwarded_host.len();
+            always + value(&about.certificate) + value(&about.agent)
+        });
+        let given: usize = self.given.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        let uri = uri.path().len() + uri.authority().map_or(0, |authority| authority.as_str().len());
+        FIXED + uri + about + given > bytes
     }
 
     /// The head of one try, which has so much time, if it has an end. With the first of a connection HPACK learns the name of ids, which it has no

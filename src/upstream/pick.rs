@@ -54,6 +54,8 @@ pub(super) struct Tries {
     /// How many endpoints have refused it, and how many could not be reached.
     refused: u8,
     unreached: u8,
+    /// A connection was ended with an error under it: that may have been for this call.
+    expelled: bool,
     last: Option<Box<Failure>>,
     /// Which endpoints it may go to.
     aim: Aim,
@@ -89,6 +91,7 @@ impl Tries {
             drained: 0,
             refused: 0,
             unreached: 0,
+            expelled: false,
             last: None,
             aim: outgoing.aim,
             deadline: outgoing.deadline,
@@ -115,7 +118,8 @@ impl Tries {
     /// Goes on if the call may be sent elsewhere.
     pub(super) fn failed(&mut self, mut attempt: Attempt, failure: Failure, replayable: bool) -> Result<(), Failure> {
         let failure = attempt.failed(failure);
-        if failure.seen != Seen::NotSeen || !replayable {
+        let again = matches!(failure.kind, FailureKind::Expelled) && std::mem::replace(&mut self.expelled, true);
+        if failure.seen != Seen::NotSeen || !replayable || again {
             self.endpoints.push(attempt.connection().slot.endpoint.id);
             return Err(failure);
         }
@@ -141,11 +145,13 @@ impl Tries {
         let last = Some(Box::new(nowhere));
         let (drained, refused, unreached) = (0, self.refused, self.unreached);
         let (made, again, counted, waited) = (0, false, true, true);
+        let expelled = self.expelled;
         Self {
             endpoints,
             drained,
             refused,
             unreached,
+            expelled,
             last,
             aim,
             deadline,
@@ -168,6 +174,7 @@ impl Tries {
             beside.endpoints.iter().copied().filter(|endpoint| !self.endpoints.contains(endpoint)).collect();
         self.endpoints.extend(news);
         self.begun = beside.begun;
+        self.expelled |= beside.expelled;
     }
 
     /// Keeps in mind who has seen it: a later try that gets nowhere does not make that undone.

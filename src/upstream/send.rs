@@ -223,11 +223,25 @@ impl Outgoing<'_> {
         *request.version_mut() = Version::HTTP_2;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.head(grpc_timeout(left), lease.connection().opened() == 0);
+        let limit = lease.connection().most_head;
+        if self.headers.may_exceed(limit, self.uri) && size(&request) > limit {
+            let cause = "a head that is larger than the service takes";
+            return Err(Failure::new(Seen::Local, FailureKind::HeadTooLarge { limit }, cause));
+        }
         Exchange::open(lease, request).map_err(|unopened| match unopened {
             Unopened::Draining => Failure::new(Seen::NotSeen, FailureKind::Refused, "the connection goes away"),
             Unopened::Malformed(error) => Failure::new(Seen::Local, FailureKind::Malformed, error.to_string()),
         })
     }
+}
+
+/// Bytes of a request's head as HTTP/2 counts them (RFC 9113 §6.5.2): 32 for each field beside what it says.
+fn size(request: &Request<()>) -> usize {
+    let uri = request.uri();
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+    // `:method` POST, `:scheme` http, `:authority` and `:path`.
+    fields.sum::<usize>() + 2 * 43 + (42 + authority) + (37 + uri.path().len())
 }
 
 /// What is left, rounded up to milliseconds: a call's usual timeout then stays one entry of HPACK's table. None of what

@@ -120,6 +120,22 @@ async fn a_service_that_answers_plain_http_errors_is_left_alone_in_every_dialect
 }
 
 #[tokio::test]
+async fn a_call_for_which_connections_are_ended_ends_no_more_than_two() {
+    for speech in [Speech::Grpc, Speech::Connect, Speech::Rest] {
+        let mut services = Vec::new();
+        for _ in 0..3 {
+            services.push(Faulty::start(Fault::Expels, Stage::Before).await);
+        }
+        let endpoints: Vec<_> = services.iter().map(Faulty::address).collect();
+        let keys = "connections: 1, retry: { attempts: 4, backoff: 1ms }";
+        let gateway = gateway().descriptors("library").upstream_at("library", SERVICE, &endpoints, keys).start().await;
+        let message = json!({ "name": "shelves/1/books/7" });
+        speech.call(2, "GetBook").send(&gateway, &[message]).await.failed(Code::Unavailable);
+        assert_eq!(services.iter().map(Faulty::calls).sum::<usize>(), 2, "{speech:?}");
+    }
+}
+
+#[tokio::test]
 async fn nobody_there() {
     let service = upstream::grpc(SERVICE).start().await;
     let address = service.address().to_string();

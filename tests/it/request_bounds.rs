@@ -1,9 +1,12 @@
 //! Bounds of requests that configuration sets: how many headers, how deep, of which type.
 
+use h2::RecvStream;
+use http::Request;
 use serde_json::json;
 use transom::config::parse;
 use transom_transcode::status::Code;
 
+use crate::support::bare::{Bare, served};
 use crate::support::gateway::gateway;
 use crate::support::library::library;
 use crate::support::reply::ok;
@@ -228,4 +231,31 @@ fn bounds_that_mean_nothing_are_problems() {
         assert!(told(policy).contains(part), "{policy}: {}", told(policy));
     }
     assert_eq!(told("{ limits: { depth: 1 }, content_types: [image/png] }"), "");
+}
+
+#[tokio::test]
+async fn what_is_more_than_its_service_takes_of_a_head_is_refused_in_each_dialect() {
+    let service = Bare::start(
+        h2::server::Builder::new().max_header_list_size(8192).clone(),
+        async |_: Request<RecvStream>, respond| served(respond),
+    )
+    .await;
+    let keys = "circuit_breaker: { failures: 1, open_for: 1h }";
+    let gateway = gateway().descriptors("library");
+    let gateway = gateway.upstream_at("library", "library.v1.Library", &[service.address()], keys).start().await;
+    for speech in Speech::UNARY {
+        for &version in speech.versions() {
+            println!("{speech:?} over HTTP/{version}");
+            let with = |bytes: usize| speech.call(version, "GetBook").header("authorization", &"x".repeat(bytes));
+            with(7000).send(&gateway, &[json!({ "name": BOOK })]).await.failed(Code::Ok);
+            let refused = with(8000).send(&gateway, &[json!({ "name": BOOK })]).await;
+            refused.failed(Code::ResourceExhausted);
+            assert_eq!(refused.message, "the request's head is larger than the 8192 bytes that its service takes");
+            assert_eq!(refused.http, if matches!(speech.name(), "rest" | "connect") { 431 } else { 200 });
+        }
+    }
+    let many =
+        (0..100).fold(gateway.grpc("library.v1.Library/GetBook"), |call, at| call.header(&format!("x-{at}"), ""));
+    many.header("x-some", &"x".repeat(5000)).send(&[json!({})]).await.failed(Code::ResourceExhausted);
+    gateway.get("/v1/shelves/1/books/7").header("authorization", &"x".repeat(8000)).await.reason("HEAD_TOO_LARGE");
 }

@@ -201,6 +201,8 @@ fn is_open(failure: &Failure) -> bool {
         | FailureKind::CircuitOpen { .. }
         | FailureKind::ConnectFailed
         | FailureKind::Refused
+        | FailureKind::Expelled
+        | FailureKind::HeadTooLarge { .. }
         | FailureKind::Overloaded
         | FailureKind::Malformed => false,
         // What somebody on the way says who has lost its answer, and what a service says that has given up on its own.

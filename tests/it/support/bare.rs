@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{RecvStream, SendStream};
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -74,4 +74,10 @@ pub(crate) fn begin(mut respond: SendResponse<Bytes>) -> SendStream<Bytes> {
     let mut stream = respond.send_response(head, false).unwrap();
     stream.send_data(frame(&[]), false).unwrap();
     stream
+}
+
+/// The answer of one empty message.
+pub(crate) fn served(respond: SendResponse<Bytes>) {
+    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))]);
+    begin(respond).send_trailers(trailers).unwrap();
 }

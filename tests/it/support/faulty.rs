@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -35,6 +37,8 @@ pub(crate) enum Fault {
     NotGrpc,
     /// It goes away before it has looked at a call: GOAWAY below its stream, FIN.
     GoesAway,
+    /// It ends the connection for a call, at which it has not looked: GOAWAY of an error below its stream, FIN.
+    Expels,
     /// It goes away while it has a call, and drops it: GOAWAY with its stream, FIN.
     Abandons,
     /// Its connection ends: FIN.
@@ -56,6 +60,7 @@ pub(crate) enum Stage {
 pub(crate) struct Faulty {
     address: SocketAddr,
     go_on: Arc<Notify>,
+    calls: Arc<AtomicUsize>,
     _accepting: AbortOnDropHandle<()>,
 }
 
@@ -65,19 +70,25 @@ impl Faulty {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let go_on = Arc::new(Notify::new());
-        let told = go_on.clone();
+        let calls = Arc::<AtomicUsize>::default();
+        let (told, counted) = (go_on.clone(), calls.clone());
         let accepting = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                let connection = Connection { socket, fault, stage, go_on: told.clone() };
+                let connection = Connection { socket, fault, stage, go_on: told.clone(), calls: counted.clone() };
                 connections.spawn(connection.serve());
             }
         });
-        Self { address, go_on, _accepting: AbortOnDropHandle::new(accepting) }
+        Self { address, go_on, calls, _accepting: AbortOnDropHandle::new(accepting) }
     }
 
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// How many calls it has had.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Relaxed)
     }
 
     /// Lets the fault of one call show.
@@ -86,6 +97,7 @@ impl Faulty {
     }
 }
 
+const PROTOCOL_ERROR: u32 = 1;
 const INTERNAL_ERROR: u32 = 2;
 const REFUSED_STREAM: u32 = 7;
 
@@ -94,6 +106,7 @@ struct Connection {
     fault: Fault,
     stage: Stage,
     go_on: Arc<Notify>,
+    calls: Arc<AtomicUsize>,
 }
 
 impl Connection {
@@ -124,6 +137,7 @@ impl Connection {
 
     /// Answers a call, as ill as it is.
     async fn answer(&mut self, stream: u32) -> io::Result<()> {
+        self.calls.fetch_add(1, Relaxed);
         if self.stage == Stage::Amid {
             // `:status: 200` of HPACK's table, `content-type` as a literal.
             let head = [&[0x88, 0x0f, 0x10, 16][..], b"application/grpc"].concat();
@@ -134,7 +148,8 @@ impl Connection {
             self.go_on.notified().await;
         }
         let reset = |reason: u32| frame(kind::RST_STREAM, 0, stream, &reason.to_be_bytes());
-        let goaway = |last: u32| frame(kind::GOAWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat());
+        let goaway =
+            |last: u32, reason: u32| frame(kind::GOAWAY, 0, 0, &[last.to_be_bytes(), reason.to_be_bytes()].concat());
         let (last_words, ends) = match self.fault {
             Fault::HalfOpen | Fault::GarbageFirst | Fault::Silent => return Ok(()),
             Fault::Garbage => (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec(), false),
@@ -142,8 +157,9 @@ impl Connection {
             Fault::Resets => (reset(INTERNAL_ERROR), false),
             // `:status: 404` of HPACK's table.
             Fault::NotGrpc => (frame(kind::HEADERS, END_HEADERS | END_STREAM, stream, &[0x8d]), false),
-            Fault::GoesAway => (goaway(stream - 1), true),
-            Fault::Abandons => (goaway(stream), true),
+            Fault::GoesAway => (goaway(stream - 1, 0), true),
+            Fault::Expels => (goaway(stream - 1, PROTOCOL_ERROR), true),
+            Fault::Abandons => (goaway(stream, 0), true),
             Fault::Ends | Fault::Breaks => (Vec::new(), true),
         };
         self.socket.write_all(&last_words).await?;
