@@ -1,13 +1,15 @@
 //! Which headers cross the gateway, in both directions. A list of what is let through for REST, a list of what is
 //! kept back for gRPC; what speaks of the client's identity is kept back in every dialect.
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+mod grammar;
+mod kept_back;
+
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
+use self::grammar::append;
+use self::kept_back::kept_back;
 use super::coding::Coding;
 use super::head::Head;
 use crate::error::Error;
@@ -48,6 +50,7 @@ pub fn never_from_rest(name: &HeaderName) -> Option<&'static str> {
     match name.as_str() {
         "content-encoding" | "content-length" | "content-type" | "connection" | "host" | "te" | "trailer"
         | "transfer-encoding" | "upgrade" | "keep-alive" => Some("it belongs to the connection, not to the call"),
+        _ if !grammar::is_name(name) => Some("gRPC's metadata has no such name"),
         name if kept_back(name) => Some("it says who the client is, or is the gateway's own: no client may set it"),
         _ => None,
     }
@@ -61,7 +64,7 @@ pub fn never_to_rest(name: &HeaderName) -> Option<&'static str> {
 /// The metadata of a REST request: what the list lets through, and what configuration adds to it.
 ///
 /// # Errors
-/// A `-bin` header that is not base64.
+/// What no service could read.
 pub fn from_rest(head: &Head<'_>, crossing: &Crossing) -> Result<HeaderMap, Error> {
     let named = head.named_by_connection();
     // Most requests have none that crosses.
@@ -69,26 +72,18 @@ pub fn from_rest(head: &Head<'_>, crossing: &Crossing) -> Result<HeaderMap, Erro
     for (name, value) in &head.headers {
         let listed = || crossing.request.contains(name);
         if (crosses_from_rest(name) || listed()) && !named.iter().any(|dropped| dropped == name.as_str()) {
-            if name.as_str().ends_with("-bin") && !is_base64(value.as_bytes()) {
-                return Err(Error::bad_request(format!("{name}: a -bin header is base64")));
-            }
-            metadata.append(name.clone(), sent_on(name, value));
+            append(&mut metadata, name, sent_on(name, value))?;
         }
     }
     Ok(metadata)
 }
 
-/// Base64 values with commas between them, as gRPC has them.
-fn is_base64(value: &[u8]) -> bool {
-    const READ: GeneralPurposeConfig =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    const ENGINE: GeneralPurpose = GeneralPurpose::new(&STANDARD, READ);
-    value.split(|&byte| byte == b',').all(|value| ENGINE.decode(value.trim_ascii()).is_ok())
-}
-
 /// The metadata of an RPC's own envelopes: all but what is kept back. `te` and `content-type` are what makes it gRPC; how
 /// messages are compressed crosses where their frames do, in gRPC alone. What [`Head::user_agent`] has is left to who says the rest.
-pub fn from_rpc(head: &Head<'_>, frames: bool) -> HeaderMap {
+///
+/// # Errors
+/// What no service could read.
+pub fn from_rpc(head: &Head<'_>, frames: bool) -> Result<HeaderMap, Error> {
     let named = head.named_by_connection();
     let apart = head.user_agent().is_some();
     // Most have nothing else that crosses.
@@ -98,13 +93,13 @@ pub fn from_rpc(head: &Head<'_>, frames: bool) -> HeaderMap {
             continue;
         }
         if crosses_from_rpc(name) && !named.iter().any(|dropped| dropped == name.as_str()) {
-            metadata.append(name.clone(), sent_on(name, value));
+            append(&mut metadata, name, sent_on(name, value))?;
         }
     }
     if !frames {
         remove_codings(&mut metadata);
     }
-    metadata
+    Ok(metadata)
 }
 
 /// Takes out how messages are compressed: what was read goes on as one message as it is, and one comes back.
@@ -311,68 +306,4 @@ fn speaks_to_browsers(name: &str) -> bool {
             | "strict-transport-security"
     ) || name.starts_with("grpc-")
         || name.starts_with("access-control-")
-}
-
-/// Names that no client may send on, in any dialect. `_` counts as `-`: some servers read both as one name.
-fn kept_back(name: &str) -> bool {
-    let mut buffer = [0_u8; 64];
-    let name = match name.contains('_') {
-        false => name,
-        true => {
-            // Longer names are cut: only prefixes matter below.
-            let length = name.len().min(buffer.len());
-            for (to, from) in buffer.iter_mut().zip(name.bytes()) {
-                *to = if from == b'_' { b'-' } else { from };
-            }
-            std::str::from_utf8(&buffer[..length]).unwrap_or(name)
-        }
-    };
-    match name.as_bytes().first() {
-        Some(b'x') => {
-            const PREFIXES: [&str; 8] = [
-                "x-user-",
-                "x-forwarded-",
-                "x-real-ip",
-                "x-client-cert",
-                "x-ssl-",
-                "x-tls-client-",
-                "x-amzn-mtls-",
-                "x-arr-clientcert",
-            ];
-            PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-                || matches!(name, "x-request-id" | "x-request-timeout" | "x-grpc-web")
-        }
-        Some(b'g') => {
-            name.starts_with("grpc-")
-                && !matches!(
-                    name,
-                    "grpc-encoding"
-                        | "grpc-accept-encoding"
-                        | "grpc-previous-rpc-attempts"
-                        | "grpc-trace-bin"
-                        | "grpc-tags-bin"
-                )
-        }
-        Some(b'c') => {
-            matches!(name, "cookie" | "connection" | "content-length" | "content-type" | "content-encoding")
-                || name.starts_with("client-cert")
-                || name.starts_with("connect-")
-        }
-        Some(b'p') => name.starts_with("proxy-"),
-        Some(b's') => name.starts_with("ssl-client-"),
-        // What this side understands is this hop's affair.
-        Some(b'a') => matches!(name, "accept" | "accept-encoding"),
-        _ => matches!(
-            name,
-            "host"
-                | "te"
-                | "forwarded"
-                | "keep-alive"
-                | "trailer"
-                | "transfer-encoding"
-                | "upgrade"
-                | "http2-settings"
-                | "expect"
-        ),
-    }
 }

@@ -38,6 +38,9 @@ pub struct Takes {
 impl Takes {
     /// These frames are that. The coding is of those that are compressed.
     fn are(&self, frames: &[u8], coding: Option<&HeaderValue>) -> bool {
+        if !coding.is_none_or(is_everywhere) {
+            return false;
+        }
         let (mut rest, mut messages) = (frames, 0);
         while let Some(([flag, length @ ..], behind)) = rest.split_first_chunk::<PREFIX>() {
             let length = u32::from_be_bytes(*length) as usize;
@@ -62,6 +65,11 @@ impl Takes {
             }
         }
     }
+}
+
+/// Whether every service has heard of a coding. A request that names another is refused by some before they read it.
+fn is_everywhere(coding: &HeaderValue) -> bool {
+    matches!(coding.as_bytes(), b"identity" | b"gzip" | b"deflate")
 }
 
 /// The frames that a call has sent so far.

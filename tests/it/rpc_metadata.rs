@@ -40,3 +40,38 @@ async fn trailers_of_a_request_reach_no_service() {
         }
     }
 }
+
+/// Services of C-core and of Go answer each of these with INTERNAL or a reset, which speaks against their endpoint.
+#[tokio::test]
+async fn what_no_service_could_read_is_refused_in_every_rpc_dialect() {
+    let library = upstream::grpc("library.v1.Library").unary("Echo", |book| ok(book.clone())).start().await;
+    let gateway = gateway().descriptors("library").expose_all().upstream("library", &library).start().await;
+    let well = json!({ "title": "Dune" });
+    for speech in Speech::UNARY.into_iter().filter(|speech| speech.is_rpc() && !speech.is_get()) {
+        for version in speech.versions() {
+            let call = || speech.call(*version, "Echo");
+            for (name, value) in [
+                ("x-foo-bin", "!!!"),
+                ("x_foo-bin", "A"),
+                ("grpc-trace-bin", "!"),
+                ("x!foo", "a"),
+                ("x'foo", "a"),
+                ("grpc-previous-rpc-attempts", "abc"),
+            ] {
+                let outcome = call().header(name, value).send(&gateway, std::slice::from_ref(&well)).await;
+                assert_eq!(outcome.code, Some(Code::InvalidArgument), "{speech:?} {name}: {outcome:?}");
+            }
+            library.saw("Echo").times(0);
+        }
+    }
+    for speech in Speech::UNARY.into_iter().filter(|speech| speech.is_rpc() && !speech.is_get()) {
+        let call = speech.call(2, "Echo").header("lb-cost-bin", "AAEC").header("grpclb_client_stats", "a");
+        let call = call.header("x.foo_1-bin", "AAEC, AA==,").header("grpc-previous-rpc-attempts", "2");
+        let outcome = call.header("x-latin", "ä").send(&gateway, std::slice::from_ref(&well)).await;
+        assert_eq!(outcome.code, Some(Code::Ok), "{speech:?}: {outcome:?}");
+        let saw = library.saw("Echo");
+        let values: Vec<_> = saw.last().headers.get_all("x.foo_1-bin").iter().collect();
+        assert_eq!(values, ["AAEC", "AA==", ""], "{speech:?}: one by one");
+        saw.header("grpc-previous-rpc-attempts", "2").no_header("lb-cost-bin").no_header("grpclb_client_stats");
+    }
+}

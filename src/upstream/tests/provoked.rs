@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body_util::{BodyExt, Full};
 use transom_transcode::schema::{Idempotency, Schema};
 
 use super::support::{Call, Server, framed, grpc_head, outgoing, settings, status};
 use crate::config::{self, CircuitBreaker};
+use crate::envelope::metadata::GRPC_ENCODING;
 use crate::telemetry::{Circuit, Metrics};
 use crate::upstream::{Outgoing, Pool, Takes, Upstream};
 
@@ -61,6 +63,11 @@ enum Form {
 
 /// What three such calls come to.
 async fn after(form: Form, before: Before, many: bool, request: Bytes) -> Circuit {
+    after_in(form, before, many, request, None).await
+}
+
+/// The same in a coding.
+async fn after_in(form: Form, before: Before, many: bool, request: Bytes, coding: Option<&'static str>) -> Circuit {
     let server = broken(before).await;
     let mut settings = settings(&[server.address]);
     settings.circuit_breaker = Some(CircuitBreaker { failures: 3, open_for: LONG, probes: 1 });
@@ -69,7 +76,9 @@ async fn after(form: Form, before: Before, many: bool, request: Bytes) -> Circui
     let retry = upstream.retry(&rule, Idempotency::NoSideEffects).filter(|_| form == Form::Hedged);
     let (takes, retry) = (takes(many), retry.as_ref());
     for _ in 0..3 {
-        once(&upstream, &pool, Outgoing { takes: Some(&takes), retry, ..outgoing(LONG) }, form, request.clone()).await;
+        let mut call = Outgoing { takes: Some(&takes), retry, ..outgoing(LONG) };
+        coding.map(|coding| call.headers.given_mut().insert(&GRPC_ENCODING, HeaderValue::from_static(coding)));
+        once(&upstream, &pool, call, form, request.clone()).await;
     }
     upstream.circuit()
 }
@@ -100,6 +109,24 @@ async fn what_is_no_message_of_the_method_speaks_against_nobody() {
                 let circuit = after(form, before, false, framed(garbage)).await;
                 assert_eq!(circuit, Circuit::Closed, "{form:?} {before:?} {garbage:x?}");
             }
+        }
+    }
+}
+
+/// C-core answers INTERNAL to a coding that it has not, before it reads a byte.
+#[tokio::test]
+async fn a_coding_that_not_every_service_knows_speaks_against_nobody() {
+    for form in [Form::ClientStream, Form::Stream] {
+        for (coding, circuit) in [
+            ("identity", Circuit::Open),
+            ("gzip", Circuit::Open),
+            ("deflate", Circuit::Open),
+            ("snappy", Circuit::Closed),
+            ("GZIP", Circuit::Closed),
+            ("", Circuit::Closed),
+        ] {
+            let after = after_in(form, Before::Nothing, false, framed(SOUND), Some(coding)).await;
+            assert_eq!(after, circuit, "{form:?} {coding:?}");
         }
     }
 }
