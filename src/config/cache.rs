@@ -33,9 +33,9 @@ section! {
         stale_while_revalidate: Duration = ttl().or("0s"),
         /// How long after its time it may still be given when its service cannot be asked or fails: the last reply instead of an error that would be 500, 502, 503 or 504, and before `fallback` (`stale-if-error` of RFC 5861).
         stale_if_error: Duration = ttl().or("0s"),
-        /// All callers get the same reply, once they are let in: where the method asks for a token, `Cache-Control` says `private`, since caches in front ask for none. Otherwise a reply is for those alone whose calls look the same to the service: message, token, injected claims, and all other metadata but what speaks of the connection or the page and not of who calls: `x-forwarded-for`, `x-request-id`, `user-agent`, `origin`, `referer`, `sec-*`, `access-control-*`, `dnt`, `priority`, traces, deadlines and what HTTP caches say. A service that answers by its client's address has no replies to keep.
+        /// All callers get the same reply, once they are let in: where the method asks for a token, `Cache-Control` says `private`, since caches in front ask for none. Otherwise a reply is for those alone whose calls look the same to the service: message, token, injected claims, and all other metadata but what speaks of the connection or the page and not of who calls: `x-forwarded-for`, `x-request-id`, `user-agent`, `origin`, `referer`, `sec-*`, `access-control-*`, `dnt`, `priority`, traces, deadlines and what HTTP caches say. The service is not told what does not count, so that no client chooses another one's reply: of a public one it gets `vary`, the host, the request's id, `traceparent` and what a verified token says.
         public: bool = flag().or("false"),
-        /// Request headers on which a public reply depends.
+        /// Request headers on which a public reply depends; no others reach the service, an `authorization` that the gateway does not verify among them.
         vary: Vec<HeaderName> = list(checked("a header's name", header)).or("accept-language"),
         /// Calls after which the kept replies are forgotten, since they may have changed what these say: `pkg.Service/Method`,
         /// or a map that ties calls to replies by fields.

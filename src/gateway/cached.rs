@@ -106,7 +106,13 @@ pub(super) async fn answer(
     metadata::remove_codings(headers);
     let aim = in_common(outgoing.aim);
     let key = cached.policy.key(message, headers, Asked { subset: aim.subset, canary: aim.canary });
-    let entry = match cached.policy.find(&key, Instant::now()) {
+    let found = cached.policy.find(&key, Instant::now());
+    if !matches!(found, Found::Fresh(_)) {
+        cached.policy.leave_out(headers);
+        // That is no client's choice.
+        call.caller.iter().for_each(|caller| caller.cross(headers));
+    }
+    let entry = match found {
         Found::Fresh(entry) => entry,
         Found::Stale(entry) => {
             fetch(call, cached, &binding.rpc, (key, aim), (&outgoing.headers, &frame));

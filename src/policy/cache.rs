@@ -241,8 +241,17 @@ impl Policy {
 
     /// Whose reply it would be: `metadata` is all that the service would be sent beside the message.
     pub fn key(&self, message: &[u8], metadata: &HeaderMap, asked: Asked) -> Key {
-        let vary = self.written.public.then_some(&*self.written.vary);
-        Key::of(&self.seed, self.generation.number(&self.cells(message)), (message, asked), metadata, vary)
+        Key::of(&self.seed, self.generation.number(&self.cells(message)), (message, asked), metadata, self.vary())
+    }
+
+    /// Takes out what no key says: the service is to answer by nothing else. What the caller's token says comes back in by who knows it.
+    pub fn leave_out(&self, metadata: &mut HeaderMap) {
+        key::leave_out(metadata, self.vary());
+    }
+
+    /// On which headers a public reply depends.
+    fn vary(&self) -> Option<&[HeaderName]> {
+        self.written.public.then_some(&*self.written.vary)
     }
 
     /// Where the replies to such a request are counted, one for each tie.

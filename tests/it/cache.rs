@@ -1,6 +1,7 @@
 //! The cache: one question for many answers, in every dialect; whose reply is whose; what makes it forget.
 
 mod forgotten;
+mod unkeyed;
 
 use std::collections::HashMap;
 use std::sync::Arc;

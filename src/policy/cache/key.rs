@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 /// What tells calls apart, by its SHA-256, and how often such replies were forgotten here.
@@ -45,12 +45,7 @@ impl Key {
             let [a, b, c, d] = asked.subset.map_or(0, NonZeroU32::get).to_le_bytes();
             part(&[a, b, c, d, u8::from(asked.canary)]);
         }
-        let counts = |name: &HeaderName| match vary {
-            // A service that makes links of them would else let one client choose everyone's.
-            Some(vary) => vary.contains(name) || is_host(name),
-            None => !says_nothing(name),
-        };
-        let counted = metadata.iter().filter(|(name, _)| counts(name));
+        let counted = metadata.iter().filter(|(name, _)| counts(name, vary));
         let mut counted: SmallVec<[(&str, &[u8]); 8]> =
             counted.map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         // Names come in no order that means anything; the values of one name do.
@@ -67,6 +62,33 @@ impl Key {
     /// What it is called everywhere.
     pub(super) fn name(&self) -> &[u8; 32] {
         &self.name
+    }
+}
+
+/// Takes out what keys do not count: a service that answers by it would let one client choose the reply of all others.
+pub(super) fn leave_out(metadata: &mut HeaderMap, vary: Option<&[HeaderName]>) {
+    let left_out = |(name, value): &(&HeaderName, &HeaderValue)| !counts(name, vary) && !names_the_call(name, value);
+    let left_out: SmallVec<[HeaderName; 8]> = metadata.iter().filter(left_out).map(|(name, _)| name.clone()).collect();
+    for name in &left_out {
+        metadata.remove(name);
+    }
+}
+
+/// Whether a service sees other calls by it.
+fn counts(name: &HeaderName, vary: Option<&[HeaderName]>) -> bool {
+    match vary {
+        // A service that makes links of them would else let one client choose everyone's.
+        Some(vary) => vary.contains(name) || is_host(name),
+        None => !says_nothing(name),
+    }
+}
+
+/// What the gateway says of a call, and what finds it again in traces and logs.
+fn names_the_call(name: &HeaderName, value: &HeaderValue) -> bool {
+    match name.as_str() {
+        "x-request-id" | "x-forwarded-client-cert" => true,
+        "traceparent" => value.len() == 55 && value.as_bytes().iter().all(|byte| b"0123456789abcdef-".contains(byte)),
+        _ => false,
     }
 }
 
