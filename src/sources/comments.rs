@@ -1,4 +1,4 @@
-//! A descriptor set's source information, reduced to its comments.
+//! A file's source information, reduced to its comments.
 
 use prost::Message;
 use prost::encoding::{DecodeContext, decode_key, skip_field};
@@ -6,9 +6,9 @@ use prost_types::SourceCodeInfo;
 
 /// `FileDescriptorSet`, its files still encoded.
 #[derive(Clone, PartialEq, Message)]
-struct FileSet {
+pub(super) struct FileSet {
     #[prost(bytes = "vec", repeated, tag = "1")]
-    files: Vec<Vec<u8>>,
+    pub(super) files: Vec<Vec<u8>>,
 }
 
 /// `FileDescriptorProto.source_code_info`.
@@ -23,21 +23,15 @@ struct Info {
     source: Option<SourceCodeInfo>,
 }
 
-/// The set with every location that has no comment left out, and of the files of Google and Buf, which document nobody's
-/// service, all of them; all else stays byte for byte.
-pub(super) fn only(set: &[u8]) -> Vec<u8> {
-    let Ok(mut set) = FileSet::decode(set) else { return set.to_vec() };
-    for file in &mut set.files {
-        if let Some(reduced) = reduce(file) {
-            *file = reduced;
-        }
-    }
-    set.encode_to_vec()
+/// A file with every location that has no comment left out, and of the files of Google and Buf, which document nobody's
+/// service, all of them, as without `keep`; all else stays byte for byte.
+pub(super) fn only(file: &[u8], keep: bool) -> Vec<u8> {
+    reduced(file, keep).unwrap_or_else(|| file.to_vec())
 }
 
-fn reduce(file: &[u8]) -> Option<Vec<u8>> {
+fn reduced(file: &[u8], keep: bool) -> Option<Vec<u8>> {
     let info = Info::decode(file).ok()?;
-    let documents = !["buf/", "google/"].iter().any(|folder| info.name.starts_with(folder));
+    let documents = keep && !["buf/", "google/"].iter().any(|folder| info.name.starts_with(folder));
     let mut source = info.source.filter(|_| documents).unwrap_or_default();
     source.location.retain(|location| {
         location.leading_comments.is_some()

@@ -1,19 +1,21 @@
 //! Folders of `.proto` files, compiled in this process.
 //!
-//! Imports are looked up in the file's own folder first, then in the others, then among what is built in (buf/validate, google/api,
+//! A file's name is its path below its folder, or what others import it by (`imported`). Imports are looked up in the file's own folder first, then in the others, then among what is built in (buf/validate, google/api,
 //! google/longrunning, google/protobuf, google/rpc, google/type, transom/options.proto: those of `proto/` and of `imports/` here), then in the descriptor sets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use miette::{Diagnostic, SourceCode};
-use protox::Compiler;
-use protox::file::{DescriptorSetFileResolver, File, FileResolver, GoogleFileResolver};
-use transom_transcode::schema::Problem;
+use prost::Message as _;
+use prost_reflect::DescriptorPool;
+use protox_parse::ParseError;
+use transom_transcode::schema::{DescriptorFile, Problem};
 
-use super::problem::words;
-use super::{MAX_SET, comments, nesting, read, unreadable};
+use super::comments::{self, FileSet};
+use super::compiler::{Compiler, Found};
+use super::explain::explain;
+use super::{MAX_SET, imported, nesting, read, unreadable};
 
 /// Files of one folder.
 const MAX_FILES: usize = 10_000;
@@ -21,6 +23,8 @@ const MAX_FILES: usize = 10_000;
 const MAX_DEPTH: usize = 32;
 /// Brackets within brackets, of any kind: of messages, and of the values of options.
 const MAX_NESTING: usize = 100;
+/// Where protobuf has its own files.
+const GOOGLES: &str = "google/protobuf/";
 /// Imports and options nest as deep as their authors like, and the compiler recurses with them.
 const STACK: usize = 64 << 20;
 
@@ -38,7 +42,7 @@ pub const OPTIONS: &str = include_str!("../../proto/transom/options.proto");
 /// # Errors
 /// Every problem of every file, as `file:line:column`.
 pub fn compile_folder(folder: &Path) -> Result<Vec<u8>, Vec<Problem>> {
-    let Compiled { set, problems } = Arc::new(Library::read([folder])).compile(0, true);
+    let Compiled { set, problems } = Library::read([folder]).settle().compile(0, true);
     if problems.is_empty() { Ok(set) } else { Err(problems) }
 }
 
@@ -60,18 +64,31 @@ pub(super) struct Compiled {
 /// What the files of a schema may import: one another, of whichever folder, and what its descriptor sets have.
 pub(super) struct Library {
     folders: Vec<Result<Sources, Vec<Problem>>>,
-    sets: Vec<DescriptorSetFileResolver>,
+    /// The files of its descriptor sets, as they came.
+    sets: HashMap<String, Vec<u8>>,
 }
 
 impl Library {
     pub(super) fn read<'p>(folders: impl IntoIterator<Item = &'p Path>) -> Self {
-        Self { folders: folders.into_iter().map(Sources::read).collect(), sets: Vec::new() }
+        let folders: Vec<_> = folders.into_iter().collect();
+        let roots: Vec<_> = folders.iter().map(|folder| folder.canonicalize().unwrap_or_default()).collect();
+        let folders = folders.iter().zip(&roots).map(|(folder, root)| Sources::read(folder, root, &roots)).collect();
+        Self { folders, sets: HashMap::new() }
+    }
+
+    /// All that may be imported is there: each file gets the name that others import it by.
+    pub(super) fn settle(mut self) -> Arc<Self> {
+        let mut folders: Vec<_> = self.folders.iter_mut().filter_map(|folder| folder.as_mut().ok()).collect();
+        imported::settle(&mut folders, |name| self.sets.contains_key(name));
+        Arc::new(self)
     }
 
     /// The files of this set can be imported too. It was found to be one.
     pub(super) fn add(&mut self, set: &[u8]) {
         if !self.folders.is_empty() {
-            self.sets.extend(DescriptorSetFileResolver::decode(set));
+            for file in DescriptorFile::all(set) {
+                self.sets.entry(file.name().to_owned()).or_insert_with(|| file.bytes().to_vec());
+            }
         }
     }
 
@@ -100,19 +117,29 @@ impl Library {
     }
 }
 
-/// The text of every `.proto` file of a folder, by the name it is imported by.
-struct Sources {
-    folder: PathBuf,
-    files: BTreeMap<String, String>,
+/// The `.proto` files of a folder, by the names that they are imported by.
+pub(super) struct Sources {
+    pub(super) folder: PathBuf,
+    /// The same, whatever links lead there.
+    pub(super) root: PathBuf,
+    pub(super) files: BTreeMap<String, Text>,
     /// Why files that have no text here could not be read, by the names that others import them by.
     unread: BTreeMap<String, Problem>,
 }
 
+/// One of them.
+pub(super) struct Text {
+    path: PathBuf,
+    pub(super) text: String,
+}
+
 impl Sources {
-    fn read(folder: &Path) -> Result<Self, Vec<Problem>> {
+    /// What is in another of the `roots` is that one's.
+    fn read(folder: &Path, root: &Path, roots: &[PathBuf]) -> Result<Self, Vec<Problem>> {
         let mut paths = Vec::new();
-        list(folder, 0, &mut paths).map_err(|problem| vec![problem])?;
-        if paths.is_empty() {
+        let inner: Vec<_> = roots.iter().filter(|other| *other != root && other.starts_with(root)).collect();
+        list(folder, 0, &inner, &mut paths).map_err(|problem| vec![problem])?;
+        if paths.is_empty() && inner.is_empty() {
             return Err(vec![problem(folder, "holds no .proto file")]);
         }
         let (mut files, mut unread) = (BTreeMap::new(), BTreeMap::new());
@@ -120,11 +147,11 @@ impl Sources {
         for path in paths {
             let text = read(&path, left, "file where this link leads").map(|bytes| {
                 left -= bytes.len() as u64;
-                String::from_utf8(bytes)
+                String::from_utf8(bytes).map(without_mark)
             });
             match (text, import_name(folder, &path)) {
                 (Ok(Ok(text)), Some(name)) => match too_deep(&path, &text) {
-                    None => drop(files.insert(name, text)),
+                    None => drop(files.insert(name, Text { path, text })),
                     Some(problem) => drop(unread.insert(name, problem)),
                 },
                 (text, name) => {
@@ -133,147 +160,83 @@ impl Sources {
                 }
             }
         }
-        Ok(Self { folder: folder.to_owned(), files, unread })
+        Ok(Self { folder: folder.to_owned(), root: root.to_owned(), files, unread })
     }
 }
 
 /// One of them, to be compiled.
-#[derive(Clone)]
-struct Folder {
+pub(super) struct Folder {
     library: Arc<Library>,
     at: usize,
 }
 
 impl Folder {
     /// Itself, then the others.
-    fn places(&self) -> impl Iterator<Item = &Sources> {
+    pub(super) fn places(&self) -> impl Iterator<Item = &Sources> {
         let others = self.library.folders.iter().enumerate().filter(|(at, _)| *at != self.at);
         let all = self.library.folders.get(self.at).into_iter().chain(others.map(|(_, folder)| folder));
         all.filter_map(|folder| folder.as_ref().ok())
     }
 
-    /// A file's text, and the folder that it is in.
-    fn find(&self, name: &str) -> Option<(&Path, &str)> {
-        self.places().find_map(|place| Some((&*place.folder, &**place.files.get(name)?)))
+    /// Where a file is, and its text.
+    pub(super) fn text(&self, name: &str) -> Option<(&Path, &str)> {
+        self.places().find_map(|place| place.files.get(name)).map(|file| (&*file.path, &*file.text))
     }
 
-    fn compile(self, comments: bool) -> Compiled {
+    fn compile(&self, comments: bool) -> Compiled {
         let Some(own) = self.places().next() else { return Compiled::default() };
         let mut problems: Vec<_> = own.unread.values().cloned().collect();
-        let mut compiler = Compiler::with_file_resolver(self.clone());
-        compiler.include_imports(true).include_source_info(comments);
-        for name in own.files.keys() {
-            if let Err(error) = compiler.open_file(name) {
-                self.collect(&error, error.file().unwrap_or(name), None, &mut problems);
-            }
+        let mut compiler = Compiler::new(|name: &str| self.find(name));
+        let (googles, own): (Vec<_>, Vec<_>) = own.files.keys().partition(|name| name.starts_with(GOOGLES));
+        for fault in own.into_iter().flat_map(|name| compiler.add(name)) {
+            explain(&fault, self, &mut problems);
         }
-        let set = compiler.encode_file_descriptor_set();
-        Compiled { set: if comments { comments::only(&set) } else { set }, problems }
+        // Of protobuf's own files, whose newest the parser may not know, only those are needed that somebody imports.
+        for name in googles {
+            compiler.add(name);
+        }
+        let files = compiler.files().map(|file| comments::only(&file, comments)).collect();
+        Compiled { set: FileSet { files }.encode_to_vec(), problems }
     }
 
-    /// What to write instead.
-    fn way_out(&self, error: &dyn Diagnostic, message: &str) -> Option<String> {
-        let name = message.split('\'').nth(1)?;
-        if message.starts_with("import ") {
-            let folders: Vec<_> = self.places().map(|place| place.folder.display().to_string()).collect();
-            let looked = folders.join(", ");
-            return Some(format!(
-                "looked for in {looked} and among what is built in: an import's path starts at a folder of `schema.protos`"
-            ));
+    /// What is imported by a name.
+    fn find(&self, name: &str) -> Result<Found<'_>, ParseError> {
+        if let Some((_, text)) = self.text(name) {
+            return match protox_parse::parse(name, text) {
+                Ok(file) => Ok(Found::Parsed(file, text)),
+                Err(error) => match built_in(name) {
+                    Ok(found @ Found::Linked(_)) => Ok(found),
+                    _ => Err(error),
+                },
+            };
         }
-        match home(name).filter(|_| message.ends_with("is not defined")) {
-            Some(file) => Some(format!("write `import \"{file}\";`")),
-            None => error.help().map(|help| help.to_string()),
+        if self.places().any(|place| place.unread.contains_key(name)) {
+            return Ok(Found::Unread);
         }
-    }
-
-    /// The problems of a compiler's error. A file's own come up again in each file that imports it: once is enough.
-    fn collect(
-        &self,
-        error: &dyn Diagnostic,
-        file: &str,
-        source: Option<&dyn SourceCode>,
-        problems: &mut Vec<Problem>,
-    ) {
-        let mut message = error.to_string();
-        // That they cannot be imported follows from their own problems.
-        let mut unread = self.places().flat_map(|place| place.unread.keys());
-        if unread.any(|name| message == format!("import '{name}' not found")) {
-            return;
-        }
-        let source = error.source_code().or(source);
-        let found = self.find(file);
-        let mut place =
-            found.map_or_else(|| PathBuf::from(file), |(folder, _)| folder.join(file)).display().to_string();
-        let label = error.labels().and_then(|mut labels| labels.next());
-        if let Some(contents) = label.zip(source).and_then(|(label, source)| source.read_span(label.inner(), 0, 0).ok())
-        {
-            place.push_str(&format!(":{}:{}", contents.line() + 1, contents.column() + 1));
-        } else if let Some((_, text)) = found.filter(|_| message.ends_with("reached end of file")) {
-            let text = text.trim_end();
-            let last = text.rsplit('\n').next().unwrap_or_default();
-            place.push_str(&format!(":{}:{}", text.matches('\n').count() + 1, last.chars().count() + 1));
-        }
-        if found.is_some_and(|(_, text)| says_edition(text)) {
-            "editions are not read from .proto files: compile them with buf or protoc, and load the result by \
-             schema.descriptor_sets"
-                .clone_into(&mut message);
-        } else if let Some(cause) = error.diagnostic_source() {
-            // What is wrong inside an option's value.
-            message.push_str(&format!(": {cause}"));
-        } else if let Some(way_out) = self.way_out(error, &message) {
-            message.push_str(&format!("; {way_out}"));
-        }
-        let found = Problem::new(place, "", message);
-        if !problems.contains(&found) {
-            problems.push(found);
-        }
-        for related in error.related().into_iter().flatten() {
-            self.collect(related, file, source, problems);
+        match built_in(name)? {
+            Found::Absent => Ok(self.library.sets.get(name).map_or(Found::Absent, |file| Found::Linked(file.clone()))),
+            found => Ok(found),
         }
     }
 }
 
-impl FileResolver for Folder {
-    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        if let Some((_, text)) = self.find(name) {
-            return File::from_source(name, text);
-        }
-        self.library.sets.iter().fold(BuiltIn.open_file(name), |found, set| found.or_else(|_| set.open_file(name)))
+/// Files that need not be in any folder.
+fn built_in(name: &str) -> Result<Found<'static>, ParseError> {
+    if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
+        return Ok(Found::Parsed(protox_parse::parse(name, text)?, text));
     }
+    let file = DescriptorPool::global().get_file_by_name(name);
+    Ok(file.map_or(Found::Absent, |file| Found::Linked(file.encode_to_vec())))
 }
 
-struct BuiltIn;
-
-impl FileResolver for BuiltIn {
-    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        match BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
-            Some((_, text)) => File::from_source(name, text),
-            None => GoogleFileResolver::new().open_file(name),
-        }
-    }
+/// Whether nobody needs to have it.
+pub(super) fn is_built_in(name: &str) -> bool {
+    BUILT_IN.iter().any(|(built_in, _)| *built_in == name) || DescriptorPool::global().get_file_by_name(name).is_some()
 }
 
-/// The built-in file that declares what others forget to import.
-fn home(name: &str) -> Option<&'static str> {
-    let (package, last) = name.trim_start_matches('.').rsplit_once('.')?;
-    Some(match (package, last) {
-        ("buf.validate", _) => "buf/validate/validate.proto",
-        ("google.api", "http") => "google/api/annotations.proto",
-        ("google.api", "HttpBody") => "google/api/httpbody.proto",
-        ("google.protobuf", "Any") => "google/protobuf/any.proto",
-        ("google.protobuf", "Duration") => "google/protobuf/duration.proto",
-        ("google.protobuf", "Empty") => "google/protobuf/empty.proto",
-        ("google.protobuf", "FieldMask") => "google/protobuf/field_mask.proto",
-        ("google.protobuf", "ListValue" | "NullValue" | "Struct" | "Value") => "google/protobuf/struct.proto",
-        ("google.protobuf", "Timestamp") => "google/protobuf/timestamp.proto",
-        ("google.protobuf", wrapper) if wrapper.ends_with("Value") => "google/protobuf/wrappers.proto",
-        ("google.rpc", "Code") => "google/rpc/code.proto",
-        ("google.rpc", "Status") => "google/rpc/status.proto",
-        ("google.rpc", _) => "google/rpc/error_details.proto",
-        ("transom", _) => "transom/options.proto",
-        _ => return None,
-    })
+/// Some editors begin a file with U+FEFF, to say that it is UTF-8.
+fn without_mark(text: String) -> String {
+    text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)
 }
 
 /// The compiler calls itself for each bracket within another, and ends the process where there are too many.
@@ -283,8 +246,8 @@ fn too_deep(path: &Path, text: &str) -> Option<Problem> {
     Some(Problem::new(place, "", format!("brackets are nested deeper than {MAX_NESTING}")))
 }
 
-/// Every `.proto` file below a folder, in an order that does not depend on the file system.
-fn list(folder: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), Problem> {
+/// Every `.proto` file below a folder, those `without` aside, in an order that does not depend on the file system.
+fn list(folder: &Path, depth: usize, without: &[&PathBuf], paths: &mut Vec<PathBuf>) -> Result<(), Problem> {
     let unreadable = |error| problem(folder, &unreadable(&error, "folder; write one that holds `.proto` files"));
     if depth > MAX_DEPTH {
         return Err(problem(folder, "folders are nested too deep"));
@@ -297,8 +260,9 @@ fn list(folder: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), Pro
     for path in entries {
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if path.is_dir() {
-            if !hidden {
-                list(&path, depth + 1, paths)?;
+            let other = || path.canonicalize().is_ok_and(|path| without.contains(&&path));
+            if !hidden && (without.is_empty() || !other()) {
+                list(&path, depth + 1, without, paths)?;
             }
         } else if !hidden && path.extension().is_some_and(|extension| extension == "proto") {
             if paths.len() == MAX_FILES {
@@ -317,11 +281,6 @@ fn import_name(folder: &Path, path: &Path) -> Option<String> {
         _ => None,
     });
     Some(parts.collect::<Option<Vec<_>>>()?.join("/"))
-}
-
-/// Its first statement is `edition = …`.
-fn says_edition(text: &str) -> bool {
-    words(text).next().is_some_and(|(_, word)| word == "edition")
 }
 
 fn problem(path: &Path, message: &str) -> Problem {

@@ -1,15 +1,18 @@
 //! Schema sources: descriptor sets and folders of `.proto` files, read from disk, and what upstreams say of themselves by
 //! server reflection; together one [`Schema`].
 
+mod alike;
 mod comments;
+mod compiler;
+mod explain;
 mod folder;
+mod imported;
 mod nesting;
 mod problem;
 mod reflection;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use transom_transcode::schema::{self, Schema};
 
@@ -51,7 +54,7 @@ pub fn load(config: &Config, base: &Path, reflections: &Reflections) -> Result<S
         let of_source = Source { config, key: "descriptor_sets", at, written, name: &name };
         problems.extend(added.err().unwrap_or_default().into_iter().map(|problem| of_source.place(problem)));
     }
-    let library = Arc::new(library);
+    let library = library.settle();
     for (at, (written, path)) in schema.protos.iter().zip(&protos).enumerate() {
         let name = path.display().to_string();
         let Compiled { set, problems: mut found } = library.compile(at, false);

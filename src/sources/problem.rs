@@ -66,7 +66,7 @@ fn line_of(text: &str, symbol: &str) -> Option<usize> {
     let mut names = symbol.rsplit('.');
     let (last, before) = (names.next()?, names.next().unwrap_or_default());
     let (mut service, mut keyword) = ("", "");
-    for (line, word) in words(text) {
+    for (line, _, word) in words(text) {
         match keyword {
             "service" if word == last => return Some(line),
             "service" => service = word,
@@ -78,8 +78,8 @@ fn line_of(text: &str, symbol: &str) -> Option<usize> {
     None
 }
 
-/// The words of a `.proto` file outside of comments and strings, each with its line.
-pub(super) fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+/// The words of a `.proto` file outside of comments and strings, each with its line and the byte that it begins at.
+pub(super) fn words(text: &str) -> impl Iterator<Item = (usize, usize, &str)> {
     let mut rest = text;
     let mut line = 1;
     std::iter::from_fn(move || {
@@ -92,8 +92,9 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
                 [byte, ..] if byte.is_ascii_alphanumeric() || *byte == b'_' => {
                     let end = rest.find(|char: char| !char.is_ascii_alphanumeric() && char != '_');
                     let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
+                    let at = text.len() - rest.len();
                     rest = after;
-                    return Some((line, word));
+                    return Some((line, at, word));
                 }
                 _ => rest.chars().next().map_or(1, char::len_utf8),
             };

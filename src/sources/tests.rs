@@ -223,6 +223,163 @@ fn two_sources_that_differ_are_both_named() {
     assert!(found.len() == 1 && found[0].contains("one and two both declare this"), "{found:?}");
 }
 
+/// What each field is called in JSON, in order of their slots.
+fn json_names(schema: &Schema, message: &str) -> Vec<String> {
+    let Some(Symbol::Message(id)) = schema.symbol(message) else { panic!("{message}") };
+    schema.message(id).fields.iter().map(|field| format!("{}={}", field.name, field.json_name)).collect()
+}
+
+#[test]
+fn names_that_protoc_lets_stand_in_one_message_load() {
+    let legacy = "option deprecated_legacy_json_field_conflicts = true;";
+    for (syntax, body, names) in [
+        ("proto3", "string userid = 1; string user_id = 2;", ["userid=userid", "user_id=userId"]),
+        ("proto3", "string url = 1; string URL = 2;", ["url=url", "URL=URL"]),
+        ("proto3", "string a = 1; string _a = 2;", ["a=a", "_a=A"]),
+        ("proto3", "message N {} N ab = 1; map<string, N> a_b = 2;", ["ab=ab", "a_b=aB"]),
+        ("proto2", "optional string foo_bar = 1; optional string fooBar = 2;", ["foo_bar=foo_bar", "fooBar=fooBar"]),
+        ("proto2", "optional string x = 1 [json_name = \"b\"]; optional string b = 2;", ["x=x", "b=b"]),
+        ("proto3", &format!("{legacy} string foo_bar = 1; string fooBar = 2;"), ["foo_bar=foo_bar", "fooBar=fooBar"]),
+        (
+            "proto2",
+            &format!("{legacy} optional int32 x = 1 [json_name = \"q\"]; optional int32 y = 2 [json_name = \"q\"];"),
+            ["x=q", "y=y"],
+        ),
+        ("proto3", "oneof _b { string a = 1; } optional string b = 2;", ["a=a", "b=b"]),
+        ("proto3", "optional string X_b = 1; optional string _b = 2;", ["X_b=XB", "_b=B"]),
+    ] {
+        let text = format!("syntax = \"{syntax}\"; package p; message Out {{ message M {{ {body} }} }}");
+        let folder = folder(&[("protos/m.proto", &text)]);
+        let schema = read_all(&protos(&["protos"]), &folder).unwrap_or_else(|problems| panic!("{body}: {problems:?}"));
+        assert_eq!(json_names(&schema, "p.Out.M"), names, "{body}");
+        let set = compile_folder(&folder.path().join("protos")).unwrap();
+        fs::write(folder.path().join("m.binpb"), set).unwrap();
+        read_all(&from("protos: [protos], descriptor_sets: [m.binpb]"), &folder).unwrap();
+    }
+}
+
+#[test]
+fn names_that_protoc_refuses_are_refused() {
+    for (syntax, body) in [
+        ("proto3", "string foo_bar = 1; string fooBar = 2;"),
+        ("proto3", "string a = 1; string a = 2;"),
+        ("proto3", "option deprecated_legacy_json_field_conflicts = true; string a = 1; string a = 2;"),
+        ("proto2", "optional int32 x = 1 [json_name = \"q\"]; optional int32 y = 2 [json_name = \"q\"];"),
+        ("proto3", "oneof a { string b = 1; } string a = 2;"),
+    ] {
+        let text = format!("syntax = \"{syntax}\"; package p; message M {{ {body} }}");
+        let folder = folder(&[("protos/m.proto", &text)]);
+        let found = problems(&folder, &protos(&["protos"]));
+        assert!(
+            !found.is_empty() && found.iter().all(|line| line.starts_with("protos/m.proto:1:")),
+            "{body}: {found:?}"
+        );
+    }
+}
+
+/// As protoc takes it with `-I proto -I proto/third_party`; what is below `third_party` names itself without that.
+#[test]
+fn what_a_repository_keeps_below_its_own_folder_is_found() {
+    let a = "syntax = \"proto3\"; package acme.v1; import \"google/api/annotations.proto\"; import \"acme/v1/b.proto\";\n\
+             import \"openapi/options/annotations.proto\"; message A { option (openapi.note) = { text: \"a\" }; B b = 1; }\n\
+             service S { rpc Get(A) returns (A) { option (google.api.http) = { get: \"/v1/a\" }; } }";
+    let http = BUILT_IN.iter().find(|(name, _)| *name == "google/api/http.proto").unwrap().1;
+    let rule = BUILT_IN.iter().find(|(name, _)| *name == "google/api/annotations.proto").unwrap().1;
+    let options = "syntax = \"proto3\"; package openapi; import 'google/protobuf/descriptor.proto';\n\
+                   import public \"openapi/options/note.proto\"; extend google.protobuf.MessageOptions { Note note = 50005; }";
+    let note = "syntax = \"proto3\"; package openapi; message Note { string text = 1; }";
+    let folder = folder(&[
+        ("proto/acme/v1/a.proto", a),
+        ("proto/acme/v1/b.proto", "syntax = \"proto3\"; package acme.v1; message B { string name = 1; }"),
+        ("proto/third_party/google/api/annotations.proto", rule),
+        ("proto/third_party/google/api/http.proto", http),
+        ("proto/third_party/openapi/options/annotations.proto", options),
+        ("proto/third_party/openapi/options/note.proto", note),
+    ]);
+    for listed in [
+        &["proto"][..],
+        &["proto", "proto/third_party"],
+        &["proto/third_party", "proto"],
+        &["proto", "proto/acme"],
+        &["proto/acme", "proto/third_party"],
+    ] {
+        let schema = read_all(&protos(listed), &folder).unwrap_or_else(|problems| panic!("{listed:?}: {problems:?}"));
+        assert_eq!(schema.services.len(), 1, "{listed:?}");
+        assert_eq!(schema.services[0].methods[0].http.len(), 1, "{listed:?}");
+    }
+    // Of two that differ none is meant.
+    fs::create_dir_all(folder.path().join("proto/other/openapi/options")).unwrap();
+    let copy = folder.path().join("proto/other/openapi/options/note.proto");
+    fs::write(&copy, note).unwrap();
+    read_all(&protos(&["proto"]), &folder).unwrap();
+    fs::write(&copy, format!("{note} // newer")).unwrap();
+    let found = problems(&folder, &protos(&["proto"]));
+    assert!(found[0].contains("import 'openapi/options/note.proto' not found"), "{found:?}");
+}
+
+#[test]
+fn a_file_may_begin_with_a_byte_order_mark() {
+    let marked = |text: &str| format!("\u{feff}{text}");
+    let folder = folder(&[("protos/books.proto", &marked(BOOKS)), ("protos/parts/book.proto", &marked(BOOK))]);
+    assert_eq!(read_all(&protos(&["protos"]), &folder).unwrap().services.len(), 1);
+}
+
+/// protoc's own folder of includes, or a copy of it, below the project's.
+#[test]
+fn protobufs_own_files_are_no_hurdle() {
+    let declaration =
+        "message FileOptions { extensions 1000 [declaration = { number: 1000 full_name: \".p.x\" type: \"int32\" }]; }";
+    let descriptor = format!("syntax = \"proto2\"; package google.protobuf; {declaration}");
+    let features = "syntax = \"proto2\"; package pb; import \"google/protobuf/descriptor.proto\";\n\
+                    message Go { optional bool legacy = 1 [feature_support = { edition_introduced: EDITION_2023 }]; }";
+    let option = "syntax = \"proto3\"; package p; import \"google/protobuf/descriptor.proto\";\n\
+                  extend google.protobuf.FileOptions { string team = 50000; } option (team) = \"books\"; message M {}";
+    let folder = folder(&[
+        ("protos/google/protobuf/descriptor.proto", &descriptor),
+        ("protos/google/protobuf/go_features.proto", features),
+        ("protos/option.proto", option),
+    ]);
+    assert!(read_all(&protos(&["protos"]), &folder).unwrap().message_named("p.M").is_some());
+    let importing = "syntax = \"proto3\"; import \"google/protobuf/go_features.proto\";";
+    fs::write(folder.path().join("protos/option.proto"), importing).unwrap();
+    let found = problems(&folder, &protos(&["protos"]));
+    assert!(found.len() == 1 && found[0].starts_with("protos/google/protobuf/go_features.proto:2:"), "{found:?}");
+}
+
+#[test]
+fn what_the_parser_does_not_know_has_a_way_out() {
+    let option =
+        "import \"buf/validate/validate.proto\"; message M { double d = 1 [(buf.validate.field).double.gt = -inf]; }";
+    let range = "message M { extensions 200 [verification = UNVERIFIED]; }";
+    let group = "import \"google/protobuf/descriptor.proto\"; message O { optional group Gr = 1 { optional int32 q = 1; } }\n\
+                 extend google.protobuf.MessageOptions { optional O mo = 50001; } message A { option (mo) = { gr { q: 1 } }; }";
+    for (syntax, body) in [("proto3", option), ("proto2", range), ("proto2", group)] {
+        let text = format!("syntax = \"{syntax}\"; package p;\n{body}");
+        let folder = folder(&[("protos/m.proto", &text)]);
+        let found = problems(&folder, &protos(&["protos"]));
+        let way_out =
+            "; if protoc takes this file, compile it by `buf build -o x.binpb` and load that by schema.descriptor_sets";
+        assert!(found.len() == 1 && found[0].starts_with("protos/m.proto:"), "{found:?}");
+        assert!(found[0].ends_with(way_out), "{found:?}");
+    }
+}
+
+#[test]
+fn imports_that_lead_back_are_named() {
+    let folder = folder(&[
+        ("protos/a.proto", "syntax = \"proto3\";\nimport \"b.proto\";"),
+        ("protos/b.proto", "syntax = \"proto3\";\n\nimport \"a.proto\";"),
+        ("protos/c.proto", "syntax = \"proto3\"; import \"a.proto\"; import \"d.proto\";\nimport \"d.proto\";"),
+        ("protos/d.proto", "syntax = \"proto3\";"),
+    ]);
+    let found = problems(&folder, &protos(&["protos"]));
+    let expected = [
+        "protos/b.proto:3:1: import 'a.proto' leads back to this file",
+        "protos/c.proto:2:1: import 'd.proto' was listed twice",
+    ];
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn deep_nesting_is_a_problem_and_no_crash() {
     let depth = 50_000;

@@ -50,6 +50,8 @@ struct Declared<'a> {
     file: &'a File,
     proto: &'a MessageType,
     features: Features,
+    /// Two of its fields may not have one JSON name.
+    strict: bool,
     fields: Vec<Field>,
 }
 
@@ -107,6 +109,7 @@ impl<'a> Pass<'a> {
         let id = MessageId(self.schema.messages.len() as u32);
         self.declare(file, &name, &proto.name, Symbol::Message(id));
         self.schema.message_files.push(self.at);
+        let strict = features.json && !options.legacy_json;
         match rules::of(&proto.options) {
             Ok(said) => self.schema.rules.message(id, said),
             Err(why) => self.problem(file, &name, &why),
@@ -122,7 +125,7 @@ impl<'a> Pass<'a> {
             sparse: Box::default(),
             by_name: HashMap::default(),
         });
-        self.declared.push(Declared { file, proto, features, fields: Vec::new() });
+        self.declared.push(Declared { file, proto, features, strict, fields: Vec::new() });
         for nested in &proto.messages {
             self.declare_message(file, &name, nested, features);
         }
@@ -260,11 +263,11 @@ impl<'a> Pass<'a> {
 
     fn index_messages(&mut self) {
         for at in 0..self.declared.len() {
-            let Declared { file, features, ref mut fields, .. } = self.declared[at];
+            let Declared { file, strict, ref mut fields, .. } = self.declared[at];
             let fields = std::mem::take(fields);
             let message = &mut self.schema.messages[at];
             message.fields = fields.into();
-            let problems = index::build(message, features.json);
+            let problems = index::build(message, strict);
             let name = message.name.clone();
             for why in problems {
                 self.problem(file, &name, &why);

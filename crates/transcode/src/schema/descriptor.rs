@@ -157,6 +157,9 @@ pub(super) struct MessageOptions {
     pub(super) message_set: bool,
     #[prost(bool, tag = "7")]
     pub(super) map_entry: bool,
+    /// `deprecated_legacy_json_field_conflicts`: two fields may have one JSON name.
+    #[prost(bool, tag = "11")]
+    pub(super) legacy_json: bool,
     #[prost(message, optional, tag = "12")]
     pub(super) features: Option<FeatureSet>,
 }

@@ -24,6 +24,7 @@ use hashbrown::HashMap;
 pub use builder::Builder;
 pub use changes::Changes;
 pub use file::{DescriptorFile, Outline, descriptor_set};
+pub use names::json_name;
 pub use policy::{
     Access, CachePolicy, Invalidation, MethodPolicy, Priority, RetryPolicy, ServicePolicy, UnknownFields,
 };

@@ -45,7 +45,7 @@ pub(super) fn is_identifier(name: &str) -> bool {
 }
 
 /// The lowerCamelCase of a field's name: what protoc gives a field without `json_name`.
-pub(super) fn json_name(name: &str) -> String {
+pub fn json_name(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut upper = false;
     for char in name.chars() {
