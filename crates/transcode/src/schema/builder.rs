@@ -1,6 +1,6 @@
 //! `Builder`: collects descriptor sets, then compiles all their files into one [`Schema`].
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use prost::Message as _;
 
@@ -56,7 +56,7 @@ impl Builder {
     /// Adds every file of a binary `FileDescriptorSet`; `source` names the set in problems.
     ///
     /// What was declared before is read over if it is the same, whatever its file is called, else it is a problem naming
-    /// both sets. Of transom/options.proto and the files directly in buf/validate and google/api, protobuf, rpc and type only the first
+    /// both sets. Files of one name that declare nothing of the same are two files. Of transom/options.proto and the files directly in buf/validate and google/api, protobuf, rpc and type only the first
     /// copy counts, since every compiler and project brings its own.
     ///
     /// # Errors
@@ -91,18 +91,56 @@ impl Builder {
             return Err(vec![Problem::new(source, "", "the descriptor set holds no file")]);
         }
         let mut problems = Vec::new();
+        let mut files = Vec::new();
         for (at, bytes) in set.files.iter().enumerate() {
             match File::decode(bytes.as_slice()) {
-                Ok(file) => problems.extend(self.add_file(file, bytes, source, keep)),
+                Ok(file) => files.push((file, bytes)),
                 Err(error) => {
                     problems.push(Problem::new(source, "", format!("file {at} of the set cannot be read: {error}")));
                 }
             }
         }
+        let names = self.parted(&mut files, keep);
+        for (file, bytes) in files {
+            problems.extend(self.add_file(file, bytes, &names, source, keep));
+        }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    fn add_file(&mut self, mut file: File, bytes: &[u8], source: &str, keep: Keep<'_>) -> Option<Problem> {
+    /// The files of a set whose names others have that declare nothing of the same: by `protoc -I.` everybody makes a service.proto.
+    /// Each gets a name of its own, and those of their importers are told.
+    fn parted(&self, files: &mut [(File, &Vec<u8>)], keep: Keep<'_>) -> HashMap<String, String> {
+        let mut names = HashMap::new();
+        for (file, _) in files {
+            if let Some(keep) = keep {
+                let package = &file.package;
+                file.services.retain(|service| keep(&join(package, &service.name)));
+            }
+            if is_shared(&file.name) || FROZEN.contains(&file.name.as_str()) {
+                continue;
+            }
+            let own: HashSet<String> = symbols(file).into_iter().collect();
+            let strange = |name: &String| {
+                let Some(&at) = self.by_name.get(name) else { return false };
+                let others = symbols(&self.files[at].file);
+                !own.is_empty() && !others.is_empty() && !others.iter().any(|symbol| own.contains(symbol))
+            };
+            let stem = file.name.strip_suffix(".proto").unwrap_or(&file.name);
+            let further = (2..).map(|at| format!("{stem}~{at}.proto"));
+            let found = std::iter::once(file.name.clone()).chain(further).find(|name| !strange(name));
+            names.extend(found.filter(|name| *name != file.name).map(|name| (file.name.clone(), name)));
+        }
+        names
+    }
+
+    fn add_file(
+        &mut self,
+        mut file: File,
+        bytes: &[u8],
+        names: &HashMap<String, String>,
+        source: &str,
+        keep: Keep<'_>,
+    ) -> Option<Problem> {
         if file.name.is_empty() {
             return Some(Problem::new(source, "", "the set holds a file without a name"));
         }
@@ -111,9 +149,11 @@ impl Builder {
         }
         let mut raw = DescriptorFile::new(&file.name, bytes);
         if let Some(keep) = keep {
-            let package = &file.package;
-            file.services.retain(|service| keep(&join(package, &service.name)));
             raw = raw.with_services(keep);
+        }
+        if !names.is_empty() {
+            raw = raw.with_names(names);
+            file.name = raw.name().to_owned();
         }
         let same_name = self.by_name.get(&file.name).copied();
         if same_name.is_some_and(|at| is_shared(&file.name) || self.files[at].file == file) {

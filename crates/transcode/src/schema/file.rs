@@ -1,7 +1,9 @@
 //! A `.proto` file as a descriptor: its bytes, for those who ask by reflection, and what is in it.
 
+use std::collections::HashMap;
+
 use prost::Message;
-use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::descriptor::{File, FileSet};
 use super::names::join;
@@ -45,6 +47,8 @@ struct Named {
 
 /// `FileDescriptorProto.name`.
 const NAME: u32 = 1;
+/// `FileDescriptorProto`'s `name`, `dependency` and `option_dependency`.
+const NAMES: [u32; 3] = [NAME, 3, 15];
 /// `FileDescriptorProto.service`.
 const SERVICE: u32 = 6;
 /// `FileDescriptorProto.source_code_info`.
@@ -114,6 +118,33 @@ impl DescriptorFile {
         Self { name: name.into(), bytes: bytes.into() }
     }
 
+    /// The same file by another name, importing others by theirs; `names`: old ones to new ones.
+    #[must_use]
+    pub(super) fn with_names(&self, names: &HashMap<String, String>) -> Self {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        let mut rest = &*self.bytes;
+        while !rest.is_empty() {
+            let start = rest;
+            let mut step = || {
+                let (field, wire_type) = decode_key(&mut rest).ok()?;
+                let mut content = rest;
+                skip_field(wire_type, field, &mut rest, DecodeContext::default()).ok()?;
+                let renamed = NAMES.contains(&field) && wire_type == WireType::LengthDelimited;
+                let renamed = renamed.then(|| decode_varint(&mut content)).and_then(Result::ok);
+                let name = std::str::from_utf8(content.get(..usize::try_from(renamed?).ok()?)?).ok()?;
+                names.get(name).map(|name| (field, name))
+            };
+            match step() {
+                Some((field, name)) => prost::encoding::string::encode(field, name, &mut bytes),
+                // What cannot be read is the last there is.
+                None if rest.len() == start.len() => return self.clone(),
+                None => bytes.extend_from_slice(&start[..start.len() - rest.len()]),
+            }
+        }
+        let name = names.get(&*self.name).map_or_else(|| self.name.clone(), |name| name.as_str().into());
+        Self { name, bytes: bytes.into() }
+    }
+
     /// The same file with only the services whose full name is to be kept.
     #[must_use]
     pub fn with_services(&self, keep: impl Fn(&str) -> bool) -> Self {
@@ -141,7 +172,7 @@ fn without(message: &[u8], drop: impl Fn(u32, &[u8]) -> bool) -> Vec<u8> {
             let mut content = rest;
             skip_field(wire_type, field, &mut rest, DecodeContext::default()).ok()?;
             if wire_type == WireType::LengthDelimited {
-                prost::encoding::decode_varint(&mut content).ok()?;
+                decode_varint(&mut content).ok()?;
                 let length = content.len() - rest.len();
                 if drop(field, &content[..length]) {
                     continue;

@@ -158,6 +158,10 @@ fn of_fields_with_one_json_name_one_keeps_it() {
     let keys: Vec<&[u8]> = m.fields.iter().map(|field| &*field.json_key).collect();
     assert_eq!(keys, [&b"\"foo_bar\":"[..], b"\"fooBar\":", b"\"foo__bar\":"]);
     assert_eq!(["foo_bar", "fooBar", "foo__bar"].map(|name| m.slot_named(name)), [Some(0), Some(1), Some(2)]);
+    // As a message says of itself.
+    let options = vec![MessageOptions { legacy_json: true, ..MessageOptions::default() }.encode_to_vec()];
+    let m = MessageType { name: "M".into(), fields: fields(), options, ..MessageType::default() };
+    assert!(super::schema(&encode(&file(EDITION_2024, None, vec![m], vec![]))).is_ok());
 }
 
 #[test]

@@ -46,6 +46,47 @@ fn the_same_under_another_name_is_the_same() {
     assert!(schema.message_named("p.More").is_some());
 }
 
+/// A file's path is private to its own compilation.
+#[test]
+fn two_files_of_one_path_that_have_nothing_in_common_are_two() {
+    let set = |package: &str| {
+        let types =
+            descriptor_set(&format!("syntax = \"proto3\"; package {package}; message T {{ string {package} = 1; }}"));
+        let other = descriptor_set(&format!("syntax = \"proto3\"; package {package}; message U {{ string x = 1; }}"));
+        let importing = changed(&other, |file| {
+            file.name = Some("service.proto".to_owned());
+            file.dependency = vec!["a.proto".to_owned()];
+            file.message_type[0].field[0].r#type = Some(11);
+            file.message_type[0].field[0].type_name = Some(format!(".{package}.T"));
+        });
+        [types, importing].concat()
+    };
+    for reflected in [false, true] {
+        let mut builder = Schema::builder();
+        for package in ["p", "q", "r", "q"] {
+            match reflected {
+                true => builder.add_reflected(&set(package), package, |_| true).unwrap(),
+                false => builder.add(&set(package), package).unwrap(),
+            }
+        }
+        let schema = builder.build().unwrap();
+        for package in ["p", "q", "r"] {
+            let u = &schema.messages[schema.message_named(&format!("{package}.U")).unwrap().0 as usize];
+            assert_eq!(u.fields[0].kind, Kind::Message(schema.message_named(&format!("{package}.T")).unwrap()));
+        }
+        // For those who ask by reflection: each name once, each import there, and the right one.
+        let names: Vec<_> = schema.files.iter().map(DescriptorFile::name).filter(|name| !name.contains('/')).collect();
+        let expected = ["a.proto", "service.proto", "a~2.proto", "service~2.proto", "a~3.proto", "service~3.proto"];
+        assert_eq!(names, expected);
+        let second = schema.files.iter().find(|file| file.name() == "service~2.proto").unwrap();
+        assert_eq!(
+            (second.outline().imports, second.outline().symbols),
+            (vec!["a~2.proto".to_owned()], vec!["q.U".to_owned()])
+        );
+        assert_eq!(DescriptorFile::all_of(&[second.bytes().to_vec()])[0].name(), "service~2.proto");
+    }
+}
+
 #[test]
 fn two_sources_that_disagree_about_a_symbol_are_both_named() {
     let set = descriptor_set(PROTO);
