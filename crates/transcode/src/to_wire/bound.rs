@@ -139,19 +139,26 @@ impl<'a> Bound<'a> {
             node = self.enter(node, message, slot)?;
             match field.kind {
                 Kind::Message(id) | Kind::Group(id) if steps.peek().is_some() => message = schema.message(id),
-                _ => return self.add(node, field, text, source),
+                _ => return self.add(node, field, text, None, source),
             }
         }
         Ok(())
     }
 
-    /// Adds a value, given as text, to a field's node.
-    pub(super) fn add(&mut self, node: u32, field: &Field, text: &[u8], source: Source) -> Result<(), Fail> {
+    /// Adds a value, given as text, to a field's node; a mask may be of the fields of the message that is `masked`.
+    pub(super) fn add(
+        &mut self,
+        node: u32,
+        field: &Field,
+        text: &[u8],
+        masked: Option<&Message>,
+        source: Source,
+    ) -> Result<(), Fail> {
         let start = self.bytes.len();
         let always = field.shape != Shape::Singular || field.presence != Presence::Implicit;
         let mut wire = Wire::new(std::mem::take(self.bytes), self.fixups);
         let mark = wire.mark();
-        let written = field::write_text(&mut wire, self.schema, field, always, text);
+        let written = field::write_text(&mut wire, self.schema, field, always, text, masked);
         if written.is_ok() {
             wire.settle(mark);
         }
@@ -175,9 +182,10 @@ impl<'a> Bound<'a> {
         let start = self.bytes.len();
         let mut wire = Wire::new(std::mem::take(self.bytes), self.fixups);
         let mark = wire.mark();
-        let key_written = field::write_text(&mut wire, self.schema, key_field, true, key);
+        let key_written = field::write_text(&mut wire, self.schema, key_field, true, key, None);
         let key = wire.len();
-        let written = key_written.and_then(|()| field::write_text(&mut wire, self.schema, value_field, true, text));
+        let written =
+            key_written.and_then(|()| field::write_text(&mut wire, self.schema, value_field, true, text, None));
         if written.is_ok() {
             wire.settle(mark);
         }

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use crate::invalid::{Fail, Invalid};
 use crate::json::scan::{self, Quoted, echo};
 use crate::plan::has_text_form;
-use crate::schema::{Field, Kind, MessageId, Presence, Schema, Shape, WellKnown};
+use crate::schema::{Field, Kind, Message, MessageId, Presence, Schema, Shape, WellKnown};
 use crate::scratch::Key;
 use crate::to_wire::bound::UNBOUND;
 use crate::to_wire::wire::Wire;
@@ -268,6 +268,7 @@ pub(super) fn write_text(
     field: &Field,
     always: bool,
     text: &[u8],
+    masked: Option<&Message>,
 ) -> Result<(), Fail> {
     match field.kind {
         Kind::String => {
@@ -287,7 +288,8 @@ pub(super) fn write_text(
             let group = matches!(field.kind, Kind::Group(_));
             let record = (!group).then(|| wire.open());
             match message.well_known {
-                WellKnown::Wrapper => write_text(wire, schema, &message.fields[0], false, text)?,
+                WellKnown::Wrapper => write_text(wire, schema, &message.fields[0], false, text, None)?,
+                WellKnown::FieldMask => special::write_given_mask(wire, schema, masked, text)?,
                 well_known => special::write_text(wire, well_known, text)?,
             }
             match record {

@@ -104,6 +104,9 @@ impl<'a> Translation<'a> {
                 }
             } else if let Some(inner) = self.descends(field) {
                 self.within(field, |this| this.name_bound(inner, child))?;
+            } else {
+                // A mask, by its paths.
+                self.within(field, Self::name_path)?;
             }
             child = self.bound.next(child);
         }

@@ -3,9 +3,9 @@
 use crate::invalid::{Fail, Invalid, Kind as Refusal};
 use crate::json::scan::echo;
 use crate::plan::{BindPlan, Body, Unknown, has_text_form, is_open};
-use crate::schema::{Field, Kind, Message, Schema, Shape};
+use crate::schema::{Field, Kind, Message, Schema, Shape, WellKnown};
 use crate::scratch::Piece;
-use crate::to_wire::bound::{Bound, GIVEN_TWICE, ROOT, Source};
+use crate::to_wire::bound::{Bound, GIVEN_TWICE, ROOT, Source, UNBOUND};
 use crate::to_wire::text::{Encoding, decode};
 
 /// What the system parameters of a query ask for: those of `google.api` that change the answer's form.
@@ -62,7 +62,7 @@ pub(super) fn bind(
         Body::Field(slot) => Some(usize::from(slot)),
         Body::None | Body::Whole => None,
     };
-    let target = Target { node: ROOT, message: schema.message(plan.input), taken };
+    let target = Target { node: ROOT, message: schema.message(plan.input), taken, mask: mask(schema, plan) };
     for ((raw_name, raw_value), at) in parameters(query).zip(0..) {
         decode(raw_name, Encoding::Query, name).map_err(|why| refused(why, raw_name.as_bytes()))?;
         if name.first() == Some(&b'$') {
@@ -94,7 +94,7 @@ pub(super) fn bind_form(
         return Err(refusal("the body looks like JSON: send `content-type: application/json` with it"));
     }
     let input = schema.message(plan.input);
-    let mut target = Target { node: ROOT, message: input, taken: None };
+    let mut target = Target { node: ROOT, message: input, taken: None, mask: None };
     if let Body::Field(slot) = plan.body
         && parameters(form).next().is_some()
     {
@@ -108,7 +108,7 @@ pub(super) fn bind_form(
         if !is_open(message) {
             return Err(refused());
         }
-        target = Target { node: bound.enter(ROOT, input, slot)?, message, taken: None };
+        target = Target { node: bound.enter(ROOT, input, slot)?, message, taken: None, mask: None };
     }
     for ((raw_name, raw_value), at) in parameters(form).zip(0..) {
         decode(raw_name, Encoding::Query, name).map_err(|why| refused(why, raw_name.as_bytes()))?;
@@ -142,6 +142,17 @@ struct Target<'a> {
     message: &'a Message,
     /// The field that is the body's.
     taken: Option<usize>,
+    /// The mask of a PATCH, and the message whose fields it names.
+    mask: Option<(usize, &'a Message)>,
+}
+
+/// The mask of a PATCH, and what it masks: the body's field.
+fn mask<'a>(schema: &'a Schema, plan: &BindPlan) -> Option<(usize, &'a Message)> {
+    let Body::Field(body) = plan.body else { return None };
+    match schema.message(plan.input).fields[usize::from(body)].kind {
+        Kind::Message(id) | Kind::Group(id) => Some((usize::from(plan.mask?), schema.message(id))),
+        _ => None,
+    }
 }
 
 /// One parameter on its way to a field.
@@ -175,17 +186,26 @@ impl<'a> Parameter<'a> {
             };
         };
         check_form(self.schema, field, key.is_some())?;
-        let Target { mut node, mut message, .. } = self.target;
-        for name in path.split('.') {
+        let Target { mut node, mut message, mask, .. } = self.target;
+        let mut masked = None;
+        let mut names = path.split('.').peekable();
+        while let Some(name) = names.next() {
             let Some(slot) = message.slot_named(name) else { return Ok(()) };
+            masked = mask.filter(|mask| node == ROOT && mask.0 == slot).map(|mask| mask.1);
             node = bound.enter(node, message, slot)?;
+            // A mask is given as one text or by its paths.
+            let last = names.peek().is_none();
+            let otherwise = if last { bound.first_child(node) != UNBOUND } else { bound.is_value(node) };
+            if otherwise {
+                return Err(refusal(GIVEN_TWICE));
+            }
             if let Kind::Message(id) | Kind::Group(id) = message.fields[slot].kind {
                 message = self.schema.message(id);
             }
         }
         match (key, field.kind) {
             (Some(key), Kind::Message(entry)) => bound.add_entry(node, field, entry, (key.as_bytes(), text), self.at),
-            _ => bound.add(node, field, text, Source::Query),
+            _ => bound.add(node, field, text, masked, Source::Query),
         }
     }
 
@@ -214,10 +234,19 @@ impl<'a> Parameter<'a> {
                 {
                     self.schema.message(id)
                 }
+                Kind::Message(id) | Kind::Group(id) if is_mask(self.schema, field) && names.clone().eq(["paths"]) => {
+                    self.schema.message(id)
+                }
                 _ => return Err(closed(self.schema, field, name)),
             };
         }
     }
+}
+
+/// Whether a field is one mask.
+fn is_mask(schema: &Schema, field: &Field) -> bool {
+    let (Shape::Singular, Kind::Message(id) | Kind::Group(id)) = (field.shape, field.kind) else { return false };
+    schema.message(id).well_known == WellKnown::FieldMask
 }
 
 /// Whether a field can be given as a parameter: `name=value`, or with a key `name[key]=value`.

@@ -3,7 +3,7 @@
 use crate::invalid::{Fail, Invalid, Kind as Refusal};
 use crate::json::number;
 use crate::json::scan::{self, Quoted, echo};
-use crate::schema::{Message, MessageId, WellKnown};
+use crate::schema::{Kind, Message, MessageId, Schema, Shape, WellKnown};
 use crate::scratch::Key;
 use crate::to_wire::Translation;
 use crate::to_wire::bound::UNBOUND;
@@ -37,7 +37,58 @@ pub(super) fn write_text(wire: &mut Wire<'_>, well_known: WellKnown, text: &[u8]
         WellKnown::Duration => crate::well_known::parse::duration(text).map(|moment| write_moment(wire, moment)),
         _ => write_mask(wire, text),
     };
-    written.map_err(|expected| Invalid::new(format!("expected {expected}, got \"{}\"", echo(text))).into())
+    written.map_err(|expected| unexpected(expected, text))
+}
+
+fn unexpected(expected: &str, text: &[u8]) -> Fail {
+    Invalid::new(format!("expected {expected}, got \"{}\"", echo(text))).into()
+}
+
+/// Writes a mask that a query or a form gives. There, unlike in JSON, its paths may have the .proto's names: each with a `_` does. Of
+/// the fields of the message that is `masked`, the JSON names are known: `line1` may be `line_1`.
+pub(super) fn write_given_mask(
+    wire: &mut Wire<'_>,
+    schema: &Schema,
+    masked: Option<&Message>,
+    text: &[u8],
+) -> Result<(), Fail> {
+    for path in crate::well_known::parse::field_mask(text) {
+        wire.byte(tag::PATHS);
+        let record = wire.open();
+        let declared = masked.and_then(|message| declared(schema, message, path));
+        match declared {
+            Some(declared) => wire.buffer().extend_from_slice(declared.as_bytes()),
+            None if is_declared(path) => wire.buffer().extend_from_slice(path),
+            None => crate::well_known::parse::snake_case(path, wire.buffer())
+                .map_err(|expected| unexpected(expected, text))?,
+        }
+        wire.close(record);
+    }
+    Ok(())
+}
+
+/// A path has the .proto's names.
+fn is_declared(path: &[u8]) -> bool {
+    path.contains(&b'_') && path.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_.*".contains(byte))
+}
+
+/// A path of JSON names, or of the .proto's, in the .proto's; none where a part is no field of messages that have some.
+fn declared(schema: &Schema, message: &Message, path: &[u8]) -> Option<String> {
+    let mut declared = String::with_capacity(path.len() + 8);
+    let mut within = Some(message);
+    for part in std::str::from_utf8(path).ok()?.split('.') {
+        let message = within?;
+        let field = &message.fields[message.slot_named(part)?];
+        if !declared.is_empty() {
+            declared.push('.');
+        }
+        declared.push_str(&field.name);
+        within = match (field.shape, field.kind) {
+            (Shape::Singular, Kind::Message(id) | Kind::Group(id)) => Some(schema.message(id)),
+            _ => None,
+        };
+    }
+    (!declared.contains('[')).then_some(declared)
 }
 
 fn write_moment(wire: &mut Wire<'_>, (seconds, nanos): (i64, i32)) {

@@ -126,3 +126,14 @@ fn a_mask_of_deep_names_is_bounded() {
     request.limits.output = 1000;
     assert_eq!(request.bytes().unwrap_err().kind, Kind::TooLarge);
 }
+
+/// lowerCamelCase alone does not tell `line1` from `line_1`; what the mask is of does.
+#[test]
+fn a_mask_knows_the_json_names_of_what_it_masks() {
+    for mask in ["updateMask=line1,next.line1", "update_mask=line_1,next.line_1", "updateMask=line1,next.line_1"] {
+        let input = Input { body: b"{\"line1\":\"a\"}", query: mask, ..Input::default() };
+        let plan = plan_of("t.PatchLine", "PATCH", "/v1/x", "it").unwrap();
+        let bytes = Request { plan, input, limits: Limits::default() }.bytes().unwrap();
+        assert!(bytes.ends_with(b"\x12\x15\x0a\x06line_1\x0a\x0bnext.line_1"), "{mask}: {bytes:?}");
+    }
+}

@@ -169,3 +169,23 @@ fn system_parameters_are_no_fields() {
         assert_eq!(SystemParameters::of(query).enums_as_numbers, expected, "{query}");
     }
 }
+
+/// Paths as the .proto names its fields, or as JSON does; the one text that ProtoJSON has, or the mask's own field.
+#[test]
+fn a_mask_takes_both_spellings_and_its_paths() {
+    let paths = |text: &str| {
+        let bytes = query(text).unwrap();
+        bytes["mask"].clone()
+    };
+    for text in ["mask=a_b,c", "mask=aB,c", "mask.paths=a_b&mask.paths=c", "mask=a_b,c&mask=aB,c"] {
+        assert_eq!(paths(text), "aB,c", "{text}");
+    }
+    assert_eq!(paths("mask=*,inner.text"), "*,inner.text");
+    for text in ["mask=a&mask.paths=b", "mask.paths=b&mask=a"] {
+        assert!(query(text).unwrap_err().to_string().contains("given twice"), "{text}");
+    }
+    for text in ["mask=a_b,", "mask=a_b%20", "mask.paths.x=a", "mask.other=a", "mask=a_b,c&mask=ab,c"] {
+        assert!(query(text).is_err(), "{text}");
+    }
+    assert_eq!(query("inner.text=a&inner.at=1970-01-01T00:00:00Z&inner.text=a").unwrap()["inner"]["text"], "a");
+}
