@@ -259,7 +259,7 @@ impl Source {
 /// What is wrong with a schema's sources, and with what of them is sound.
 fn certain(config: &Arc<Config>, flawed: Flawed) -> Vec<Problem> {
     let Flawed { mut problems, rest } = flawed;
-    for problem in rest.map(|rest| Snapshot::flaws_of_part(config, rest)).unwrap_or_default() {
+    for problem in rest.map(|rest| Snapshot::flaws_of_part(config, *rest)).unwrap_or_default() {
         if !problems.contains(&problem) {
             problems.push(problem);
         }

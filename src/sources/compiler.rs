@@ -14,7 +14,7 @@ use super::alike::{self, Alias};
 /// What is found by the name that a file is imported by.
 pub(super) enum Found<'f> {
     /// What a text says, and the text.
-    Parsed(FileDescriptorProto, &'f str),
+    Parsed(Box<FileDescriptorProto>, &'f str),
     /// An encoded `FileDescriptorProto` that somebody has linked.
     Linked(Vec<u8>),
     /// A file that cannot be read; who looked for it has said why.
@@ -86,7 +86,7 @@ impl<'f, F: Fn(&str) -> Result<Found<'f>, ParseError>> Compiler<F> {
         }
         self.states.insert(name.to_owned(), State::Begun);
         let state = match (self.find)(name) {
-            Ok(Found::Parsed(file, text)) => self.parsed(name, file, text),
+            Ok(Found::Parsed(file, text)) => self.parsed(name, *file, text),
             Ok(Found::Linked(bytes)) => self.linked(name, &bytes),
             Ok(Found::Unread) => State::Failed,
             Ok(Found::Absent) => State::Absent,

@@ -1,7 +1,8 @@
 //! Folders of `.proto` files, compiled in this process.
 //!
-//! A file's name is its path below its folder, or what others import it by (`imported`). Imports are looked up in the file's own folder first, then in the others, then among what is built in (buf/validate, google/api,
-//! google/longrunning, google/protobuf, google/rpc, google/type, transom/options.proto: those of `proto/` and of `imports/` here), then in the descriptor sets.
+//! A file's name is its path below its folder, or what others import it by (`imported`). Imports are looked up in the file's own
+//! folder first, then in the others, then among what is built in (buf/validate, google/api, google/longrunning, google/protobuf,
+//! google/rpc, google/type, transom/options.proto: those of `proto/` and of `imports/` here), then in the descriptor sets.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
@@ -203,7 +204,7 @@ impl Folder {
     fn find(&self, name: &str) -> Result<Found<'_>, ParseError> {
         if let Some((_, text)) = self.text(name) {
             return match protox_parse::parse(name, text) {
-                Ok(file) => Ok(Found::Parsed(file, text)),
+                Ok(file) => Ok(Found::Parsed(Box::new(file), text)),
                 Err(error) => match built_in(name) {
                     Ok(found @ Found::Linked(_)) => Ok(found),
                     _ => Err(error),
@@ -223,7 +224,7 @@ impl Folder {
 /// Files that need not be in any folder.
 fn built_in(name: &str) -> Result<Found<'static>, ParseError> {
     if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
-        return Ok(Found::Parsed(protox_parse::parse(name, text)?, text));
+        return Ok(Found::Parsed(Box::new(protox_parse::parse(name, text)?), text));
     }
     let file = DescriptorPool::global().get_file_by_name(name);
     Ok(file.map_or(Found::Absent, |file| Found::Linked(file.encode_to_vec())))

@@ -75,7 +75,7 @@ pub fn load(config: &Config, base: &Path, reflections: &Reflections) -> Result<S
     let _ = builder.add(details(), "the standard details of errors");
     let rest = match builder.build() {
         Ok(schema) if problems.is_empty() => return Ok(schema),
-        Ok(schema) => Some(schema),
+        Ok(schema) => Some(Box::new(schema)),
         Err(mut found) => {
             // What was not read would be missed by a set: only a file that was compiled has all that it imports.
             found.retain(|problem| problems.is_empty() || library.has(&problem.file));
@@ -93,7 +93,7 @@ pub struct Flawed {
     /// What is wrong.
     pub problems: Vec<Problem>,
     /// What is there beside that, where it is a schema: its rules may be wrong all the same.
-    pub rest: Option<Schema>,
+    pub rest: Option<Box<Schema>>,
 }
 
 impl From<Vec<Problem>> for Flawed {
