@@ -11,8 +11,9 @@ use super::{HOUR, MILLISECOND};
 section! {
     /// Schema sources; all are read, and together they are one schema.
     pub struct Schema {
-        /// Folders of `.proto` files, which may import one another's, and those of `descriptor_sets`. A relative path starts at the
-        /// configuration file's folder.
+        /// Folders of `.proto` files, which may import one another's, and those of `descriptor_sets`. What an import names may also lie
+        /// deeper, as in `third_party`, or be named from further up; a folder within another may be listed beside it. A relative path
+        /// starts at the configuration file's folder.
         protos: Vec<PathBuf> = list(path("a folder")).or("[]"),
         /// `FileDescriptorSet`s in binary form. A relative path starts at the configuration file's folder.
         descriptor_sets: Vec<PathBuf> = list(path("a file")).or("[]"),

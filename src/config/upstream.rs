@@ -243,9 +243,9 @@ section! {
     pub struct UpstreamLimits {
         /// Calls in flight; one more gets 503 or UNAVAILABLE, by its method's `priority` before that. Streams and WebSockets have seven eighths of what their priority may have: the rest is for calls whose answers are due.
         in_flight: usize = count(1..=1_000_000).or("1000"),
-        /// Bytes of one message from the upstream.
+        /// Bytes of one message from the upstream; of a compressed one that crosses unread, those on the wire.
         receive: usize = size(1..=LARGEST).or("4MiB"),
-        /// Bytes of one message to the upstream.
+        /// Bytes of one message to the upstream; of a compressed one that crosses unread, those on the wire.
         send: usize = size(1..=LARGEST).or("4MiB"),
     }
 }
