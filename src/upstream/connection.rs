@@ -21,6 +21,7 @@ use super::endpoint::Endpoint;
 use super::failure::{Failure, FailureKind, Seen};
 use super::greeting::Greeted;
 use super::opening::{Opening, unsecured};
+use super::parting::{Opened, Parting};
 use super::pings::{Asked, pings};
 use super::pool::{Connecting, Slot};
 use super::reaper::Reaper;
@@ -60,7 +61,7 @@ pub(super) struct Connection {
     open: AtomicUsize,
     /// `min` of the peer's limit and ours.
     limit: AtomicUsize,
-    opened: AtomicUsize,
+    opened: Arc<Opened>,
     /// Bytes of a head that the peer takes.
     pub(super) most_head: usize,
     /// A reply came since the last PING.
@@ -96,7 +97,7 @@ impl Connection {
             Ok(stream) => {
                 // Counted under the handle's lock.
                 let opened = self.opened();
-                self.opened.store(opened + 1, Ordering::Relaxed);
+                self.opened.set(opened + 1);
                 if opened == LIFETIME {
                     *handle = None;
                 }
@@ -197,7 +198,7 @@ impl Connection {
 
     /// Streams that it has carried.
     pub(super) fn opened(&self) -> usize {
-        self.opened.load(Ordering::Relaxed)
+        self.opened.count()
     }
 
     /// It carries no stream; under the slot's lock.
@@ -222,7 +223,7 @@ pub(super) async fn run(connecting: Connecting) {
         }
     };
     let limit = driven.h2.max_concurrent_send_streams();
-    let most_head = driven.socket.with(Greeted::most_head);
+    let most_head = driven.socket.with(|parting| parting.socket().most_head());
     let (pings, asked) = pings();
     let connection = connecting.succeed(|slot| {
         Arc::new(Connection {
@@ -230,7 +231,7 @@ pub(super) async fn run(connecting: Connecting) {
             handle: Mutex::new(Some(handle)),
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit.min(STREAMS)),
-            opened: AtomicUsize::new(0),
+            opened: Arc::clone(&driven.opened),
             most_head,
             replied: AtomicBool::new(false),
             made: Instant::now(),
@@ -284,8 +285,9 @@ type Established = (SendRequest<Bytes>, Driven, Duration);
 
 /// What drives a connection: h2, and after each of its turns the frames that it has written.
 struct Driven {
-    h2: client::Connection<Corked<Greeted<Socket>>, Bytes>,
-    socket: Corked<Greeted<Socket>>,
+    h2: client::Connection<Corked<Parting<Greeted<Socket>>>, Bytes>,
+    socket: Corked<Parting<Greeted<Socket>>>,
+    opened: Arc<Opened>,
     /// Something has come in its last turn.
     heard: bool,
 }
@@ -294,8 +296,13 @@ impl Future for Driven {
     type Output = Result<(), h2::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = Pin::new(&mut self.h2).poll(cx);
+        let mut outcome = Pin::new(&mut self.h2).poll(cx);
         self.heard = self.socket.poll_send(cx);
+        if self.opened.holds() && outcome.is_pending() {
+            // At once: nobody opens a stream in between.
+            outcome = Pin::new(&mut self.h2).poll(cx);
+            self.heard |= self.socket.poll_send(cx);
+        }
         outcome
     }
 }
@@ -316,12 +323,13 @@ async fn establish(endpoint: &Endpoint) -> Result<Established, Failure> {
             }
         };
         let mut opening = Opening::of(&secured);
-        let socket = Corked::new(Greeted::new(secured));
+        let opened = Arc::<Opened>::default();
+        let socket = Corked::new(Parting::new(Greeted::new(secured), Arc::clone(&opened)));
         let (handle, h2) =
             builder().handshake(socket.clone()).await.map_err(|error| broken(&error, error.to_string()))?;
-        let mut driven = Driven { h2, socket, heard: false };
+        let mut driven = Driven { h2, socket, opened, heard: false };
         poll_fn(|cx| {
-            driven.socket.with(|greeted| opening.look(greeted.socket(), cx));
+            driven.socket.with(|parting| opening.look(parting.socket().socket(), cx));
             match Pin::new(&mut driven).poll(cx) {
                 Poll::Ready(Ok(())) => {
                     Poll::Ready(Err(refused(opening.explain(upstream, &"it closed the connection"))))

@@ -27,6 +27,7 @@ mod metadata;
 mod opening;
 mod outliers;
 mod part;
+mod parting;
 mod pauses;
 mod permit;
 mod pick;

@@ -66,6 +66,7 @@ mod errors_compile;
 mod errors_table;
 mod fallbacks;
 mod faults;
+mod goodbyes;
 mod grpc_clients;
 mod grpc_json;
 mod grpc_pass_through;
