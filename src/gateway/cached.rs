@@ -102,6 +102,8 @@ pub(super) async fn answer(
     (frame, coding): (Bytes, Coding),
 ) -> Result<Response<Body>, Error> {
     let message = whole(&frame)?;
+    // The answer is everybody's, and whom it is asked of is nobody's own place.
+    call.sticky = None;
     let headers = outgoing.headers.whole();
     metadata::remove_codings(headers);
     let aim = in_common(outgoing.aim);

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{cached, counting, gateway_of};
+use super::{BOOK, cached, counting, gateway_of};
+use crate::support::gateway::gateway;
 use crate::support::speak::Speech;
 use crate::support::tokens::{SECRET, bearer, token};
 
@@ -82,4 +83,18 @@ async fn what_a_verified_token_says_is_nobody_s_choice() {
             library.saw("GetBook").times(2).no_header("authorization").no_header("x-user-id");
         }
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_caches_keep_sets_no_cookie_of_one_client() {
+    let library = counting().await;
+    let config = "methods: { library.v1.Library/GetBook: { cache: { ttl: 1h, public: true } } }";
+    let builder = gateway().descriptors("library").expose_all().config(config);
+    let gateway = builder.upstream_with("library", &[&library], "balance: { hash: { cookie: at } }").start().await;
+    for _ in 0..2 {
+        let answer = gateway.get(BOOK).await;
+        answer.status(200).header("cache-control", "public, max-age=3600").no_header("set-cookie");
+    }
+    let other = gateway.post("/v1/echo", &json!({})).await;
+    assert!(other.status(200).headers.contains_key("set-cookie"), "a call of its own place");
 }
