@@ -9,7 +9,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use self::grammar::append;
-use self::kept_back::kept_back;
+use self::kept_back::{Standing, standing};
 use super::coding::Coding;
 use super::head::Head;
 use crate::error::Error;
@@ -37,7 +37,7 @@ pub static GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-acce
 /// What a method lets through beside the usual, as configuration lists it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Crossing {
-    /// Headers of REST requests that become metadata.
+    /// Headers of REST requests that become metadata; in all dialects, those that services believe of the proxy in front of them.
     pub request: Box<[HeaderName]>,
     /// Metadata of replies that becomes headers of REST answers although it speaks to browsers.
     pub response: Box<[HeaderName]>,
@@ -51,7 +51,9 @@ pub fn never_from_rest(name: &HeaderName) -> Option<&'static str> {
         "content-encoding" | "content-length" | "content-type" | "connection" | "host" | "te" | "trailer"
         | "transfer-encoding" | "upgrade" | "keep-alive" => Some("it belongs to the connection, not to the call"),
         _ if !grammar::is_name(name) => Some("gRPC's metadata has no such name"),
-        name if kept_back(name) => Some("it says who the client is, or is the gateway's own: no client may set it"),
+        name if standing(name) == Standing::Never => {
+            Some("it says who the client is, or is the gateway's own: no client may set it")
+        }
         _ => None,
     }
 }
@@ -83,7 +85,7 @@ pub fn from_rest(head: &Head<'_>, crossing: &Crossing) -> Result<HeaderMap, Erro
 ///
 /// # Errors
 /// What no service could read.
-pub fn from_rpc(head: &Head<'_>, frames: bool) -> Result<HeaderMap, Error> {
+pub fn from_rpc(head: &Head<'_>, crossing: &Crossing, frames: bool) -> Result<HeaderMap, Error> {
     let named = head.named_by_connection();
     let apart = head.user_agent().is_some();
     // Most have nothing else that crosses.
@@ -92,7 +94,7 @@ pub fn from_rpc(head: &Head<'_>, frames: bool) -> Result<HeaderMap, Error> {
         if apart && name == header::USER_AGENT {
             continue;
         }
-        if crosses_from_rpc(name) && !named.iter().any(|dropped| dropped == name.as_str()) {
+        if crosses_from_rpc(name, crossing) && !named.iter().any(|dropped| dropped == name.as_str()) {
             append(&mut metadata, name, sent_on(name, value))?;
         }
     }
@@ -258,11 +260,15 @@ fn crosses_to_grpc(name: &str) -> bool {
 }
 
 /// Those that most calls have are told by their number.
-fn crosses_from_rpc(name: &HeaderName) -> bool {
+fn crosses_from_rpc(name: &HeaderName, crossing: &Crossing) -> bool {
     match *name {
         header::TE | header::CONTENT_TYPE | header::CONTENT_LENGTH | header::HOST => false,
         header::USER_AGENT | header::AUTHORIZATION => true,
-        _ => !kept_back(name.as_str()),
+        _ => match standing(name.as_str()) {
+            Standing::Free => true,
+            Standing::OfProxies => crossing.request.contains(name),
+            Standing::Never => false,
+        },
     }
 }
 

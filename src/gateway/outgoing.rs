@@ -62,7 +62,7 @@ impl Call {
             Dialect::Rest | Dialect::WebSocket | Dialect::Http => Ok((metadata::from_rest(head, &rpc.crossing)?, None)),
             dialect => {
                 let frames = dialect == Dialect::Grpc(Codec::Proto) && !rpc.reads(dialect);
-                Ok((metadata::from_rpc(head, frames)?, head.user_agent().cloned()))
+                Ok((metadata::from_rpc(head, &rpc.crossing, frames)?, head.user_agent().cloned()))
             }
         }
     }

@@ -75,3 +75,49 @@ async fn what_no_service_could_read_is_refused_in_every_rpc_dialect() {
         saw.header("grpc-previous-rpc-attempts", "2").no_header("lb-cost-bin").no_header("grpclb_client_stats");
     }
 }
+
+/// What proxies and meshes tell services, which believe it: of a client it is a claim to be somebody, or an order.
+#[tokio::test]
+async fn what_services_believe_of_proxies_crosses_where_it_is_listed() {
+    let library = upstream::grpc("library.v1.Library").unary("Echo", |book| ok(book.clone())).start().await;
+    let names = [
+        "x-envoy-original-dst-host",
+        "l5d-dst-override",
+        "x-auth-request-user",
+        "x-remote-user",
+        "remote-user",
+        "remote_user",
+        "x-authenticated-userid",
+        "x-consumer-username",
+        "x-goog-authenticated-user-email",
+        "x-goog-iap-jwt-assertion",
+        "x-endpoint-api-userinfo",
+        "x-amzn-oidc-identity",
+        "x-ms-client-principal",
+        "x-webauth-user",
+        "x-jwt-payload",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "x-client-ip",
+        "x_client_ip",
+        "x-original-url",
+        "x-spiffe-id",
+    ];
+    let builder = || gateway().descriptors("library").expose_all().upstream("library", &library);
+    let closed = builder().start().await;
+    let open = builder().config("headers: { request: [x-auth-request-user, true-client-ip] }").start().await;
+    for speech in Speech::UNARY.into_iter().filter(|speech| speech.is_rpc() && !speech.is_get()) {
+        for gateway in [&closed, &open] {
+            let call = names.iter().fold(speech.call(2, "Echo"), |call, name| call.header(name, "evil"));
+            let call = call.header("x-goog-fieldmask", "title").header("x-tenant", "t").header("lang", "fr");
+            let outcome = call.send(gateway, &[json!({ "title": "Dune" })]).await;
+            assert_eq!(outcome.code, Some(Code::Ok), "{speech:?}");
+            let saw = library.saw("Echo");
+            saw.header("x-goog-fieldmask", "title").header("x-tenant", "t").header("lang", "fr");
+            let crossed = names.iter().filter(|name| saw.last().headers.contains_key(**name)).copied();
+            let listed = ["x-auth-request-user", "true-client-ip"];
+            let expected: &[_] = if std::ptr::eq(gateway, &open) { &listed } else { &[] };
+            assert_eq!(crossed.collect::<Vec<_>>(), expected, "{speech:?}");
+        }
+    }
+}
