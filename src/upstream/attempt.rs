@@ -180,7 +180,14 @@ impl Attempt {
     #[inline]
     pub(super) fn answered(&mut self) {
         self.ended(Some(Code::Ok));
-        self.connection.slot.endpoint.counts.served(self.began);
+        self.spoke(None);
+    }
+
+    /// The answer to a unary call has come, or the first of it: so long it has taken, `since` its service had all of the request
+    /// where that was not at once.
+    #[inline]
+    pub(super) fn spoke(&self, since: Option<Instant>) {
+        self.connection.slot.endpoint.counts.served(since.unwrap_or(self.began));
     }
 
     /// The head of a stream came. Its messages may take their time, and other calls are refused as long as nobody knows.

@@ -45,8 +45,8 @@ pub struct ReplyBody {
 enum State {
     Data,
     Trailers,
-    /// A trailers-only OK: this is all there is.
-    Ended(HeaderMap),
+    /// This was awaited with the head, and is next.
+    Held(Frame<Bytes>),
     Done,
 }
 
@@ -86,7 +86,15 @@ impl ReplyBody {
 
     /// The reply is a status of OK alone.
     pub(super) fn ended(mut self, trailers: HeaderMap) -> Self {
-        self.state = State::Ended(trailers);
+        self.state = State::Held(Frame::trailers(trailers));
+        self
+    }
+
+    /// This of it has come with its head.
+    pub(super) fn with(mut self, next: Option<Frame<Bytes>>) -> Self {
+        if let Some(next) = next {
+            self.state = State::Held(next);
+        }
         self
     }
 
@@ -131,7 +139,12 @@ impl ReplyBody {
             };
         }
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Ended(trailers) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            State::Held(next) => {
+                if next.is_data() {
+                    self.state = State::Data;
+                }
+                Poll::Ready(Some(Ok(next)))
+            }
             _ => Poll::Ready(None),
         }
     }

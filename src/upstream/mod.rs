@@ -18,6 +18,7 @@ mod connection;
 mod endpoint;
 mod exchange;
 mod failure;
+mod first;
 mod greeting;
 mod group;
 mod health;

@@ -34,6 +34,12 @@ impl Drop for Measured {
 }
 
 impl Upstream {
+    /// A place for what crosses unread: a stream's, unless it is one message there and one back.
+    pub(super) fn permit_unread(&self, outgoing: &Outgoing<'_>) -> Result<Permit, Failure> {
+        let permit = self.permit(outgoing)?;
+        Ok(if outgoing.single { permit } else { permit.of_stream() })
+    }
+
     /// A place for the call, if its priority leaves it one.
     pub(super) fn permit(&self, outgoing: &Outgoing<'_>) -> Result<Permit, Failure> {
         let most = self.adaptive.as_ref().map_or(self.config.limits.in_flight, |adaptive| adaptive.limit());
@@ -54,19 +60,37 @@ impl Upstream {
 impl Permit {
     /// The same, of a stream.
     pub(super) fn of_stream(mut self) -> Self {
-        if let Some(measured) = &mut self.measured {
-            measured.stream = true;
-            measured.adaptive.opened();
-        }
+        self.streams(true);
         self
+    }
+
+    /// From now on it is a stream's, or a call's.
+    #[inline]
+    pub(super) fn streams(&mut self, stream: bool) {
+        if let Some(measured) = self.measured.as_mut().filter(|measured| measured.stream != stream) {
+            measured.stream = stream;
+            if stream { measured.adaptive.opened() } else { measured.adaptive.closed() }
+        }
     }
 
     /// It was served, by one try: that is how long calls take.
     #[inline]
     pub(super) fn served(&self) {
-        if let Some(measured) = &self.measured {
+        if let Some(measured) = self.measured.as_ref().filter(|measured| !measured.stream) {
             measured.adaptive.took(measured.since.elapsed(), self.in_flight.load(Ordering::Relaxed));
         }
+    }
+
+    /// Its service has begun to answer, `since` it had all of the request where that was not at once; `alone`: by the only try. What
+    /// is left is up to who reads it, and goes on as a stream does.
+    pub(super) fn spoke(mut self, since: Option<Instant>, alone: bool) -> Self {
+        if let (Some(measured), Some(since)) = (&mut self.measured, since) {
+            measured.since = since;
+        }
+        if alone {
+            self.served();
+        }
+        self.of_stream()
     }
 
     /// It was not. Only of one that was given time enough that says how long calls take: longer.

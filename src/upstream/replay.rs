@@ -15,6 +15,7 @@ use crate::policy::overload::chance;
 use super::attempt::Attempt;
 use super::exchange::Exchange;
 use super::failure::{Failure, FailureKind, Seen};
+use super::first::{First, first};
 use super::pick::Sending;
 use super::pool::Pool;
 use super::reply::{self, Head, Unary};
@@ -26,6 +27,8 @@ use super::{Outgoing, Upstream};
 pub(super) trait Awaited: Sized {
     /// More comes after it: the service has the time of the call for that, and not of a try.
     const GOES_ON: bool;
+    /// Nobody but the service is to be waited for until it is there.
+    const DUE: bool;
 
     /// Reads that much of the reply of `endpoint`.
     fn read(
@@ -38,6 +41,7 @@ pub(super) trait Awaited: Sized {
 
 impl Awaited for Unary {
     const GOES_ON: bool = false;
+    const DUE: bool = true;
 
     fn read(
         endpoint: &Arc<str>,
@@ -51,6 +55,7 @@ impl Awaited for Unary {
 
 impl Awaited for Head {
     const GOES_ON: bool = true;
+    const DUE: bool = false;
 
     fn read(
         _: &Arc<str>,
@@ -59,6 +64,15 @@ impl Awaited for Head {
         _: usize,
     ) -> impl Future<Output = Result<Self, Failure>> + Send {
         reply::head(exchange, nothing, timer)
+    }
+}
+
+impl Awaited for First {
+    const GOES_ON: bool = true;
+    const DUE: bool = true;
+
+    async fn read(_: &Arc<str>, exchange: &mut Exchange, timer: &mut Timer, _: usize) -> Result<Self, Failure> {
+        first(exchange, nothing, timer).await?.accepted()
     }
 }
 
@@ -86,7 +100,7 @@ impl Upstream {
         message: &Bytes,
     ) -> Result<(Answered<R>, Timer), Failure> {
         let mut sending = Sending::new(pool, outgoing);
-        (sending.tries.goes_on, sending.tries.due) = (R::GOES_ON, !R::GOES_ON);
+        (sending.tries.goes_on, sending.tries.due) = (R::GOES_ON, R::DUE);
         let rule = sending.outgoing.retry;
         if let Some(rule) = rule {
             sending.begins(rule);
@@ -103,13 +117,21 @@ impl Upstream {
             };
             match rule {
                 None => return Err(failure),
-                Some(rule) => Box::pin(self.again(&mut sending, rule, failure)).await?,
+                Some(rule) => {
+                    Box::pin(self.again(&mut sending, rule, failure)).await?;
+                    sending.begins(rule);
+                }
             }
         }
     }
 
-    /// Waits until the call may be tried again, and begins that try; or the failure is final.
-    async fn again(&self, sending: &mut Sending<'_, '_>, rule: &Retry, failure: Failure) -> Result<(), Failure> {
+    /// Waits until the call may be tried again, anywhere; or the failure is final.
+    pub(super) async fn again(
+        &self,
+        sending: &mut Sending<'_, '_>,
+        rule: &Retry,
+        failure: Failure,
+    ) -> Result<(), Failure> {
         let Sending { pool, tries, .. } = &mut *sending;
         match failure.kind {
             FailureKind::CircuitOpen { .. } if !tries.waited && self.roster.is_proving(tries.aim()) => {
@@ -121,7 +143,6 @@ impl Upstream {
             _ => sending.pause(rule, failure).await?,
         }
         sending.tries.start_over();
-        sending.begins(rule);
         Ok(())
     }
 

@@ -187,7 +187,7 @@ pub(super) fn ok() -> HeaderMap {
     HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))])
 }
 
-fn refusal(status: Status, headers: HeaderMap, trailers: HeaderMap) -> Failure {
+pub(super) fn refusal(status: Status, headers: HeaderMap, trailers: HeaderMap) -> Failure {
     let cause = format!("{}: {}", status.code.name(), status.message);
     let answer = Answer { status, headers, trailers, http: None, provoked: false };
     Failure::new(Seen::Seen, FailureKind::Status(Box::new(answer)), cause)

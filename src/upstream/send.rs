@@ -18,10 +18,12 @@ use super::body::ReplyBody;
 use super::connection::Unopened;
 use super::exchange::Exchange;
 use super::failure::{Failure, FailureKind, Seen};
+use super::first::{First, first};
+use super::permit::Permit;
 use super::pick::Sending;
 use super::pool::{Lease, Pool};
 use super::pump::Pump;
-use super::replay::Answered;
+use super::replay::{Answered, Awaited};
 use super::reply::{self, Head, Unary};
 use super::sent::Sent;
 use super::wheel::Timer;
@@ -102,13 +104,32 @@ impl Upstream {
     pub async fn server_stream(
         &self,
         pool: &Pool,
-        mut outgoing: Outgoing<'_>,
+        outgoing: Outgoing<'_>,
         message: Bytes,
     ) -> Result<Streaming, Failure> {
-        let permit = self.permit(&outgoing)?.of_stream();
+        if outgoing.single {
+            self.replayed::<First>(pool, outgoing, message).await
+        } else {
+            self.replayed::<Head>(pool, outgoing, message).await
+        }
+    }
+
+    /// The same, once so much of the reply has come.
+    async fn replayed<R>(&self, pool: &Pool, mut outgoing: Outgoing<'_>, message: Bytes) -> Result<Streaming, Failure>
+    where
+        R: Awaited + Into<First>,
+    {
+        let mut permit = self.permit_unread(&outgoing)?;
         let (deadline, patient) = (outgoing.deadline, outgoing.patient);
-        let (answered, timer) = self.replay::<Head>(pool, &mut outgoing, &message).await?;
-        let Answered { reply, mut attempt, exchange, .. } = answered;
+        let (answered, timer) = match self.replay::<R>(pool, &mut outgoing, &message).await {
+            Ok(answered) => answered,
+            Err(failure) => return Err(permit.failed(failure)),
+        };
+        let Answered { reply, mut attempt, exchange, alone } = answered;
+        if outgoing.single {
+            attempt.spoke(None);
+            permit = permit.spoke(None, alone);
+        }
         // Once it answers, the time of a try is the call's.
         let timer = if outgoing.deadline == deadline {
             timer
@@ -118,42 +139,76 @@ impl Upstream {
             outgoing.timer(pool)
         };
         let sent = Sent::of(&outgoing).inspect(|sent| sent.came(&message));
-        Ok(streaming(reply, ReplyBody::new(exchange, timer, (attempt, sent), permit)))
+        Ok(streaming(reply.into(), ReplyBody::new(exchange, timer, (attempt, sent), permit)))
     }
 
-    /// Streams both ways; `body` is made of gRPC frames. The reply's head is awaited, while the request is being sent.
+    /// Streams both ways; `body` is made of gRPC frames. The reply's head is awaited, while the request is being sent; of a single
+    /// call its first message as well.
     pub async fn stream<B>(&self, pool: &Pool, mut outgoing: Outgoing<'_>, body: B) -> Result<Streaming, Failure>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let permit = self.permit(&outgoing)?.of_stream();
+        let (mut permit, single) = (self.permit_unread(&outgoing)?, outgoing.single);
+        let rule = outgoing.retry.filter(|_| single);
         let sent = Sent::of(&outgoing);
         let mut sending = Sending::new(pool, &mut outgoing);
-        let mut pump = Pump::new(body, sent.clone());
+        let mut pump = Pump::new(body, sent.clone()).keeping(single);
+        let (attempt, mut exchange, first) = loop {
+            let failure = match self.pumped(&mut sending, &mut pump, (sent.as_deref(), &mut permit)).await {
+                Ok(answered) => break answered,
+                Err(failure) => failure,
+            };
+            match rule.filter(|_| pump.rewind()) {
+                Some(rule) => Box::pin(self.again(&mut sending, rule, failure)).await?,
+                None => return Err(failure),
+            }
+        };
+        if single {
+            if pump.is_whole() {
+                attempt.spoke(pump.since());
+            }
+            permit = permit.spoke(pump.since(), pump.is_whole() && sending.tries.made == 0);
+        }
+        let rest = (!matches!(first.head, Head::Ended(_))).then(|| rest(&mut exchange, pump)).flatten();
+        let body = ReplyBody::new(exchange, sending.timer, (attempt, sent), permit).sending(rest);
+        Ok(streaming(first, body))
+    }
+
+    /// One try of that: at the next endpoint, and on to others while nobody can have seen it.
+    async fn pumped<B>(
+        &self,
+        sending: &mut Sending<'_, '_>,
+        pump: &mut Pump<B>,
+        (sent, permit): (Option<&Sent>, &mut Permit),
+    ) -> Result<(Attempt, Exchange, First), Failure>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let single = sending.outgoing.single;
         loop {
-            let (mut attempt, mut exchange) = self.begin(&mut sending).await?;
+            let (mut attempt, mut exchange) = self.begin(sending).await?;
             let send = |cx: &mut Context<'_>, exchange: &mut Exchange| {
                 let polled = pump.poll(cx, exchange);
                 if pump.untouched() {
                     attempt.waits();
                 }
+                // A place for a call is taken once there is one: until then its client may let it wait.
+                permit.streams(!single || !pump.is_whole());
                 polled
             };
-            match reply::head(&mut exchange, send, &mut sending.timer).await {
-                Ok(head) => {
-                    let rest = (!matches!(head, Head::Ended(_))).then(|| rest(&mut exchange, pump)).flatten();
-                    let body = ReplyBody::new(exchange, sending.timer, (attempt, sent), permit).sending(rest);
-                    return Ok(streaming(head, body));
-                }
-                Err(failure) => {
-                    if !pump.is_whole() {
-                        attempt.excuse();
-                    }
-                    let failure = failure.weigh(|| sent.as_ref().is_none_or(|sent| sent.is_well()));
-                    // What was read from the client is gone: only an untouched body can be sent again.
-                    sending.tries.failed(attempt, failure, pump.untouched())?;
-                }
+            let came = match single {
+                true => first(&mut exchange, send, &mut sending.timer).await,
+                false => reply::head(&mut exchange, send, &mut sending.timer).await.map(First::from),
+            };
+            let failure = match came {
+                Ok(first) => return Ok((attempt, exchange, first)),
+                Err(failure) => failure.weigh(|| sent.is_none_or(Sent::is_well)),
+            };
+            if !pump.is_whole() {
+                attempt.excuse();
             }
+            // What was read from the client is gone, but for the little that is kept of a single call.
+            sending.tries.failed(attempt, permit.failed(failure), pump.rewind())?;
         }
     }
 
@@ -181,11 +236,12 @@ impl Upstream {
 
 /// A reply that is not being read must not stop the request, so what is left of it gets a task of its own. A request that
 /// has been sent by now needs none.
-fn rest<B>(exchange: &mut Exchange, mut pump: Pump<B>) -> Option<AbortHandle>
+fn rest<B>(exchange: &mut Exchange, pump: Pump<B>) -> Option<AbortHandle>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let mut sending = exchange.split()?;
+    let mut pump = pump.settled();
     let task = async move {
         // A client that breaks off leaves the stream to the reaper, which resets it.
         drop(poll_fn(|cx| pump.poll(cx, &mut sending)).await);
@@ -193,9 +249,10 @@ where
     Some(tokio::spawn(task).abort_handle())
 }
 
-fn streaming(head: Head, body: ReplyBody) -> Streaming {
+fn streaming(first: First, body: ReplyBody) -> Streaming {
     let endpoint = Arc::clone(body.endpoint());
-    match head {
+    let body = body.with(first.next);
+    match first.head {
         Head::Ended(mut headers) => {
             headers.remove(CONTENT_TYPE);
             Streaming { endpoint, headers: HeaderMap::new(), body: body.ended(headers) }

@@ -15,6 +15,7 @@ mod provoked;
 mod queue;
 mod replies;
 mod roster;
+mod singles;
 mod streams;
 mod support;
 mod tries;
