@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use prost_reflect::{DescriptorPool, DynamicMessage};
 use transom_transcode::canonical::canonical;
 use transom_transcode::frame::{self, Deframer, FrameError, Message, PREFIX, connect as connect_frame, timeout, web};
 use transom_transcode::invalid::{Invalid, Kind as Refusal};
@@ -11,9 +12,13 @@ use transom_transcode::plan::{BindPlan, Limits, OutOptions, OutPlan, Unknown};
 use transom_transcode::router::{Captures, Found, RouterBuilder};
 use transom_transcode::schema::{HttpRule, MessageId, Schema};
 use transom_transcode::scratch::Scratch;
+use transom_transcode::sound::is_sound;
 use transom_transcode::template::Template;
 use transom_transcode::to_json::to_json;
 use transom_transcode::to_wire::{Input, Media, to_wire};
+
+/// Why what is right may be refused.
+const BOUNDS: [Refusal; 3] = [Refusal::TooDeep, Refusal::TooLarge, Refusal::TooMuchWork];
 
 const LIMITS: Limits = Limits { depth: 60, output: 1 << 20 };
 /// What is in the buffer before a translation appends to it.
@@ -23,6 +28,15 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let mut builder = Schema::builder();
     builder.add(include_bytes!("fuzz.binpb"), "fuzz.binpb").expect("the set is well-formed");
     builder.build().expect("the set is consistent")
+});
+
+/// The same to another runtime.
+static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    let set: &[u8] = include_bytes!("fuzz.binpb");
+    // With google/protobuf.
+    let mut pool = DescriptorPool::global();
+    pool.decode_file_descriptor_set(set).expect("the set is well-formed");
+    pool
 });
 
 /// The messages that the first byte of an input chooses from. Not all that is a `Strict` can be read back: required
@@ -173,6 +187,23 @@ fn appended(translate: impl FnOnce(&mut Scratch, &mut Vec<u8>) -> Result<(), Inv
     assert!(out.starts_with(BEFORE) && out.len() - BEFORE.len() <= LIMITS.output);
     assert!(done.is_ok() || out == BEFORE, "a refused translation left something");
     done.map(|()| out.split_off(BEFORE.len()))
+}
+
+/// A byte that chooses the message, then protobuf. What is sound is a message of its type to another runtime too, and its
+/// canonical form is sound.
+pub(crate) fn sound(data: &[u8]) {
+    let [choice, wire @ ..] = data else { return };
+    let id = MESSAGES[usize::from(*choice) % MESSAGES.len()];
+    if !is_sound(&SCHEMA, id, wire) {
+        return;
+    }
+    let descriptor = POOL.get_message_by_name(&SCHEMA.message(id).name).expect("a message of the set");
+    let read = DynamicMessage::decode(descriptor, wire).map(|_| ());
+    assert!(read.is_ok(), "sound, and not to prost-reflect: {read:?}");
+    match appended(|scratch, out| canonical(&SCHEMA, id, wire, &LIMITS, scratch, out)) {
+        Ok(once) => assert!(is_sound(&SCHEMA, id, &once), "its canonical form is not sound: {once:?}"),
+        Err(why) => assert!(BOUNDS.contains(&why.kind), "sound, and not to the canonical form: {why}"),
+    }
 }
 
 /// The length of a descriptor set in two bytes, the set, then a message as protobuf and as JSON of each of its first types.

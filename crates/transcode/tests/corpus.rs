@@ -39,6 +39,11 @@ fn the_wire_to_json_corpus_holds() {
 }
 
 #[test]
+fn the_sound_corpus_holds() {
+    replay("sound", checks::sound);
+}
+
+#[test]
 fn the_descriptor_set_corpus_holds() {
     replay("descriptor_set", checks::descriptor_set);
 }
