@@ -197,7 +197,8 @@ fn message(schema: &Schema, binding: &Binding, asked: &Asked<'_>) -> Result<Vec<
             connect::admit(asked.dialect, &asked.head.headers, kind)?;
             match asked.dialect {
                 Dialect::ConnectGet(codec) => {
-                    let message = connect::message_of_query(asked.head, rpc.send.output)?;
+                    let (message, coding) = connect::message_of_query(asked.head)?;
+                    let message = coding.decode(&message, rpc.send.output)?;
                     match codec {
                         Codec::Proto => Ok(message.to_vec()),
                         Codec::Json => translated(schema, binding, asked, &message, false),

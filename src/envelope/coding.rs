@@ -4,9 +4,9 @@ mod answer;
 mod decoder;
 mod encoder;
 mod reply;
+mod turns;
 
-use std::io::Read;
-
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::head::liked;
@@ -15,7 +15,8 @@ use crate::error::Error;
 pub use answer::{is_long, pack, pack_in_turns};
 pub use decoder::Decoded;
 pub use encoder::compress;
-pub use reply::Packed;
+pub use reply::{Opening, Packed};
+pub use turns::{Packing, TURN, Unpacking};
 
 /// What compression is worth it for, in bytes.
 pub const WORTH: usize = 1024;
@@ -121,30 +122,18 @@ impl Coding {
     /// # Errors
     /// They are not in this coding, or say more.
     pub fn decode(self, bytes: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
-        let read = match self {
-            // Nothing needs no compression.
-            _ if bytes.is_empty() => Ok(Vec::new()),
-            Self::Identity => bounded(bytes, limit),
-            Self::Gzip => bounded(flate2::read::MultiGzDecoder::new(bytes), limit),
-            Self::Brotli => bounded(brotli::Decompressor::new(bytes, BROTLI_BUFFER), limit),
-            Self::Zstd => zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut decoder| {
-                decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-                bounded(decoder, limit)
-            }),
-        };
-        match read {
-            Ok(bytes) if bytes.len() > limit => Err(Error::TooLarge { limit }),
-            Ok(bytes) => Ok(bytes),
-            Err(_) => Err(Error::bad_request("the compressed data is broken")),
+        let mut unpacking = Unpacking::new(self, bytes, limit);
+        loop {
+            if let Some(said) = unpacking.turn()? {
+                return Ok(said);
+            }
         }
     }
-}
 
-/// All of it, or one byte more than the limit.
-fn bounded(reader: impl Read, limit: usize) -> std::io::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    reader.take(limit as u64 + 1).read_to_end(&mut out)?;
-    Ok(out)
+    /// The same, in turns with what else the thread has to do.
+    pub fn unpack(self, bytes: Bytes, limit: usize) -> Unpacking<'static> {
+        Unpacking::new(self, bytes, limit)
+    }
 }
 
 #[cfg(test)]

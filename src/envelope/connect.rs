@@ -16,7 +16,7 @@ use crate::error::Error;
 
 pub use error::error;
 pub use stream::{Envelopes, stream_error, stream_reply};
-pub use unary::{message_of_query, read, reply};
+pub use unary::{message_of_query, read, reply, unpack};
 
 /// `connect-protocol-version`
 pub static PROTOCOL_VERSION: HeaderName = HeaderName::from_static("connect-protocol-version");

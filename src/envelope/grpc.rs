@@ -66,6 +66,10 @@ impl Writer for Frames {
         seal(start, self.coding, out);
     }
 
+    fn coding(&self) -> Coding {
+        self.coding
+    }
+
     fn close(&mut self, end: Result<HeaderMap, &Error>, _: &mut Vec<u8>) -> Last {
         Last::Trailers(end.unwrap_or_else(trailers))
     }

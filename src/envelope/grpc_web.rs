@@ -78,6 +78,10 @@ impl Writer for Frames {
         seal(start, self.coding, out);
     }
 
+    fn coding(&self) -> Coding {
+        self.coding
+    }
+
     fn close(&mut self, end: Result<HeaderMap, &Error>, out: &mut Vec<u8>) -> Last {
         let trailers = end.unwrap_or_else(grpc::trailers);
         web::trailers(trailers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), out);

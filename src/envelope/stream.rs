@@ -16,9 +16,12 @@ mod reply;
 mod request;
 mod stop;
 
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::coding::Coding;
 use crate::error::Error;
 
 pub use once::Once;
@@ -32,16 +35,16 @@ pub trait Reader: Send + Unpin {
     /// Takes the next chunk of the body.
     fn push(&mut self, chunk: Bytes);
 
-    /// The next whole message; none until more has been pushed.
+    /// The next whole message; none until more has been pushed. Pending: others have their turns before it is unpacked.
     ///
     /// # Errors
     /// The body is broken for good, or the message is over its limit.
-    fn next(&mut self) -> Result<Option<Bytes>, Error>;
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>>;
 
     /// Bytes that wait for the rest of their message.
     fn held(&self) -> usize;
 
-    /// The body has ended: [`Reader::next`] gives what is still there.
+    /// The body has ended: [`Reader::poll_next`] gives what is still there.
     ///
     /// # Errors
     /// It ended within a message.
@@ -72,6 +75,11 @@ pub trait Writer: Send + Unpin {
 
     /// Appends what comes after them, or changes what [`Writer::open`] wrote at `start`.
     fn shut(&mut self, start: usize, out: &mut Vec<u8>);
+
+    /// What messages are compressed in when they are [sealed](seal), which is all that [`Writer::shut`] does then.
+    fn coding(&self) -> Coding {
+        Coding::Identity
+    }
 
     /// Appends the end of the answer: after the upstream's trailers, which carry its status, or after an error of ours.
     fn close(&mut self, end: Result<HeaderMap, &Error>, out: &mut Vec<u8>) -> Last;

@@ -9,7 +9,7 @@ use http_body::Body as _;
 use transom_transcode::frame::{Deframer, FrameError};
 use transom_transcode::status::Code;
 
-use crate::envelope::coding::Packed;
+use crate::envelope::coding::{Opening, Packed};
 use crate::envelope::grpc::status_of;
 use crate::error::Error;
 use crate::memory::Room;
@@ -20,6 +20,8 @@ pub(super) struct Outbound {
     body: ReplyBody,
     deframer: Deframer,
     packed: Packed,
+    /// The next message, while it is unpacked.
+    opening: Option<Opening>,
     limit: usize,
     /// For the message that comes in.
     room: Room,
@@ -28,19 +30,28 @@ pub(super) struct Outbound {
 impl Outbound {
     /// Messages of at most `limit` bytes each, compressed as the reply's `head` says. What is kept of them takes `room`.
     pub(super) fn new(head: &HeaderMap, body: ReplyBody, limit: usize, room: Room) -> Self {
-        Self { body, deframer: Deframer::new(limit), packed: Packed::of(head, limit), limit, room }
+        Self { body, deframer: Deframer::new(limit), packed: Packed::of(head, limit), opening: None, limit, room }
     }
 
     /// The next message; none at the end of a stream whose status is OK.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         loop {
+            if let Some(opening) = &mut self.opening {
+                let message = Pin::new(&mut *opening).poll(cx);
+                let held = if message.is_pending() { opening.held() } else { 0 };
+                self.room.keep_made(self.deframer.held() + held);
+                let message = ready!(message);
+                self.opening = None;
+                return Poll::Ready(message.map(Some));
+            }
             let next = self.deframer.next();
             if let Err(error) = self.room.keep(self.deframer.held()) {
                 return Poll::Ready(Err(error));
             }
             match next {
                 Ok(Some(message)) => {
-                    return Poll::Ready(self.packed.open(message.compressed, message.bytes).map(Some));
+                    self.opening = Some(self.packed.open(message.compressed, message.bytes));
+                    continue;
                 }
                 Ok(None) => {}
                 Err(FrameError::TooLarge { .. }) => {

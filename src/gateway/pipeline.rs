@@ -269,5 +269,5 @@ async fn read<B: Incoming>(
     if coding == Coding::Identity {
         return Ok(body);
     }
-    Ok(call.worker.pool.memory().hold(coding.decode(&body, limit)?.into()))
+    Ok(call.worker.pool.memory().hold(coding.unpack(body, limit).await?.into()))
 }

@@ -70,7 +70,10 @@ pub(super) async fn connect<B: Incoming>(
     // Read.
     let limit = rpc.settings.body.value;
     let read = match dialect {
-        Dialect::ConnectGet(_) => connect::message_of_query(head, limit),
+        Dialect::ConnectGet(_) => match connect::message_of_query(head) {
+            Ok((message, coding)) => connect::unpack(message, coding, limit).await,
+            Err(error) => Err(error),
+        },
         _ => {
             let read = connect::read(head, body, limit, worker.pool.memory());
             worker.pool.within(outgoing.deadline, read).await.unwrap_or_else(|| Err(worker.pool.unread()))

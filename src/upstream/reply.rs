@@ -60,7 +60,7 @@ pub(super) async fn unary(
     };
     match take_status(&mut trailers) {
         Some(Status { code: Code::Ok, .. }) => {
-            let message = message.finish(&headers, exchange)?;
+            let message = message.finish(&headers, exchange).await?;
             Ok(Unary { endpoint: Arc::clone(endpoint), headers, message, trailers })
         }
         Some(status) => Err(timed(refusal(status, headers, trailers), timer)),
@@ -260,7 +260,7 @@ impl Whole {
     }
 
     /// The message, out of the compression that the reply's `head` names.
-    fn finish(self, head: &HeaderMap, exchange: &Exchange) -> Result<Bytes, Failure> {
+    async fn finish(self, head: &HeaderMap, exchange: &Exchange) -> Result<Bytes, Failure> {
         let message = match self.parts.map(|parts| *parts) {
             Some(Parts { bytes, room: Some(room) }) => room.hold(bytes.freeze()),
             Some(Parts { bytes, room: None }) => bytes.freeze(),
@@ -275,7 +275,7 @@ impl Whole {
         if !self.compressed {
             return Ok(message);
         }
-        let open = Packed::of(head, self.limit).open(true, message).map_err(|error| match error {
+        let open = Packed::of(head, self.limit).open(true, message).await.map_err(|error| match error {
             Error::ResponseTooLarge { limit } => {
                 Failure::new(Seen::Seen, FailureKind::TooLarge { limit }, "a message that is larger once unpacked")
             }

@@ -169,6 +169,11 @@ async fn request_bodies_are_unpacked_within_their_limit() {
     assert!(refused.text().contains("gzip"), "{}", refused.text());
 }
 
+/// So many bytes of text, no two lines of which are alike.
+fn words(bytes: usize) -> String {
+    (0..bytes / 10).map(|line| format!("line{line:05};")).collect()
+}
+
 /// A call that sends one message in gzip and accepts the same; what came back, and the head's encoding.
 async fn packed(gateway: &Running, speech: Speech, names: [&str; 2], message: &[u8]) -> (Bytes, Option<String>) {
     let call = speech.call(2, "Discuss").header(names[0], "gzip");
@@ -195,9 +200,12 @@ async fn messages_are_unpacked_and_packed() {
             Speech::ConnectStreamJson => ["connect-content-encoding", "connect-accept-encoding"],
             _ => ["grpc-encoding", "grpc-accept-encoding"],
         };
-        let (reply, encoding) = packed(&gateway, speech, names, remark.to_string().as_bytes()).await;
-        assert_eq!(serde_json::from_slice::<Value>(&reply).unwrap(), remark);
-        assert_eq!(encoding.as_deref(), Some("gzip"));
+        // A long one comes in turns.
+        for remark in [&json!({ "text": words(400_000) }), &remark] {
+            let (reply, encoding) = packed(&gateway, speech, names, remark.to_string().as_bytes()).await;
+            assert_eq!(serde_json::from_slice::<Value>(&reply).unwrap(), *remark);
+            assert_eq!(encoding.as_deref(), Some("gzip"));
+        }
         library.saw("Discuss").message(&remark).no_header("grpc-encoding").header("grpc-accept-encoding", "gzip");
 
         // Nothing needs no compression.

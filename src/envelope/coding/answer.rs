@@ -4,7 +4,8 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use http_body::Body as _;
 
-use super::encoder::{Compressed, TURN, compress, compress_in_turns};
+use super::encoder::{Compressed, compress};
+use super::turns::{Packing, TURN};
 use super::{Coding, WORTH};
 use crate::body::Body;
 use crate::envelope::{content_type, essence};
@@ -40,7 +41,7 @@ pub fn is_long(response: &Response<Body>) -> bool {
 pub async fn pack_in_turns(mut response: Response<Body>, accepted: Option<HeaderValue>) -> Response<Body> {
     let coding = choose(&mut response, accepted.as_ref());
     let Some(bytes) = response.body().whole().cloned().filter(|_| coding != Coding::Identity) else { return response };
-    match compress_in_turns(coding, &bytes).await {
+    match Packing::new(coding, bytes).await {
         Some(shorter) => named(response.map(|_| Body::full(shorter)), coding),
         None => response,
     }

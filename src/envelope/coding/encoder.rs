@@ -6,7 +6,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::Frame;
-use tokio::task::yield_now;
 
 use super::Coding;
 use crate::body::{Broken, End, Streamed};
@@ -20,9 +19,6 @@ const BROTLI_BUFFER: usize = 4096;
 const ZSTD_LEVEL: i32 = 1;
 const ZSTD_WINDOW_LOG: u32 = 17;
 
-/// Bytes that are compressed at once: a millisecond or so of what costs most.
-pub(super) const TURN: usize = 32 * 1024;
-
 /// All of `bytes`, compressed; none if that failed or is not shorter.
 pub fn compress(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = Encoder::new(coding)?;
@@ -31,28 +27,15 @@ pub fn compress(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
     (packed.len() < bytes.len()).then_some(packed)
 }
 
-/// The same of what is long, in turns with what else its thread has to do.
-pub(super) async fn compress_in_turns(coding: Coding, bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = Encoder::new(coding)?;
-    for (number, turn) in bytes.chunks(TURN).enumerate() {
-        if number > 0 {
-            yield_now().await;
-        }
-        encoder.writer().write_all(turn).ok()?;
-    }
-    let packed = encoder.finish().ok()?;
-    (packed.len() < bytes.len()).then_some(packed)
-}
-
 /// One compression under way.
-enum Encoder {
+pub(super) enum Encoder {
     Gzip(flate2::write::GzEncoder<Vec<u8>>),
     Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
 }
 
 impl Encoder {
-    fn new(coding: Coding) -> Option<Self> {
+    pub(super) fn new(coding: Coding) -> Option<Self> {
         Some(match coding {
             Coding::Identity => return None,
             Coding::Gzip => Self::Gzip(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL))),
@@ -68,7 +51,7 @@ impl Encoder {
         })
     }
 
-    fn writer(&mut self) -> &mut dyn Write {
+    pub(super) fn writer(&mut self) -> &mut dyn Write {
         match self {
             Self::Gzip(encoder) => encoder,
             Self::Brotli(encoder) => encoder,
@@ -89,7 +72,7 @@ impl Encoder {
         Ok(std::mem::take(out).into())
     }
 
-    fn finish(self) -> io::Result<Vec<u8>> {
+    pub(super) fn finish(self) -> io::Result<Vec<u8>> {
         match self {
             Self::Gzip(encoder) => encoder.finish(),
             Self::Brotli(encoder) => Ok(encoder.into_inner()),

@@ -44,6 +44,40 @@ async fn a_long_answer_is_compressed_in_turns() {
     }
 }
 
+#[tokio::test]
+async fn a_long_message_is_unpacked_in_turns() {
+    // What says much, what says little, and what says nothing at all.
+    let mut noise = 7_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (noise >> 56) as u8
+    })
+    .take(1 << 20)
+    .collect();
+    let text = "the quick brown fox ".repeat(50_000).into_bytes();
+    for coding in ALL {
+        let twice = [text.clone(), noise.clone(), text.clone()].concat();
+        let mut packed =
+            vec![(compress(coding, &text).unwrap(), text.clone()), (compress(coding, &twice).unwrap(), twice)];
+        if coding == Coding::Gzip {
+            let mut nothing = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            nothing.try_finish().unwrap();
+            packed.push((nothing.finish().unwrap().repeat(50_000), Vec::new()));
+        }
+        for (packed, plain) in packed {
+            let long = packed.len().max(plain.len());
+            let mut unpacking = pin!(coding.unpack(packed.into(), plain.len()));
+            let mut turns = 0;
+            let said = poll_fn(|cx| {
+                turns += 1;
+                unpacking.as_mut().poll(cx)
+            });
+            assert!(said.await.unwrap() == plain, "{coding:?}");
+            assert!(turns >= long / (32 << 10), "{coding:?}: {turns} turns for {long} bytes");
+        }
+    }
+}
+
 #[test]
 fn a_bomb_is_given_up_at_the_limit() {
     let zeros = vec![0; 8 << 20];

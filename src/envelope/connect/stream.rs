@@ -63,6 +63,10 @@ impl Writer for Envelopes {
         seal(start, self.coding, out);
     }
 
+    fn coding(&self) -> Coding {
+        self.coding
+    }
+
     fn close(&mut self, trailers: Result<HeaderMap, &Error>, out: &mut Vec<u8>) -> Last {
         match trailers {
             Ok(trailers) => {

@@ -28,14 +28,14 @@ where
         return Err(Error::TooLarge { limit });
     }
     let read = whole::read(body, limit, memory).await?;
-    decode(read, coding, limit).map(|message| memory.hold(message))
+    unpack(read, coding, limit).await.map(|message| memory.hold(message))
 }
 
-/// The message of a GET.
+/// The message of a GET, and how it is compressed.
 ///
 /// # Errors
-/// The query is none of the protocol's, or what [`read`] refuses.
-pub fn message_of_query(head: &Parts, limit: usize) -> Result<Bytes, Error> {
+/// The query is none of the protocol's, or compressed in a way that is not supported.
+pub fn message_of_query(head: &Parts) -> Result<(Bytes, Coding), Error> {
     let query = Query::parse(head.uri.query().unwrap_or_default()).map_err(|error| {
         Error::bad_request(match error {
             QueryError::Escape => "the query has a % that is not followed by two hex digits, or is not UTF-8",
@@ -57,14 +57,18 @@ pub fn message_of_query(head: &Parts, limit: usize) -> Result<Bytes, Error> {
         "" => Coding::Identity,
         _ => Coding::of_messages(compression.ok().as_ref())?,
     };
-    decode(query.message.into_owned().into(), coding, limit)
+    Ok((query.message.into_owned().into(), coding))
 }
 
-fn decode(message: Bytes, coding: Coding, limit: usize) -> Result<Bytes, Error> {
+/// A message as it was before it was compressed.
+///
+/// # Errors
+/// It is not in this coding, or too long.
+pub async fn unpack(message: Bytes, coding: Coding, limit: usize) -> Result<Bytes, Error> {
     match coding {
         Coding::Identity if message.len() > limit => Err(Error::TooLarge { limit }),
         Coding::Identity => Ok(message),
-        coding => coding.decode(&message, limit).map(Bytes::from),
+        coding => coding.unpack(message, limit).await.map(Bytes::from),
     }
 }
 

@@ -3,6 +3,8 @@
 //! Only what separates messages is looked at here; a message itself is read by the transcoder. Nothing is kept beyond one
 //! message and the chunk in which it ended.
 
+use std::task::{Context, Poll};
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::envelope::stream::Reader;
@@ -45,16 +47,12 @@ impl Messages {
     }
 }
 
-impl Reader for Messages {
-    fn push(&mut self, chunk: Bytes) {
-        match self {
-            Self::Array(Array { buffer, .. }) | Self::Lines(Lines { buffer, .. }) => buffer.extend_from_slice(&chunk),
-            Self::Pieces(piece) => *piece = chunk,
-            Self::Nothing(_, come) => *come += chunk.len(),
-        }
-    }
-
-    fn next(&mut self) -> Result<Option<Bytes>, Error> {
+impl Messages {
+    /// The next whole message; none until more has been pushed.
+    ///
+    /// # Errors
+    /// As [`Reader::poll_next`].
+    pub fn next(&mut self) -> Result<Option<Bytes>, Error> {
         match self {
             Self::Array(array) => array.next(),
             Self::Lines(lines) => lines.next(),
@@ -65,6 +63,20 @@ impl Reader for Messages {
             Self::Nothing(_, 0) => Ok(None),
             Self::Nothing(refusal, _) => Err(refusal.clone()),
         }
+    }
+}
+
+impl Reader for Messages {
+    fn push(&mut self, chunk: Bytes) {
+        match self {
+            Self::Array(Array { buffer, .. }) | Self::Lines(Lines { buffer, .. }) => buffer.extend_from_slice(&chunk),
+            Self::Pieces(piece) => *piece = chunk,
+            Self::Nothing(_, come) => *come += chunk.len(),
+        }
+    }
+
+    fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+        Poll::Ready(self.next())
     }
 
     fn held(&self) -> usize {

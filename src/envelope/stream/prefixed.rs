@@ -1,10 +1,13 @@
 //! Messages behind gRPC's five-byte prefix: those of gRPC itself, and of what took its frames over.
 
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use bytes::Bytes;
 use transom_transcode::frame::{self, Deframer, FrameError, PREFIX};
 
 use super::Reader;
-use crate::envelope::coding::{self, Coding};
+use crate::envelope::coding::{self, Coding, Packing, Unpacking};
 use crate::error::Error;
 
 /// Cuts a request at its prefixes.
@@ -13,12 +16,14 @@ pub struct Prefixed {
     coding: Coding,
     /// Bytes of one message, compressed or not.
     limit: usize,
+    /// The next one.
+    unpacking: Option<Unpacking<'static>>,
 }
 
 impl Prefixed {
     /// A reader of messages of at most `limit` bytes each; those that are marked as compressed are so in `coding`.
     pub fn new(limit: usize, coding: Coding) -> Self {
-        Self { deframer: Deframer::new(limit), coding, limit }
+        Self { deframer: Deframer::new(limit), coding, limit, unpacking: None }
     }
 }
 
@@ -27,20 +32,28 @@ impl Reader for Prefixed {
         self.deframer.push(chunk);
     }
 
-    fn next(&mut self) -> Result<Option<Bytes>, Error> {
-        match self.deframer.next() {
-            Ok(Some(message)) if message.compressed => match self.coding {
-                Coding::Identity => Err(Error::bad_request("a message is compressed, and no header says how")),
-                coding => coding.decode(&message.bytes, self.limit).map(|message| Some(message.into())),
-            },
-            Ok(message) => Ok(message.map(|message| message.bytes)),
-            Err(FrameError::TooLarge { .. }) => Err(Error::TooLarge { limit: self.limit }),
-            Err(error @ FrameError::Flag(_)) => Err(Error::bad_request(error.to_string())),
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+        if self.unpacking.is_none() {
+            match self.deframer.next() {
+                Ok(Some(message)) if message.compressed => match self.coding {
+                    Coding::Identity => {
+                        return Poll::Ready(Err(Error::bad_request("a message is compressed, and no header says how")));
+                    }
+                    coding => self.unpacking = Some(coding.unpack(message.bytes, self.limit)),
+                },
+                Ok(message) => return Poll::Ready(Ok(message.map(|message| message.bytes))),
+                Err(FrameError::TooLarge { .. }) => return Poll::Ready(Err(Error::TooLarge { limit: self.limit })),
+                Err(error @ FrameError::Flag(_)) => return Poll::Ready(Err(Error::bad_request(error.to_string()))),
+            }
         }
+        let Some(unpacking) = &mut self.unpacking else { return Poll::Ready(Ok(None)) };
+        let message = ready!(Pin::new(unpacking).poll(cx));
+        self.unpacking = None;
+        Poll::Ready(message.map(|message| Some(message.into())))
     }
 
     fn held(&self) -> usize {
-        self.deframer.held()
+        self.deframer.held() + self.unpacking.as_ref().map_or(0, Unpacking::held)
     }
 
     fn end(&mut self) -> Result<(), Error> {
@@ -51,16 +64,85 @@ impl Reader for Prefixed {
 /// Writes the prefix of an answer's message, which begins at `start` with room for it; compresses one that is worth it.
 pub fn seal(start: usize, coding: Coding, out: &mut Vec<u8>) {
     let message = start + PREFIX;
-    let mut packed = None;
-    if coding != Coding::Identity && out.len() - message >= coding::WORTH {
-        packed = coding::compress(coding, &out[message..]);
-    }
-    let compressed = packed.is_some();
-    if let Some(packed) = packed {
+    let worth = coding != Coding::Identity && out.len() - message >= coding::WORTH;
+    let packed = if worth { coding::compress(coding, &out[message..]) } else { None };
+    finish(start, packed, out);
+}
+
+/// The prefix of a message, and the message as it was `packed`, if it was.
+fn finish(start: usize, packed: Option<Vec<u8>>, out: &mut Vec<u8>) {
+    let message = start + PREFIX;
+    if let Some(packed) = &packed {
         out.truncate(message);
-        out.extend_from_slice(&packed);
+        out.extend_from_slice(packed);
     }
     let mut prefix = frame::prefix(out.len() - message);
-    prefix[0] = u8::from(compressed);
+    prefix[0] = u8::from(packed.is_some());
     out[start..message].copy_from_slice(&prefix);
+}
+
+/// A long message that is [sealed](seal) in turns with what else its thread has to do.
+pub(super) struct Sealing {
+    out: Bytes,
+    start: usize,
+    packing: Packing,
+}
+
+impl Sealing {
+    /// What begins at `start` of `out`, if it is long.
+    pub(super) fn of(start: usize, coding: Coding, out: &mut Vec<u8>) -> Option<Self> {
+        if coding == Coding::Identity || out.len() - start <= coding::TURN {
+            return None;
+        }
+        let out = Bytes::from(std::mem::take(out));
+        let packing = Packing::new(coding, out.slice(start + PREFIX..));
+        Some(Self { out, start, packing })
+    }
+
+    /// Bytes that are kept for it.
+    pub(super) fn held(&self) -> usize {
+        self.out.len()
+    }
+}
+
+/// All of what it was made of.
+impl Future for Sealing {
+    type Output = Vec<u8>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Vec<u8>> {
+        let packed = ready!(Pin::new(&mut self.packing).poll(cx));
+        self.packing = Packing::new(Coding::Identity, Bytes::new());
+        let mut out = Vec::from(std::mem::take(&mut self.out));
+        finish(self.start, packed, &mut out);
+        Poll::Ready(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_long_message_is_sealed_in_turns_as_at_once() {
+        let mut at_once = b"before".to_vec();
+        at_once.extend_from_slice(&[0; PREFIX]);
+        at_once.extend("the quick brown fox ".repeat(50_000).into_bytes());
+        let (start, mut out) = (b"before".len(), at_once.clone());
+        let mut sealing = Sealing::of(start, Coding::Gzip, &mut out).unwrap();
+        assert!(out.is_empty() && sealing.held() == at_once.len());
+        let mut turns = 0;
+        let in_turns = poll_fn(|cx| {
+            turns += 1;
+            Pin::new(&mut sealing).poll(cx)
+        })
+        .await;
+        assert_eq!(turns, at_once.len().div_ceil(coding::TURN));
+        seal(start, Coding::Gzip, &mut at_once);
+        assert!(in_turns == at_once && in_turns[start] == 1);
+        let short = vec![0; coding::TURN];
+        assert!(Sealing::of(0, Coding::Gzip, &mut short.clone()).is_none(), "it is sealed at once");
+        assert!(Sealing::of(0, Coding::Identity, &mut in_turns.clone()).is_none());
+    }
 }

@@ -14,9 +14,10 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use transom_transcode::frame::{Deframer, FrameError};
 use transom_transcode::status::Code;
 
+use super::prefixed::Sealing;
 use super::{Last, Stop, Translate, Writer};
 use crate::body::{Broken, End, Streamed};
-use crate::envelope::coding::Packed;
+use crate::envelope::coding::{Opening, Packed};
 use crate::envelope::grpc::{self, status_of};
 use crate::error::Error;
 use crate::memory::Room;
@@ -36,8 +37,12 @@ pub struct Replies<B, T, W> {
     stop: Stop,
     /// For what is kept.
     room: Room,
+    /// The next message, while it is unpacked.
+    opening: Option<Opening>,
     /// Translated and not yet taken.
     out: Vec<u8>,
+    /// The same, while the last of it is compressed.
+    sealing: Option<Box<Sealing>>,
     /// A message has been translated.
     begun: bool,
     state: State,
@@ -74,7 +79,9 @@ where
             writer,
             stop,
             room,
+            opening: None,
             out: Vec::new(),
+            sealing: None,
             begun: false,
             state: State::Open,
             cause: None,
@@ -112,18 +119,35 @@ where
 
     /// Translates what is there; ready once something can be written or the stream has ended.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while matches!(self.state, State::Open) && self.out.len() < BATCH {
-            match self.deframer.next() {
-                Ok(Some(message)) => match self.packed.open(message.compressed, message.bytes) {
-                    Ok(message) => {
-                        self.write(&message);
-                        self.room.keep_made(self.kept());
+        loop {
+            if let Some(sealing) = &mut self.sealing {
+                self.out = ready!(Pin::new(sealing).poll(cx));
+                self.sealing = None;
+            }
+            if !matches!(self.state, State::Open) || self.out.len() >= BATCH {
+                return Poll::Ready(());
+            }
+            if let Some(opening) = &mut self.opening {
+                let Poll::Ready(message) = Pin::new(opening).poll(cx) else {
+                    self.room.keep_made(self.kept());
+                    if self.out.is_empty() {
+                        return Poll::Pending;
                     }
+                    return Poll::Ready(());
+                };
+                self.opening = None;
+                match message {
+                    Ok(message) => self.write(&message),
                     Err(error) => self.ended(Err(error)),
-                },
+                }
+                self.room.keep_made(self.kept());
+                continue;
+            }
+            match self.deframer.next() {
+                Ok(Some(message)) => self.opening = Some(self.packed.open(message.compressed, message.bytes)),
                 Ok(None) => match Pin::new(&mut self.upstream).poll_frame(cx) {
                     Poll::Pending if self.out.is_empty() => return Poll::Pending,
-                    Poll::Pending => break,
+                    Poll::Pending => return Poll::Ready(()),
                     Poll::Ready(frame) => self.take(frame),
                 },
                 Err(FrameError::TooLarge { .. }) => self.ended(Err(Error::ResponseTooLarge { limit: self.limit })),
@@ -132,7 +156,6 @@ where
                 }
             }
         }
-        Poll::Ready(())
     }
 
     fn take(&mut self, frame: Option<Result<Frame<Bytes>, B::Error>>) {
@@ -161,7 +184,9 @@ where
 
     /// Bytes that are kept here: what has come of a message, and what the client has not taken.
     fn kept(&self) -> usize {
-        self.deframer.held() + self.out.len()
+        let under_way =
+            self.opening.as_ref().map_or(0, Opening::held) + self.sealing.as_ref().map_or(0, |it| it.held());
+        self.deframer.held() + under_way + self.out.len()
     }
 
     fn ended(&mut self, end: Result<HeaderMap, Error>) {
@@ -173,8 +198,11 @@ where
         self.writer.open(&mut self.out);
         match self.translate.message(message, &mut self.out) {
             Ok(()) => {
-                self.writer.shut(start, &mut self.out);
                 self.begun = true;
+                match Sealing::of(start, self.writer.coding(), &mut self.out) {
+                    Some(sealing) => self.sealing = Some(Box::new(sealing)),
+                    None => self.writer.shut(start, &mut self.out),
+                }
             }
             Err(error) => {
                 self.out.truncate(start);

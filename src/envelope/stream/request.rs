@@ -46,10 +46,14 @@ impl<B, R: Reader, T: Translate> Requests<B, R, T> {
     }
 
     /// The frames of the messages that have come.
-    fn frames(&mut self) -> Vec<u8> {
-        let mut out = Vec::new();
+    fn poll_frames(&mut self, cx: &mut Context<'_>) -> Poll<Vec<u8>> {
+        let (mut out, mut pauses) = (Vec::new(), false);
         while out.len() < BATCH && self.wrong.is_none() {
-            match self.reader.next() {
+            let Poll::Ready(next) = self.reader.poll_next(cx) else {
+                pauses = true;
+                break;
+            };
+            match next {
                 Ok(Some(message)) => {
                     if let Some(Err(retry_after)) = self.pace.as_mut().map(|pace| pace.take(Instant::now())) {
                         self.wrong = Some(Error::RateLimited { retry_after });
@@ -64,8 +68,9 @@ impl<B, R: Reader, T: Translate> Requests<B, R, T> {
         }
         if let Err(error) = self.room.keep(self.reader.held()) {
             self.wrong.get_or_insert(error);
+            pauses = false;
         }
-        out
+        if pauses && out.is_empty() { Poll::Pending } else { Poll::Ready(out) }
     }
 
     /// Appends the frame of a message, if there is one.
@@ -96,7 +101,7 @@ where
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = &mut *self;
         while !this.over {
-            let frames = this.frames();
+            let frames = ready!(this.poll_frames(cx));
             if !frames.is_empty() {
                 let frames = this.room.memory().hold(frames.into());
                 return Poll::Ready(Some(Ok(Frame::data(frames))));
