@@ -158,7 +158,7 @@ where
             return Poll::Ready(Ok(()));
         }
         if self.whole {
-            return finish(exchange, |send| send.send_data(Bytes::new(), true));
+            return finish(exchange, Bytes::new());
         }
         let Some(send) = exchange.sender() else { return Poll::Ready(Ok(())) };
         let frame = match Pin::new(&mut self.body).poll_frame(cx) {
