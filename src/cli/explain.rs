@@ -170,7 +170,7 @@ fn messages(schema: &Schema, binding: &Binding, asked: &Asked<'_>) -> Result<Vec
     let mut reader = if raw { Messages::pieces() } else { Messages::array(rpc.settings.body.value) };
     let mut messages = Vec::new();
     let mut read = |reader: &mut Messages| -> Result<(), Error> {
-        while let Some(body) = reader.next()? {
+        while let Some(body) = reader.message()? {
             let number = messages.len() as u64 + 1;
             let message = translated(schema, binding, asked, &body, number > 1);
             messages.push(message.map_err(|error| if raw { error } else { error.of_message(number) })?);

@@ -52,7 +52,7 @@ impl Messages {
     ///
     /// # Errors
     /// As [`Reader::poll_next`].
-    pub fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    pub fn message(&mut self) -> Result<Option<Bytes>, Error> {
         match self {
             Self::Array(array) => array.next(),
             Self::Lines(lines) => lines.next(),
@@ -76,7 +76,7 @@ impl Reader for Messages {
     }
 
     fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
-        Poll::Ready(self.next())
+        Poll::Ready(self.message())
     }
 
     fn held(&self) -> usize {
@@ -273,7 +273,7 @@ mod tests {
     fn read(mut reader: Messages, text: &str, chunk: usize) -> Result<Vec<String>, Error> {
         let mut messages = Vec::new();
         let mut take = |reader: &mut Messages| {
-            while let Some(message) = reader.next()? {
+            while let Some(message) = reader.message()? {
                 messages.push(String::from_utf8(message.to_vec()).unwrap());
             }
             Ok::<_, Error>(())
