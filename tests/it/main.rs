@@ -110,6 +110,7 @@ mod secrets;
 mod retries;
 mod sessions;
 mod sessions_slow;
+mod singles;
 mod store_redis;
 mod stream_age;
 mod stream_rest;
