@@ -359,9 +359,7 @@ impl Error {
             }
             Self::TooSlow => "the request did not come within the call's deadline",
             Self::HeadTooLarge { limit } => {
-                return Cow::Owned(format!(
-                    "the request's head is larger than the {limit} bytes that its service takes"
-                ));
+                return Cow::Owned(format!("the request's head is more than the {limit} bytes that its service takes"));
             }
             Self::RateLimited { .. } => "too many calls from you; try again later",
             Self::Unauthenticated { token, fault, .. } => fault.told(*token),

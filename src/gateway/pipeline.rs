@@ -197,61 +197,67 @@ fn route<'p>(
 }
 
 /// The line goes on for one message over REST.
-async fn transcode<B: Incoming>(
+#[expect(clippy::manual_async_fn, reason = "an `async fn` holds what it is given twice, for as long as the call waits")]
+fn transcode<B: Incoming>(
     call: &mut Call,
     binding: &Binding,
     head: &Head<'_>,
     captures: &[&str],
     outgoing: &mut Outgoing<'_>,
     body: B,
-) -> Result<Response<Body>, Error> {
-    let rpc = &binding.rpc;
-    let query = head.uri.query().unwrap_or_default();
-    aside(&call.worker).await;
+) -> impl Future<Output = Result<Response<Body>, Error>> + Send {
+    async move {
+        let rpc = &binding.rpc;
+        let query = head.uri.query().unwrap_or_default();
+        aside(&call.worker).await;
 
-    // Read, and translate. What is needed for that alone is gone when the call is sent.
-    let message = {
-        let taken = binding.taken();
-        let (media, coding) = rest::admit(head, &body, rpc.settings.body.value, taken)?;
-        let body = read(call, coding, rpc.settings.body.value, outgoing.deadline, body).await?;
-        taken.admit_content(head, &body)?;
-        message(call, binding, &Input { body: &body, media, captures, query, later: false })?
-    };
+        // Read, and translate. What is needed for that alone is gone when the call is sent.
+        let message = {
+            let taken = binding.taken();
+            let (media, coding) = rest::admit(head, &body, rpc.settings.body.value, taken)?;
+            let body = read(call, coding, rpc.settings.body.value, outgoing.deadline, body).await?;
+            taken.admit_content(head, &body)?;
+            message(call, binding, &Input { body: &body, media, captures, query, later: false })?
+        };
 
-    // Check.
-    let frame = call.check(rpc, &head.headers, message).await?;
+        // Check.
+        let frame = call.check(rpc, &head.headers, message).await?;
 
-    // Send, unless the reply is kept.
-    let out = binding.out_for(query);
-    if let Some(cached) = &rpc.cache {
-        let asked = (frame, Coding::Identity);
-        return Box::pin(cached::answer(call, cached, (binding, &out), head, outgoing, asked)).await;
+        // Send, unless the reply is kept.
+        let out = binding.out_for(query);
+        if let Some(cached) = &rpc.cache {
+            let asked = (frame, Coding::Identity);
+            return Box::pin(cached::answer(call, cached, (binding, &out), head, outgoing, asked)).await;
+        }
+        if rpc.server_streaming {
+            let payload = (Payload::Whole(frame), Coding::Identity);
+            return Box::pin(stream::stream(call, binding, out, head, outgoing, payload)).await;
+        }
+        let reply = call.send(rpc, outgoing, frame).await?;
+
+        // Answer.
+        let content = content(&call.worker, rpc, &out, &reply.message)?;
+        let answer = rest::reply(content, [reply.headers, reply.trailers], &rpc.crossing);
+        aside(&call.worker).await;
+        Ok(answer)
     }
-    if rpc.server_streaming {
-        let payload = (Payload::Whole(frame), Coding::Identity);
-        return Box::pin(stream::stream(call, binding, out, head, outgoing, payload)).await;
-    }
-    let reply = call.send(rpc, outgoing, frame).await?;
-
-    // Answer.
-    let content = content(&call.worker, rpc, &out, &reply.message)?;
-    let answer = rest::reply(content, [reply.headers, reply.trailers], &rpc.crossing);
-    aside(&call.worker).await;
-    Ok(answer)
 }
 
 /// The line goes on for gRPC's frames, unread.
-async fn forward<B: Incoming>(
+#[expect(clippy::manual_async_fn, reason = "an `async fn` holds what it is given twice, for as long as the call waits")]
+fn forward<B: Incoming>(
     call: &mut Call,
     rpc: &Rpc,
     outgoing: &mut Outgoing<'_>,
     body: B,
-) -> Result<Response<Body>, Error> {
-    let stop = call.stop();
-    let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
-    let (headers, body) = call.exchange(rpc, outgoing, (body, &stop)).await?;
-    let frames = opaque::Frames::new(body, rpc.receive, stop, grpc::Frames::plain());
-    Ok(grpc::reply(headers, Codec::Proto, None, Body::streamed(frames)))
+) -> impl Future<Output = Result<Response<Body>, Error>> + Send {
+    async move {
+        let stop = call.stop();
+        let body = opaque::Watched::new(body, rpc.send.output, stop.clone());
+        let (headers, body) = call.exchange(rpc, outgoing, (body, &stop)).await?;
+        let frames = opaque::Frames::new(body, rpc.receive, stop, grpc::Frames::plain());
+        Ok(grpc::reply(headers, Codec::Proto, None, Body::streamed(frames)))
+    }
 }
 
 /// A REST request's body, decoded.
@@ -269,5 +275,7 @@ async fn read<B: Incoming>(
     if coding == Coding::Identity {
         return Ok(body);
     }
-    Ok(call.worker.pool.memory().hold(coding.unpack(body, limit).await?.into()))
+    // Boxed: few calls wait there, and all would have room for it.
+    let unpacked = Box::pin(coding.unpack(body, limit)).await?;
+    Ok(call.worker.pool.memory().hold(unpacked.into()))
 }

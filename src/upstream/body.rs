@@ -16,6 +16,7 @@ use super::Permit;
 use super::attempt::Attempt;
 use super::exchange::Exchange;
 use super::failure::{Failure, FailureKind, Seen};
+use super::first::Next;
 use super::reply::{ok, timed};
 use super::sent::Sent;
 use super::wheel::Timer;
@@ -91,9 +92,9 @@ impl ReplyBody {
     }
 
     /// This of it has come with its head.
-    pub(super) fn with(mut self, next: Option<Frame<Bytes>>) -> Self {
+    pub(super) fn with(mut self, next: Option<Next>) -> Self {
         if let Some(next) = next {
-            self.state = State::Held(next);
+            self.state = State::Held(next.into());
         }
         self
     }

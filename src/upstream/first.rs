@@ -22,7 +22,22 @@ use super::wheel::Timer;
 pub(super) struct First {
     pub(super) head: Head,
     /// What follows it, as far as that was awaited.
-    pub(super) next: Option<Frame<Bytes>>,
+    pub(super) next: Option<Next>,
+}
+
+/// What comes behind a head. Trailers in a box: they are seldom the first, and every call that waits has room for one of these.
+pub(super) enum Next {
+    Message(Bytes),
+    Trailers(Box<HeaderMap>),
+}
+
+impl From<Next> for Frame<Bytes> {
+    fn from(next: Next) -> Self {
+        match next {
+            Next::Message(data) => Self::data(data),
+            Next::Trailers(trailers) => Self::trailers(*trailers),
+        }
+    }
 }
 
 impl From<Head> for First {
@@ -35,10 +50,9 @@ impl From<Head> for First {
 impl First {
     /// The same, unless all that follows is a status other than OK: then it is a failure, and the call may be tried again.
     pub(super) fn accepted(mut self) -> Result<Self, Failure> {
-        let Some(trailers) = self.next.as_mut().and_then(Frame::trailers_mut) else { return Ok(self) };
-        match code_of(trailers) {
-            Some(Code::Ok) => Ok(self),
-            _ => Err(self.head.refused(std::mem::take(trailers))),
+        match self.next.take() {
+            Some(Next::Trailers(trailers)) if code_of(&trailers) != Some(Code::Ok) => Err(self.head.refused(*trailers)),
+            next => Ok(Self { next, ..self }),
         }
     }
 }
@@ -92,16 +106,16 @@ fn poll_first(cx: &mut Context<'_>, exchange: &mut Exchange, head: &mut Option<H
 }
 
 /// What follows a head, which has `said` OK or not.
-fn poll_next(cx: &mut Context<'_>, exchange: &mut Exchange, said: bool) -> Poll<Result<Frame<Bytes>, Failure>> {
+fn poll_next(cx: &mut Context<'_>, exchange: &mut Exchange, said: bool) -> Poll<Result<Next, Failure>> {
     while let Some(data) = ready!(exchange.poll_data(cx)) {
         let data = data?;
         if !data.is_empty() {
-            return Poll::Ready(Ok(Frame::data(data)));
+            return Poll::Ready(Ok(Next::Message(data)));
         }
     }
     Poll::Ready(match ready!(exchange.poll_trailers(cx))? {
-        Some(trailers) => Ok(Frame::trailers(trailers)),
-        None if said => Ok(Frame::trailers(ok())),
+        Some(trailers) => Ok(Next::Trailers(Box::new(trailers))),
+        None if said => Ok(Next::Trailers(Box::new(ok()))),
         None => Err(Failure::protocol("the reply ended without trailers")),
     })
 }

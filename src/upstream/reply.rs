@@ -60,8 +60,10 @@ pub(super) async fn unary(
     };
     match take_status(&mut trailers) {
         Some(Status { code: Code::Ok, .. }) => {
-            let message = message.finish(&headers, exchange).await?;
-            Ok(Unary { endpoint: Arc::clone(endpoint), headers, message, trailers })
+            let (packed, limit) = (message.compressed, message.limit);
+            let reply = Unary { endpoint: Arc::clone(endpoint), headers, message: message.finish()?, trailers };
+            // Boxed: few calls wait there, and all would have room for it.
+            if packed { Box::pin(unpacked(reply, limit, exchange)).await } else { Ok(reply) }
         }
         Some(status) => Err(timed(refusal(status, headers, trailers), timer)),
         None => Err(Failure::protocol("trailers without grpc-status")),
@@ -259,8 +261,8 @@ impl Whole {
         Ok(())
     }
 
-    /// The message, out of the compression that the reply's `head` names.
-    async fn finish(self, head: &HeaderMap, exchange: &Exchange) -> Result<Bytes, Failure> {
+    /// The message, as it came.
+    fn finish(self) -> Result<Bytes, Failure> {
         let message = match self.parts.map(|parts| *parts) {
             Some(Parts { bytes, room: Some(room) }) => room.hold(bytes.freeze()),
             Some(Parts { bytes, room: None }) => bytes.freeze(),
@@ -272,18 +274,21 @@ impl Whole {
         if message.len() < self.length {
             return Err(Failure::protocol("the reply's message is cut short"));
         }
-        if !self.compressed {
-            return Ok(message);
-        }
-        let open = Packed::of(head, self.limit).open(true, message).await.map_err(|error| match error {
-            Error::ResponseTooLarge { limit } => {
-                Failure::new(Seen::Seen, FailureKind::TooLarge { limit }, "a message that is larger once unpacked")
-            }
-            _ => Failure::protocol("a message that is not compressed as grpc-encoding says"),
-        })?;
-        Ok(match exchange.memory() {
-            Some(memory) => memory.hold(open),
-            None => open,
-        })
+        Ok(message)
     }
+}
+
+/// A reply whose message is out of the compression that its head names.
+async fn unpacked(reply: Unary, limit: usize, exchange: &Exchange) -> Result<Unary, Failure> {
+    let open = Packed::of(&reply.headers, limit).open(true, reply.message).await.map_err(|error| match error {
+        Error::ResponseTooLarge { limit } => {
+            Failure::new(Seen::Seen, FailureKind::TooLarge { limit }, "a message that is larger once unpacked")
+        }
+        _ => Failure::protocol("a message that is not compressed as grpc-encoding says"),
+    })?;
+    let message = match exchange.memory() {
+        Some(memory) => memory.hold(open),
+        None => open,
+    };
+    Ok(Unary { message, ..reply })
 }

@@ -144,71 +144,88 @@ impl Upstream {
 
     /// Streams both ways; `body` is made of gRPC frames. The reply's head is awaited, while the request is being sent; of a single
     /// call its first message as well.
-    pub async fn stream<B>(&self, pool: &Pool, mut outgoing: Outgoing<'_>, body: B) -> Result<Streaming, Failure>
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` holds what it is given twice, for as long as the call waits"
+    )]
+    pub fn stream<B>(
+        &self,
+        pool: &Pool,
+        mut outgoing: Outgoing<'_>,
+        body: B,
+    ) -> impl Future<Output = Result<Streaming, Failure>> + Send
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        let (mut permit, single) = (self.permit_unread(&outgoing)?, outgoing.single);
-        let rule = outgoing.retry.filter(|_| single);
-        let sent = Sent::of(&outgoing);
-        let mut sending = Sending::new(pool, &mut outgoing);
-        let mut pump = Pump::new(body, sent.clone()).keeping(single);
-        let (attempt, mut exchange, first) = loop {
-            let failure = match self.pumped(&mut sending, &mut pump, (sent.as_deref(), &mut permit)).await {
-                Ok(answered) => break answered,
-                Err(failure) => failure,
+        async move {
+            let (mut permit, single) = (self.permit_unread(&outgoing)?, outgoing.single);
+            let rule = outgoing.retry.filter(|_| single);
+            let sent = Sent::of(&outgoing);
+            let mut sending = Sending::new(pool, &mut outgoing);
+            let mut pump = Pump::new(body, sent.clone()).keeping(single);
+            let (attempt, mut exchange, first) = loop {
+                let failure = match self.pumped(&mut sending, &mut pump, (sent.as_deref(), &mut permit)).await {
+                    Ok(answered) => break answered,
+                    Err(failure) => failure,
+                };
+                match rule.filter(|_| pump.rewind()) {
+                    Some(rule) => Box::pin(self.again(&mut sending, rule, failure)).await?,
+                    None => return Err(failure),
+                }
             };
-            match rule.filter(|_| pump.rewind()) {
-                Some(rule) => Box::pin(self.again(&mut sending, rule, failure)).await?,
-                None => return Err(failure),
+            if single {
+                if pump.is_whole() {
+                    attempt.spoke(pump.since());
+                }
+                permit = permit.spoke(pump.since(), pump.is_whole() && sending.tries.made == 0);
             }
-        };
-        if single {
-            if pump.is_whole() {
-                attempt.spoke(pump.since());
-            }
-            permit = permit.spoke(pump.since(), pump.is_whole() && sending.tries.made == 0);
+            let rest = (!matches!(first.head, Head::Ended(_))).then(|| rest(&mut exchange, pump)).flatten();
+            let body = ReplyBody::new(exchange, sending.timer, (attempt, sent), permit).sending(rest);
+            Ok(streaming(first, body))
         }
-        let rest = (!matches!(first.head, Head::Ended(_))).then(|| rest(&mut exchange, pump)).flatten();
-        let body = ReplyBody::new(exchange, sending.timer, (attempt, sent), permit).sending(rest);
-        Ok(streaming(first, body))
     }
 
     /// One try of that: at the next endpoint, and on to others while nobody can have seen it.
-    async fn pumped<B>(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` holds what it is given twice, for as long as the call waits"
+    )]
+    fn pumped<B>(
         &self,
         sending: &mut Sending<'_, '_>,
         pump: &mut Pump<B>,
         (sent, permit): (Option<&Sent>, &mut Permit),
-    ) -> Result<(Attempt, Exchange, First), Failure>
+    ) -> impl Future<Output = Result<(Attempt, Exchange, First), Failure>> + Send
     where
-        B: Body<Data = Bytes> + Unpin,
+        B: Body<Data = Bytes> + Send + Unpin,
     {
-        let single = sending.outgoing.single;
-        loop {
-            let (mut attempt, mut exchange) = self.begin(sending).await?;
-            let send = |cx: &mut Context<'_>, exchange: &mut Exchange| {
-                let polled = pump.poll(cx, exchange);
-                if pump.untouched() {
-                    attempt.waits();
+        async move {
+            let single = sending.outgoing.single;
+            loop {
+                let (mut attempt, mut exchange) = self.begin(sending).await?;
+                let send = |cx: &mut Context<'_>, exchange: &mut Exchange| {
+                    let polled = pump.poll(cx, exchange);
+                    if pump.untouched() {
+                        attempt.waits();
+                    }
+                    // A place for a call is taken once there is one: until then its client may let it wait.
+                    permit.streams(!single || !pump.is_whole());
+                    polled
+                };
+                let came = match single {
+                    true => first(&mut exchange, send, &mut sending.timer).await,
+                    false => reply::head(&mut exchange, send, &mut sending.timer).await.map(First::from),
+                };
+                let failure = match came {
+                    Ok(first) => return Ok((attempt, exchange, first)),
+                    Err(failure) => failure.weigh(|| sent.is_none_or(Sent::is_well)),
+                };
+                if !pump.is_whole() {
+                    attempt.excuse();
                 }
-                // A place for a call is taken once there is one: until then its client may let it wait.
-                permit.streams(!single || !pump.is_whole());
-                polled
-            };
-            let came = match single {
-                true => first(&mut exchange, send, &mut sending.timer).await,
-                false => reply::head(&mut exchange, send, &mut sending.timer).await.map(First::from),
-            };
-            let failure = match came {
-                Ok(first) => return Ok((attempt, exchange, first)),
-                Err(failure) => failure.weigh(|| sent.is_none_or(Sent::is_well)),
-            };
-            if !pump.is_whole() {
-                attempt.excuse();
+                // What was read from the client is gone, but for the little that is kept of a single call.
+                sending.tries.failed(attempt, permit.failed(failure), pump.rewind())?;
             }
-            // What was read from the client is gone, but for the little that is kept of a single call.
-            sending.tries.failed(attempt, permit.failed(failure), pump.rewind())?;
         }
     }
 

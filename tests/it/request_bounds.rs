@@ -250,7 +250,7 @@ async fn what_is_more_than_its_service_takes_of_a_head_is_refused_in_each_dialec
             with(7000).send(&gateway, &[json!({ "name": BOOK })]).await.failed(Code::Ok);
             let refused = with(8000).send(&gateway, &[json!({ "name": BOOK })]).await;
             refused.failed(Code::ResourceExhausted);
-            assert_eq!(refused.message, "the request's head is larger than the 8192 bytes that its service takes");
+            assert_eq!(refused.message, "the request's head is more than the 8192 bytes that its service takes");
             assert_eq!(refused.http, if matches!(speech.name(), "rest" | "connect") { 431 } else { 200 });
         }
     }

@@ -68,20 +68,26 @@ impl Call {
     }
 
     /// A stream there, a stream back: its head, and what follows.
-    pub(in crate::gateway) async fn exchange<B>(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` holds what it is given twice, for as long as the call waits"
+    )]
+    pub(in crate::gateway) fn exchange<B>(
         &mut self,
         rpc: &Rpc,
         outgoing: &mut Outgoing<'_>,
         (body, stop): (B, &Stop),
-    ) -> Result<(HeaderMap, ReplyBody), Error>
+    ) -> impl Future<Output = Result<(HeaderMap, ReplyBody), Error>> + Send
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     {
-        self.asks();
-        let reply = rpc.upstream.stream(&self.worker.pool, outgoing.take(), body).await;
-        let reply = reply.map_err(|failure| stop.or(self.failed(failure)))?;
-        self.answered(reply.endpoint);
-        Ok((reply.headers, reply.body))
+        async move {
+            self.asks();
+            let reply = rpc.upstream.stream(&self.worker.pool, outgoing.take(), body).await;
+            let reply = reply.map_err(|failure| stop.or(self.failed(failure)))?;
+            self.answered(reply.endpoint);
+            Ok((reply.headers, reply.body))
+        }
     }
 
     /// A payload there, a stream back: its head, and what follows.
