@@ -7,8 +7,7 @@ The kernel maps the 64 KiB around each page that is touched. Scattered over the 
 20 MB in memory; beside each other they keep 7. Names come without the hash that a compiler puts behind them, so that they hold
 from one build to the next; what is missing here runs all the same, from where the linker puts it. The compiler sets apart
 what the profile calls hot, of which a call of one dialect runs a part, and what it calls unlikely, of which a start runs some. To be
-made anew after the
-profile, which changes what is inlined, and when a start or a call takes another way than it did.
+made anew after the profile, which changes what is inlined, and when a start or a call takes another way than it did.
 """
 
 import pathlib
