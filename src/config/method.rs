@@ -123,7 +123,7 @@ section! {
 section! {
     /// Headers of REST that cross the gateway beside the usual ones.
     pub struct Headers {
-        /// Request headers that become metadata, such as `x-tenant`.
+        /// Request headers that become metadata, such as `x-tenant`. Over the RPC dialects nearly all do; those that services believe of auth proxies, meshes and CDNs (`x-envoy-…`, `x-auth-request-…`) only where they are listed here.
         request: Option<Vec<HeaderName>> = list(header()).optional(),
         /// Metadata of replies that becomes headers although it speaks to browsers, such as `set-cookie`.
         response: Option<Vec<HeaderName>> = list(header()).optional(),

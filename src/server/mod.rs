@@ -9,7 +9,7 @@
 //! frames      where a client is in HTTP/2's frames
 //! activity    what a connection is doing; when it is idle
 //! unread      what a connection keeps of answers that its client has not taken
-//! upload      a request's body over HTTP/1.1, and whether it is whole
+//! upload      a request's body: whether it is whole, and what nobody takes of it
 //! on_wake     waits beside a connection without being polled with it
 //! hangup      a client that left while nobody reads what it sent
 //! farewell    a close before which what was said last arrives
